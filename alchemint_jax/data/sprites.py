@@ -1,0 +1,290 @@
+"""The sprites world: short clips of textured shapes that are on screen for exactly known intervals.
+
+Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of `(world, s, i)`.
+Subjects appear, disappear, enter and leave through an edge, come back, overlap and hide each other. A
+subject's truth is measured on what was drawn: it is on screen in a frame when at least `World.min_visible`
+of its area lies inside the picture. References are drawn anew, in another pose, size and light, on white.
+
+Axes: f pixel frames, y x pixels, v reference views.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from alchemint_jax.data import shapes
+
+MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces", "circles", "stays")
+BACKGROUNDS = ("plain", "shaded", "striped", "cloudy")
+TONES = {"dark": (35, 80), "grey": (110, 150), "light": (190, 235)}
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """What varies between versions of the world. Sizes in pixels, times in frames, intervals [start, end)."""
+
+    size: int = 64
+    frames: int = 33
+    fps: float = 8.0
+    max_subjects: int = 3
+    views: int = 3
+    radius: tuple[float, float] = (10.0, 13.5)
+    interval: tuple[int, int] = (4, 20)
+    min_visible: float = 0.3
+    similar: float = 0.4
+    """Probability that a further subject shares its shape or its colour with the first one."""
+    returns: float = 0.14
+    """Probability that a subject leaves and comes back (two intervals)."""
+    always: float = 0.04
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """The identity of a subject."""
+
+    shape: str
+    color: str
+    texture: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SubjectTruth:
+    """A subject of a clip: its identity, its word in the caption and when it is on screen (pixel frames)."""
+
+    look: Look
+    word: str
+    intervals: tuple[tuple[int, int], ...]
+    references: np.ndarray
+    """uint8 [v y x 3]: views of the subject, none of them cut from the clip."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """One example of the world; `video` is uint8 [f y x 3]."""
+
+    video: np.ndarray
+    caption: str
+    subjects: tuple[SubjectTruth, ...]
+
+
+def sample_clip(index: int, seed: int = 0, world: World = World(), subjects: int | None = None) -> Clip:
+    """Draws clip `index` of `seed`. `subjects` fixes how many subjects it has (default: one to three)."""
+    rng = np.random.default_rng([seed, index])
+    count = subjects or int(rng.choice(world.max_subjects, p=_count_odds(world.max_subjects))) + 1
+    looks = sample_looks(rng, count, world.similar)
+    words = _words(rng, looks)
+    video, tone = _background(rng, world)
+    tracks = _tracks(rng, world, count)
+    intervals = []
+    for look, track in zip(looks, tracks, strict=True):
+        alpha = shapes.coverage(look.shape, track.xy, track.angle, track.radius, world.size)
+        alpha *= track.shown[:, None, None]
+        paint = shapes.paint(look.color, look.texture, track.xy, track.angle, track.radius, world.size, track.light)
+        video += alpha[..., None] * (paint - video)
+        area = alpha.sum((1, 2)) / shapes.full_area(look.shape, track.radius)
+        intervals.append(runs(area >= world.min_visible))
+    references = [draw_references(rng, look, world) for look in looks]
+    caption = _caption(rng, words, [t.motion for t in tracks], tone)
+    truth = zip(looks, words, intervals, references, strict=True)
+    return Clip(
+        video=np.clip(video + 0.5, 0, 255).astype(np.uint8),
+        caption=caption,
+        subjects=tuple(SubjectTruth(*fields) for fields in truth),
+    )
+
+
+def runs(present: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Half-open [start, end) runs of True in a boolean vector."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
+    return tuple((int(s), int(e)) for s, e in edges.reshape(-1, 2))
+
+
+def sample_looks(rng: np.random.Generator, count: int, similar: float) -> list[Look]:
+    """Different looks; with probability `similar` a further one shares shape or colour with the first."""
+    looks: list[Look] = []
+    while len(looks) < count:
+        shape, color = rng.choice(shapes.SHAPES), rng.choice(list(shapes.COLORS))
+        if looks and rng.random() < similar:
+            if rng.random() < 0.5:
+                shape = looks[0].shape
+            else:
+                color = looks[0].color
+        if (shape, color) not in [(look.shape, look.color) for look in looks]:
+            looks.append(Look(str(shape), str(color), str(rng.choice(shapes.TEXTURES))))
+    return looks
+
+
+def draw_references(rng: np.random.Generator, look: Look, world: World) -> np.ndarray:
+    """Views of a subject on white, uint8 [v y x 3]: pose, size, light and a small offset differ between them."""
+    views = []
+    for _ in range(world.views):
+        xy = world.size / 2 + rng.uniform(-3, 3, (1, 2))
+        radius = rng.uniform(0.26, 0.40) * world.size
+        angle = rng.uniform(-0.6, 0.6, 1)
+        light = rng.uniform(0.8, 1.1)
+        alpha = shapes.coverage(look.shape, xy, angle, radius, world.size)[..., None]
+        paint = shapes.paint(look.color, look.texture, xy, angle, radius, world.size, light)
+        views.append(255 + alpha[0] * (paint[0] - 255))
+    return np.clip(np.stack(views) + 0.5, 0, 255).astype(np.uint8)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Track:
+    xy: np.ndarray  # [f 2] centre, pixels
+    angle: np.ndarray  # [f] radians
+    shown: np.ndarray  # [f] 0 or 1
+    radius: float
+    light: float
+    motion: str
+
+
+def _count_odds(most: int) -> np.ndarray:
+    odds = np.array([0.34, 0.46, 0.20][:most] + [0.1] * max(0, most - 3))
+    return odds / odds.sum()
+
+
+def _words(rng: np.random.Generator, looks: list[Look]) -> list[str]:
+    """A subject's word: its shape, with its colour where the shape alone would be ambiguous and else at times."""
+    words = []
+    for look in looks:
+        ambiguous = sum(other.shape == look.shape for other in looks) > 1
+        words.append(f"{look.color} {look.shape}" if ambiguous or rng.random() < 0.5 else look.shape)
+    return words
+
+
+def _caption(rng: np.random.Generator, words: list[str], motions: list[str], tone: str) -> str:
+    parts = [f"a {word} {motion}" for word, motion in zip(words, motions, strict=True)]
+    joins = [str(rng.choice([" while ", " and ", ", "])) for _ in parts[1:]]
+    text = parts[0] + "".join(itertools.chain.from_iterable(zip(joins, parts[1:], strict=True)))
+    return f"{text} on a {tone} background" if rng.random() < 0.7 else text
+
+
+def _background(rng: np.random.Generator, world: World) -> tuple[np.ndarray, str]:
+    """A nearly colourless still background, float32 [f y x 3], and its tone."""
+    tone = str(rng.choice(list(TONES)))
+    base = rng.uniform(*TONES[tone]) * (1 + rng.uniform(-0.06, 0.06, 3))
+    y, x = np.mgrid[:world.size, :world.size].astype(np.float32) / world.size - 0.5
+    direction = rng.uniform(0, 2 * np.pi)
+    along = np.cos(direction) * x + np.sin(direction) * y
+    kind = str(rng.choice(BACKGROUNDS))
+    if kind == "plain":
+        relief = np.zeros_like(x)
+    elif kind == "shaded":
+        relief = 0.5 * along
+    elif kind == "striped":
+        relief = 0.12 * np.sin(2 * np.pi * along * rng.uniform(2, 4))
+    else:
+        waves = [np.cos(rng.uniform(-9, 9) * x + rng.uniform(-9, 9) * y + rng.uniform(0, 6)) for _ in range(4)]
+        relief = 0.06 * np.sum(waves, axis=0)
+    still = np.clip(base * (1 + relief[..., None]), 0, 255).astype(np.float32)
+    return np.repeat(still[None], world.frames, axis=0), tone
+
+
+def _tracks(rng: np.random.Generator, world: World, count: int) -> list[_Track]:
+    """Tracks of all subjects; most of the time they are redrawn until they hardly cover each other."""
+    avoid = rng.random() < 0.8
+    tracks: list[_Track] = []
+    for _ in range(count):
+        track = _track(rng, world)
+        for _ in range(12 if avoid else 0):
+            if all(_gap(track, other) > 0.9 for other in tracks):
+                break
+            track = _track(rng, world)
+        tracks.append(track)
+    return tracks
+
+
+def _gap(a: _Track, b: _Track) -> float:
+    """Smallest distance of two subjects while both are shown, in units of the sum of their radii."""
+    both = (a.shown * b.shown) > 0
+    if not both.any():
+        return np.inf
+    return float(np.linalg.norm(a.xy - b.xy, axis=-1)[both].min() / (a.radius + b.radius))
+
+
+def _track(rng: np.random.Generator, world: World) -> _Track:
+    motion = str(rng.choice(MOTIONS))
+    radius = rng.uniform(*world.radius)
+    spans = _spans(rng, world)
+    xy = _path(rng, motion, world, radius, spans)
+    shown = np.zeros(world.frames, np.float32)
+    for start, end in spans:
+        shown[start:end] = 1
+        if rng.random() < 0.35 and start > 0:
+            xy = xy + _slide(rng, world, radius, xy[start], np.arange(world.frames) - start)
+        elif rng.random() < 0.35 and end < world.frames:
+            xy = xy + _slide(rng, world, radius, xy[end - 1], end - 1 - np.arange(world.frames))
+    spin = rng.uniform(-0.03, 0.03) if rng.random() < 0.5 else 0.0
+    angle = rng.uniform(-0.4, 0.4) + spin * np.arange(world.frames)
+    return _Track(xy, angle, shown, radius, rng.uniform(0.85, 1.05), motion)
+
+
+def _spans(rng: np.random.Generator, world: World) -> list[tuple[int, int]]:
+    low, high = world.interval
+    kind = rng.random()
+    if kind < world.always:
+        return [(0, world.frames)]
+    if kind < world.always + world.returns:
+        first, gap, second = rng.integers(5, 11), rng.integers(5, 10), rng.integers(5, 11)
+        start = rng.integers(0, world.frames - (first + gap + second) + 1)
+        return [(start, start + first), (start + first + gap, start + first + gap + second)]
+    length = rng.integers(low, high + 1)
+    start = rng.integers(0, world.frames - length + 1)
+    return [(start, start + length)]
+
+
+def _path(
+    rng: np.random.Generator, motion: str, world: World, radius: float, spans: list[tuple[int, int]]
+) -> np.ndarray:
+    """Centre per frame [f 2], inside the picture while the subject is shown."""
+    low, high = radius + 1, world.size - radius - 1
+    time = np.arange(world.frames, dtype=np.float64)
+    time -= (spans[0][0] + spans[-1][1] - 1) / 2
+    half = max(1.0, (spans[-1][1] - spans[0][0]) / 2)
+    centre = rng.uniform(low, high, 2)
+    if motion.startswith("glides"):
+        axis, sign = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}[motion.split()[1]]
+        speed = rng.uniform(0.7, 1.6)
+        reach = min(speed * half, (high - low) / 2)
+        centre[axis] = rng.uniform(low + reach, high - reach) if high - reach > low + reach else world.size / 2
+        path = np.repeat(centre[None], world.frames, 0)
+        path[:, axis] += sign * np.clip(time / half, -1, 1) * reach
+    elif motion == "bounces":
+        velocity = rng.uniform(1.0, 2.0) * _unit(rng)
+        path = low + _fold(centre - low + time[:, None] * velocity, high - low)
+    elif motion == "circles":
+        turn = rng.uniform(0.15, 0.3) * rng.choice([-1, 1])
+        orbit = rng.uniform(5, 9)
+        centre = np.clip(centre, low + orbit, high - orbit)
+        phase = turn * time + rng.uniform(0, 2 * np.pi)
+        path = centre + orbit * np.stack([np.cos(phase), np.sin(phase)], -1)
+    else:
+        path = np.repeat(centre[None], world.frames, 0)
+    return path
+
+
+def _slide(
+    rng: np.random.Generator, world: World, radius: float, at: np.ndarray, frames_inside: np.ndarray
+) -> np.ndarray:
+    """An offset [f 2] that brings a subject in through the nearest-side edge during the first few frames."""
+    axis = int(rng.integers(2))
+    toward_low = at[axis] < world.size / 2
+    distance = (at[axis] + radius) if toward_low else (world.size - at[axis] + radius)
+    length = rng.integers(3, 7)
+    amount = np.clip(1 - (frames_inside + 1) / length, 0, 1) * (frames_inside >= 0)
+    offset = np.zeros((world.frames, 2))
+    offset[:, axis] = amount * distance * (-1 if toward_low else 1)
+    return offset
+
+
+def _unit(rng: np.random.Generator) -> np.ndarray:
+    angle = rng.uniform(0, 2 * np.pi)
+    return np.array([np.cos(angle), np.sin(angle)])
+
+
+def _fold(position: np.ndarray, width: float) -> np.ndarray:
+    """Reflects a position into [0, width]."""
+    return width - np.abs(np.mod(position, 2 * width) - width)
