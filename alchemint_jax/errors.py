@@ -1,0 +1,31 @@
+"""Errors meant for the person at the keyboard.
+
+Each carries one complete message: what was wrong, where (file, line, field), and what to do.
+The command line prints it as ``error: ...`` and exits with status 2.
+"""
+
+from __future__ import annotations
+
+
+class AlchemintError(ValueError):
+    """Something a user can act on; the base of every error below."""
+
+
+class StoryboardError(AlchemintError):
+    """A storyboard, or a picture it names, cannot be used."""
+
+
+class WeightsError(AlchemintError):
+    """Weights are missing, unreadable, or do not fit the model."""
+
+
+class DataError(AlchemintError):
+    """A dataset or a record cannot be used."""
+
+
+class ConfigError(AlchemintError):
+    """A configuration is inconsistent or names something that does not exist."""
+
+
+class TrainingError(AlchemintError):
+    """Training cannot start or go on."""
