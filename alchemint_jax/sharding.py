@@ -1,0 +1,177 @@
+"""The device mesh and the one table that says which logical axis lives on which mesh axis.
+
+Modules only ever name logical axes (``nn.with_logical_partitioning(init, ("embed", "mlp"))``);
+this file alone knows the mesh. Unknown names and names that would use one mesh axis twice raise:
+Flax by itself would silently replicate them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from alchemint_jax.errors import ConfigError
+
+MESH_AXES = ("data", "fsdp", "context", "tensor")
+
+RULES: dict[str, str | tuple[str, ...] | None] = {
+    # activations
+    "batch": ("data", "fsdp"),
+    "tokens": "context",
+    "text_tokens": None,
+    # weights: one dimension of every large matrix on fsdp, the other on tensor
+    "embed": "fsdp",
+    "mlp": "tensor",
+    "heads": "tensor",
+    "vocab": "tensor",
+    # never split
+    "layers": None,
+    "head_dim": None,
+    "text": None,
+    "patch": None,
+    "slots": None,
+    "modulation": None,
+    "norm": None,
+    "buckets": None,
+    "time": None,
+    "height": None,
+    "width": None,
+    # convolutions of the VAE: outputs on fsdp
+    "kernel": None,
+    "conv_in": None,
+    "conv_out": "fsdp",
+}
+
+
+def make_mesh(
+    data: int = -1,
+    fsdp: int = 1,
+    context: int = 1,
+    tensor: int = 1,
+    devices: Sequence[Any] | None = None,
+) -> Mesh:
+    """A mesh with axes ``data, fsdp, context, tensor``, every axis of type Auto.
+
+    Args:
+        data, fsdp, context, tensor: sizes; at most one may be -1, "all devices that remain".
+        devices: the devices to use, all of them by default.
+
+    Raises:
+        ConfigError: if the sizes do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = dict(zip(MESH_AXES, (data, fsdp, context, tensor), strict=True))
+    free = [name for name, size in sizes.items() if size == -1]
+    if len(free) > 1 or any(size < 1 and size != -1 for size in sizes.values()):
+        raise ConfigError(f"mesh {sizes}: sizes must be positive, and at most one may be -1")
+    known = math.prod(size for size in sizes.values() if size != -1)
+    if free:
+        sizes[free[0]] = len(devices) // known
+    if math.prod(sizes.values()) != len(devices):
+        raise ConfigError(
+            f"mesh {sizes} needs {math.prod(sizes.values()) or known} devices but there are "
+            f"{len(devices)}; change the sizes, or give -1 to one axis"
+        )
+    return jax.make_mesh(
+        tuple(sizes.values()),
+        MESH_AXES,
+        axis_types=(AxisType.Auto,) * len(MESH_AXES),
+        devices=devices,
+    )
+
+
+def spec(*names: str | None) -> P:
+    """The PartitionSpec of an array whose dimensions carry these logical names.
+
+    Raises:
+        ConfigError: for a name that is not in ``RULES``, or names that share a mesh axis.
+    """
+    unknown = sorted({n for n in names if n is not None} - RULES.keys())
+    if unknown:
+        raise ConfigError(f"unknown logical axes {unknown}; known: {sorted(RULES)}")
+    axes = [RULES[n] if n is not None else None for n in names]
+    used = jax.tree.leaves(axes)
+    if len(used) != len(set(used)):
+        raise ConfigError(f"logical axes {names} use a mesh axis twice: {axes}")
+    return P(*axes)
+
+
+def unbox(tree: Any) -> Any:
+    """``tree`` with every logical-partitioning box replaced by the array inside it."""
+    return jax.tree.map(lambda x: x.unbox(apply_constraint=False) if _boxed(x) else x, tree,
+                        is_leaf=_boxed)
+
+
+def state_shardings(boxed_abstract: Any, mesh: Mesh) -> Any:
+    """A NamedSharding for each array of a (boxed) tree of shapes; boxes are removed.
+
+    Arrays without a box are replicated. A dimension that the size of its mesh axes does not
+    divide is replicated too: a bias of 6 cannot live on 8 devices.
+    """
+
+    def leaf(x: Any) -> NamedSharding:
+        if not _boxed(x):
+            return NamedSharding(mesh, P())
+        wanted = spec(*x.names)
+        if len(wanted) != len(x.value.shape):
+            raise ConfigError(f"logical axes {x.names} do not fit the shape {x.value.shape}")
+        return NamedSharding(mesh, _divisible(wanted, x.value.shape, mesh))
+
+    return jax.tree.map(leaf, boxed_abstract, is_leaf=_boxed)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """The sharding of every array of a batch: its leading dimension over data and fsdp."""
+    return NamedSharding(mesh, spec("batch"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of an array that every device holds whole."""
+    return NamedSharding(mesh, P())
+
+
+def put_batch(batch: Any, mesh: Mesh) -> Any:
+    """Moves a batch of NumPy arrays (this process's part of it) to the devices.
+
+    Raises:
+        ConfigError: if a leading dimension does not divide over the data and fsdp axes.
+    """
+    sharding = batch_sharding(mesh)
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+
+    def put(x: Any) -> jax.Array:
+        x = np.asarray(x)
+        if x.ndim == 0 or (x.shape[0] * jax.process_count()) % parts:
+            raise ConfigError(
+                f"a batch array of shape {x.shape} cannot be split over {parts} devices "
+                "(mesh axes data and fsdp); change the batch size or the mesh"
+            )
+        return jax.make_array_from_process_local_data(sharding, x)
+
+    return jax.tree.map(put, batch)
+
+
+@contextlib.contextmanager
+def use_mesh(mesh: Mesh) -> Iterator[Mesh]:
+    """Makes ``mesh`` and the rules current, so that constraints inside modules take effect."""
+    with jax.set_mesh(mesh), nn.logical_axis_rules(tuple(RULES.items())):
+        yield mesh
+
+
+def _boxed(x: Any) -> bool:
+    return isinstance(x, nn.LogicallyPartitioned)
+
+
+def _divisible(wanted: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+    def size(axis: Any) -> int:
+        return math.prod(mesh.shape[a] for a in jax.tree.leaves(axis))
+
+    return P(*(a if n % size(a) == 0 else None for a, n in zip(wanted, shape, strict=True)))

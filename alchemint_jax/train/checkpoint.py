@@ -1,0 +1,85 @@
+"""Checkpoints: the state and the position in the data, in one atomic step of orbax.
+
+A step either exists whole or not at all; a process killed while writing leaves the last one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import grain
+import orbax.checkpoint as ocp
+
+from alchemint_jax.errors import TrainingError
+from alchemint_jax.train.state import State
+
+
+class Checkpoints:
+    """The checkpoints of a run; the newest ``keep`` steps stay.
+
+    Args:
+        directory: where they are; created if missing.
+    """
+
+    def __init__(self, directory: Path | str, keep: int = 3) -> None:
+        self.directory = Path(directory).absolute()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
+        )
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def latest(self) -> int | None:
+        """The newest complete step, if any."""
+        return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """All complete steps, oldest first."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: State, data: Any) -> None:
+        """Starts writing in the background; the state may be donated as soon as this returns.
+
+        Args:
+            data: the grain iterator, having yielded the batches of exactly ``step`` steps.
+        """
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(state),
+                data=grain.checkpoint.CheckpointSave(data),
+            ),
+        )
+
+    def wait(self) -> None:
+        """Returns once everything that was saved is on disk."""
+        self._manager.wait_until_finished()
+
+    def restore(self, step: int, abstract: State, data: Any = None) -> State:
+        """The state of a step, with the shardings of ``abstract`` (any mesh will do).
+
+        Args:
+            data: a fresh grain iterator, moved to where the saved one was.
+
+        Raises:
+            TrainingError: if the checkpoint does not fit the model.
+        """
+        items: dict[str, Any] = {"state": ocp.args.StandardRestore(abstract)}
+        if data is not None:
+            items["data"] = grain.checkpoint.CheckpointRestore(data)
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
+        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            raise TrainingError(
+                f"checkpoint {self.directory / str(step)} does not fit this configuration "
+                f"({' '.join(str(error).split())[:400]}); train in another workdir, or restore "
+                "the configuration the run was started with"
+            ) from error
+

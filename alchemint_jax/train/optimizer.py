@@ -1,0 +1,150 @@
+"""AdamW with one learning rate per parameter group, and the moving average of the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from alchemint_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How parameters move.
+
+    Attributes:
+        groups: ``((name, peak learning rate), ...)``; ``Task.label`` names a parameter's group.
+        warmup_steps: the rate rises linearly from peak/warmup_steps over these steps.
+        schedule: ``constant``, or ``cosine`` down to ``final_fraction`` of the peak.
+        total_steps: where the cosine ends.
+        weight_decay: decoupled, times the learning rate; not on biases, scales and vectors.
+        clip_norm: largest norm of the whole gradient; 0 for no clipping.
+        accumulate: the batch is worked off in this many equal parts.
+        ema_decay: of the moving average of the weights; early on ``(1 + step) / (10 + step)``.
+    """
+
+    groups: tuple[tuple[str, float], ...] = (("all", 1e-4),)
+    warmup_steps: int = 0
+    schedule: str = "constant"
+    total_steps: int = 0
+    final_fraction: float = 0.0
+    b1: float = 0.9
+    b2: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    accumulate: int = 1
+    ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        def require(ok: bool, message: str) -> None:
+            if not ok:
+                raise ConfigError(f"optimizer: {message}")
+
+        require(len(self.groups) > 0, "groups is empty; give at least one (name, rate) pair")
+        require(len(dict(self.groups)) == len(self.groups), f"{self.groups} repeats a name")
+        require(all(rate >= 0 for _, rate in self.groups), "learning rates must be >= 0")
+        require(self.schedule in ("constant", "cosine"),
+                f"schedule is {self.schedule!r}; use 'constant' or 'cosine'")
+        require(self.schedule == "constant" or self.total_steps > self.warmup_steps,
+                f"a cosine schedule needs total_steps > warmup_steps, not {self.total_steps} "
+                f"and {self.warmup_steps}")
+        require(self.accumulate >= 1, "accumulate must be at least 1")
+        require(0 <= self.ema_decay < 1, "ema_decay must be in [0, 1)")
+
+
+def learning_rate(config: OptimizerConfig, peak: float, step: jax.Array | int) -> jax.Array:
+    """The learning rate of the update that follows ``step`` finished ones."""
+    step = jnp.asarray(step, jnp.float32)
+    factor = jnp.minimum(1.0, (step + 1) / max(1, config.warmup_steps))
+    if config.schedule == "cosine":
+        span = config.total_steps - config.warmup_steps
+        done = jnp.clip((step - config.warmup_steps) / span, 0.0, 1.0)
+        low = config.final_fraction
+        factor *= low + (1 - low) * 0.5 * (1 + jnp.cos(jnp.pi * done))
+    return peak * factor
+
+
+def group_labels(params: Any, label: Callable[[str], str], config: OptimizerConfig) -> Any:
+    """The group name of every parameter.
+
+    Raises:
+        ConfigError: if ``label`` names a group without a learning rate.
+    """
+
+    def name(path: Any, _: Any) -> str:
+        text = jax.tree_util.keystr(path, simple=True, separator="/")
+        group = label(text)
+        if group not in dict(config.groups):
+            raise ConfigError(
+                f"parameter {text} is in group {group!r}, which has no learning rate; "
+                f"optimizer.groups has {[g for g, _ in config.groups]}"
+            )
+        return group
+
+    return jax.tree_util.tree_map_with_path(name, params)
+
+
+def decayed(boxed_params: Any) -> Any:
+    """Which parameters weight decay applies to: matrices, not biases, scales or vectors.
+
+    Layers stacked by ``nn.scan`` do not count as a dimension.
+    """
+
+    def leaf(path: Any, x: Any) -> bool:
+        stacked = isinstance(x, nn.LogicallyPartitioned) and "layers" in x.names
+        value = x.value if isinstance(x, nn.LogicallyPartitioned) else x
+        last = jax.tree_util.keystr(path[-1:], simple=True)
+        return last not in ("bias", "scale") and value.ndim - stacked > 1
+
+    return jax.tree_util.tree_map_with_path(
+        leaf, boxed_params, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
+    )
+
+
+class _Count(NamedTuple):
+    count: jax.Array
+
+
+def make_optimizer(
+    config: OptimizerConfig, labels: Any, decays: Any
+) -> optax.GradientTransformation:
+    """AdamW as one optax transformation.
+
+    Args:
+        labels: group name of each parameter, see ``group_labels``.
+        decays: whether each parameter decays, see ``decayed``.
+    """
+
+    def init(params: Any) -> _Count:
+        del params
+        return _Count(jnp.zeros((), jnp.int32))
+
+    def update(updates: Any, state: _Count, params: Any) -> tuple[Any, _Count]:
+        rates = {g: learning_rate(config, peak, state.count) for g, peak in config.groups}
+
+        def leaf(u: jax.Array, p: jax.Array, group: str, decay: bool) -> jax.Array:
+            return -rates[group] * (u + config.weight_decay * p if decay else u)
+
+        return jax.tree.map(leaf, updates, params, labels, decays), _Count(state.count + 1)
+
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    return optax.chain(clip, adam, optax.GradientTransformation(init, update))
+
+
+def update_ema(ema: Any, params: Any, step: jax.Array | int, decay: float) -> Any:
+    """The moving average after update number ``step`` (counted from 0).
+
+    The decay is ``min(decay, (1 + step) / (10 + step))``, so early averages forget the start.
+    """
+    step = jnp.asarray(step, jnp.float32)
+    rest = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    # This form leaves an average that equals the weights exactly where it is.
+    return jax.tree.map(lambda e, p: e + rest * (p - e), ema, params)

@@ -1,0 +1,51 @@
+"""What a recipe must provide to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+Params = Any  # nested dict of arrays
+Batch = Mapping[str, Any]  # arrays whose leading dimension is the batch
+
+
+class Task(Protocol):
+    """A model, its data and its loss; everything the training loop does not know.
+
+    A task may further have ``pretrained() -> dict``: nested NumPy weights, complete or partial,
+    that a new run starts from instead of those of ``init``.
+    """
+
+    def init(self, key: jax.Array) -> Params:
+        """Fresh float32 parameters; may carry ``nn.LogicallyPartitioned`` boxes. Traceable."""
+        ...
+
+    def loss(
+        self, params: Params, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """The mean loss of a batch and further scalar figures. Pure and traceable."""
+        ...
+
+    def train_data(self) -> Iterable[Batch]:
+        """An endless grain ``IterDataset`` of batches of NumPy arrays (this process's part)."""
+        ...
+
+    def validation_data(self) -> Iterable[Batch]:
+        """The same few batches each time it is called; may be empty."""
+        ...
+
+    def sample(self, params: Params) -> dict[str, np.ndarray]:
+        """Videos to look at, uint8 ``[f, h, w, 3]`` by name; may be empty."""
+        ...
+
+    def export(self, params: Params, directory: Path) -> None:
+        """Writes the weights (NumPy arrays, the moving average) in the form others load."""
+        ...
+
+    def label(self, path: str) -> str:
+        """The optimizer group of the parameter at ``path``, for example ``blocks/q/kernel``."""
+        ...
