@@ -1,0 +1,69 @@
+# Needs GNU make 3.81 or newer (Linux and macOS have it) and Python 3.11, 3.12 or 3.13.
+# Every target prepares .venv itself; once that is done, repeats start at once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: demo test lint clean help
+
+help:  ## list the targets
+	@echo "make demo    install what is needed and render examples/ into out/"
+	@echo "make test    install what is needed and run the test suite"
+	@echo "make lint    install what is needed; ruff (check, format) and mypy"
+	@echo "make clean   remove .venv, out and caches"
+	@echo
+	@echo "PYTHON=/path/to/python3.12 chooses the interpreter (3.11, 3.12 or 3.13)."
+
+demo: $(VENV)/.installed
+	$(BIN)/alchemint demo --out out
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy alchemint_jax
+
+clean:
+	rm -rf $(VENV) out build dist alchemint_jax.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find alchemint_jax tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A candidate is run, not merely looked up: version managers leave launchers that do not start.
+$(VENV)/.created:
+	@chosen=; \
+	for candidate in "$(PYTHON)" python3.13 python3.12 python3.11; do \
+	  if "$$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1; \
+	  then chosen="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	  echo "error: no Python 3.11, 3.12 or 3.13 found (tried $(PYTHON), python3.13, python3.12, python3.11)." >&2; \
+	  echo "       Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2; \
+	  exit 1; \
+	fi; \
+	echo "creating $(VENV) with $$("$$chosen" --version)"; \
+	if ! "$$chosen" -m venv --clear $(VENV); then \
+	  rm -rf $(VENV); \
+	  echo "error: $$chosen could not create $(VENV) (on Debian and Ubuntu: install python3-venv)." >&2; \
+	  exit 1; \
+	fi
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created setup.py
+	@echo "installing into $(VENV) (about 1 GB; a minute or two the first time)"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.created setup.py
+	@echo "installing into $(VENV), with what the tests need (about 1 GB; a minute or two the first time)"
+	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-lint: $(VENV)/.created setup.py
+	@echo "installing into $(VENV), with the linters (about 1 GB; a minute or two the first time)"
+	@$(PIP) -e '.[lint]'
+	@touch $@

@@ -1,0 +1,73 @@
+"""Packaging. Everything a package index needs to know is here; pyproject.toml configures tools."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "([^"]+)"', (HERE / "alchemint_jax" / "__init__.py").read_text("utf-8"), re.M
+)
+assert VERSION is not None, "alchemint_jax/__init__.py must state __version__"
+
+# Lower bounds are what the newest JAX for Python 3.11 resolves to; newer Pythons resolve higher.
+REQUIRES = [
+    "absl-py>=2.1",
+    "array_record>=0.8.1",
+    "av>=14",
+    "einops>=0.8",
+    "flax>=0.12.8",
+    "grain>=0.2.15",
+    "jax>=0.10.2",
+    "jaxtyping>=0.3",
+    "ml-collections>=1.0",
+    "numpy>=2.0",
+    "optax>=0.2.6",
+    "orbax-checkpoint>=0.11.30",
+    "pillow>=11",
+    "pyyaml>=6.0.2",
+    "safetensors>=0.5",
+    "scipy>=1.14",
+    "tensorboardX>=2.6.2",
+    "tensorflow-datasets>=4.9.9",
+]
+
+EXTRAS = {
+    "test": ["beartype>=0.21", "hypothesis>=6.130", "pytest>=8.3"],
+    "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "types-PyYAML"],
+    "notebooks": ["jupytext>=1.17", "matplotlib>=3.10", "nbmake>=1.5", "papermill>=2.6"],
+    "cuda": ["jax[cuda13]>=0.10.2"],
+    "cuda12": ["jax[cuda12]>=0.10.2"],
+    "tpu": ["jax[tpu]>=0.10.2"],
+}
+
+setup(
+    name="alchemint-jax",
+    version=VERSION.group(1),
+    description="Say what appears in a video, and when: AlcheMinT in JAX and Flax",
+    long_description=(HERE / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    keywords=["video generation", "diffusion", "flow matching", "rotary embedding", "jax", "flax"],
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
+    package_data={"alchemint_jax": ["py.typed", "bundled/**"]},
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["alchemint = alchemint_jax.cli:main"]},
+    zip_safe=False,
+)

@@ -1,0 +1,54 @@
+"""Importing the package is instant and does no work; its public names resolve lazily."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import alchemint_jax as al
+
+PROBE = """
+import json, sys, time
+start = time.perf_counter()
+import alchemint_jax
+seconds = time.perf_counter() - start
+heavy = [m for m in ("jax", "flax", "numpy", "av", "PIL", "yaml") if m in sys.modules]
+print(json.dumps({"seconds": seconds, "heavy": heavy, "names": dir(alchemint_jax)}))
+"""
+
+
+def test_import_is_instant_and_starts_nothing():
+    # The best of three: a busy machine may delay one run, but never hurries one.
+    probes = [
+        json.loads(
+            subprocess.run([sys.executable, "-c", PROBE], capture_output=True, check=True).stdout
+        )
+        for _ in range(3)
+    ]
+    assert min(probe["seconds"] for probe in probes) < 0.3
+    assert probes[0]["heavy"] == []
+    assert set(al.__all__) <= set(probes[0]["names"])
+
+
+@pytest.mark.parametrize("name", al.__all__)
+def test_every_public_name_resolves(name):
+    assert getattr(al, name) is getattr(al, name)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="storybord"):
+        al.storybord  # noqa: B018
+
+
+def test_the_suite_sees_eight_cpu_devices():
+    assert len(jax.devices("cpu")) == 8
+
+
+def test_rank_promotion_raises():
+    with pytest.raises(ValueError, match="rank_promotion"):
+        jnp.ones((2, 3)) + jnp.ones(3)
