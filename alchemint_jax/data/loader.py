@@ -1,0 +1,187 @@
+"""Grain pipelines: clips for the autoencoder, encoded examples for the diffusion transformer.
+
+Both are endless, reshuffled every epoch, split between hosts, and their iterators' `get_state` and
+`set_state` (and so Grain's Orbax handlers) resume at the very next batch, random augmentation
+included. Batches are plain NumPy; placing them on devices is the caller's business.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grain
+import numpy as np
+
+from alchemint_jax.data import records
+from alchemint_jax.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TAG_LENGTH = 16
+TEXT_LENGTH = 112
+
+
+@dataclasses.dataclass(frozen=True)
+class LoaderConfig:
+    """How a pipeline reads; `batch_size` is per host, `host` of `hosts` default to JAX's processes."""
+
+    batch_size: int
+    seed: int = 0
+    num_workers: int = 0
+    """Worker processes; 0 reads in threads. A saved state only fits the same number of workers."""
+    read_threads: int = 2
+    buffer: int = 4
+    """Batches read ahead; this bounds the memory that a pipeline holds."""
+    host: int | None = None
+    hosts: int | None = None
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        lowest = {"batch_size": 1, "num_workers": 0, "read_threads": 1, "buffer": 1}
+        for name, least in lowest.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if (self.host is None) != (self.hosts is None):
+            raise ConfigError("host and hosts must be given together")
+        if self.hosts is not None and not 0 <= (self.host or 0) < self.hosts:
+            raise ConfigError(f"host must be in [0, {self.hosts}), got {self.host}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """What is random about an encoded example; with both off the loader is a plain reader."""
+
+    shuffle_slots: bool = True
+    """Which subject sits in which slot is drawn anew for every example."""
+    random_view: bool = True
+    """The reference is a random view of the subject, not the first one."""
+
+
+def clip_loader(
+    data_dir: Path | str,
+    split: str,
+    config: LoaderConfig,
+    frames: int | None = None,
+    with_references: bool = False,
+) -> grain.IterDataset:
+    """Batches of clips, `video` uint8 [b f h w 3], of a dataset written by `write_sprites`.
+
+    `frames` (4k+1) cuts a window of that many frames, starting anywhere. `with_references` adds
+    `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. Raises DataError if
+    there is no such dataset and ConfigError if `frames` does not fit.
+    """
+    from alchemint_jax.data.timed_sprites import open_split
+
+    source = open_split(data_dir, split)
+    total = source[0]["video"].shape[0]
+    if frames is not None and not (frames % 4 == 1 and 1 <= frames <= total):
+        raise ConfigError(f"frames must be 4k+1 and at most {total}, got {frames}")
+    return pipeline(source, _CropClip(frames, with_references), config)
+
+
+def latent_loader(
+    data_dir: Path | str, split: str, config: LoaderConfig, augment: Augment = Augment()
+) -> grain.IterDataset:
+    """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
+
+    `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised (an unused slot
+    is zero); `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where empty;
+    `tag_ids` int32 and `tag_mask` bool [b r 16]; `text_ids` int32 and `text_mask` bool [b 112].
+    Raises DataError if there is no such dataset.
+    """
+    from alchemint_jax.data.encode import open_encoded
+
+    return pipeline(open_encoded(data_dir, split), _Example(augment), config)
+
+
+def pipeline(
+    source: Any, transform: grain.transforms.RandomMap, config: LoaderConfig
+) -> grain.IterDataset:
+    """Shuffled, repeated, shared out to hosts, transformed, batched.
+
+    `transform` draws from a generator of its own for every example of every epoch.
+    """
+    records.quiet_flags()
+    host, hosts = _host(config)
+    if len(source) < hosts or not len(source):
+        raise DataError(f"{len(source)} examples are too few for {hosts} hosts")
+    dataset = grain.MapDataset.source(source).seed(config.seed)
+    if config.shuffle:
+        dataset = dataset.shuffle()
+    options = grain.ReadOptions(config.read_threads, config.buffer * config.batch_size)
+    stream = dataset.repeat()[host::hosts].random_map(transform).to_iter_dataset(options)
+    if config.num_workers:
+        # Before batching, so that the order of examples does not depend on the number of workers.
+        workers = grain.MultiprocessingOptions(
+            num_workers=config.num_workers,
+            per_worker_buffer_size=max(1, config.buffer * config.batch_size // config.num_workers),
+        )
+        stream = stream.mp_prefetch(workers)
+    return stream.batch(config.batch_size, drop_remainder=True)
+
+
+def _host(config: LoaderConfig) -> tuple[int, int]:
+    if config.hosts is not None:
+        return config.host or 0, config.hosts
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+@dataclasses.dataclass(frozen=True)
+class _CropClip(grain.transforms.RandomMap):
+    frames: int | None
+    with_references: bool
+
+    def random_map(
+        self, element: dict[str, Any], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        video = element["video"]
+        if self.frames is not None:
+            start = int(rng.integers(len(video) - self.frames + 1))
+            video = video[start : start + self.frames]
+        if not self.with_references:
+            return {"video": video}
+        references = element["references"]
+        used = np.arange(len(references)) < element["n_subjects"]
+        return {"video": video, "references": references, "used": used}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Example(grain.transforms.RandomMap):
+    augment: Augment
+
+    def random_map(
+        self, element: dict[str, Any], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        # Every draw happens, used or not: switching one kind off leaves the other as it was.
+        references, words = element["references"], element["words"]
+        slots, views = references.shape[:2]
+        order, view = rng.permutation(slots), rng.integers(views, size=slots)
+        order = order if self.augment.shuffle_slots else np.arange(slots)
+        view = view if self.augment.random_view else np.zeros_like(view)
+        used = order < element["n_subjects"]
+        chosen = references[order, view[order]].astype(np.float32)
+        tag_ids, tag_mask = tokens([words[slot] for slot in order], TAG_LENGTH)
+        text_ids, text_mask = tokens([element["caption"]], TEXT_LENGTH)
+        return {
+            "latents": element["latents"].astype(np.float32),
+            "references": np.where(used[:, None, None, None], chosen, np.float32(0)),
+            "used": used,
+            "intervals": element["intervals"][order].astype(np.int32),
+            "tag_ids": np.where(used[:, None], tag_ids, 0).astype(np.int32),
+            "tag_mask": tag_mask & used[:, None],
+            "text_ids": text_ids[0],
+            "text_mask": text_mask[0],
+        }
+
+
+def tokens(texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Byte tokens of each text: ids int32 [n length] and mask bool [n length]."""
+    from alchemint_jax.text import ByteTokenizer
+
+    ids, mask = ByteTokenizer(length).encode(list(texts))
+    return np.asarray(ids, np.int32), np.asarray(mask, bool)

@@ -1,0 +1,247 @@
+"""The TFDS dataset `timed_sprites`: the sprites world on disk (ArrayRecord, no TensorFlow).
+
+Record `i` of a split is clip `i` of that split's seed, so a dataset can be remade bit by bit from
+(clips, seed, validation). The files also open with `tfds.builder_from_directory`, where the
+directory is the one that holds `dataset_info.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from etils import epath
+
+from alchemint_jax.data import records
+from alchemint_jax.data.sprites import Clip, World, sample_clip
+from alchemint_jax.errors import DataError
+from alchemint_jax.progress import Progress
+
+INTERVALS = 2
+"""Rows of intervals that a record keeps for each subject."""
+
+_MARK = "sprites.json"
+_SEED_BASE = 2**20
+_SPLITS = ("train", "validation")
+
+
+def split_seed(seed: int, split: str) -> int:
+    """The world seed of a split; seeds below 2**20 are in no dataset and free for benchmarks."""
+    return _SEED_BASE + 2 * seed + _SPLITS.index(split)
+
+
+@dataclasses.dataclass
+class SpritesConfig(tfds.core.BuilderConfig):
+    """How many clips to draw, and from which seed."""
+
+    clips: int = 1024
+    validation: int = 51
+    seed: int = 0
+
+
+class TimedSprites(tfds.core.GeneratorBasedBuilder):
+    """Textured shapes on screen for exactly known intervals, with references and a caption."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [SpritesConfig(name="small", description="1024 clips of seed 0")]
+    # TFDS looks this up with `importlib_resources`, which it installs only on Python < 3.9.
+    code_path = epath.Path(__file__)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        world = World()
+        slots, size = world.max_subjects, world.size
+        text = tfds.features.Sequence(tfds.features.Text(), length=slots)
+
+        def pixels(*shape: int) -> tfds.features.Tensor:
+            return tfds.features.Tensor(
+                shape=(*shape, size, size, 3), dtype=np.uint8, encoding="zlib"
+            )
+
+        features = {
+            "video": pixels(world.frames),
+            "references": pixels(slots, world.views),
+            "caption": tfds.features.Text(),
+            "n_subjects": tfds.features.Scalar(np.int32),
+            "words": text,
+            "looks": {"shape": text, "color": text, "texture": text},
+            "intervals": tfds.features.Tensor(shape=(slots, INTERVALS, 2), dtype=np.int32),
+            "index": tfds.features.Scalar(np.int64),
+            "fps": tfds.features.Scalar(np.float32),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
+        )
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        config = self.builder_config
+        counts = (config.clips, config.validation)
+        return {
+            split: self._generate_examples(split_seed(config.seed, split), count, split)
+            for split, count in zip(_SPLITS, counts, strict=True)
+        }
+
+    def _generate_examples(
+        self, seed: int, count: int, split: str
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        with Progress(count, f"sprites {split}") as progress:
+            for index in range(count):
+                yield index, _example(sample_clip(index, seed), index)
+                progress.update(index + 1)
+
+
+def _example(clip: Clip, index: int) -> dict[str, Any]:
+    world = World()
+    slots = world.max_subjects
+    references = np.full((slots, world.views, world.size, world.size, 3), 255, np.uint8)
+    for slot, subject in enumerate(clip.subjects):
+        references[slot] = subject.references
+
+    def column(values: list[str]) -> list[str]:
+        return values + [""] * (slots - len(values))
+
+    looks = [subject.look for subject in clip.subjects]
+    return {
+        "video": clip.video,
+        "references": references,
+        "caption": clip.caption,
+        "n_subjects": len(clip.subjects),
+        "words": column([subject.word for subject in clip.subjects]),
+        "looks": {
+            key: column([getattr(look, key) for look in looks])
+            for key in ("shape", "color", "texture")
+        },
+        "intervals": records.pad_intervals([s.intervals for s in clip.subjects], slots, INTERVALS),
+        "index": index,
+        "fps": world.fps,
+    }
+
+
+def write_sprites(
+    out: Path | str, clips: int, seed: int = 0, validation: int | None = None
+) -> Path:
+    """Draws the dataset into the new directory `out`, which appears only when it is whole.
+
+    `validation` defaults to a twentieth of `clips`, between 1 and 256. Returns `out`, at once if it
+    already holds this very dataset. Raises DataError if something else is there.
+    """
+    out = Path(out)
+    if clips < 1 or seed < 0 or (validation is not None and validation < 1):
+        wrong = f"{clips=}, {validation=}, {seed=}"
+        raise DataError(f"clips and validation must be at least 1 and seed at least 0, got {wrong}")
+    validation = max(1, min(256, clips // 20)) if validation is None else validation
+    wanted = {
+        "dataset": "timed_sprites",
+        "version": str(TimedSprites.VERSION),
+        "clips": clips,
+        "validation": validation,
+        "seed": seed,
+    }
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if (out / _MARK).is_file() and (found := records.read_json(out / _MARK)) == wanted:
+            return out
+        what = f"another dataset ({found})" if (out / _MARK).is_file() else "something else"
+        raise DataError(f"{out}: holds {what}; choose another directory or remove it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        config = SpritesConfig(
+            name=f"clips_{clips}_seed_{seed}", clips=clips, validation=validation, seed=seed
+        )
+        with _quiet_tfds():
+            builder = TimedSprites(
+                data_dir=str(temporary), config=config, file_format="array_record"
+            )
+            builder.download_and_prepare()
+        shutil.rmtree(temporary / "downloads", ignore_errors=True)
+        records.write_json(temporary / _MARK, wanted)
+        temporary.chmod(0o755)
+        os.replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+class SpritesSource:
+    """Random access to the clips of a split: dicts with the features above, text as `str`."""
+
+    def __init__(self, source: Any):
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return _text(self._source[index])
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _text(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype == object):
+        return [_text(item) for item in value]
+    return value
+
+
+def open_split(data_dir: Path | str, split: str) -> SpritesSource:
+    """The clips of a split ("train" or "validation") of a dataset written by `write_sprites`.
+
+    Raises DataError if the directory is missing, is not such a dataset, or is not whole.
+    """
+    data_dir = Path(data_dir)
+    if not data_dir.is_dir():
+        raise DataError(f"{data_dir}: no such directory; write a dataset there first")
+    if not (data_dir / _MARK).is_file():
+        raise DataError(
+            f"{data_dir}: not a finished sprites dataset ({_MARK} is missing); write it anew"
+        )
+    wanted = records.read_json(data_dir / _MARK)
+    if split not in _SPLITS:
+        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(_SPLITS)}")
+    found = sorted(data_dir.glob("timed_sprites/*/*/dataset_info.json"))
+    if len(found) != 1:
+        raise DataError(
+            f"{data_dir}: expected one TFDS dataset inside, found {len(found)}; write it anew"
+        )
+    records.quiet_flags()
+    try:
+        source = tfds.builder_from_directory(str(found[0].parent)).as_data_source(split)
+        count = len(source)
+    except Exception as error:  # TFDS and ArrayRecord raise many kinds for damaged files
+        raise DataError(
+            f"{data_dir}: split {split!r} cannot be opened ({error}); write it anew"
+        ) from error
+    expected = wanted.get("clips" if split == "train" else "validation")
+    if count != expected:
+        raise DataError(
+            f"{data_dir}: split {split!r} has {count} clips, not {expected}; write it anew"
+        )
+    return SpritesSource(source)
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """Silences TFDS: it draws several bars at once and speaks of downloads; ours is one line."""
+    from tensorflow_datasets.core.utils import tqdm_utils
+
+    bars, logger = getattr(tqdm_utils, "_active", True), logging.getLogger("absl")
+    level = logger.level
+    tfds.display_progress_bar(False)
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+        tfds.display_progress_bar(bars)
