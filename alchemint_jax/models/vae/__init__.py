@@ -1,0 +1,7 @@
+"""The causal 3D video autoencoder (Wan2.1's architecture)."""
+
+from alchemint_jax.models.vae.config import VARIANTS, VAEConfig
+from alchemint_jax.models.vae.model import VAE
+from alchemint_jax.models.vae.streaming import stream_decode, stream_encode
+
+__all__ = ["VAE", "VARIANTS", "VAEConfig", "stream_decode", "stream_encode"]

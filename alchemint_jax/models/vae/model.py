@@ -1,0 +1,264 @@
+"""The causal 3D video autoencoder of Wan2.1 as thin Linen modules.
+
+Axes: b batch, f pixel frames, t latent frames, h w space, c channels.
+
+One code path serves whole clips and streams. A clip is processed in chunks, and a `Past` remembers for every
+temporal convolution, in the order of the calls, the input frames that its next chunk still needs. A whole
+clip is simply one chunk. Frame 0 is special in both directions: it is never merged with, nor split into, others.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alchemint_jax.models.vae.config import VAEConfig
+from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
+
+_INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
+
+
+class Past:
+    """Frames that temporal convolutions remember between chunks; `frames=None` starts a clip.
+
+    A trace-time helper: modules read it and append to it in call order; only `kept` crosses a jit boundary.
+    """
+
+    def __init__(self, frames: list[jax.Array] | None = None):
+        self.starts = frames is None
+        self._given = iter(frames or ())
+        self.kept: list[jax.Array] = []
+
+    def prepend(self, x: jax.Array, count: int, zeros: bool = True) -> jax.Array:
+        """Puts the `count` frames before this chunk in front of it: zeros, or nothing, where a clip starts."""
+        if not self.starts:
+            x = jnp.concatenate([next(self._given), x], axis=1)
+        elif zeros:
+            x = jnp.pad(x, ((0, 0), (count, 0), (0, 0), (0, 0), (0, 0)))
+        self.kept.append(x[:, -count:])
+        return x
+
+
+class CausalConv(nn.Module):
+    """3D convolution that sees the present and the past; zeros stand before frame 0."""
+
+    features: int
+    kernel: tuple[int, int, int] = (3, 3, 3)
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
+        shape = (*self.kernel, x.shape[-1], self.features)
+        kernel = self.param("kernel", _INIT, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if self.kernel[0] > 1:
+            x = past.prepend(x, self.kernel[0] - 1)
+        return conv3d_valid(x, kernel, bias)
+
+
+class FrameConv(nn.Module):
+    """2D convolution of every frame."""
+
+    features: int
+    size: int = 3
+    stride: int = 1
+    padding: tuple[tuple[int, int], tuple[int, int]] = ((1, 1), (1, 1))
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
+        kernel = self.param("kernel", _INIT, (self.size, self.size, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return conv2d(x, kernel, bias, self.stride, self.padding)
+
+
+class ChannelNorm(nn.Module):
+    """Scales every position to L2 norm sqrt(c), times a learned gain (Wan calls it RMS_norm)."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
+        gain = self.param("gamma", nn.initializers.ones, (x.shape[-1],))
+        wide = x.astype(jnp.float32)
+        # The clamp on the norm is torch.nn.functional.normalize's; rsqrt of the clamped square is the same.
+        square = jnp.maximum(jnp.sum(wide * wide, axis=-1, keepdims=True), 1e-24)
+        scaled = wide * jax.lax.rsqrt(square) * x.shape[-1] ** 0.5
+        return (scaled * gain[None, None, None, None]).astype(x.dtype)
+
+
+class ResidualBlock(nn.Module):
+    """norm, SiLU, conv, twice; a 1x1x1 shortcut where the width changes."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
+        h = CausalConv(self.features, name="conv1")(nn.silu(ChannelNorm(name="norm1")(x)), past)
+        h = CausalConv(self.features, name="conv2")(nn.silu(ChannelNorm(name="norm2")(h)), past)
+        if x.shape[-1] != self.features:
+            x = CausalConv(self.features, (1, 1, 1), name="shortcut")(x, past)
+        return x + h
+
+
+class FrameAttention(nn.Module):
+    """Single-head attention over the positions of each frame."""
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
+        b, f, h, w, c = x.shape
+        no_padding = ((0, 0), (0, 0))
+        qkv = FrameConv(3 * c, 1, padding=no_padding, name="qkv")(ChannelNorm(name="norm")(x))
+        q, k, v = jnp.split(qkv.reshape(b * f, h * w, 3 * c), 3, axis=-1)
+        weights = nn.softmax((q @ k.swapaxes(1, 2)).astype(jnp.float32) * c**-0.5)
+        y = (weights.astype(x.dtype) @ v).reshape(b, f, h, w, c)
+        return x + FrameConv(c, 1, padding=no_padding, name="proj")(y)
+
+
+class Middle(nn.Module):
+    """residual, attention, residual: the lowest resolution of encoder and decoder."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w c"]:
+        x = ResidualBlock(self.features, name="block1")(x, past)
+        x = FrameAttention(name="attention")(x)
+        return ResidualBlock(self.features, name="block2")(x, past)
+
+
+class Downsample(nn.Module):
+    """Halves space; where `temporal`, halves the frames after frame 0 as well."""
+
+    temporal: bool
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f2 h2 w2 c"]:
+        c = x.shape[-1]
+        # Zeros on the right and below only: the padding of Wan's strided convolution.
+        x = FrameConv(c, 3, 2, ((0, 1), (0, 1)), name="conv")(x)
+        if not self.temporal:
+            return x
+        kernel = self.param("time_kernel", _INIT, (3, 1, 1, c, c))
+        bias = self.param("time_bias", nn.initializers.zeros, (c,))
+        window = past.prepend(x, 1, zeros=False)
+        halved = conv3d_valid(window, kernel, bias, stride=2) if window.shape[1] >= 3 else x[:, :0]
+        return jnp.concatenate([x[:, :1], halved], axis=1) if past.starts else halved
+
+
+class Upsample(nn.Module):
+    """Doubles space and halves channels; where `temporal`, doubles the frames after frame 0 as well."""
+
+    temporal: bool
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f2 h2 w2 c2"]:
+        c = x.shape[-1]
+        if self.temporal:
+            kernel = self.param("time_kernel", _INIT, (3, 1, 1, c, 2 * c))
+            bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
+            # Frame 0 passes as it is, and the frames after it do not see it.
+            first, rest = (x[:, :1], x[:, 1:]) if past.starts else (x[:, :0], x)
+            pairs = conv3d_valid(past.prepend(rest, 2), kernel, bias)
+            b, f, h, w, _ = pairs.shape
+            rest = pairs.reshape(b, f, h, w, 2, c).transpose(0, 1, 4, 2, 3, 5).reshape(b, 2 * f, h, w, c)
+            x = jnp.concatenate([first, rest], axis=1)
+        return FrameConv(c // 2, name="conv")(upsample_nearest(x))
+
+
+class Encoder(nn.Module):
+    """Video to the moments of its latents, 2 z_dim channels."""
+
+    config: VAEConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b f h w 3"], past: Past) -> Float[Array, "b t h2 w2 c"]:
+        cfg = self.config
+        x = CausalConv(cfg.base_dim, name="conv_in")(x, past)
+        for i, mult in enumerate(cfg.dim_mult):
+            for j in range(cfg.num_res_blocks):
+                x = ResidualBlock(cfg.base_dim * mult, name=f"stage{i}_block{j}")(x, past)
+            if i < len(cfg.dim_mult) - 1:
+                x = Downsample(cfg.temporal_downsample[i], name=f"stage{i}_down")(x, past)
+        x = Middle(x.shape[-1], name="middle")(x, past)
+        x = CausalConv(2 * cfg.z_dim, name="conv_out")(nn.silu(ChannelNorm(name="norm_out")(x)), past)
+        return CausalConv(2 * cfg.z_dim, (1, 1, 1), name="quant")(x, past)
+
+
+class Decoder(nn.Module):
+    """Latents to video."""
+
+    config: VAEConfig
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "b t h w c"], past: Past) -> Float[Array, "b f h2 w2 3"]:
+        cfg = self.config
+        x = CausalConv(cfg.z_dim, (1, 1, 1), name="post_quant")(z, past)
+        widths = [cfg.base_dim * mult for mult in reversed(cfg.dim_mult)]
+        x = CausalConv(widths[0], name="conv_in")(x, past)
+        x = Middle(widths[0], name="middle")(x, past)
+        for i, width in enumerate(widths):
+            for j in range(cfg.num_res_blocks + 1):
+                x = ResidualBlock(width, name=f"stage{i}_block{j}")(x, past)
+            if i < len(widths) - 1:
+                x = Upsample(tuple(reversed(cfg.temporal_downsample))[i], name=f"stage{i}_up")(x, past)
+        return CausalConv(3, name="conv_out")(nn.silu(ChannelNorm(name="norm_out")(x)), past)
+
+
+class VAE(nn.Module):
+    """The autoencoder. Call `apply` with `method="encode"` or `"decode"`; the others serve training and streams."""
+
+    config: VAEConfig
+
+    def setup(self) -> None:
+        self.encoder = Encoder(self.config)
+        self.decoder = Decoder(self.config)
+
+    def __call__(self, video: Float[Array, "b f h w 3"]) -> Float[Array, "b f h w 3"]:
+        """Reconstruction through the posterior mean."""
+        return self.decode(self.encode(video))
+
+    def encode(self, video: Float[Array, "b f h w 3"]) -> Float[Array, "b t h2 w2 c"]:
+        """Normalised posterior mean of a video in [-1, 1] with f = 4k + 1 frames."""
+        return self.encode_chunk(video)[0]
+
+    def decode(self, latents: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
+        """Video, clipped to [-1, 1], of normalised latents."""
+        return self.decode_chunk(latents)[0]
+
+    def encode_chunk(
+        self, video: Float[Array, "b f h w 3"], frames: list[jax.Array] | None = None
+    ) -> tuple[Float[Array, "b t h2 w2 c"], list[jax.Array]]:
+        """Encodes the first chunk of a clip (1 + 4k frames) or, given what the last one kept, a further one (4k)."""
+        past = Past(frames)
+        mean = jnp.split(self.encoder(video, past), 2, axis=-1)[0]
+        return (mean - self._mean(mean)) / self._std(mean), past.kept
+
+    def decode_chunk(
+        self, latents: Float[Array, "b t h w c"], frames: list[jax.Array] | None = None
+    ) -> tuple[Float[Array, "b f h2 w2 3"], list[jax.Array]]:
+        """Decodes the first chunk of a clip or, given what the last one kept, a further one."""
+        past = Past(frames)
+        video = self.decoder(latents * self._std(latents) + self._mean(latents), past)
+        return jnp.clip(video, -1, 1), past.kept
+
+    def moments(
+        self, video: Float[Array, "b f h w 3"]
+    ) -> tuple[Float[Array, "b t h2 w2 c"], Float[Array, "b t h2 w2 c"]]:
+        """Mean and log-variance of the posterior, not normalised."""
+        mean, log_variance = jnp.split(self.encoder(video, Past()), 2, axis=-1)
+        return mean, jnp.clip(log_variance, -30.0, 20.0)
+
+    def reconstruct(self, raw: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
+        """Decodes latents that are not normalised and does not clip: what the training loss sees."""
+        return self.decoder(raw, Past())
+
+    def abstract_params(self) -> dict:
+        """Shapes and types of the parameters, without computing any."""
+        side = self.config.spatial_stride
+        video = jax.ShapeDtypeStruct((1, 1 + self.config.temporal_stride, side, side, 3), jnp.float32)
+        return jax.eval_shape(self.init, jax.random.key(0), video)["params"]
+
+    def _mean(self, like: jax.Array) -> jax.Array:
+        return jnp.asarray(self.config.latents_mean, like.dtype)[None, None, None, None]
+
+    def _std(self, like: jax.Array) -> jax.Array:
+        return jnp.asarray(self.config.latents_std, like.dtype)[None, None, None, None]

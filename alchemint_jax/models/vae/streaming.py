@@ -1,0 +1,33 @@
+"""Encoding and decoding in memory that does not grow with the clip: a scan over chunks of fixed shape."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alchemint_jax.models.vae.model import VAE
+
+
+def stream_encode(vae: VAE, params: dict, video: Float[Array, "b f h w 3"]) -> Float[Array, "b t h2 w2 c"]:
+    """As `encode`, one latent frame at a time."""
+    return _stream(vae, params, video, vae.config.temporal_stride, "encode_chunk")
+
+
+def stream_decode(vae: VAE, params: dict, latents: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
+    """As `decode`, one latent frame at a time."""
+    return _stream(vae, params, latents, 1, "decode_chunk")
+
+
+def _stream(vae: VAE, params: dict, x: jax.Array, chunk: int, method: str) -> jax.Array:
+    b, f, *rest = x.shape
+    first, past = vae.apply({"params": params}, x[:, :1], method=method)
+    chunks = x[:, 1:].reshape(b, (f - 1) // chunk, chunk, *rest).swapaxes(0, 1)
+
+    def step(past: list[jax.Array], part: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        y, past = vae.apply({"params": params}, part, past, method=method)
+        return past, y
+
+    _, parts = jax.lax.scan(step, past, chunks)
+    later = parts.swapaxes(0, 1).reshape(b, -1, *parts.shape[3:])
+    return jnp.concatenate([first, later], axis=1)
