@@ -1,0 +1,1 @@
+"""The networks: Linen modules, each with its sizes in a frozen dataclass."""

@@ -1,0 +1,123 @@
+"""The dense layer and the norms that every model here is built from.
+
+`Linear` is the only place where a matrix product meets its sharding names, so a mesh is described
+once, by the logical axes: "embed", "mlp", "heads", "vocab", "layers", "text" or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+Axis = str | None
+
+
+def logical(init: Callable[..., Any], axes: tuple[Axis, ...]) -> Callable[..., Any]:
+    """`init` whose parameters carry the logical `axes`; `self.param` gives the bare array."""
+    return nn.with_logical_partitioning(init, axes)
+
+
+class Linear(nn.Module):
+    """`y = x @ kernel + bias` over the last axis, `[..., in] -> [..., features]`.
+
+    Parameters are float32 masters ("kernel" [in, features], "bias" [features]); they are cast to
+    the dtype of `x`, so the caller's activations alone decide the precision of the product.
+
+    Attributes:
+        features: width of the output.
+        axes: logical names of the kernel's two axes (in, out); the bias carries the second.
+        use_bias: whether to add a bias, initialised by `bias_init`.
+        kernel_init: initialiser of the kernel.
+        bias_init: initialiser of the bias.
+    """
+
+    features: int
+    axes: tuple[Axis, Axis] = ("embed", "mlp")
+    use_bias: bool = True
+    kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros_init()
+
+    @nn.compact
+    def __call__(self, x: Float[Array | np.ndarray, "*batch i"]) -> Float[Array, "*batch o"]:
+        """Apply the layer in `x`'s dtype."""
+        x = jnp.asarray(x)
+        kernel = self.param(
+            "kernel",
+            logical(self.kernel_init, self.axes),
+            (x.shape[-1], self.features),
+            jnp.float32,
+        )
+        y = x @ kernel.astype(x.dtype)
+        if self.use_bias:
+            bias = self.param(
+                "bias",
+                logical(self.bias_init, (self.axes[1],)),
+                (self.features,),
+                jnp.float32,
+            )
+            # Broadcast by hand: the tests forbid implicit rank promotion.
+            y = y + jnp.broadcast_to(bias.astype(x.dtype), y.shape)
+        return y
+
+
+def rms_norm(
+    x: Float[Array | np.ndarray, "*batch d"],
+    scale: Float[Array | np.ndarray, " d"] | None = None,
+    eps: float = 1e-6,
+) -> Float[Array, "*batch d"]:
+    """`x / sqrt(mean(x^2) + eps) * scale` over the last axis, in float32; returns `x`'s dtype."""
+    x = jnp.asarray(x)
+    y = x.astype(jnp.float32)
+    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
+    if scale is not None:
+        y = y * jnp.broadcast_to(jnp.asarray(scale, jnp.float32), y.shape)
+    return y.astype(x.dtype)
+
+
+def layer_norm(
+    x: Float[Array | np.ndarray, "*batch d"],
+    scale: Float[Array | np.ndarray, " d"] | None = None,
+    bias: Float[Array | np.ndarray, " d"] | None = None,
+    eps: float = 1e-6,
+) -> Float[Array, "*batch d"]:
+    """`(x - mean) / sqrt(var + eps) * scale + bias` over the last axis, in float32.
+
+    Returns `x`'s dtype. The variance is the biased one, taken about the mean (two passes), which
+    stays accurate when the mean is large.
+    """
+    x = jnp.asarray(x)
+    y = x.astype(jnp.float32)
+    y = y - jnp.mean(y, axis=-1, keepdims=True)
+    y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
+    if scale is not None:
+        y = y * jnp.broadcast_to(jnp.asarray(scale, jnp.float32), y.shape)
+    if bias is not None:
+        y = y + jnp.broadcast_to(jnp.asarray(bias, jnp.float32), y.shape)
+    return y.astype(x.dtype)
+
+
+def unboxed(tree: PyTree) -> PyTree:
+    """Take off the boxes that carry logical axis names, leaving the arrays or shapes in them.
+
+    Unlike `flax.linen.unbox` it never adds a sharding constraint, so it works on shapes as well.
+    """
+
+    def is_box(leaf: object) -> bool:
+        return isinstance(leaf, nn.meta.AxisMetadata)
+
+    return jax.tree.map(lambda p: p.value if is_box(p) else p, tree, is_leaf=is_box)
+
+
+def abstract_params(module: nn.Module, *inputs, **kwargs) -> PyTree:
+    """The parameters `module.init` would make for `inputs`, as bare `jax.ShapeDtypeStruct`s.
+
+    Nothing is computed or allocated; `inputs` may be `jax.ShapeDtypeStruct`s themselves.
+    """
+    boxed = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *inputs)
+    return unboxed(boxed["params"])

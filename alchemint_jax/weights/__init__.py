@@ -1,0 +1,24 @@
+"""Weights on disk: safetensors in and out, and the bundled models."""
+
+from alchemint_jax.weights.configs import config_from_dict, config_to_dict
+from alchemint_jax.weights.store import (
+    BUNDLED,
+    COMPONENTS,
+    load,
+    locate,
+    read_config,
+    read_params,
+    save,
+)
+
+__all__ = [
+    "BUNDLED",
+    "COMPONENTS",
+    "config_from_dict",
+    "config_to_dict",
+    "load",
+    "locate",
+    "read_config",
+    "read_params",
+    "save",
+]
