@@ -135,7 +135,7 @@ def merge_intervals(intervals: Iterable[Iterable[Number]]) -> tuple[tuple[Any, A
     return tuple(merged)
 
 
-def latent_coordinate(frame: ArrayLike, *, stride: int = STRIDE) -> Float[np.ndarray, "..."]:
+def latent_coordinate(frame: ArrayLike, *, stride: int = STRIDE) -> Float[np.ndarray, "*shape"]:
     """Latent coordinate of pixel-frame positions (any shape, fractions allowed), float64.
 
     Through (0, 0) and the centres (stride*i - (stride-1)/2, i), i >= 1; extended linearly.
@@ -145,7 +145,7 @@ def latent_coordinate(frame: ArrayLike, *, stride: int = STRIDE) -> Float[np.nda
     return np.asarray(np.where(p <= centre, p / centre, (p + (stride - 1) / 2) / stride))
 
 
-def pixel_coordinate(latent: ArrayLike, *, stride: int = STRIDE) -> Float[np.ndarray, "..."]:
+def pixel_coordinate(latent: ArrayLike, *, stride: int = STRIDE) -> Float[np.ndarray, "*shape"]:
     """Pixel-frame position of latent coordinates, float64; the inverse of latent_coordinate."""
     u = np.asarray(latent, np.float64)
     centre = (stride + 1) / 2
@@ -157,6 +157,7 @@ def latent_intervals(frames: ArrayLike, *, stride: int = STRIDE) -> Float32[np.n
 
     Args:
         frames: integers, shape [..., 2]; rows with ``e <= s`` are padding.
+        stride: pixel frames per latent frame.
 
     Returns:
         float32 [..., 2]; padding rows are (1, 0), which starts after it ends.

@@ -1,0 +1,139 @@
+"""Reference pictures: opened with care, flattened to RGB on white, fitted to a model's size."""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from alchemint_jax.errors import StoryboardError
+
+MAX_PIXELS = 64 * 2**20  # 64 megapixels: 8192 x 8192
+MAX_BYTES = 512 * 2**20
+# Raster formats only. Pillow hands some others (EPS) to external programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def load_reference(
+    path: str | os.PathLike[str], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture at ``path``, as large as fits in ``size`` = (height, width), centred on white.
+
+    Camera orientation is applied, transparency becomes white, the aspect ratio is kept, and of an
+    animation the first frame is taken.
+
+    Raises:
+        StoryboardError: the picture cannot be used; the message begins with its path.
+    """
+    height, width = size
+    picture = _open(Path(path))
+    scale = min(height / picture.height, width / picture.width)
+    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    picture = picture.resize(fitted, Image.Resampling.LANCZOS)
+    canvas = Image.new("RGB", (width, height), "white")
+    canvas.paste(picture, ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
+    return np.array(canvas)
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raise StoryboardError, its message beginning with the path, unless the picture decodes."""
+    _open(Path(path))
+
+
+def _open(path: Path) -> Image.Image:
+    """Decode to an upright RGB image on white."""
+    try:
+        # Path.stat follows links and fails on loops; a pipe or a device could block for ever.
+        info = path.stat()
+        if stat.S_ISDIR(info.st_mode):
+            raise StoryboardError(f"{path}: is a folder, not a picture")
+        if not stat.S_ISREG(info.st_mode):
+            raise StoryboardError(f"{path}: is not a regular file")
+        if info.st_size == 0:
+            raise StoryboardError(f"{path}: is an empty file, not a picture")
+        if info.st_size > MAX_BYTES:
+            raise StoryboardError(f"{path}: is larger than {MAX_BYTES >> 20} MiB")
+        with path.open("rb") as file:
+            return _decode(path, file)
+    except StoryboardError:
+        raise
+    except OSError as error:
+        raise StoryboardError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a null character
+        raise StoryboardError(f"{str(path)!r}: {error}") from error
+
+
+def _decode(path: Path, file: IO[bytes]) -> Image.Image:
+    too_large = f"{path}: is larger than {MAX_PIXELS >> 20} megapixels; make it smaller"
+    readable = ", ".join(name.lower() for name in FORMATS)
+    with warnings.catch_warnings():
+        # Pillow warns about odd metadata, which says nothing about the pixels, and about size,
+        # which is checked here from the header, before anything is decoded.
+        warnings.simplefilter("ignore")
+        try:
+            picture = Image.open(file, formats=FORMATS)
+        except Image.DecompressionBombError as error:
+            raise StoryboardError(too_large) from error
+        except Exception as error:  # decoders let all kinds escape on damaged files
+            raise StoryboardError(
+                f"{path}: is damaged, or no picture of a known kind ({readable})"
+            ) from error
+        if picture.width * picture.height > MAX_PIXELS:
+            raise StoryboardError(f"{too_large} (it is {picture.width} x {picture.height})")
+        try:
+            picture.load()
+            flat = _flatten(picture)
+        except Exception as error:
+            raise StoryboardError(
+                f"{path}: is damaged or truncated, it cannot be decoded ({error})"
+            ) from error
+        try:
+            # After load: the TIFF decoder turns its picture itself, and drops the tag.
+            orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
+        except Exception:  # unreadable metadata; the pixels are good
+            orientation = 1
+    turn = _UPRIGHT.get(orientation)
+    return flat if turn is None else flat.transpose(turn)
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """Any mode to RGB on white."""
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return _to_8_bits(picture).convert("RGB")
+    if not picture.has_transparency_data:  # of any kind: a palette or one colour may have it too
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def _to_8_bits(picture: Image.Image) -> Image.Image:
+    """Grey of 16 or 32 bits, or float, scaled to 8 bits (Pillow itself would clip at 255)."""
+    values = np.asarray(picture, np.float32)
+    largest = float(values.max(initial=0.0))
+    if picture.mode.startswith("I;16") or (
+        picture.mode == "I" and picture.format in ("PNG", "PPM")
+    ):
+        white = 65535.0
+    elif largest <= 1.0 and picture.mode == "F":
+        white = 1.0
+    else:  # the format does not say: the smallest usual range that holds the values
+        white = next((top for top in (255.0, 65535.0) if largest <= top), largest)
+    scaled = np.nan_to_num(values / white * 255.0, nan=0.0, posinf=255.0, neginf=0.0)
+    return Image.fromarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
