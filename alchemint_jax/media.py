@@ -50,16 +50,15 @@ def check_writable(path: AnyPath, suffixes: Sequence[str] = ()) -> Path:
 
 
 def check_folder(path: AnyPath) -> Path:
-    """Make sure files can be written into the folder `path`, which is made if its parent exists.
+    """Make sure files can be written into the folder `path`, or into its parent if it is missing.
 
-    Raises `AlchemintError`.
+    Nothing is left behind. Raises `AlchemintError`.
     """
     path = Path(path)
     try:
         if path.exists() and not path.is_dir():
             raise AlchemintError(f"cannot write into {path}: it is a file, not a folder")
         _probe(_existing_folder(path, path))
-        path.mkdir(exist_ok=True)
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
@@ -267,7 +266,10 @@ def contact_sheet(
         return left + length * min(max(second / seconds, 0.0), 1.0)
 
     if title:
-        draw.text((left - cell_w // 2, _MARGIN - 6), title, _INK, ImageFont.load_default(size=22))
+        start, big = left - cell_w // 2, ImageFont.load_default(size=22)
+        while big.getlength(title) > size[0] - _MARGIN - start and len(title) > 2:
+            title = title[:-2] + "…"
+        draw.text((start, _MARGIN - 6), title, _INK, big)
     for index in columns:
         x = round(at(index / fps))
         draw.line([(x, strip_y + cell_h + 30), (x, axis_y)], _FAINT, 1)

@@ -109,7 +109,8 @@ def test_writing_replaces_and_makes_one_folder(tmp_path):
     picture = smooth_clip()[0]
     media.write_png(path, Image.new("RGB", (4, 4)))
     media.write_png(path, picture)
-    assert np.array_equal(np.asarray(Image.open(path)), picture)
+    with Image.open(path) as written:
+        assert np.array_equal(np.asarray(written), picture)
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -162,12 +163,13 @@ def test_a_read_only_folder_is_found_before_the_work(tmp_path, monkeypatch):
 
 def test_check_folder(tmp_path):
     (tmp_path / "file").touch()
-    assert media.check_folder(tmp_path / "new").is_dir()
+    assert media.check_folder(tmp_path) == tmp_path
+    assert media.check_folder(tmp_path / "new") == tmp_path / "new"
     with pytest.raises(AlchemintError, match="it is a file"):
         media.check_folder(tmp_path / "file")
     with pytest.raises(AlchemintError, match="does not exist"):
         media.check_folder(tmp_path / "typo" / "new")
-    assert list((tmp_path / "new").iterdir()) == []
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 # ------------------------------------------------------------------------------- contact sheet
@@ -186,9 +188,7 @@ def draw(asked, measured, f=33, fps=8, names=("red disc",), **more):
 def test_bars_stand_at_their_seconds():
     sheet = draw([[(1.0, 3.0)]], [[(1.0, 2.0)]])
     columns = pixels_of(sheet, (200, 40, 40))
-    columns = columns[
-        columns > 80
-    ]  # beside the subject's picture, which has a frame of its colour
+    columns = columns[columns > 80]  # beside the subject's picture, which has a frame of its colour
     ruler = pixels_of(draw([[]], [[(0.0, 4.0)]]), (200, 40, 40))
     ruler = ruler[ruler > 80]
     per_second = (ruler[-1] - ruler[0]) / 4
@@ -218,6 +218,11 @@ def test_any_length_and_shape(f):
         clip, [[(0, 1)], []], None, 16, ["a", "b" * 60], pictures=[picture, None], title="t"
     )
     assert sheet.mode == "RGB" and sheet.width < 2200
+
+
+def test_a_long_title_is_cut_to_the_sheet():
+    short, long = draw([[]], None, title="a" * 30), draw([[]], None, title="a" * 3000)
+    assert short.size == long.size
 
 
 def test_lists_that_disagree_are_refused():

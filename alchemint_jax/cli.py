@@ -1,0 +1,362 @@
+"""The command line: ``alchemint generate | train | evaluate | data | demo``.
+
+Every command checks what it was given, then calls one Python function with it. JAX is imported
+only after the checks, so mistakes are reported at once. Results go to standard output, progress
+and messages to standard error. Exit status: 0 done, 2 a mistake the user can correct, 130
+interrupted, 141 nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import alchemint_jax as al
+from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
+
+MAX_SEED = 2**32 - 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    try:
+        try:
+            args = _parse(sys.argv[1:] if argv is None else list(argv))
+            return args.command(args)
+        finally:
+            sys.stdout.flush()  # here, where a reader that went away can be dealt with
+    except KeyboardInterrupt:
+        print("alchemint: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _silence_stdout()
+        return 141
+    except AlchemintError as error:
+        print(f"alchemint: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"alchemint: error: {what}", file=sys.stderr)
+        _silence_stdout()  # if it is standard output that fails, it would fail again at exit
+        return 2
+
+
+def _silence_stdout() -> None:
+    """Send what is still buffered nowhere; the interpreter would complain about it at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# ------------------------------------------------------------------------------------ commands
+
+
+def _generate(args: argparse.Namespace) -> int:
+    from alchemint_jax import media
+
+    out = media.check_writable(args.out, [".mp4"])
+    sheet = media.check_writable(args.sheet, [".png"]) if args.sheet else None
+    board = al.Storyboard.load(args.storyboard)
+    if sheet and any(sheet.resolve() == s.image.resolve() for s in board.subjects):
+        raise AlchemintError(f"--sheet {sheet} would overwrite a reference picture; rename it")
+    model = _model(args.model)
+    for warning in board.warnings():
+        print(f"alchemint: warning: {warning}", file=sys.stderr)
+    seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
+    weights = _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+
+    began = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
+        prepare_jax()
+        options = _given(steps=args.steps, guidance=al.Guidance(**weights) if weights else None)
+        pipe = al.Pipeline.load(model)
+        frames = pipe.generate(board, seed=seed, progress=True, **options)
+        fps = float(board.fps or pipe.fps)
+        media.write_video(out, frames, fps)
+        if sheet:
+            media.write_png(sheet, _sheet(board, frames, fps))
+
+    if args.json:
+        report = {
+            "video": str(out),
+            "sheet": str(sheet) if sheet else None,
+            "model": model,
+            "seed": seed,
+            "frames": len(frames),
+            "fps": fps,
+            "size": list(frames.shape[1:3]),
+            "seconds": round(time.monotonic() - began, 3),
+            "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
+            **_given(steps=args.steps, guidance=weights or None),
+        }
+        print(json.dumps(report))
+    else:
+        print("\n".join(str(path) for path in (out, sheet) if path))
+    return 0
+
+
+def _sheet(board: Any, frames: Any, fps: float) -> Any:
+    from alchemint_jax import images, media
+
+    return media.contact_sheet(
+        frames,
+        [subject.appears for subject in board.subjects],
+        None,
+        fps,
+        [subject.word for subject in board.subjects],
+        pictures=[images.load_reference(s.image, (92, 92)) for s in board.subjects],
+        title=board.prompt,
+    )
+
+
+def _train(args: argparse.Namespace) -> int:
+    if not Path(args.config).is_file():
+        raise ConfigError(f"--config {args.config}: no such file; see configs/ for those there are")
+    prepare_jax()
+    from alchemint_jax.train.run import run_config
+
+    result = run_config(args.config, args.workdir, args.overrides)
+    if result.interrupted:
+        again = "the same command goes on from there"
+        print(f"alchemint: interrupted at step {result.step}; {again}", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from alchemint_jax import media
+
+    out = media.check_folder(args.out)
+    model = _model(args.model)
+    if args.benchmark != "sprites":
+        raise DataError(f"--benchmark {args.benchmark}: no such benchmark; there is: sprites")
+    with contextlib.redirect_stdout(sys.stderr):
+        prepare_jax()
+        from alchemint_jax.evaluate import run_benchmark
+
+        options = _given(limit=args.limit, seed=args.seed, steps=args.steps, batch=args.batch)
+        report = run_benchmark(model, args.benchmark, out, **options)
+    print("\n".join(_lines(report)))
+    return 0
+
+
+def _data_sprites(args: argparse.Namespace) -> int:
+    from alchemint_jax import data, media
+
+    out = media.check_folder(args.out)
+    with contextlib.redirect_stdout(sys.stderr):
+        data.write_sprites(out, args.clips, args.seed)
+    print(out)
+    return 0
+
+
+def _data_encode(args: argparse.Namespace) -> int:
+    from alchemint_jax import data, media
+
+    out = media.check_folder(args.out)
+    source, vae = _folder("--data", args.data), _folder("--vae", args.vae)
+    with contextlib.redirect_stdout(sys.stderr):
+        prepare_jax()
+        data.encode_dataset(source, vae, out)
+    print(out)
+    return 0
+
+
+def _data_sheet(args: argparse.Namespace) -> int:
+    from alchemint_jax import data, media
+
+    out = media.check_writable(args.out, [".png"])
+    source = _folder("--data", args.data)
+    with contextlib.redirect_stdout(sys.stderr):
+        data.write_sheet(source, out)
+    print(out)
+    return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from alchemint_jax import media
+
+    out = media.check_folder(args.out)
+    prepare_jax()
+    from alchemint_jax.demo import run_demo
+
+    return run_demo(out)
+
+
+# ------------------------------------------------------------------------------------- helpers
+
+
+def prepare_jax() -> None:
+    """Keep compiled programs between runs, so that only the first one waits for the compiler.
+
+    They go to ``$XDG_CACHE_HOME/alchemint_jax`` (``~/.cache``), or where
+    ``$JAX_COMPILATION_CACHE_DIR`` says. A place that cannot be written is done without.
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        cache = Path(base).expanduser() / "alchemint_jax"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
+        if not os.access(cache, os.W_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given: the others keep the default of the function called."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _model(name: str) -> str:
+    if name == "sprites" or Path(name).is_dir():
+        return name
+    raise WeightsError(f"--model {name}: neither 'sprites' (the bundled model) nor a folder")
+
+
+def _folder(option: str, name: str) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    raise DataError(f"{option} {name}: no such folder")
+
+
+def _lines(report: Mapping[str, Any], indent: str = "") -> list[str]:
+    """A report for people: numbers and words, nested ones indented; long lists stay in the file."""
+    lines: list[str] = []
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, float):
+            lines.append(f"{indent}{name}: {value:.4g}")
+        elif isinstance(value, (str, int, Path)):
+            lines.append(f"{indent}{name}: {value}")
+    return lines
+
+
+# ----------------------------------------------------------------------------------- arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)  # --config.x must not pass for --config
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"alchemint: error: {message}\nFor help: {self.prog} --help\n")
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    args, unknown = parser.parse_known_args(argv)
+    if args.command is _train:
+        args.overrides = _overrides(parser, unknown)
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args
+
+
+def _overrides(parser: argparse.ArgumentParser, unknown: list[str]) -> list[str]:
+    """``--config.a=1 --config.b.c 2`` as ``["a=1", "b.c=2"]``."""
+    found, rest = [], list(unknown)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--config."):
+            parser.error(f"unrecognized argument: {word}")
+        if "=" not in word:
+            if not rest or rest[0].startswith("--"):
+                parser.error(f"{word} needs a value: {word}=VALUE")
+            word = f"{word}={rest.pop(0)}"
+        found.append(word.removeprefix("--config."))
+    return found
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if low <= int(text) <= high:
+                return int(text)
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from {low} to {high}, got {text!r}"
+        )
+
+    return parse
+
+
+def _weight(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)) and 0 <= value <= 100:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="alchemint", description="Say what appears in a video, and when.", epilog=_EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"alchemint {al.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    seed, steps, many = _whole(0, MAX_SEED), _whole(1, 1000), _whole(1, 10**9)
+
+    def add(to: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> Any:
+        command = to.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        command.set_defaults(command=run)
+        return command
+
+    c = add(commands, "generate", _generate, "render a storyboard")
+    c.add_argument("storyboard", metavar="STORYBOARD", help="a .yaml or .json storyboard")
+    c.add_argument("--out", required=True, metavar="V.mp4", help="the video to write")
+    c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
+    c.add_argument("--seed", type=seed, metavar="N", help="default: the storyboard's, or 0")
+    c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    for branch, of in [("text", "the prompt"), ("image", "the pictures"), ("both", "both at once")]:
+        c.add_argument(
+            f"--guidance-{branch}", type=_weight, metavar="G", help=f"weight of {of} (0 turns off)"
+        )
+    c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
+    c.add_argument("--json", action="store_true", help="print one JSON object")
+
+    c = add(commands, "train", _train, "train a model, or go on training it")
+    c.usage = "alchemint train --config FILE.py --workdir DIR [--config.FIELD=VALUE ...]"
+    c.add_argument("--config", required=True, metavar="FILE.py", help="see configs/")
+    c.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints and metrics")
+
+    c = add(commands, "evaluate", _evaluate, "measure a model on a benchmark")
+    c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
+    c.add_argument("--benchmark", default="sprites", help="'sprites' (default)")
+    c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
+    c.add_argument("--limit", type=many, metavar="N", help="only the first N entries")
+    c.add_argument("--seed", type=seed, metavar="N")
+    c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
+
+    data = commands.add_parser("data", help="make and look at datasets")
+    kinds = data.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    c = add(kinds, "sprites", _data_sprites, "draw the sprites dataset")
+    c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    c.add_argument("--clips", required=True, type=many, metavar="N")
+    c.add_argument("--seed", type=seed, default=0, metavar="N", help="default 0")
+    c = add(kinds, "encode", _data_encode, "encode a dataset with a video autoencoder")
+    c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
+    c.add_argument("--vae", required=True, metavar="DIR", help="the model holding the autoencoder")
+    c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    c = add(kinds, "sheet", _data_sheet, "draw a few clips of a dataset")
+    c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
+    c.add_argument("--out", required=True, metavar="P.png")
+
+    c = add(commands, "demo", _demo, "render the examples and measure what appeared when")
+    c.add_argument("--out", default="out", metavar="DIR", help="default: out")
+    return parser
+
+
+_EPILOG = "alchemint COMMAND --help tells more about a command."

@@ -1,0 +1,339 @@
+"""The command line: what it passes on, what it prints, and how it fails.
+
+Models and datasets are played by stand-ins; each has its own tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import alchemint_jax as al
+from alchemint_jax import cli, data, evaluate, media
+from alchemint_jax.errors import AlchemintError, WeightsError
+
+BOARD = """
+prompt: a red disc glides past
+duration: 1.0
+seed: 5
+subjects:
+  - {word: red disc, image: disc.png, appears: [[0.25, 1.0]]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Keep the tests' own compilations out of the user's cache."""
+    monkeypatch.setattr(cli, "prepare_jax", lambda: None)
+
+
+@pytest.fixture
+def board(tmp_path):
+    Image.new("RGB", (32, 32), (200, 40, 40)).save(tmp_path / "disc.png")
+    (tmp_path / "board.yaml").write_text(BOARD)
+    return str(tmp_path / "board.yaml")
+
+
+class FakePipeline:
+    """Renders grey and remembers how it was asked."""
+
+    fps = 8.0
+
+    def __init__(self):
+        self.loaded: list[str] = []
+        self.calls: list[dict] = []
+        self.raises: BaseException | None = None
+
+    def load(self, model):
+        self.loaded.append(model)
+        return self
+
+    def generate(self, board, **options):
+        self.calls.append(options)
+        if self.raises:
+            raise self.raises
+        print("noise on standard output")
+        return np.full((9, 32, 32, 3), 128, np.uint8)
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    fake = FakePipeline()
+    monkeypatch.setitem(al.__dict__, "Pipeline", fake)
+    monkeypatch.setitem(al.__dict__, "Guidance", lambda **weights: weights)
+    return fake
+
+
+# ------------------------------------------------------------------------------------ generate
+
+
+def test_generate_writes_the_video_and_prints_its_path(board, pipe, tmp_path, capsys):
+    out = tmp_path / "v.mp4"
+    assert cli.main(["generate", board, "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    frames, fps = media.read_video(out)
+    assert frames.shape == (9, 32, 32, 3) and fps == 8
+    assert pipe.loaded == ["sprites"]
+    # What was not given keeps the pipeline's own default; the seed is the storyboard's.
+    assert pipe.calls == [{"seed": 5, "progress": True}]
+
+
+def test_generate_passes_every_option_on(board, pipe, tmp_path):
+    options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
+    arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
+    assert cli.main(["generate", *arguments]) == 0
+    assert pipe.loaded == [str(tmp_path)]
+    [call] = pipe.calls
+    assert call == {
+        "seed": 7,
+        "progress": True,
+        "steps": 12,
+        "guidance": {"text": 2.0, "both": 10.0},
+    }
+
+
+def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys):
+    out, sheet = tmp_path / "v.mp4", tmp_path / "s.png"
+    arguments = ["generate", board, "--out", str(out), "--sheet", str(sheet), "--json"]
+    assert cli.main(arguments) == 0
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    assert "noise" in captured.err
+    assert report["video"] == str(out) and report["sheet"] == str(sheet)
+    assert (report["frames"], report["fps"], report["size"]) == (9, 8.0, [32, 32])
+    assert report["seed"] == 5
+    assert report["subjects"] == [{"word": "red disc", "appears": [[0.25, 1.0]]}]
+    with Image.open(sheet) as picture:
+        assert picture.width > 500
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (WeightsError("the weights are elsewhere"), 2, "error: the weights are elsewhere"),
+        (PermissionError(13, "Permission denied", "w.bin"), 2, "error: w.bin: Permission denied"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_failures_are_one_line_and_a_status(board, pipe, tmp_path, capsys, error, status, says):
+    pipe.raises = error
+    assert cli.main(["generate", board, "--out", str(tmp_path / "v.mp4"), "--json"]) == status
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.strip() == f"alchemint: {says}"
+    assert not (tmp_path / "v.mp4").exists()
+
+
+def test_bugs_keep_their_traceback(board, pipe, tmp_path):
+    pipe.raises = RuntimeError("a bug")
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli.main(["generate", board, "--out", str(tmp_path / "v.mp4")])
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"--out": "v.avi"}, "must end in .mp4"),
+        ({"--out": "typo/in/v.mp4"}, "does not exist"),
+        ({"--sheet": "s.jpg"}, "must end in .png"),
+        ({"--sheet": "disc.png"}, "overwrite"),
+        ({"--model": "sprits"}, "--model"),
+    ],
+)
+def test_mistakes_are_found_before_the_model_is_loaded(
+    board, pipe, tmp_path, capsys, monkeypatch, change, says
+):
+    monkeypatch.chdir(tmp_path)
+    options = {"--out": "v.mp4"} | change
+    assert cli.main(["generate", board, *(x for pair in options.items() for x in pair)]) == 2
+    assert says in capsys.readouterr().err
+    assert pipe.loaded == []
+    assert sorted(os.listdir()) == ["board.yaml", "disc.png"]
+
+
+def test_a_bad_storyboard_is_reported_without_importing_jax(tmp_path):
+    (tmp_path / "board.yaml").write_text("prompt: x\nduration: -1\n")
+    probe = (
+        "import sys; from alchemint_jax import cli; status = cli.main(sys.argv[1:]);"
+        "assert 'jax' not in sys.modules, 'jax was imported'; sys.exit(status)"
+    )
+    command = [sys.executable, "-c", probe, "generate", "board.yaml", "--out", "v.mp4"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("alchemint: error: ") and "duration" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--steps=0",
+        "--steps=2.5",
+        "--steps=many",
+        "--seed=-1",
+        f"--seed={2**32}",
+        "--guidance-text=nan",
+        "--guidance-image=inf",
+        "--guidance-both=-1",
+        "--stepps=3",
+        "--step=3",
+    ],
+)
+def test_bad_options_are_refused(board, pipe, tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as exit:
+        cli.main(["generate", board, "--out", str(tmp_path / "v.mp4"), option])
+    assert exit.value.code == 2
+    assert option.split("=")[0] in capsys.readouterr().err
+    assert pipe.loaded == []
+
+
+# ------------------------------------------------------------------------------ other commands
+
+
+def test_train_collects_overrides(monkeypatch, tmp_path, capsys):
+    calls = []
+    run = types.ModuleType("run")
+    result = types.SimpleNamespace(interrupted=False, step=7)
+    run.run_config = lambda *arguments: calls.append(arguments) or result
+    monkeypatch.setitem(sys.modules, "alchemint_jax.train.run", run)
+    config = tmp_path / "tiny.py"
+    config.touch()
+    overrides = ["--config.a.b=1", "--config.name=two words", "--config.c", "-2"]
+    base = ["train", "--config", str(config), "--workdir", "runs/x"]
+    assert cli.main([*base, *overrides]) == 0
+    assert calls == [(str(config), "runs/x", ["a.b=1", "name=two words", "c=-2"])]
+    for wrong in (["--confg.a=1"], ["extra"], ["--config.a"], ["--config.a", "--config.b=1"]):
+        with pytest.raises(SystemExit):
+            cli.main([*base, *wrong])
+    assert cli.main(["train", "--config", "no.py", "--workdir", "runs/x"]) == 2
+    assert len(calls) == 1
+    result.interrupted = True
+    assert cli.main(base) == 130
+    assert "step 7" in capsys.readouterr().err
+
+
+def test_evaluate_prints_the_figures(monkeypatch, tmp_path, capsys):
+    calls = []
+
+    def run_benchmark(*arguments, **options):
+        calls.append((arguments, options))
+        return {"model": "sprites", "t_iou": {"mean": 0.81234567}, "rows": [1, 2, 3]}
+
+    monkeypatch.setitem(evaluate.__dict__, "run_benchmark", run_benchmark)
+    assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--limit", "4", "--batch", "2"]) == 0
+    assert calls == [(("sprites", "sprites", tmp_path / "r"), {"limit": 4, "batch": 2})]
+    assert capsys.readouterr().out == "model: sprites\nt_iou:\n  mean: 0.8123\n"
+    assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--benchmark", "vbench"]) == 2
+    assert "vbench" in capsys.readouterr().err
+
+
+def test_data_commands(monkeypatch, tmp_path, capsys):
+    calls = []
+    for name in ("write_sprites", "encode_dataset", "write_sheet"):
+        monkeypatch.setitem(
+            data.__dict__, name, lambda *arguments, name=name: calls.append((name, *arguments))
+        )
+    here, new, png = tmp_path, tmp_path / "new", tmp_path / "p.png"
+    assert cli.main(["data", "sprites", "--out", str(new), "--clips", "3"]) == 0
+    assert (
+        cli.main(["data", "encode", "--data", str(here), "--vae", str(here), "--out", str(new)])
+        == 0
+    )
+    assert cli.main(["data", "sheet", "--data", str(here), "--out", str(png)]) == 0
+    assert calls == [
+        ("write_sprites", new, 3, 0),
+        ("encode_dataset", here, here, new),
+        ("write_sheet", here, png),
+    ]
+    capsys.readouterr()
+    assert cli.main(["data", "sheet", "--data", str(new), "--out", str(png)]) == 2
+    assert "--data" in capsys.readouterr().err and len(calls) == 3
+
+
+def test_demo_returns_its_status(monkeypatch, tmp_path):
+    demo = types.ModuleType("demo")
+    demo.run_demo = lambda out: 0 if out == tmp_path / "out" else 1
+    monkeypatch.setitem(sys.modules, "alchemint_jax.demo", demo)
+    assert cli.main(["demo", "--out", str(tmp_path / "out")]) == 0
+    assert cli.main(["demo", "--out", str(tmp_path / "other")]) == 1
+
+
+def test_errors_of_ours_are_value_errors():
+    assert issubclass(AlchemintError, ValueError)
+
+
+# ------------------------------------------------------------------------- as its own process
+
+
+def environment(**changes):
+    """This process's environment, with the package importable from any folder."""
+    root = str(Path(al.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    # Unbuffered output would fail inside argparse, which ignores it.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**kept, "PYTHONPATH": path, **changes}
+
+
+def test_help_and_version_are_quick_and_name_the_commands():
+    def run(*arguments):
+        command = [sys.executable, "-m", "alchemint_jax", *arguments]
+        return subprocess.run(
+            command, env=environment(), capture_output=True, text=True, check=True
+        ).stdout
+
+    assert run("--version") == f"alchemint {al.__version__}\n"
+    helped = run("--help")
+    assert all(name in helped for name in ("generate", "train", "evaluate", "data", "demo"))
+
+
+@pytest.mark.parametrize(("stdout", "status"), [("closed", 141), ("/dev/full", 2)])
+def test_an_unusable_standard_output_is_no_traceback(stdout, status):
+    if stdout == "closed":
+        reader, writer = os.pipe()
+        os.close(reader)
+    elif not os.path.exists(stdout):
+        pytest.skip("this system has no /dev/full")
+    else:
+        writer = os.open(stdout, os.O_WRONLY)
+    command = [sys.executable, "-m", "alchemint_jax", "--help"]
+    try:
+        done = subprocess.run(
+            command, env=environment(), stdout=writer, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        os.close(writer)
+    assert done.returncode == status
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+CACHE_PROBE = """
+import jax
+from alchemint_jax.cli import prepare_jax
+prepare_jax()
+config = jax.config
+print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile_time_secs])
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"XDG_CACHE_HOME": "{tmp}/cache"}, "{tmp}/cache/alchemint_jax"),
+        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/.cache/alchemint_jax"),
+        ({"JAX_COMPILATION_CACHE_DIR": "{tmp}/mine"}, "{tmp}/mine"),
+    ],
+)
+def test_compiled_programs_are_kept(tmp_path, changes, where):
+    env = environment(**{k: v.format(tmp=tmp_path) for k, v in changes.items()})
+    if "JAX_COMPILATION_CACHE_DIR" not in changes:
+        env.pop("JAX_COMPILATION_CACHE_DIR", None)
+    command = [sys.executable, "-c", CACHE_PROBE]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([where.format(tmp=tmp_path), 0.5])
