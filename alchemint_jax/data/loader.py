@@ -26,7 +26,7 @@ TEXT_LENGTH = 112
 
 @dataclasses.dataclass(frozen=True)
 class LoaderConfig:
-    """How a pipeline reads; `batch_size` is per host, `host` of `hosts` default to JAX's processes."""
+    """How a pipeline reads. `batch_size` is per host; `host` and `hosts` default to JAX's own."""
 
     batch_size: int
     seed: int = 0
@@ -87,9 +87,10 @@ def latent_loader(
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
-    `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised (an unused slot
-    is zero); `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where empty;
-    `tag_ids` int32 and `tag_mask` bool [b r 16]; `text_ids` int32 and `text_mask` bool [b 112].
+    `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised, with zeros in
+    unused slots; `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where
+    empty; `tag_ids` int32 and `tag_mask` bool [b r 16]; `text_ids` int32 and `text_mask` bool
+    [b 112].
     Raises DataError if there is no such dataset.
     """
     from alchemint_jax.data.encode import open_encoded

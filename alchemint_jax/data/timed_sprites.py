@@ -30,14 +30,15 @@ from alchemint_jax.progress import Progress
 INTERVALS = 2
 """Rows of intervals that a record keeps for each subject."""
 
+SPLITS = ("train", "validation")
+
 _MARK = "sprites.json"
 _SEED_BASE = 2**20
-_SPLITS = ("train", "validation")
 
 
 def split_seed(seed: int, split: str) -> int:
     """The world seed of a split; seeds below 2**20 are in no dataset and free for benchmarks."""
-    return _SEED_BASE + 2 * seed + _SPLITS.index(split)
+    return _SEED_BASE + 2 * seed + SPLITS.index(split)
 
 
 @dataclasses.dataclass
@@ -87,7 +88,7 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
         counts = (config.clips, config.validation)
         return {
             split: self._generate_examples(split_seed(config.seed, split), count, split)
-            for split, count in zip(_SPLITS, counts, strict=True)
+            for split, count in zip(SPLITS, counts, strict=True)
         }
 
     def _generate_examples(
@@ -194,11 +195,8 @@ def _text(value: Any) -> Any:
     return value
 
 
-def open_split(data_dir: Path | str, split: str) -> SpritesSource:
-    """The clips of a split ("train" or "validation") of a dataset written by `write_sprites`.
-
-    Raises DataError if the directory is missing, is not such a dataset, or is not whole.
-    """
+def describe(data_dir: Path | str) -> dict[str, Any]:
+    """What a dataset was made from: name, version, clips, validation, seed. Raises DataError."""
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such directory; write a dataset there first")
@@ -206,9 +204,18 @@ def open_split(data_dir: Path | str, split: str) -> SpritesSource:
         raise DataError(
             f"{data_dir}: not a finished sprites dataset ({_MARK} is missing); write it anew"
         )
-    wanted = records.read_json(data_dir / _MARK)
-    if split not in _SPLITS:
-        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(_SPLITS)}")
+    return records.read_json(data_dir / _MARK)
+
+
+def open_split(data_dir: Path | str, split: str) -> SpritesSource:
+    """The clips of a split ("train" or "validation") of a dataset written by `write_sprites`.
+
+    Raises DataError if the directory is missing, is not such a dataset, or is not whole.
+    """
+    data_dir = Path(data_dir)
+    wanted = describe(data_dir)
+    if split not in SPLITS:
+        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(SPLITS)}")
     found = sorted(data_dir.glob("timed_sprites/*/*/dataset_info.json"))
     if len(found) != 1:
         raise DataError(

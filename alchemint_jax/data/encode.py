@@ -1,0 +1,295 @@
+"""Clips and references through the autoencoder, once: what the diffusion transformer trains on.
+
+    DIR/dataset.json                          what it is; written last
+    DIR/SPLIT/SPLIT-00000-of-00040.array_record
+
+A record holds `latents` float16 [t h w c] and `references` float16 [r v h w c] (each view a latent
+frame of its own, zero where the slot is unused), both normalised, `intervals` int32 [r m 2] in
+pixel frames, `caption`, `words`, the looks, `n_subjects`, `index` and `fps`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from alchemint_jax.data import records
+from alchemint_jax.data.timed_sprites import SPLITS, SpritesSource, describe, open_split
+from alchemint_jax.errors import DataError, WeightsError
+from alchemint_jax.progress import Progress
+
+Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
+"""Pixels in 0..255 to normalised latents."""
+
+_MARK = "dataset.json"
+_KIND = "timed_sprites_latents"
+_SCHEMA = 1
+
+
+def encode_dataset(
+    data_dir: Path | str,
+    vae_dir: Path | str,
+    out: Path | str,
+    batch: int = 8,
+    views: int | None = None,
+    shard: int = 512,
+) -> Path:
+    """Encodes every clip and reference of a sprites dataset with the autoencoder of a model.
+
+    `out` appears only when it is whole; an interrupted run goes on after its last finished shard.
+    Returns `out`, at once if it already holds this very dataset.
+
+    Args:
+        data_dir: a dataset written by `write_sprites`.
+        vae_dir: a model directory (or "sprites", the bundled model) with a `vae` in it.
+        out: the directory to write.
+        batch: clips encoded at a time.
+        views: keep only the first so many views of each subject; None keeps all.
+        shard: clips in a file.
+
+    Raises:
+        DataError: there is no dataset at `data_dir`, or something else at `out`.
+        WeightsError: there is no autoencoder at `vae_dir`.
+    """
+    from alchemint_jax import weights
+
+    directory = Path(weights.locate(vae_dir))
+    encode: Encoder | None = None
+
+    def lazily(pixels: np.ndarray) -> np.ndarray:
+        # A dataset that is already there needs neither the weights nor a compilation.
+        nonlocal encode
+        encode = encode or _vae_encoder(directory)
+        return encode(pixels)
+
+    identity = fingerprint(directory / "vae")
+    return encode_with(lazily, identity, data_dir, out, batch=batch, views=views, shard=shard)
+
+
+def encode_with(
+    encode: Encoder,
+    identity: str,
+    data_dir: Path | str,
+    out: Path | str,
+    *,
+    batch: int = 8,
+    views: int | None = None,
+    shard: int = 512,
+) -> Path:
+    """`encode_dataset` with any encoder; `identity` tells its datasets from another encoder's."""
+    data_dir, out = Path(data_dir), Path(out)
+    if batch < 1 or shard < 1 or (views is not None and views < 1):
+        raise DataError(f"batch, shard and views must be at least 1: {batch=}, {shard=}, {views=}")
+    sources = {split: open_split(data_dir, split) for split in SPLITS}
+    wanted = {
+        "dataset": _KIND,
+        "schema": _SCHEMA,
+        "vae": identity,
+        "source": describe(data_dir),
+        "views": views,
+        "shard": shard,
+        "splits": {split: len(source) for split, source in sources.items()},
+    }
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        _check_same(out, wanted, _MARK)
+        return out
+    partial = out.parent / f".{out.name}.partial"
+    if partial.exists():
+        _check_same(partial, wanted, "plan.json")
+    else:
+        partial.mkdir(parents=True)
+        records.write_json(partial / "plan.json", wanted)
+    first = _encode_all(encode, sources, partial, batch, views, shard)
+    geometry = {
+        "frames": int(sources["train"][0]["video"].shape[0]),
+        "fps": first["fps"],
+        "latents": list(first["latents"].shape),
+        "references": list(first["references"].shape),
+    }
+    records.write_json(partial / _MARK, {**wanted, **geometry})
+    (partial / "plan.json").unlink()
+    if out.exists():
+        out.rmdir()  # an empty directory made by the caller
+    os.replace(partial, out)
+    return out
+
+
+def open_encoded(data_dir: Path | str, split: str) -> records.ShardedSource:
+    """The records of a split of an encoded dataset. Raises DataError if it is missing or broken."""
+    header = read_header(data_dir)
+    directory = Path(data_dir) / split
+    if split not in header["splits"]:
+        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(header['splits'])}")
+    count = header["splits"][split]
+    paths = [directory / name for name in _shard_names(split, count, header["shard"])]
+    if missing := [path.name for path in paths if not path.is_file()]:
+        raise DataError(f"{directory}: {missing[0]} is missing; encode the dataset anew")
+    try:
+        source = records.ShardedSource(paths)
+        found = len(source)
+    except Exception as error:  # ArrayRecord raises many kinds for damaged files
+        raise DataError(f"{directory}: cannot be opened ({error}); encode it anew") from error
+    if found != count:
+        raise DataError(f"{directory}: has {found} records, not {count}; encode it anew")
+    return source
+
+
+def read_header(data_dir: Path | str) -> dict[str, Any]:
+    """`dataset.json` of an encoded dataset: the VAE's fingerprint, fps, frames, shapes, splits."""
+    path = Path(data_dir) / _MARK
+    if not path.is_file():
+        raise DataError(
+            f"{data_dir}: not a finished encoded dataset ({_MARK} is missing); encode one there"
+        )
+    header = records.read_json(path)
+    if header.get("dataset") != _KIND or header.get("schema") != _SCHEMA:
+        raise DataError(f"{path}: not an encoded sprites dataset of schema {_SCHEMA}")
+    return header
+
+
+def fingerprint(component: Path) -> str:
+    """SHA-256 over the safetensors files of a component directory."""
+    files = sorted(component.glob("*.safetensors"))
+    if not files:
+        raise WeightsError(f"{component}: no .safetensors file; pass a directory that holds vae/")
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _vae_encoder(directory: Path) -> Encoder:
+    import jax
+    import jax.numpy as jnp
+
+    from alchemint_jax import weights
+
+    module, params = weights.load(directory, "vae")
+
+    @jax.jit
+    def encode(params: Any, pixels: jax.Array) -> jax.Array:
+        video = pixels.astype(jnp.float32) / 127.5 - 1
+        return module.apply({"params": params}, video, method="encode")
+
+    return lambda pixels: np.asarray(encode(params, pixels))
+
+
+def _encode_all(
+    encode: Encoder,
+    sources: dict[str, SpritesSource],
+    directory: Path,
+    batch: int,
+    views: int | None,
+    shard: int,
+) -> dict[str, Any]:
+    """Writes the shards that are not there yet; returns the first record."""
+    todo: list[tuple[Path, SpritesSource, range]] = []
+    done = 0
+    for split, source in sources.items():
+        for i, name in enumerate(_shard_names(split, len(source), shard)):
+            members = range(i * shard, min((i + 1) * shard, len(source)))
+            if (directory / split / name).is_file():
+                done += len(members)
+            else:
+                todo.append((directory / split / name, source, members))
+    with Progress(sum(map(len, sources.values())), "encoding clips", start=done) as progress:
+        for path, source, members in todo:
+
+            def advance(count: int) -> None:
+                nonlocal done
+                done += count
+                progress.update(done)
+
+            records.write_shard(path, _encode_shard(encode, source, members, batch, views, advance))
+    train = sorted((directory / "train").glob("*.array_record"))
+    return records.ShardedSource(train[:1])[0]
+
+
+def _encode_shard(
+    encode: Encoder,
+    source: SpritesSource,
+    members: range,
+    batch: int,
+    views: int | None,
+    advance: Callable[[int], None],
+) -> list[dict[str, Any]]:
+    examples, latents = [], []
+    for start in range(0, len(members), batch):
+        clips = [source[i] for i in members[start : start + batch]]
+        latents.append(_in_batches(encode, np.stack([clip.pop("video") for clip in clips]), batch))
+        examples += clips
+        advance(len(clips))
+    # The references of a whole shard together: hardly a batch of one-frame videos is padded.
+    pictures, places = [], []
+    for row, example in enumerate(examples):
+        kept = example["references"][:, :views]
+        for slot, view in np.ndindex(int(example["n_subjects"]), kept.shape[1]):
+            pictures.append(kept[slot, view])
+            places.append((row, slot, view))
+        example["references"] = kept
+    encoded = _in_batches(encode, np.stack(pictures)[:, None], 8 * batch)[:, 0]
+    slots, kept_views = examples[0]["references"].shape[:2]
+    references = np.zeros((len(examples), slots, kept_views, *encoded.shape[1:]), np.float16)
+    references[tuple(np.transpose(places))] = encoded
+    return [
+        _record(example, clip, reference)
+        for example, clip, reference in zip(
+            examples, np.concatenate(latents), references, strict=True
+        )
+    ]
+
+
+def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
+    """Encodes any number of videos in batches of one shape (one compilation), as float16."""
+    out = []
+    for start in range(0, len(pixels), batch):
+        part = pixels[start : start + batch]
+        missing = batch - len(part)
+        full = np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1)) if missing else part
+        values = np.asarray(encode(full), np.float32)[: len(part)]
+        if not np.isfinite(values).all() or np.abs(values).max() > np.finfo(np.float16).max:
+            raise DataError("the autoencoder gave latents that are not finite in float16")
+        out.append(values.astype(np.float16))
+    return np.concatenate(out)
+
+
+def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray) -> dict[str, Any]:
+    looks = example["looks"]
+    return {
+        "latents": latents,
+        "references": references,
+        "intervals": np.asarray(example["intervals"], np.int32),
+        "caption": example["caption"],
+        "words": list(example["words"]),
+        "shapes": list(looks["shape"]),
+        "colors": list(looks["color"]),
+        "textures": list(looks["texture"]),
+        "n_subjects": int(example["n_subjects"]),
+        "index": int(example["index"]),
+        "fps": float(example["fps"]),
+    }
+
+
+def _shard_names(split: str, count: int, shard: int) -> list[str]:
+    total = -(-count // shard)
+    return [f"{split}-{i:05d}-of-{total:05d}.array_record" for i in range(total)]
+
+
+def _check_same(directory: Path, wanted: dict[str, Any], mark: str) -> None:
+    """Raises DataError unless the mark in `directory` says what is wanted."""
+    if not (directory / mark).is_file():
+        raise DataError(f"{directory}: holds something else; choose another directory or remove it")
+    found = records.read_json(directory / mark)
+    if different := sorted(key for key in wanted if found.get(key) != wanted[key]):
+        raise DataError(
+            f"{directory}: made with another {' and '.join(different)}; "
+            "choose another directory or remove it"
+        )
