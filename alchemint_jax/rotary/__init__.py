@@ -1,0 +1,43 @@
+"""Positional encodings as tables of complex gains: pure JAX functions on arrays, no Flax.
+
+freqs = axis_frequencies(head_dim=128)
+gains = WeRope().gains(intervals, n_frames=21, freqs=freqs)     # [..., d/2]
+profile = kernel(gains, 21, freqs)                              # attention over latent frames
+q_gains, k_gains = sequence_gains(freqs, (21, 30, 52), intervals, WeRope())
+q = apply_gains(q, q_gains)
+"""
+
+from alchemint_jax.rotary.apply import apply_gains
+from alchemint_jax.rotary.axes import (
+    Frequencies,
+    axis_frequencies,
+    grid_gains,
+    kernel,
+    rotation,
+)
+from alchemint_jax.rotary.fitted import FittedRope, coverage
+from alchemint_jax.rotary.rerope import rerope_key_gains, rerope_query_gains, rerope_times
+from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, SincRope, WeRope
+from alchemint_jax.rotary.sequence import ReferenceLayout, sequence_gains, video_gains
+
+__all__ = [
+    "FittedRope",
+    "Frequencies",
+    "MidRope",
+    "NoInterval",
+    "ReferenceLayout",
+    "Scheme",
+    "SincRope",
+    "WeRope",
+    "apply_gains",
+    "axis_frequencies",
+    "coverage",
+    "grid_gains",
+    "kernel",
+    "rerope_key_gains",
+    "rerope_query_gains",
+    "rerope_times",
+    "rotation",
+    "sequence_gains",
+    "video_gains",
+]

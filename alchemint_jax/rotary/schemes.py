@@ -1,0 +1,157 @@
+"""Interval schemes: where in time a reference (and its word tag) sits, as one complex gain.
+
+Every scheme is a frozen dataclass with
+
+    gains(intervals [..., m, 2], n_frames, freqs) -> complex64 [..., d/2]
+
+Intervals are latent coordinates [first, last], both inside the interval; a row whose start is
+above its end is empty and changes nothing. The gain of several intervals is the mean of their
+gains. The result is the whole gain at the spatial origin, `[temporal | h | w]`: the spatial
+pairs hold the sum of the mixing weights, because a mixture mixes whole rotations and all its
+anchors share the token's own row and column. Gains need not have modulus 1. With no interval
+at all the temporal pairs are 0 (no frame is preferred), except where a scheme says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Complex, Float, Real
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.rotary.axes import Frequencies, rotation
+
+Intervals = Real[Array | np.ndarray, "*batch m 2"]
+Gains = Complex[Array, "*batch half"]
+
+
+@runtime_checkable
+class Scheme(Protocol):
+    """Anything that turns intervals into gains; see the module's docstring."""
+
+    def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
+        """Gains of subjects on screen during `intervals` of a clip of `n_frames` latents."""
+        ...
+
+
+def split_intervals(
+    intervals: Intervals,
+) -> tuple[Float[Array, "*batch m"], Float[Array, "*batch m"], Bool[Array, "*batch m"]]:
+    """Starts, ends and whether each row is an interval at all (start <= end), float32."""
+    rows = jnp.asarray(intervals, jnp.float32)
+    start, end = rows[..., 0], rows[..., 1]
+    return start, end, start <= end
+
+
+def whole_gains(
+    temporal: Complex[Array, "*batch pairs"], spatial_weight: float, freqs: Frequencies
+) -> Gains:
+    """Append the constant spatial pairs to temporal gains."""
+    pairs = freqs.h.shape[0] + freqs.w.shape[0]
+    spatial = jnp.full((*temporal.shape[:-1], pairs), spatial_weight, jnp.complex64)
+    return jnp.concatenate([temporal.astype(jnp.complex64), spatial], axis=-1)
+
+
+def _mean(
+    per_interval: Complex[Array, "*batch m pairs"], valid: Bool[Array, "*batch m"]
+) -> Complex[Array, "*batch pairs"]:
+    total = jnp.sum(jnp.where(valid[..., None], per_interval, 0), axis=-2)
+    return total / jnp.maximum(jnp.sum(valid, axis=-1), 1)[..., None].astype(jnp.float32)
+
+
+@dataclass(frozen=True)
+class MidRope:
+    """Plain RoPE at the interval's midpoint (the paper's ablation, AlcheMinT section 3).
+
+    Intervals with the same midpoint are indistinguishable, whatever their length.
+    """
+
+    def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
+        """Gains `e((t0 + t1) / 2)`; spatial pairs 1."""
+        start, end, valid = split_intervals(intervals)
+        return whole_gains(_mean(rotation((start + end) / 2, freqs.t), valid), 1.0, freqs)
+
+
+@dataclass(frozen=True)
+class WeRope:
+    """AlcheMinT's weighted RoPE: attract to the midpoint, push away from both outsides.
+
+    `w_p e(mid) + w_n e(l) + w_n e(r)`: `w_n` weighs *each* anchor, so that the weights sum to
+    1.01. `l = t0 / 2` is the middle of what lies before the interval. For `right="mirror"`,
+    `r = (T - 1 + t1) / 2` is the middle of what lies after it, which makes the scheme symmetric
+    under time reversal; `right="printed"` is `(T - t1) / 2`, as the paper prints it: a distance
+    from the end rather than a position. With `drop_edges`, an anchor with nothing outside
+    (`t0 <= 0`, or `t1 >= T - 1`) is dropped and its weight goes back to the midpoint.
+    """
+
+    w_p: float = 1.67
+    w_n: float = -0.33
+    right: Literal["mirror", "printed"] = "mirror"
+    drop_edges: bool = True
+
+    def __post_init__(self) -> None:
+        if self.right not in ("mirror", "printed"):
+            raise ConfigError(f'WeRope: right = {self.right!r}: use "mirror" or "printed"')
+
+    def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
+        """The mixture; temporal moduli differ from 1, spatial pairs are `w_p + 2 w_n`."""
+        start, end, valid = split_intervals(intervals)
+        last = n_frames - 1
+        left = start / 2
+        right = (last + end) / 2 if self.right == "mirror" else (n_frames - end) / 2
+        w_left = jnp.full_like(start, self.w_n)
+        w_right = w_left
+        if self.drop_edges:
+            w_left = jnp.where(start > 0, w_left, 0)
+            w_right = jnp.where(end < last, w_right, 0)
+        total = self.w_p + 2 * self.w_n
+        w_mid = total - w_left - w_right
+        mixed = (
+            w_mid[..., None] * rotation((start + end) / 2, freqs.t)
+            + w_left[..., None] * rotation(left, freqs.t)
+            + w_right[..., None] * rotation(right, freqs.t)
+        )
+        return whole_gains(_mean(mixed, valid), total, freqs)
+
+
+@dataclass(frozen=True)
+class SincRope:
+    """TIE's interval mean of rotations: `e(c) sinc(f r)`, c the centre, r half the length.
+
+    `norm="l1"` divides by the mean over the temporal frequencies, as TIE's released code does
+    by default; "l2" by the root mean square; "none" leaves the plain mean, which weakens as the
+    interval grows. The l1 mean is kept above 0.05: on intervals so long that every frequency
+    turns many times the signed mean can vanish.
+    """
+
+    norm: Literal["l1", "l2", "none"] = "l1"
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("l1", "l2", "none"):
+            raise ConfigError(f'SincRope: norm = {self.norm!r}: use "l1", "l2" or "none"')
+
+    def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
+        """Normalised interval means; spatial pairs 1."""
+        start, end, valid = split_intervals(intervals)
+        f = jnp.asarray(freqs.t, jnp.float32).reshape((1,) * start.ndim + (-1,))
+        # jnp.sinc(x) is sin(pi x) / (pi x).
+        amplitude = jnp.sinc((end - start)[..., None] / 2 * f / jnp.pi)
+        if self.norm == "l1":
+            amplitude /= jnp.maximum(jnp.mean(amplitude, axis=-1, keepdims=True), 0.05)
+        elif self.norm == "l2":
+            amplitude /= jnp.sqrt(jnp.mean(amplitude**2, axis=-1, keepdims=True))
+        mixed = amplitude * rotation((start + end) / 2, freqs.t)
+        return whole_gains(_mean(mixed, valid), 1.0, freqs)
+
+
+@dataclass(frozen=True)
+class NoInterval:
+    """Ignore the intervals: every reference sits at time 0 (an ablation)."""
+
+    def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
+        """All ones, also where there is no interval."""
+        shape = (*intervals.shape[:-2], freqs.t.shape[0])
+        return whole_gains(jnp.ones(shape, jnp.complex64), 1.0, freqs)

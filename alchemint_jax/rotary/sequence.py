@@ -1,0 +1,133 @@
+"""Tables for the whole sequence `[video | reference 1 .. r | word tag 1 .. r]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Real
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.rotary.axes import Frequencies, grid_gains, rotation, spatial_gains
+from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, whole_gains
+
+
+@dataclass(frozen=True)
+class ReferenceLayout:
+    """Where reference pictures sit beside the video's grid.
+
+    By default they overlap it: a reference's corner is the video's corner, as in AlcheMinT, and
+    only time and the index embedding tell them apart. `shift_hw` starts their rows and columns
+    beyond the video instead (Kaleido's R-RoPE found that better for references without time).
+
+    Attributes:
+        shift_hw: start references at `offset` rather than at the origin.
+        offset: (rows, columns) of that start. None: the video's grid, so that the first free row
+            and column is used. Kaleido's released weights use the constant (80, 80); (0, w) or
+            (h, 0) shift one axis only.
+        stagger: give reference i the start `i * offset` (i = 1 .. r) instead of sharing one.
+        slot_times: latent time of each slot, whatever its interval; the scheme is then unused.
+            R-RoPE has (0, 1, 2, ...).
+    """
+
+    shift_hw: bool = False
+    offset: tuple[int, int] | None = None
+    stagger: bool = False
+    slot_times: tuple[float | int, ...] | None = None
+
+    @classmethod
+    def r_rope(cls, slots: int, offset: tuple[int, int] | None = None) -> ReferenceLayout:
+        """Kaleido's R-RoPE (equation 4): reference i at time i - 1, beyond the video's grid."""
+        return cls(shift_hw=True, offset=offset, slot_times=tuple(range(slots)))
+
+    def starts(self, video_grid: tuple[int, int], slots: int) -> np.ndarray:
+        """(row, column) where each slot's reference begins: int [slots, 2]."""
+        step = np.array(self.offset or video_grid) if self.shift_hw else np.zeros(2, int)
+        times = np.arange(1, slots + 1) if self.stagger else np.ones(slots, int)
+        return times[:, None] * step[None, :]
+
+
+def video_gains(
+    freqs: Frequencies, video_shape: tuple[int, int, int]
+) -> Complex[Array, "1 n half"]:
+    """Plain 3D RoPE of the video's tokens, row-major over (t, h, w)."""
+    return grid_gains(*video_shape, freqs)[None]
+
+
+def sequence_gains(
+    freqs: Frequencies,
+    video_shape: tuple[int, int, int],
+    intervals: Real[Array | np.ndarray, "b r m 2"],
+    scheme: Scheme,
+    ref_grid: tuple[int, int] | None = None,
+    n_tag_tokens: int = 0,
+    layout: ReferenceLayout | None = None,
+    mix_queries: bool = True,
+) -> tuple[Complex[Array, "b n half"], Complex[Array, "b n half"]]:
+    """Query and key gains of `[video | references | tags]`.
+
+    n = t*h*w + r*rh*rw + r*n_tag_tokens. A reference has its scheme's gain turned to each of its
+    rows and columns; token j of its word tag has the same temporal gain at the diagonal position
+    (H + j, W + j), (H, W) being the first row and column beyond the video and all references.
+
+    Args:
+        freqs: from `axis_frequencies`.
+        video_shape: latent frames, patch rows and patch columns of the video.
+        intervals: latent intervals of each subject, rows with start > end empty; r may be 0.
+        scheme: an interval scheme, e.g. `WeRope()`.
+        ref_grid: patch rows and columns of a reference; the video's where None.
+        n_tag_tokens: tokens per word tag.
+        layout: where references sit in space; overlapping the video where None.
+        mix_queries: False leaves the *queries* of references and tags unmixed, plain RoPE at the
+            interval's midpoint (`MidRope`), so that only keys carry the scheme's gain. The paper
+            does not say which it does. `NoInterval` stays as it is: it must not see intervals.
+
+    Raises:
+        ConfigError: `layout.slot_times` names fewer slots than there are references.
+    """
+    layout = layout or ReferenceLayout()
+    t, h, w = video_shape
+    rh, rw = ref_grid or (h, w)
+    b, r = intervals.shape[:2]
+
+    video = jnp.broadcast_to(video_gains(freqs, video_shape), (b, t * h * w, _half(freqs)))
+    starts = layout.starts((h, w), r)
+    rows, columns = (axis.ravel() for axis in np.indices((rh, rw)))
+    ends = (starts + np.array([rh, rw])).max(axis=0, initial=0)
+    diagonal = np.maximum(ends, [h, w])[None, :] + np.arange(n_tag_tokens)[:, None]
+    places = (
+        spatial_gains(starts[:, :1] + rows[None], starts[:, 1:] + columns[None], freqs),
+        spatial_gains(diagonal[None, :, 0], diagonal[None, :, 1], freqs),
+    )
+
+    def table(subject: Complex[Array, "b r half"]) -> Complex[Array, "b n half"]:
+        parts = [
+            (subject[:, :, None] * place[None]).reshape(b, r * place.shape[1], _half(freqs))
+            for place in places
+        ]
+        return jnp.concatenate([video, *parts], axis=1)
+
+    if layout.slot_times is not None:
+        keys = queries = _slot_gains(layout.slot_times, b, r, freqs)
+    else:
+        keys = queries = scheme.gains(intervals, t, freqs)
+        if not (mix_queries or isinstance(scheme, MidRope | NoInterval)):
+            queries = MidRope().gains(intervals, t, freqs)
+    key_table = table(keys)
+    return (key_table if queries is keys else table(queries)), key_table
+
+
+def _half(freqs: Frequencies) -> int:
+    return sum(f.shape[0] for f in freqs)
+
+
+def _slot_gains(
+    times: tuple[float | int, ...], b: int, r: int, freqs: Frequencies
+) -> Complex[Array, "b r half"]:
+    if len(times) < r:
+        raise ConfigError(
+            f"ReferenceLayout: {len(times)} slot_times for {r} references: give one for each"
+        )
+    gains = whole_gains(rotation(np.array(times[:r], np.float32), freqs.t), 1.0, freqs)
+    return jnp.broadcast_to(gains[None], (b, *gains.shape))
