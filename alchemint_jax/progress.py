@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Self, TextIO
+from typing import Any
 
 _BAR = 24
 
@@ -35,8 +35,8 @@ class Progress:
         label: str,
         start: int = 0,
         *,
-        stream: TextIO | None = None,
-        interval: float = 30.0,
+        stream: Any = None,
+        interval: float | int = 30.0,
         quiet: bool = False,
     ) -> None:
         self.total = total
@@ -50,9 +50,9 @@ class Progress:
         self._written_at = -float("inf")
         self._written_step = -1
         self._width = 0
-        self._figures: dict[str, float | str] = {}
+        self._figures: dict[str, float | int | str] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -62,7 +62,7 @@ class Progress:
             self._stream.write("\n")
             self._stream.flush()
 
-    def update(self, step: int, **figures: float | str) -> None:
+    def update(self, step: int, **figures: float | int | str) -> None:
         """Says that ``step`` steps are done; figures are kept until given again."""
         self._step = step
         self._figures.update(figures)
@@ -103,7 +103,7 @@ class Progress:
         self._written_step = self._step
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """Seconds as ``42s``, ``3m05s`` or ``2h07m``."""
     seconds = max(0, round(seconds))
     if seconds < 60:

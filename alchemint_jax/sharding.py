@@ -60,8 +60,13 @@ def make_mesh(
 ) -> Mesh:
     """A mesh with axes ``data, fsdp, context, tensor``, every axis of type Auto.
 
+    Sizes multiply to the number of devices; one may be -1, "all devices that remain".
+
     Args:
-        data, fsdp, context, tensor: sizes; at most one may be -1, "all devices that remain".
+        data: copies of the weights, each with its part of the batch.
+        fsdp: parts of the weights; the batch is split over this axis too.
+        context: parts of a sequence.
+        tensor: parts of the heads and of the feed-forward width.
         devices: the devices to use, all of them by default.
 
     Raises:

@@ -6,7 +6,7 @@ A step either exists whole or not at all; a process killed while writing leaves 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import grain
 import orbax.checkpoint as ocp
@@ -29,7 +29,7 @@ class Checkpoints:
         )
         self._manager = ocp.CheckpointManager(self.directory, options=options)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Checkpoints:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -47,8 +47,7 @@ class Checkpoints:
     def save(self, step: int, state: State, data: Any) -> None:
         """Starts writing in the background; the state may be donated as soon as this returns.
 
-        Args:
-            data: the grain iterator, having yielded the batches of exactly ``step`` steps.
+        ``data`` is the grain iterator, having yielded the batches of exactly ``step`` steps.
         """
         self._manager.save(
             step,
@@ -65,8 +64,7 @@ class Checkpoints:
     def restore(self, step: int, abstract: State, data: Any = None) -> State:
         """The state of a step, with the shardings of ``abstract`` (any mesh will do).
 
-        Args:
-            data: a fresh grain iterator, moved to where the saved one was.
+        ``data``, a fresh grain iterator, is moved to where the saved one was.
 
         Raises:
             TrainingError: if the checkpoint does not fit the model.

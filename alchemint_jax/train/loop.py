@@ -77,8 +77,7 @@ def fit(
     Writes ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/`` and, at the end,
     ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns.
 
-    Args:
-        mesh: default all devices on the data axis.
+    The mesh has all devices on its data axis by default.
 
     Raises:
         TrainingError: if the loss or the weights stop being finite, or the data ends.

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class MetricWriter:
         self._file = path.open("a", encoding="utf-8")
         self._board = _tensorboard(self._workdir / "tensorboard", step)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> MetricWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -46,7 +46,7 @@ class MetricWriter:
         if self._board is not None:
             self._board.close()
 
-    def write(self, step: int, figures: Mapping[str, float]) -> None:
+    def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Logs scalars. Non-finite values are written as null: JSON has none."""
         if not self._active:
             return
@@ -60,7 +60,7 @@ class MetricWriter:
                 self._board.add_scalar(name, value, step)
             self._board.flush()
 
-    def write_videos(self, step: int, videos: Mapping[str, np.ndarray], fps: float) -> None:
+    def write_videos(self, step: int, videos: Mapping[str, np.ndarray], fps: float | int) -> None:
         """Writes uint8 ``[f, h, w, 3]`` videos to ``samples/step_000123_name.mp4``."""
         if not self._active or not videos:
             return

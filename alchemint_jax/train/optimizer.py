@@ -118,6 +118,7 @@ def make_optimizer(
     """AdamW as one optax transformation.
 
     Args:
+        config: rates and decay; ``accumulate`` and ``ema_decay`` are not its business.
         labels: group name of each parameter, see ``group_labels``.
         decays: whether each parameter decays, see ``decayed``.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ Params = Any  # nested dict of arrays
 Batch = Mapping[str, Any]  # arrays whose leading dimension is the batch
 
 
+@runtime_checkable
 class Task(Protocol):
     """A model, its data and its loss; everything the training loop does not know.
 

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import numpy as np
+
+from alchemint_jax.train import MetricWriter, read_metrics
+
+
+def test_resume_drops_later_lines_and_a_torn_one(tmp_path):
+    with MetricWriter(tmp_path) as writer:
+        for step in (1, 2, 3, 4):
+            writer.write(step, {"loss": step / 2})
+    path = tmp_path / "metrics.jsonl"
+    with path.open("a") as file:
+        file.write('{"step": 5, "lo')  # killed while writing
+    with MetricWriter(tmp_path, step=2) as writer:
+        writer.write(3, {"loss": 9.0})
+    assert [(x["step"], x["loss"]) for x in read_metrics(path)] == [(1, 0.5), (2, 1.0), (3, 9.0)]
+    assert [p.name for p in tmp_path.glob("*.tmp")] == []
+
+
+def test_lines_are_strict_json(tmp_path):
+    with MetricWriter(tmp_path) as writer:
+        writer.write(1, {"loss": float("nan"), "scale": np.float32(2)})
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=refuse)
+    assert line["loss"] is None and line["scale"] == 2.0
+
+
+def test_inactive_writer_leaves_no_trace(tmp_path):
+    with MetricWriter(tmp_path / "none", active=False) as writer:
+        writer.write(1, {"loss": 1.0})
+        writer.write_videos(1, {"a": np.zeros((5, 16, 16, 3), np.uint8)}, 8.0)
+    assert not (tmp_path / "none").exists()
+
+
+def test_videos_are_named_by_step(tmp_path, monkeypatch):
+    written = {}
+    media = types.ModuleType("alchemint_jax.media")
+    media.write_video = lambda path, video, fps: written.update({path.name: (video.shape, fps)})
+    monkeypatch.setitem(sys.modules, "alchemint_jax.media", media)
+    monkeypatch.setattr("alchemint_jax.media", media, raising=False)
+    with MetricWriter(tmp_path) as writer:
+        writer.write_videos(123, {"red disc/1": np.zeros((5, 16, 16, 3), np.uint8)}, 8.0)
+    assert written == {"step_000123_red_disc_1.mp4": ((5, 16, 16, 3), 8.0)}

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy_task import ToyTask, config
+
+from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.train import OptimizerConfig, learning_rate, plan_state, update_ema
+from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer
+
+
+def test_warmup_then_cosine_ends_at_the_final_fraction():
+    c = OptimizerConfig(warmup_steps=10, schedule="cosine", total_steps=110, final_fraction=0.1)
+    rate = [float(learning_rate(c, 2.0, s)) for s in range(120)]
+    np.testing.assert_allclose(rate[0], 0.2, rtol=1e-6)
+    np.testing.assert_allclose(rate[9], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(rate[60], 1.1, rtol=1e-5)  # half way: mean of 1 and 0.1
+    np.testing.assert_allclose(rate[110:], 0.2, rtol=1e-5)
+    assert np.argmax(rate) in (9, 10)
+    assert all(a <= b for a, b in zip(rate[:9], rate[1:10], strict=True))
+    assert all(a >= b for a, b in zip(rate[10:-1], rate[11:], strict=True))
+
+
+def test_constant_schedule_stays():
+    assert float(learning_rate(OptimizerConfig(), 3.0, 10**6)) == 3.0
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"groups": ()},
+        {"groups": (("a", 1.0), ("a", 2.0))},
+        {"groups": (("a", -1.0),)},
+        {"schedule": "linear"},
+        {"schedule": "cosine", "warmup_steps": 5, "total_steps": 5},
+        {"accumulate": 0},
+        {"ema_decay": 1.0},
+    ],
+)
+def test_bad_configuration_is_refused(bad):
+    with pytest.raises(ConfigError, match="optimizer"):
+        OptimizerConfig(**bad)
+
+
+def test_unknown_group_is_named():
+    c = OptimizerConfig(groups=(("all", 1.0),))
+    with pytest.raises(ConfigError, match=r"a/w.*'ref'"):
+        group_labels({"a": {"w": jnp.zeros(2)}}, lambda path: "ref", c)
+
+
+def test_first_adam_step_moves_by_the_rate_of_each_group():
+    # With b1 = b2 = 0 Adam's update is the sign of the gradient, whatever its size.
+    c = OptimizerConfig(groups=(("fast", 0.1), ("slow", 0.001)), b1=0.0, b2=0.0, clip_norm=0.0)
+    params = {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
+    labels = group_labels(params, {"a": "fast", "b": "slow"}.get, c)
+    tx = make_optimizer(c, labels, decayed(params))
+    grads = {"a": jnp.full((2, 2), 3.0), "b": jnp.full((2, 2), -7.0)}
+    updates, _ = tx.update(grads, tx.init(params), params)
+    np.testing.assert_allclose(updates["a"], -0.1, rtol=1e-4)
+    np.testing.assert_allclose(updates["b"], 0.001, rtol=1e-4)
+
+
+def test_weight_decay_spares_vectors_also_when_layers_are_stacked():
+    def stacked(shape):
+        return nn.LogicallyPartitioned(jnp.ones(shape), ("layers",) + (None,) * (len(shape) - 1))
+
+    boxed = {
+        "kernel": jnp.ones((2, 2)),
+        "gamma": jnp.ones(2),
+        "bias": jnp.ones((3, 2)),
+        "blocks": {"kernel": stacked((3, 2, 2)), "gain": stacked((3, 2))},
+    }
+    mask = decayed(boxed)
+    assert mask == {
+        "kernel": True,
+        "gamma": False,
+        "bias": False,
+        "blocks": {"kernel": True, "gain": False},
+    }
+    params = sharding.unbox(boxed)
+    c = OptimizerConfig(groups=(("all", 0.5),), weight_decay=0.1)
+    tx = make_optimizer(c, jax.tree.map(lambda _: "all", params), mask)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
+    np.testing.assert_allclose(updates["blocks"]["kernel"], -0.05, rtol=1e-6)
+    np.testing.assert_array_equal(updates["blocks"]["gain"], 0.0)
+
+
+def test_gradient_is_clipped_to_the_norm():
+    c = OptimizerConfig(clip_norm=1.0, b1=0.0, b2=0.0, eps=1e3)  # eps so large: update ~ g / eps
+    params = {"w": jnp.zeros((2, 2))}
+    tx = make_optimizer(c, {"w": "all"}, {"w": False})
+    small, _ = tx.update({"w": jnp.full((2, 2), 0.5)}, tx.init(params), params)  # norm 1
+    large, _ = tx.update({"w": jnp.full((2, 2), 50.0)}, tx.init(params), params)
+    np.testing.assert_allclose(small["w"], large["w"], rtol=1e-5)
+    assert float(jnp.abs(small["w"]).max()) > 0
+
+
+@pytest.mark.parametrize("step, decay", [(0, 0.1), (5, 6 / 15), (10**6, 0.99)])
+def test_moving_average_formula(step, decay):
+    ema = update_ema({"w": jnp.asarray(2.0)}, {"w": jnp.asarray(5.0)}, step, 0.99)
+    np.testing.assert_allclose(ema["w"], decay * 2.0 + (1 - decay) * 5.0, rtol=1e-5)
+
+
+def test_moving_average_of_equal_weights_does_not_drift():
+    w = jax.random.normal(jax.random.key(0), (1000,))
+    ema = {"w": w}
+    for step in range(20):
+        ema = update_ema(ema, {"w": w}, step, 0.999)
+    np.testing.assert_array_equal(ema["w"], w)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained(ToyTask):
+    weights: dict = dataclasses.field(default_factory=dict)
+
+    def pretrained(self):
+        return self.weights
+
+
+def test_pretrained_weights_replace_the_fresh_ones_they_name():
+    mesh = sharding.make_mesh(data=2, fsdp=4)
+    kernel = np.full((16, 16), 0.25, np.float32)
+    task = Pretrained(weights={"mid": {"kernel": kernel}})
+    state = plan_state(task, config().optimizer, mesh).init(jax.random.key(0))
+    fresh = plan_state(ToyTask(), config().optimizer, mesh).init(jax.random.key(0))
+    for name in ("params", "ema"):
+        np.testing.assert_array_equal(state[name]["mid"]["kernel"], kernel)
+        np.testing.assert_array_equal(state[name]["out"]["kernel"], fresh[name]["out"]["kernel"])
+    assert jax.tree.all(jax.tree.map(lambda a, b: a.sharding == b.sharding, state, fresh))
+
+
+@pytest.mark.parametrize(
+    "weights", [{"mid": {"kernel": np.zeros((2, 2))}}, {"middle": {}}, {"mid": np.zeros(3)}]
+)
+def test_pretrained_weights_that_do_not_fit_are_refused(weights):
+    plan = plan_state(Pretrained(weights=weights), config().optimizer, sharding.make_mesh())
+    with pytest.raises(WeightsError, match="mid"):
+        plan.init(jax.random.key(0))
