@@ -51,7 +51,7 @@ class MetricWriter:
         if not self._active:
             return
         values = {k: float(v) for k, v in figures.items()}
-        line = {"step": step, "time": round(time.time(), 3)}
+        line: dict[str, float | None] = {"step": step, "time": round(time.time(), 3)}
         line |= {k: v if math.isfinite(v) else None for k, v in values.items()}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()

@@ -109,7 +109,7 @@ def decayed(boxed_params: Any) -> Any:
 
 
 class _Count(NamedTuple):
-    count: jax.Array
+    count: jax.Array  # type: ignore[assignment]  # the name optax uses too
 
 
 def make_optimizer(

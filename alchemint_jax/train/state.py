@@ -46,7 +46,7 @@ class StatePlan:
                 out_shardings=self.shardings,
             )
             state = make(jax.device_put(key, sharding.replicated(self.mesh)))
-        weights = getattr(self.task, "pretrained", dict)()
+        weights: dict[str, Any] = getattr(self.task, "pretrained", dict)()
         return _replace(state, weights, self.shardings) if weights else state
 
 
@@ -82,7 +82,7 @@ def _state(params: Any, tx: optax.GradientTransformation) -> State:
 
 def _replace(state: State, weights: dict[str, Any], shardings: State) -> State:
     """``state`` with ``weights`` (a nested dict of NumPy arrays, maybe partial) in it."""
-    problems = []
+    problems: list[str] = []
 
     def merge(old: Any, new: Any, place: Any, path: str) -> Any:
         if isinstance(old, dict) and isinstance(new, dict):
