@@ -113,7 +113,10 @@ def pipeline(
     if config.shuffle:
         dataset = dataset.shuffle()
     options = grain.ReadOptions(config.read_threads, config.buffer * config.batch_size)
-    stream = dataset.repeat()[host::hosts].random_map(transform).to_iter_dataset(options)
+    # Transformed (lazily) before it is shared out: Grain seeds by position, and two hosts at the
+    # same position of their shares would draw the same numbers.
+    dataset = dataset.repeat().random_map(transform)[host::hosts]
+    stream = dataset.to_iter_dataset(options)
     if config.num_workers:
         # Before batching, so that the order of examples does not depend on the number of workers.
         workers = grain.MultiprocessingOptions(

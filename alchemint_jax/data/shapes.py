@@ -22,7 +22,7 @@ COLORS = {
 
 
 def signed_distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Distance to the outline of a shape at local points; exact near the outline, negative inside."""
+    """Distance to the outline at local points; exact near the outline, negative inside."""
     if shape == "disc":
         return np.hypot(x, y) - 0.95
     if shape == "ring":
@@ -44,7 +44,9 @@ def signed_distance(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     raise ValueError(f"unknown shape {shape!r}; known: {', '.join(SHAPES)}")
 
 
-def _local(xy: np.ndarray, angle: np.ndarray, radius: float, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _local(
+    xy: np.ndarray, angle: np.ndarray, radius: float, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Local coordinates of every pixel centre in every frame, two float32 arrays [f y x]."""
     grid = np.arange(size, dtype=np.float32) + 0.5
     dx = (grid - xy[:, :1].astype(np.float32))[:, None, :] / np.float32(radius)
@@ -54,8 +56,9 @@ def _local(xy: np.ndarray, angle: np.ndarray, radius: float, size: int) -> tuple
 
 
 def coverage(shape: str, xy: np.ndarray, angle: np.ndarray, radius: float, size: int) -> np.ndarray:
-    """Anti-aliased coverage in [0, 1], float32 [f y x], of a shape centred at `xy` [f 2] (pixels)."""
-    return np.clip(0.5 - signed_distance(shape, *_local(xy, angle, radius, size)) * np.float32(radius), 0, 1)
+    """Anti-aliased coverage in [0, 1], float32 [f y x], of a shape centred at `xy` [f 2]."""
+    pixels = signed_distance(shape, *_local(xy, angle, radius, size)) * np.float32(radius)
+    return np.clip(0.5 - pixels, 0, 1)
 
 
 @functools.lru_cache(maxsize=len(SHAPES))
@@ -69,7 +72,13 @@ def full_area(shape: str, radius: float) -> float:
 
 
 def paint(
-    color: str, texture: str, xy: np.ndarray, angle: np.ndarray, radius: float, size: int, light: float
+    color: str,
+    texture: str,
+    xy: np.ndarray,
+    angle: np.ndarray,
+    radius: float,
+    size: int,
+    light: float,
 ) -> np.ndarray:
     """The surface of a subject, float32 [f y x 3] in 0..255, before it is cut to its shape."""
     base = np.asarray(COLORS[color], np.float32) * np.float32(light)

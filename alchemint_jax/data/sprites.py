@@ -1,9 +1,10 @@
-"""The sprites world: short clips of textured shapes that are on screen for exactly known intervals.
+"""The sprites world: short clips of textured shapes on screen for exactly known intervals.
 
-Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of `(world, s, i)`.
-Subjects appear, disappear, enter and leave through an edge, come back, overlap and hide each other. A
-subject's truth is measured on what was drawn: it is on screen in a frame when at least `World.min_visible`
-of its area lies inside the picture. References are drawn anew, in another pose, size and light, on white.
+Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of
+`(world, s, i)`. Subjects appear, disappear, enter and leave through an edge, come back, overlap and
+hide each other. A subject's truth is measured on what was drawn: it is on screen in a frame when at
+least `World.min_visible` of its area lies inside the picture. References are drawn anew, in another
+pose, size and light, on white.
 
 Axes: f pixel frames, y x pixels, v reference views.
 """
@@ -24,7 +25,7 @@ TONES = {"dark": (35, 80), "grey": (110, 150), "light": (190, 235)}
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """What varies between versions of the world. Sizes in pixels, times in frames, intervals [start, end)."""
+    """What varies between versions of the world: pixels, frames, intervals [start, end)."""
 
     size: int = 64
     frames: int = 33
@@ -52,7 +53,7 @@ class Look:
 
 @dataclasses.dataclass(frozen=True)
 class SubjectTruth:
-    """A subject of a clip: its identity, its word in the caption and when it is on screen (pixel frames)."""
+    """A subject of a clip: its identity, its word, and when it is on screen (pixel frames)."""
 
     look: Look
     word: str
@@ -70,8 +71,10 @@ class Clip:
     subjects: tuple[SubjectTruth, ...]
 
 
-def sample_clip(index: int, seed: int = 0, world: World = World(), subjects: int | None = None) -> Clip:
-    """Draws clip `index` of `seed`. `subjects` fixes how many subjects it has (default: one to three)."""
+def sample_clip(
+    index: int, seed: int = 0, world: World = World(), subjects: int | None = None
+) -> Clip:
+    """Draws clip `index` of `seed`; `subjects` fixes how many it has (default: one to three)."""
     rng = np.random.default_rng([seed, index])
     count = subjects or int(rng.choice(world.max_subjects, p=_count_odds(world.max_subjects))) + 1
     looks = sample_looks(rng, count, world.similar)
@@ -80,9 +83,10 @@ def sample_clip(index: int, seed: int = 0, world: World = World(), subjects: int
     tracks = _tracks(rng, world, count)
     intervals = []
     for look, track in zip(looks, tracks, strict=True):
-        alpha = shapes.coverage(look.shape, track.xy, track.angle, track.radius, world.size)
+        pose = (track.xy, track.angle, track.radius, world.size)
+        alpha = shapes.coverage(look.shape, *pose)
         alpha *= track.shown[:, None, None]
-        paint = shapes.paint(look.color, look.texture, track.xy, track.angle, track.radius, world.size, track.light)
+        paint = shapes.paint(look.color, look.texture, *pose, track.light)
         video += alpha[..., None] * (paint - video)
         area = alpha.sum((1, 2)) / shapes.full_area(look.shape, track.radius)
         intervals.append(runs(area >= world.min_visible))
@@ -103,7 +107,10 @@ def runs(present: np.ndarray) -> tuple[tuple[int, int], ...]:
 
 
 def sample_looks(rng: np.random.Generator, count: int, similar: float) -> list[Look]:
-    """Different looks; with probability `similar` a further one shares shape or colour with the first."""
+    """Different looks; with probability `similar` a further one is like the first one.
+
+    It then shares the first one's shape or its colour, never both.
+    """
     looks: list[Look] = []
     while len(looks) < count:
         shape, color = rng.choice(shapes.SHAPES), rng.choice(list(shapes.COLORS))
@@ -118,7 +125,7 @@ def sample_looks(rng: np.random.Generator, count: int, similar: float) -> list[L
 
 
 def draw_references(rng: np.random.Generator, look: Look, world: World) -> np.ndarray:
-    """Views of a subject on white, uint8 [v y x 3]: pose, size, light and a small offset differ between them."""
+    """Views of a subject on white, uint8 [v y x 3]; pose, size, light and place differ."""
     views = []
     for _ in range(world.views):
         xy = world.size / 2 + rng.uniform(-3, 3, (1, 2))
@@ -147,11 +154,12 @@ def _count_odds(most: int) -> np.ndarray:
 
 
 def _words(rng: np.random.Generator, looks: list[Look]) -> list[str]:
-    """A subject's word: its shape, with its colour where the shape alone would be ambiguous and else at times."""
+    """A subject's word: its shape, with its colour where the shape is ambiguous, else at times."""
     words = []
     for look in looks:
         ambiguous = sum(other.shape == look.shape for other in looks) > 1
-        words.append(f"{look.color} {look.shape}" if ambiguous or rng.random() < 0.5 else look.shape)
+        colored = ambiguous or rng.random() < 0.5
+        words.append(f"{look.color} {look.shape}" if colored else look.shape)
     return words
 
 
@@ -166,7 +174,7 @@ def _background(rng: np.random.Generator, world: World) -> tuple[np.ndarray, str
     """A nearly colourless still background, float32 [f y x 3], and its tone."""
     tone = str(rng.choice(list(TONES)))
     base = rng.uniform(*TONES[tone]) * (1 + rng.uniform(-0.06, 0.06, 3))
-    y, x = np.mgrid[:world.size, :world.size].astype(np.float32) / world.size - 0.5
+    y, x = np.mgrid[: world.size, : world.size].astype(np.float32) / world.size - 0.5
     direction = rng.uniform(0, 2 * np.pi)
     along = np.cos(direction) * x + np.sin(direction) * y
     kind = str(rng.choice(BACKGROUNDS))
@@ -177,14 +185,17 @@ def _background(rng: np.random.Generator, world: World) -> tuple[np.ndarray, str
     elif kind == "striped":
         relief = 0.12 * np.sin(2 * np.pi * along * rng.uniform(2, 4))
     else:
-        waves = [np.cos(rng.uniform(-9, 9) * x + rng.uniform(-9, 9) * y + rng.uniform(0, 6)) for _ in range(4)]
+        waves = [
+            np.cos(rng.uniform(-9, 9) * x + rng.uniform(-9, 9) * y + rng.uniform(0, 6))
+            for _ in range(4)
+        ]
         relief = 0.06 * np.sum(waves, axis=0)
     still = np.clip(base * (1 + relief[..., None]), 0, 255).astype(np.float32)
     return np.repeat(still[None], world.frames, axis=0), tone
 
 
 def _tracks(rng: np.random.Generator, world: World, count: int) -> list[_Track]:
-    """Tracks of all subjects; most of the time they are redrawn until they hardly cover each other."""
+    """Tracks of all subjects, mostly redrawn until they hardly cover each other."""
     avoid = rng.random() < 0.8
     tracks: list[_Track] = []
     for _ in range(count):
@@ -198,7 +209,7 @@ def _tracks(rng: np.random.Generator, world: World, count: int) -> list[_Track]:
 
 
 def _gap(a: _Track, b: _Track) -> float:
-    """Smallest distance of two subjects while both are shown, in units of the sum of their radii."""
+    """Smallest distance of two subjects while both are shown, in sums of their radii."""
     both = (a.shown * b.shown) > 0
     if not both.any():
         return np.inf
@@ -228,11 +239,11 @@ def _spans(rng: np.random.Generator, world: World) -> list[tuple[int, int]]:
     if kind < world.always:
         return [(0, world.frames)]
     if kind < world.always + world.returns:
-        first, gap, second = rng.integers(5, 11), rng.integers(5, 10), rng.integers(5, 11)
-        start = rng.integers(0, world.frames - (first + gap + second) + 1)
+        first, gap, second = (int(rng.integers(5, most)) for most in (11, 10, 11))
+        start = int(rng.integers(0, world.frames - (first + gap + second) + 1))
         return [(start, start + first), (start + first + gap, start + first + gap + second)]
-    length = rng.integers(low, high + 1)
-    start = rng.integers(0, world.frames - length + 1)
+    length = int(rng.integers(low, high + 1))
+    start = int(rng.integers(0, world.frames - length + 1))
     return [(start, start + length)]
 
 
@@ -246,10 +257,12 @@ def _path(
     half = max(1.0, (spans[-1][1] - spans[0][0]) / 2)
     centre = rng.uniform(low, high, 2)
     if motion.startswith("glides"):
-        axis, sign = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}[motion.split()[1]]
+        directions = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}
+        axis, sign = directions[motion.split()[1]]
         speed = rng.uniform(0.7, 1.6)
         reach = min(speed * half, (high - low) / 2)
-        centre[axis] = rng.uniform(low + reach, high - reach) if high - reach > low + reach else world.size / 2
+        free = high - reach > low + reach
+        centre[axis] = rng.uniform(low + reach, high - reach) if free else world.size / 2
         path = np.repeat(centre[None], world.frames, 0)
         path[:, axis] += sign * np.clip(time / half, -1, 1) * reach
     elif motion == "bounces":
@@ -269,7 +282,7 @@ def _path(
 def _slide(
     rng: np.random.Generator, world: World, radius: float, at: np.ndarray, frames_inside: np.ndarray
 ) -> np.ndarray:
-    """An offset [f 2] that brings a subject in through the nearest-side edge during the first few frames."""
+    """An offset [f 2] that brings a subject in through the nearer edge in its first few frames."""
     axis = int(rng.integers(2))
     toward_low = at[axis] < world.size / 2
     distance = (at[axis] + radius) if toward_low else (world.size - at[axis] + radius)

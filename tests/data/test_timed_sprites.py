@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from pool_encoder import CLIPS, VALIDATION
+
+from alchemint_jax.data import open_split, sample_clip, timed_sprites, write_sheet, write_sprites
+from alchemint_jax.data.timed_sprites import split_seed
+from alchemint_jax.errors import DataError
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", CLIPS), ("validation", VALIDATION)])
+def test_round_trip(sprites, split, count):
+    source = open_split(sprites, split)
+    assert len(source) == count
+    for index in range(count):
+        found, truth = source[index], sample_clip(index, split_seed(5, split))
+        assert found["index"] == index and found["fps"] == 8
+        assert np.array_equal(found["video"], truth.video) and found["caption"] == truth.caption
+        assert found["n_subjects"] == len(truth.subjects)
+        for slot, subject in enumerate(truth.subjects):
+            assert found["words"][slot] == subject.word
+            assert found["looks"]["color"][slot] == subject.look.color
+            assert found["looks"]["shape"][slot] == subject.look.shape
+            assert found["looks"]["texture"][slot] == subject.look.texture
+            assert np.array_equal(found["references"][slot], subject.references)
+            rows = [tuple(row) for row in found["intervals"][slot] if row[1] > row[0]]
+            assert tuple(rows) == subject.intervals
+        unused = slice(len(truth.subjects), None)
+        assert (found["references"][unused] == 255).all()
+        assert not found["intervals"][unused].any() and not any(found["words"][unused])
+
+
+def test_splits_and_seeds_share_no_clip():
+    seeds = [split_seed(seed, split) for seed in range(9) for split in ("train", "validation")]
+    assert len(set(seeds)) == len(seeds) and min(seeds) >= 2**20
+
+
+def test_the_same_dataset_is_kept_and_another_is_refused(sprites):
+    before = {path: path.stat().st_mtime_ns for path in sprites.rglob("*")}
+    assert write_sprites(sprites, CLIPS, 5, VALIDATION) == sprites
+    for other in ({"clips": CLIPS + 1}, {"seed": 6}, {"validation": 1}):
+        with pytest.raises(DataError, match="another dataset"):
+            write_sprites(sprites, **{"clips": CLIPS, "seed": 5, "validation": VALIDATION, **other})
+    assert {path: path.stat().st_mtime_ns for path in sprites.rglob("*")} == before
+
+
+def test_a_foreign_directory_is_never_overwritten(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(DataError, match="something else"):
+        write_sprites(tmp_path, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(index, seed):
+        if index == 2:
+            raise KeyboardInterrupt
+        return sample_clip(index, seed)
+
+    monkeypatch.setattr(timed_sprites, "sample_clip", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_sprites(tmp_path / "set", 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 4, "seed": -1}])
+def test_impossible_sizes_are_refused(tmp_path, wrong):
+    with pytest.raises(DataError, match="at least"):
+        write_sprites(tmp_path / "set", **wrong)
+
+
+def test_what_cannot_be_opened_is_explained(sprites, tmp_path):
+    with pytest.raises(DataError, match="no such directory"):
+        open_split(tmp_path / "missing", "train")
+    with pytest.raises(DataError, match=r"sprites\.json is missing"):
+        open_split(tmp_path, "train")
+    with pytest.raises(DataError, match="no split 'test'"):
+        open_split(sprites, "test")
+    (tmp_path / "sprites.json").write_text((sprites / "sprites.json").read_text())
+    with pytest.raises(DataError, match="found 0"):
+        open_split(tmp_path, "train")
+
+
+def test_tensorflow_is_never_imported(tmp_path):
+    code = (
+        "import sys; from alchemint_jax.data import open_split, write_sprites;"
+        f"out = write_sprites({str(tmp_path / 'set')!r}, 2, 5, 1);"
+        "print(open_split(out, 'train')[0]['caption']); print('tensorflow' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [sample_clip(0, split_seed(5, "train")).caption, "False"]
+
+
+def test_the_sheet_shows_frames_references_and_bars(sprites, tmp_path):
+    from PIL import Image
+
+    one = write_sheet(sprites, tmp_path / "one.png", rows=1)
+    all_rows = write_sheet(sprites, tmp_path / "sub" / "all.png", rows=99)
+    with Image.open(one) as first, Image.open(all_rows) as every:
+        assert every.height > 8 * first.height / 2
+        pixels = np.asarray(first).reshape(-1, 3)
+    assert (pixels == (0, 114, 178)).all(-1).sum() > 200  # the first subject's bar
+    example = open_split(sprites, "train")[0]
+    inside = example["video"][16, 20:24, 20:24]
+    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(Image.open(one)), inside.shape)
+    assert (windows == inside).all((-1, -2, -3)).any()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    with pytest.raises(DataError, match="at least one row"):
+        write_sheet(sprites, tmp_path / "none.png", rows=0)
