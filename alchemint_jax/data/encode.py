@@ -175,7 +175,7 @@ def _vae_encoder(directory: Path) -> Encoder:
     module, params = weights.load(directory, "vae")
 
     @jax.jit
-    def encode(params: Any, pixels: jax.Array) -> jax.Array:
+    def encode(params: Any, pixels: jax.Array) -> Any:
         video = pixels.astype(jnp.float32) / 127.5 - 1
         return module.apply({"params": params}, video, method="encode")
 
