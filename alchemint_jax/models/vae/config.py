@@ -43,5 +43,5 @@ VARIANTS = {
             3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
         ),
     ),
-    "sprites": VAEConfig(base_dim=16, dim_mult=(1, 2, 4, 4), num_res_blocks=1),
+    "sprites": VAEConfig(base_dim=8, dim_mult=(1, 4, 8, 8), num_res_blocks=1),
 }  # fmt: skip

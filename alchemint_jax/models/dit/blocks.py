@@ -1,0 +1,141 @@
+"""The layers of the diffusion transformer. Axes: b batch, n tokens, m context tokens, d width, k heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float
+
+from alchemint_jax.models.dit.config import DiTConfig
+from alchemint_jax.models.layers import Linear, layer_norm, logical, rms_norm
+from alchemint_jax.ops.attention import attention
+from alchemint_jax.rotary import apply_gains
+
+
+class Segment(NamedTuple):
+    """A run of `length` tokens that share a modulation [b 1|length s d]."""
+
+    length: int
+    modulation: jax.Array
+
+
+class Inputs(NamedTuple):
+    """What every layer sees besides the tokens."""
+
+    segments: tuple[Segment, ...]
+    q_gains: jax.Array
+    k_gains: jax.Array
+    key_mask: jax.Array | None
+    text: jax.Array
+    events: EventInputs | None
+
+
+class EventInputs(NamedTuple):
+    """Dense captions: embedded states [b m d], their mask [b m], and ReRoPE gains of queries and keys."""
+
+    states: jax.Array
+    mask: jax.Array
+    q_gains: jax.Array
+    k_gains: jax.Array
+
+
+def sinusoid(t: Float[Array, "..."], dim: int) -> Float[Array, "... dim"]:
+    """Wan's embedding of a time in [0, 1]: cosines first, of 1000 t at frequencies 10000**(-i / half)."""
+    half = dim // 2
+    freqs = jnp.exp(-jnp.log(1e4) * jnp.arange(half, dtype=jnp.float32) / half)
+    angle = 1000.0 * t.astype(jnp.float32)[..., None] * freqs.reshape((1,) * t.ndim + (half,))
+    return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
+
+
+def per_segment(
+    x: Float[Array, "b n d"], segments: Sequence[Segment], shift: int, scale: int
+) -> Float[Array, "b n d"]:
+    """x (1 + scale) + shift with each segment's own rows of the modulation."""
+    parts, start = [], 0
+    for length, modulation in segments:
+        part = x[:, start : start + length]
+        parts.append(part * (1 + modulation[:, :, scale]).astype(x.dtype) + modulation[:, :, shift].astype(x.dtype))
+        start += length
+    return jnp.concatenate(parts, axis=1)
+
+
+def gated(x: Float[Array, "b n d"], segments: Sequence[Segment], gate: int) -> Float[Array, "b n d"]:
+    """x times each segment's gate."""
+    parts, start = [], 0
+    for length, modulation in segments:
+        parts.append(x[:, start : start + length] * modulation[:, :, gate].astype(x.dtype))
+        start += length
+    return jnp.concatenate(parts, axis=1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with RMS-normed queries and keys (over all heads together, before the split)."""
+
+    n_heads: int
+    zero_output: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b n d"],
+        context: Float[Array, "b m d"],
+        q_gains: Complex[Array, "#b n half"] | None = None,
+        k_gains: Complex[Array, "#b m half"] | None = None,
+        key_mask: Bool[Array, "b m"] | None = None,
+    ) -> Float[Array, "b n d"]:
+        dim = x.shape[-1]
+
+        def project(name: str, y: jax.Array, normed: bool) -> jax.Array:
+            y = Linear(dim, ("embed", "heads"), name=name)(y)
+            if normed:
+                scale = self.param(f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,))
+                y = rms_norm(y, scale)
+            return y.reshape(*y.shape[:2], self.n_heads, dim // self.n_heads)
+
+        q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
+        if q_gains is not None and k_gains is not None:
+            q, k = apply_gains(q, q_gains), apply_gains(k, k_gains)
+        y = attention(q, k, v, key_mask).reshape(x.shape)
+        init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
+        return Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention to text (and to dense captions), feed-forward; Wan's modulation."""
+
+    config: DiTConfig
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b n d"], inputs: Inputs) -> tuple[Float[Array, "b n d"], None]:
+        cfg = self.config
+        table = self.param(
+            "modulation", logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")), (1, 6, cfg.dim)
+        )
+        segments = [Segment(n, m + table[:, None]) for n, m in inputs.segments]
+
+        h = per_segment(layer_norm(x), segments, shift=0, scale=1)
+        h = Attention(cfg.n_heads, name="self_attn")(h, h, inputs.q_gains, inputs.k_gains, inputs.key_mask)
+        x = x + gated(h, segments, gate=2)
+
+        scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))
+        bias = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
+        h = layer_norm(x, scale, bias)
+        y = Attention(cfg.n_heads, name="cross_attn")(h, inputs.text)
+        if inputs.events is not None:
+            y = y + self._events(h, inputs.segments[0].length, inputs.events)
+        x = x + y
+
+        h = per_segment(layer_norm(x), segments, shift=3, scale=4)
+        h = nn.gelu(Linear(cfg.ffn_dim, ("embed", "mlp"), name="ffn_up")(h), approximate=True)
+        h = Linear(cfg.dim, ("mlp", "embed"), name="ffn_down")(h)
+        return x + gated(h, segments, gate=5), None
+
+    def _events(self, h: jax.Array, n_video: int, events: EventInputs) -> jax.Array:
+        """Video tokens attend to the captions of events; all other tokens are left as they are."""
+        branch = Attention(self.config.n_heads, zero_output=True, name="event_attn")
+        y = branch(h[:, :n_video], events.states, events.q_gains, events.k_gains, events.mask)
+        return jnp.pad(y, ((0, 0), (0, h.shape[1] - n_video), (0, 0)))

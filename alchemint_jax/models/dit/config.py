@@ -1,0 +1,64 @@
+"""Sizes of the diffusion transformer and AlcheMinT's options."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from alchemint_jax.rotary import ReferenceLayout, WeRope
+from alchemint_jax.rotary.schemes import Scheme
+
+
+@dataclasses.dataclass(frozen=True)
+class DiTConfig:
+    """Wan2.1's text-to-video transformer; with `slots > 0` it also takes timed references.
+
+    Attributes:
+        dim: width; `n_heads` heads of `dim // n_heads`.
+        patch: latent cells per token along (t, h, w).
+        text_dim: width of the text encoder's states.
+        freq_dim: width of the sinusoidal time embedding.
+        theta_t: base of the temporal frequency ladder; a short clip may want a smaller one than Wan's 1e4.
+        theta_hw: base of the spatial ladders.
+        slots: most references a sample may have; each slot has a learned index embedding.
+        scheme: how the interval of a reference becomes its temporal gain.
+        mix_queries: whether the queries of references and tags carry the scheme's gain too.
+        layout: where references lie in space relative to the video.
+        reference_time: references are modulated as clean data (t = 0) or with the video's own time.
+        events: whether there is a dense-caption branch (a parallel cross-attention with ReRoPE).
+        unroll: layers per iteration of the scan over layers.
+        remat: whether the backward pass recomputes each layer.
+    """
+
+    dim: int = 1536
+    n_heads: int = 12
+    n_layers: int = 30
+    ffn_dim: int = 8960
+    in_channels: int = 16
+    out_channels: int = 16
+    text_dim: int = 4096
+    freq_dim: int = 256
+    patch: tuple[int, int, int] = (1, 2, 2)
+    theta_t: float = 1e4
+    theta_hw: float = 1e4
+    slots: int = 0
+    scheme: Scheme = WeRope()
+    mix_queries: bool = True
+    layout: ReferenceLayout = ReferenceLayout()
+    reference_time: Literal["clean", "video"] = "clean"
+    events: bool = False
+    unroll: int = 1
+    remat: bool = False
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.n_heads
+
+
+VARIANTS = {
+    "wan2.1-1.3b": DiTConfig(),
+    "wan2.1-14b": DiTConfig(dim=5120, n_heads=40, n_layers=40, ffn_dim=13824),
+    "sprites": DiTConfig(
+        dim=192, n_heads=4, n_layers=6, ffn_dim=768, text_dim=128, theta_t=30.0, theta_hw=100.0, slots=3, unroll=6
+    ),
+}

@@ -1,0 +1,195 @@
+"""The diffusion transformer: Wan2.1 over `[video | references | word tags]` (AlcheMinT, section 3).
+
+Axes: b batch, t latent frames, h w latent grid, c channels, r reference slots, m intervals of a subject, j tokens of a
+word tag, l text tokens, e events, n tokens, d width. Without references and events this is Wan2.1's network exactly.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from jaxtyping import Array, Bool, Float
+
+from alchemint_jax.models import layers
+from alchemint_jax.models.dit.blocks import Block, EventInputs, Inputs, Segment, per_segment, sinusoid
+from alchemint_jax.models.dit.config import DiTConfig
+from alchemint_jax.models.layers import Linear, layer_norm, logical
+from alchemint_jax.rotary import (
+    axis_frequencies,
+    rerope_key_gains,
+    rerope_query_gains,
+    sequence_gains,
+    video_gains,
+)
+
+
+class DiT(nn.Module):
+    """Velocity of the video's latents. Compute runs in `dtype`; parameters stay float32."""
+
+    config: DiTConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        latents: Float[Array, "b t h w c"],
+        time: Float[Array, "b"] | Float[Array, "b n"],
+        text: Float[Array, "b l text_dim"],
+        *,
+        references: Float[Array, "b r h w c2"] | None = None,
+        used: Bool[Array, "b r"] | None = None,
+        intervals: Float[Array, "b r m 2"] | None = None,
+        tags: Float[Array, "b r j text_dim"] | None = None,
+        tag_mask: Bool[Array, "b r j"] | None = None,
+        events: Float[Array, "b e l2 text_dim"] | None = None,
+        event_mask: Bool[Array, "b e l2"] | None = None,
+        event_intervals: Float[Array, "b e 2"] | None = None,
+    ) -> Float[Array, "b t h w c3"]:
+        """The velocity `eps - z`.
+
+        Args:
+            latents: noisy video latents, normalised; h and w multiples of the patch.
+            time: flow time in [0, 1], 0 is data; one for each sample, or one for each video token.
+            text: states of the caption, zero where padded (Wan attends to the padding too).
+            references: clean latents of each subject's picture, one latent frame.
+            used: which slots hold a subject; the others have no effect at all.
+            intervals: latent intervals of each subject; rows with start > end are empty.
+            tags: text-encoder states of each subject's word, with `tag_mask`.
+            events: text-encoder states of the dense captions, with `event_mask` and latent `event_intervals`.
+        """
+        cfg = self.config
+        pt, ph, pw = cfg.patch
+        b = latents.shape[0]
+        grid = (latents.shape[1] // pt, latents.shape[2] // ph, latents.shape[3] // pw)
+        n_video = int(np.prod(grid))
+        freqs = axis_frequencies(cfg.head_dim, cfg.theta_t, cfg.theta_hw)
+
+        embed = Linear(cfg.dim, ("patch", "embed"), name="patch_embedding")
+        embed_time = TimeEmbedding(cfg, name="time")
+        x = embed(_patchify(latents.astype(self.dtype), cfg.patch))
+        e, modulation = embed_time(time.reshape(b, -1))
+        segments = [Segment(n_video, modulation)]
+        q_gains = k_gains = video_gains(freqs, grid)
+        key_mask = None
+
+        text_in = Linear(cfg.dim, ("text", "embed"), name="text_in")
+        text_out = Linear(cfg.dim, ("embed", None), name="text_out")
+
+        def embed_text(states: jax.Array) -> jax.Array:
+            return text_out(nn.gelu(text_in(states.astype(self.dtype)), approximate=True))
+
+        if references is not None:
+            if used is None or intervals is None or tags is None or tag_mask is None:
+                raise ValueError("references need used, intervals, tags and tag_mask")
+            slots, words = tags.shape[1:3]
+            pictures = rearrange(_patchify(rearrange(references.astype(self.dtype), "b r h w c -> (b r) 1 h w c"), (1, ph, pw)), "(b r) p c -> b r p c", r=slots)
+            pictures, tag_tokens = Subjects(cfg, name="subjects")(embed(pictures), tags)
+            cells = pictures.shape[2]
+            x = jnp.concatenate([x, *(rearrange(y, "b r p d -> b (r p) d") for y in (pictures, tag_tokens))], axis=1)
+            seen = jnp.concatenate([jnp.repeat(used, cells, axis=1), (tag_mask & used[..., None]).reshape(b, slots * words)], axis=1)
+            key_mask = jnp.concatenate([jnp.ones((b, n_video), bool), seen], axis=1)
+            clean = jnp.zeros((b, 1)) if cfg.reference_time == "clean" else time.reshape(b, -1)[:, :1]
+            segments.append(Segment(seen.shape[1], embed_time(clean)[1]))
+            ref_grid = (references.shape[2] // ph, references.shape[3] // pw)
+            q_gains, k_gains = sequence_gains(
+                freqs, grid, intervals, cfg.scheme, ref_grid, tags.shape[2], cfg.layout, cfg.mix_queries
+            )
+
+        event_inputs = None
+        if events is not None:
+            if not cfg.events or event_mask is None or event_intervals is None:
+                raise ValueError("events need a model with events=True, event_mask and event_intervals")
+            frame = rerope_query_gains(event_intervals, grid[0], freqs)
+            event_inputs = EventInputs(
+                states=embed_text(rearrange(events, "b e l d -> b (e l) d")),
+                mask=rearrange(event_mask, "b e l -> b (e l)"),
+                q_gains=jnp.repeat(frame, grid[1] * grid[2], axis=1),
+                k_gains=jnp.repeat(rerope_key_gains(event_intervals, freqs), events.shape[2], axis=1),
+            )
+
+        inputs = Inputs(tuple(segments), q_gains, k_gains, key_mask, embed_text(text), event_inputs)
+        block = nn.remat(Block, prevent_cse=False, static_argnums=()) if cfg.remat else Block
+        blocks = nn.scan(
+            block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,
+            length=cfg.n_layers,
+            unroll=cfg.unroll,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        x, _ = blocks(cfg, name="blocks")(x, inputs)
+        table = self.param("head_modulation", logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")), (1, 2, cfg.dim))
+        # The head is modulated by the embedding itself, the layers by its projection.
+        head = Segment(n_video, e[:, :, None] + table[:, None])
+        x = per_segment(layer_norm(x[:, :n_video]), [head], shift=0, scale=1)
+        width = int(np.prod(cfg.patch)) * cfg.out_channels
+        x = Linear(width, ("embed", "patch"), kernel_init=nn.initializers.zeros, name="head")(x)
+        return _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
+
+    @nn.nowrap
+    def abstract_params(self) -> dict:
+        """Shapes and types of the parameters, without computing any."""
+        cfg = self.config
+        (pt, ph, pw), r, e = cfg.patch, cfg.slots, int(cfg.events)
+        arguments = dict(
+            references=jnp.zeros((1, r, ph, pw, cfg.in_channels)) if r else None,
+            used=jnp.ones((1, r), bool),
+            intervals=jnp.zeros((1, r, 1, 2)),
+            tags=jnp.zeros((1, r, 1, cfg.text_dim)),
+            tag_mask=jnp.ones((1, r, 1), bool),
+            events=jnp.zeros((1, 1, 1, cfg.text_dim)) if e else None,
+            event_mask=jnp.ones((1, 1, 1), bool),
+            event_intervals=jnp.zeros((1, 1, 2)),
+        )
+        latents, text = jnp.zeros((1, pt, ph, pw, cfg.in_channels)), jnp.zeros((1, 1, cfg.text_dim))
+        return layers.abstract_params(self, latents, jnp.zeros((1,)), text, **arguments)
+
+
+class TimeEmbedding(nn.Module):
+    """Wan's embedding of flow time and its projection to the modulations of the layers, in float32."""
+
+    config: DiTConfig
+
+    @nn.compact
+    def __call__(self, time: Float[Array, "b s"]) -> tuple[Float[Array, "b s d"], Float[Array, "b s 6 d"]]:
+        cfg, normal = self.config, nn.initializers.normal(0.02)
+        e = Linear(cfg.dim, (None, "embed"), kernel_init=normal, name="first")(sinusoid(time, cfg.freq_dim))
+        e = Linear(cfg.dim, ("embed", None), kernel_init=normal, name="second")(nn.silu(e))
+        e0 = Linear(6 * cfg.dim, ("embed", "heads"), name="projection")(nn.silu(e))
+        return e, e0.reshape(*e.shape[:2], 6, cfg.dim)
+
+
+class Subjects(nn.Module):
+    """What a subject adds to its tokens: an index embedding per slot, and an MLP for its word."""
+
+    config: DiTConfig
+
+    @nn.compact
+    def __call__(
+        self, pictures: Float[Array, "b r p d"], tags: Float[Array, "b r j text_dim"]
+    ) -> tuple[Float[Array, "b r p d"], Float[Array, "b r j d"]]:
+        cfg = self.config
+        slots = pictures.shape[1]
+        if slots > cfg.slots:
+            raise ValueError(f"{slots} references, but the model has {cfg.slots} slots")
+        table = self.param("index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim))
+        index = table[None, :slots, None].astype(pictures.dtype)
+        words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
+        words = Linear(cfg.dim, ("embed", None), name="tag_out")(nn.gelu(words, approximate=True))
+        return pictures + index, words + index
+
+
+def _patchify(x: Float[Array, "b t h w c"], patch: tuple[int, int, int]) -> Float[Array, "b n p"]:
+    pt, ph, pw = patch
+    return rearrange(x, "b (t p) (h q) (w r) c -> b (t h w) (p q r c)", p=pt, q=ph, r=pw)
+
+
+def _unpatchify(
+    x: Float[Array, "b n p"], grid: tuple[int, int, int], patch: tuple[int, int, int]
+) -> Float[Array, "b t h w c"]:
+    (t, h, w), (pt, ph, pw) = grid, patch
+    return rearrange(x, "b (t h w) (p q r c) -> b (t p) (h q) (w r) c", t=t, h=h, w=w, p=pt, q=ph, r=pw)

@@ -1,0 +1,69 @@
+"""Configs: Python files whose `get_config()` returns an ml_collections ConfigDict, turned into frozen dataclasses."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.train.loop import TrainConfig
+from alchemint_jax.train.optimizer import OptimizerConfig
+
+
+def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> ConfigDict:
+    """The `get_config()` of a Python file, with overrides. Raises ConfigError naming file and field."""
+    path = Path(path)
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: a config is a Python file (.py)")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+    except Exception as error:
+        raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+    for override in overrides:
+        _override(config, override, path)
+    return config
+
+
+def build_train(config: ConfigDict) -> TrainConfig:
+    fields = config.train.to_dict()
+    return build(TrainConfig, fields | {"optimizer": build(OptimizerConfig, fields["optimizer"], "train.optimizer")}, "train")
+
+
+def build(cls: type, fields: dict[str, Any], where: str) -> Any:
+    """A dataclass from a dictionary; unknown fields are a ConfigError that lists the known ones."""
+    known = [field.name for field in dataclasses.fields(cls)]
+    if unknown := sorted(set(fields) - set(known)):
+        raise ConfigError(f"{where}: unknown {', '.join(unknown)}; known fields: {', '.join(known)}")
+    return cls(**{name: _tuples(value) for name, value in fields.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _override(config: ConfigDict, override: str, path: Path) -> None:
+    name, equals, text = override.partition("=")
+    *parents, last = name.split(".")
+    node = config
+    for part in parents:
+        node = node.get(part) if isinstance(node, ConfigDict) else None
+    if not equals or not isinstance(node, ConfigDict) or last not in node:
+        raise ConfigError(f"{path}: --config.{override}: there is no field {name!r}")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    try:
+        node[last] = value
+    except TypeError as error:
+        raise ConfigError(f"{path}: --config.{override}: {error}") from error

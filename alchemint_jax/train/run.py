@@ -1,0 +1,29 @@
+"""From a config file to a training run: what `alchemint train` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.train.config import build_train, load_config
+from alchemint_jax.train.loop import FitResult, fit
+
+
+def run_config(path: Path | str, workdir: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> FitResult:
+    """Trains what the config file describes; `overrides` are `field.subfield=value` strings."""
+    config = load_config(path, overrides)
+    return fit(build_task(config), build_train(config), workdir)
+
+
+def build_task(config: ConfigDict) -> Any:
+    """The task that a config names, from frozen dataclasses that reject unknown fields."""
+    from alchemint_jax.train.dit_task import make_dit_task
+    from alchemint_jax.train.vae_task import make_vae_task
+
+    makers = {"vae": make_vae_task, "dit": make_dit_task}
+    if config.task not in makers:
+        raise ConfigError(f"task is {config.task!r}; use one of {', '.join(makers)}")
+    return makers[config.task](config)

@@ -1,0 +1,112 @@
+"""Training the video autoencoder on clips and, as one-frame clips, on reference pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from alchemint_jax import weights
+from alchemint_jax.data.loader import LoaderConfig, clip_loader
+from alchemint_jax.models.vae import VAE, VAEConfig
+from alchemint_jax.train.config import build
+
+
+@dataclasses.dataclass(frozen=True)
+class VAELoss:
+    """Weights of the loss terms: L1 of pixels, L1 of pixel differences (edges), KL to a unit Gaussian."""
+
+    edges: float = 0.5
+    kl: float = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class VAETask:
+    """`data` is a directory written by `alchemint data sprites`; `frames` is the length of training windows."""
+
+    model: VAEConfig
+    data: str
+    loader: LoaderConfig
+    frames: int = 17
+    loss_weights: VAELoss = VAELoss()
+    storage: str = "float16"
+
+    def init(self, key: jax.Array) -> dict:
+        side = self.model.spatial_stride
+        return VAE(self.model).init(key, jnp.zeros((1, 1 + self.model.temporal_stride, side, side, 3)))["params"]
+
+    def loss(self, params: dict, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, dict]:
+        clip_key, still_key = jax.random.split(key)
+        views = batch["references"][:, 0]
+        stills = views.reshape(-1, 1, *views.shape[2:])
+        clip_loss, figures = self._reconstruction(params, batch["video"], clip_key)
+        still_loss, _ = self._reconstruction(params, stills, still_key)
+        return clip_loss + 0.5 * still_loss, figures | {"stills": still_loss}
+
+    def _reconstruction(self, params: dict, pixels: jax.Array, key: jax.Array) -> tuple[jax.Array, dict]:
+        video = pixels.astype(jnp.float32) / 127.5 - 1
+        apply = VAE(self.model).apply
+        mean, log_variance = apply({"params": params}, video, method="moments")
+        sample = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+        output = apply({"params": params}, sample, method="reconstruct")
+        pixel = jnp.abs(output - video).mean()
+        edge = edge_loss(output, video)
+        kl = 0.5 * jnp.mean(mean**2 + jnp.exp(log_variance) - 1 - log_variance)
+        loss = pixel + self.loss_weights.edges * edge + self.loss_weights.kl * kl
+        psnr = -10 * jnp.log10(jnp.mean((jnp.clip(output, -1, 1) - video) ** 2) / 4)
+        return loss, {"l1": pixel, "edges": edge, "kl": kl, "psnr": psnr}
+
+    def train_data(self) -> Iterable[dict[str, Any]]:
+        return clip_loader(self.data, "train", self.loader, self.frames, with_references=True)
+
+    def validation_data(self) -> Iterator[dict[str, Any]]:
+        loader = dataclasses.replace(self.loader, shuffle=False)
+        yield from itertools.islice(clip_loader(self.data, "validation", loader, self.frames, with_references=True), 8)
+
+    def sample(self, params: dict) -> dict[str, np.ndarray]:
+        """Validation clips beside their reconstructions."""
+        video = next(iter(self.validation_data()))["video"]
+        apply = jax.jit(lambda p, x: VAE(self.model).apply({"params": p}, x))
+        output = np.asarray(apply(params, video.astype(np.float32) / 127.5 - 1))
+        pixels = ((output + 1) * 127.5 + 0.5).astype(np.uint8)
+        return {f"clip{i}": np.concatenate(pair, axis=2) for i, pair in enumerate(zip(video, pixels, strict=True))}
+
+    def export(self, params: dict, directory: Path) -> None:
+        """Writes the autoencoder with the statistics of its latents, measured on the validation clips."""
+        model = dataclasses.replace(self.model, latents_mean=(0.0,) * self.model.z_dim, latents_std=(1.0,) * self.model.z_dim)
+        encode = jax.jit(lambda p, x: VAE(model).apply({"params": p}, x, method="encode"))
+        latents = []
+        for batch in self.validation_data():
+            stills = batch["references"][:, 0].reshape(-1, 1, *batch["video"].shape[2:])
+            latents += [encode(params, x.astype(np.float32) / 127.5 - 1) for x in (batch["video"], stills)]
+        flat = np.concatenate([np.asarray(x).reshape(-1, model.z_dim) for x in latents])
+        mean, std = (tuple(round(float(v), 4) for v in fn(flat, axis=0)) for fn in (np.mean, np.std))
+        config = dataclasses.replace(model, latents_mean=mean, latents_std=std)
+        weights.save(directory, "vae", config, params, dtype=self.storage)
+
+    def label(self, path: str) -> str:
+        return "all"
+
+
+def edge_loss(a: Float[Array, "b f h w c"], b: Float[Array, "b f h w c"]) -> Float[Array, ""]:
+    """Mean absolute difference of neighbouring-pixel differences: keeps outlines sharp."""
+    return sum(jnp.abs(jnp.diff(a - b, axis=axis)).mean() for axis in (2, 3)) / 2
+
+
+def make_vae_task(config: ConfigDict) -> VAETask:
+    """The task of a config with `model`, `data`, `loader`, `frames` and `loss_weights`."""
+    return VAETask(
+        model=build(VAEConfig, config.model.to_dict(), "model"),
+        data=config.data,
+        loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
+        frames=config.frames,
+        loss_weights=build(VAELoss, config.loss_weights.to_dict(), "loss_weights"),
+    )

@@ -1,0 +1,41 @@
+"""The autoencoder of the bundled sprites model.
+
+Hardware: 2 CPU cores. Commands, in order:
+
+    alchemint data sprites --out data/sprites --clips 8000
+    alchemint train --config configs/sprites_vae.py --workdir runs/sprites_vae
+
+The weights are then in runs/sprites_vae/export/vae; configs/sprites.py uses them. The curve of the bundled run, its time
+and its scores are in alchemint_jax/bundled/sprites/README.md.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            task="vae",
+            data="data/sprites",
+            frames=17,
+            model=dict(base_dim=8, dim_mult=(1, 4, 8, 8), num_res_blocks=1),
+            loader=dict(batch_size=2, seed=0),
+            loss_weights=dict(edges=0.5, kl=1e-6),
+            train=dict(
+                total_steps=1100,
+                seed=0,
+                log_every=20,
+                validate_every=275,
+                sample_every=550,
+                checkpoint_every=275,
+                optimizer=dict(
+                    groups=(("all", 2e-3),),
+                    warmup_steps=50,
+                    schedule="cosine",
+                    total_steps=1100,
+                    final_fraction=0.02,
+                    ema_decay=0.99,
+                ),
+            ),
+        )
+    ).lock()
