@@ -1,0 +1,68 @@
+"""Measuring generated clips: interval metrics, the sprites tracker, the benchmark and its report.
+
+`metrics` is NumPy only and imported at once; the other names are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from alchemint_jax.evaluate.metrics import (
+    absence_rate,
+    always_present,
+    bootstrap_ci,
+    detection_rate,
+    frame_iou,
+    presence_rate,
+    recalls,
+    t_iou,
+    t_l2,
+)
+
+if TYPE_CHECKING:
+    from alchemint_jax.evaluate.benchmark import (
+        Case,
+        read_benchmark,
+        run_benchmark,
+        score,
+        sprites_cases,
+    )
+    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.tracker import Sighting, Tracking, kind_of, track
+
+__all__ = [
+    "Case",
+    "Sighting",
+    "Tracking",
+    "absence_rate",
+    "always_present",
+    "bootstrap_ci",
+    "detection_rate",
+    "frame_iou",
+    "kind_of",
+    "presence_rate",
+    "read_benchmark",
+    "recalls",
+    "run_benchmark",
+    "save_report",
+    "score",
+    "sprites_cases",
+    "t_iou",
+    "t_l2",
+    "track",
+]
+
+_HOMES = {
+    **dict.fromkeys(
+        ("Case", "read_benchmark", "run_benchmark", "score", "sprites_cases"), "benchmark"
+    ),
+    **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track"), "tracker"),
+    "save_report": "report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

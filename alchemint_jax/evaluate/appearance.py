@@ -1,0 +1,145 @@
+"""What a saturated blob of the sprites world is: its colour and its shape, read from pixels alone
+(NumPy, SciPy).
+
+Backgrounds are nearly colourless and light or texture only scales a colour, so the direction of a
+pixel's chroma (its colour less its grey) names its hue. A blob's shape is the best match of its
+outline, brought to unit area around its centroid, among templates of every shape at every distinct
+angle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy import ndimage
+
+from alchemint_jax.data import shapes
+
+COLOR_NAMES = tuple(shapes.COLORS)
+MIN_COVERAGE = 0.33
+"""A pixel belongs to a hue from this share of the hue's full chroma: half covered, or shaded by a
+texture."""
+MIN_PIXELS = 12
+"""Smaller components are noise or the mixed rim between two subjects."""
+_GREY = 26.0  # chroma norms below this may be background
+_GRID = 24  # samples across a normalised outline, which spans 2 sqrt(area)
+_SYMMETRY = {"disc": 0, "ring": 0, "square": 4, "triangle": 3, "cross": 4, "star": 5}
+
+
+@dataclasses.dataclass(frozen=True)
+class Blobs:
+    """The n connected components of one hue in a clip."""
+
+    frame: Int[np.ndarray, " n"]
+    area: Float[np.ndarray, " n"]
+    xy: Float[np.ndarray, "n 2"]
+    """Centroids in pixels (x, y)."""
+    whole: Bool[np.ndarray, " n"]
+    """Neither cut by the edge of the picture nor in touch with another hue."""
+    mask: Bool[np.ndarray, "n h w"]
+    scores: Float[np.ndarray, "n s"]
+    """Likeness in [0, 1] to each of `shapes.SHAPES`."""
+
+
+def hues(
+    frames: UInt8[np.ndarray, "f h w 3"],
+) -> tuple[Bool[np.ndarray, "c f h w"], Float[np.ndarray, "f h w"]]:
+    """Pixels of each world colour (a pixel has one colour or none), and how full the colour is (1:
+    pure).
+    """
+    palette = np.asarray(list(shapes.COLORS.values()), np.float32)
+    palette -= palette.mean(1, keepdims=True)
+    norms = np.linalg.norm(palette, axis=1)
+    chroma = frames.astype(np.float32)
+    chroma -= chroma.mean(-1, keepdims=True)
+    grey = np.einsum("fhwc,fhwc->fhw", chroma, chroma) < _GREY**2
+    if grey.any():  # the tint of the background is no colour
+        chroma -= np.median(chroma[grey], axis=0)
+    along = chroma @ (palette / norms[:, None]).T
+    best = along.argmax(-1)
+    strength = np.take_along_axis(along, best[..., None], -1)[..., 0] / norms[best]
+    return (best == np.arange(len(palette))[:, None, None, None]) & (
+        strength > MIN_COVERAGE
+    ), strength
+
+
+def find_blobs(
+    hue: Bool[np.ndarray, "f h w"],
+    others: Bool[np.ndarray, "f h w"],
+    strength: Float[np.ndarray, "f h w"],
+) -> Blobs:
+    """Connected components of one hue, frame by frame; `others` marks the pixels of all other hues.
+
+    Each is cut at half its own full strength, so that neither light nor a smeared rim changes its
+    outline.
+    """
+    flat = np.zeros((3, 3, 3), bool)
+    flat[1] = True  # components live within one frame
+    labels, count = ndimage.label(hue, flat)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = np.flatnonzero(sizes >= MIN_PIXELS)
+    keep = keep[keep > 0]
+    boxes = ndimage.find_objects(labels)
+    frame = np.array([boxes[k - 1][0].start for k in keep], np.int64)
+    mask = labels[frame] == keep[:, None, None]
+    level = [np.percentile(strength[f][m], 85) for f, m in zip(frame, mask, strict=True)]
+    mask &= strength[frame] > 0.5 * np.asarray(level, np.float32)[:, None, None]
+    area = mask.sum((1, 2)).astype(np.float64)
+    grid = np.arange(hue.shape[1]) + 0.5, np.arange(hue.shape[2]) + 0.5
+    xy = np.stack([mask.sum(1) @ grid[1], mask.sum(2) @ grid[0]], -1) / area[:, None]
+    cut = mask[:, 0].any(1) | mask[:, -1].any(1) | mask[:, :, 0].any(1) | mask[:, :, -1].any(1)
+    near = ndimage.maximum_filter(others.view(np.uint8), (1, 5, 5)) > 0
+    touched = (mask & near[frame]).sum((1, 2)) > 2
+    return Blobs(frame, area, xy, ~(cut | touched), mask, likeness(mask, area, xy))
+
+
+def likeness(
+    mask: Bool[np.ndarray, "n h w"], area: Float[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]
+) -> Float[np.ndarray, "n s"]:
+    """Soft overlap (Jaccard) of each outline with its best template of every shape."""
+    outline = _normalised(mask, area, xy)
+    bank, shape = _templates()
+    inner = outline @ bank.T
+    union = (outline**2).sum(1)[:, None] + (bank**2).sum(1) - inner
+    overlap = inner / union
+    return np.stack([overlap[:, shape == s].max(1) for s in range(len(shapes.SHAPES))], -1).astype(
+        np.float64
+    )
+
+
+def _normalised(mask: np.ndarray, area: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """Outlines at unit area around their centroids, float32 [n grid*grid]."""
+    offset = (np.arange(_GRID) + 0.5) / _GRID * 2 - 1
+    scale = np.sqrt(area)[:, None]
+    x = xy[:, :1] - 0.5 + scale * offset
+    y = xy[:, 1:] - 0.5 + scale * offset
+    shape = (len(mask), _GRID, _GRID)
+    index = np.broadcast_to(np.arange(len(mask))[:, None, None], shape)
+    points = [index, np.broadcast_to(y[:, :, None], shape), np.broadcast_to(x[:, None, :], shape)]
+    return ndimage.map_coordinates(mask.astype(np.float32), points, order=1).reshape(
+        len(mask), _GRID**2
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _templates() -> tuple[np.ndarray, np.ndarray]:
+    """Normalised outlines of every shape at every distinct angle, sharp and blurred, and their
+    shape numbers.
+    """
+    size, outlines, owner = 48, [], []
+    for number, shape in enumerate(shapes.SHAPES):
+        fold = _SYMMETRY[shape]
+        turn = np.arange(0, 2 * np.pi / fold, np.radians(6)) if fold else np.zeros(1)
+        for radius in (10.0, 16.0):
+            cover = shapes.coverage(shape, np.full((len(turn), 2), size / 2), turn, radius, size)
+            for blur in (0.0, 1.0, 1.6):
+                mask = ndimage.gaussian_filter(cover, (0, blur, blur)) > 0.4
+                grid = np.arange(size) + 0.5
+                area = mask.sum((1, 2)).astype(np.float64)
+                xy = np.stack([mask.sum(1) @ grid, mask.sum(2) @ grid], -1) / area[:, None]
+                outlines.append(_normalised(mask, area, xy))
+                owner += [number] * len(turn)
+    return np.concatenate(outlines), np.asarray(owner)

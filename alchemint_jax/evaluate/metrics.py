@@ -1,0 +1,160 @@
+"""When was the subject on screen, and when should it have been: metrics on intervals and frames
+(NumPy).
+
+`t_iou` and `t_l2` are the two temporal metrics of AlcheMinT (evaluation section): the overlap of
+the asked-for interval and the shown one, and the error of its two ends as a fraction of the
+duration. The paper does not print its formulas. `t_l2` is the root mean square over the two ends:
+of the plain readings, the one that fits the figures the paper reports for its baselines, if those
+show their subjects nearly throughout.
+
+An interval is (start, end), half-open, in any one unit. Where an interval is expected, a list of
+intervals is accepted too and its span is used, as in the paper; None, an empty list and end <=
+start mean *never on screen*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+Number = int | float | np.integer | np.floating
+Span = tuple[float, float]
+Intervals = Sequence[Number] | Sequence[Sequence[Number]] | np.ndarray | None
+Values = Sequence[Number] | Float[np.ndarray, " n"]
+
+RECALLS = (0.3, 0.5, 0.7)
+
+
+def span(intervals: Intervals) -> Span | None:
+    """First start and last end of an interval or of a list of intervals; None when there is nothing
+    in it.
+
+    Raises ValueError on anything that is not a pair of finite numbers or a list of such pairs.
+    """
+    rows = np.asarray([] if intervals is None else intervals, np.float64)
+    if rows.size == 0:
+        return None
+    rows = rows[None] if rows.ndim == 1 else rows
+    if rows.ndim != 2 or rows.shape[1] != 2 or not np.isfinite(rows).all():
+        raise ValueError(
+            f"expected (start, end) or a list of them, finite numbers; got {intervals!r}"
+        )
+    rows = rows[rows[:, 1] > rows[:, 0]]
+    return (float(rows[:, 0].min()), float(rows[:, 1].max())) if len(rows) else None
+
+
+def t_iou(pred: Intervals, true: Intervals) -> float:
+    """Intersection over union of two intervals, in [0, 1].
+
+    Disjoint intervals score 0, so does a subject never detected; one that is rightly absent scores
+    1.
+    """
+    p, g = span(pred), span(true)
+    if p is None or g is None:
+        return float(p is g)
+    shared = max(0.0, min(p[1], g[1]) - max(p[0], g[0]))
+    return shared / ((p[1] - p[0]) + (g[1] - g[0]) - shared)
+
+
+def t_l2(pred: Intervals, true: Intervals, duration: Number = 1.0) -> float:
+    """Root mean square error of start and end as a fraction of `duration` (same unit as the
+    intervals).
+
+    A subject never detected scores 1, as does one shown that should be absent; rightly absent
+    scores 0.
+    """
+    if not duration > 0:
+        raise ValueError(f"duration must be positive, got {duration}")
+    p, g = span(pred), span(true)
+    if p is None or g is None:
+        return float(p is not g)
+    return float(np.sqrt(((p[0] - g[0]) ** 2 + (p[1] - g[1]) ** 2) / 2) / duration)
+
+
+def frame_iou(pred: Bool[np.ndarray, " f"], true: Bool[np.ndarray, " f"]) -> float:
+    """Intersection over union of per-frame presence: unlike `t_iou` it sees gaps and flicker. 1 if
+    both are empty.
+    """
+    union = int((pred | true).sum())
+    return float((pred & true).sum() / union) if union else 1.0
+
+
+def presence_rate(pred: Bool[np.ndarray, " f"], true: Bool[np.ndarray, " f"]) -> float:
+    """Share of the frames that should show the subject in which it is shown; NaN if there are
+    none.
+    """
+    return float(pred[true].mean()) if true.any() else float("nan")
+
+
+def absence_rate(pred: Bool[np.ndarray, " f"], true: Bool[np.ndarray, " f"]) -> float:
+    """Share of the frames that should not show the subject in which it is absent; NaN if there are
+    none.
+
+    It exposes a model whose subjects are always there, which `t_iou` alone may flatter.
+    """
+    return float((~pred[~true]).mean()) if not true.all() else float("nan")
+
+
+def detection_rate(preds: Iterable[Intervals]) -> float:
+    """Share of subjects that were seen at all; NaN for no subjects."""
+    seen = [span(pred) is not None for pred in preds]
+    return float(np.mean(seen)) if seen else float("nan")
+
+
+def recalls(ious: Values, thresholds: Sequence[float] = RECALLS) -> dict[float, float]:
+    """Share of subjects whose t-IOU reaches each threshold (R@0.3, R@0.5, R@0.7); NaN for no
+    subjects.
+    """
+    values = np.asarray(ious, np.float64)
+    return {at: float((values >= at).mean()) if values.size else float("nan") for at in thresholds}
+
+
+def constant(
+    trues: Sequence[Intervals], shown: Sequence[Number], duration: Number = 1.0
+) -> dict[str, float]:
+    """Mean t-IOU and t-L2 of showing every subject at the same time, `shown` = (start, end)."""
+    pairs = [(t_iou(shown, true), t_l2(shown, true, duration)) for true in trues]
+    iou, error = np.mean(pairs, axis=0) if pairs else (np.nan, np.nan)
+    return {"t_iou": float(iou), "t_l2": float(error)}
+
+
+def always_present(trues: Sequence[Intervals], duration: Number = 1.0) -> dict[str, float]:
+    """Mean t-IOU and t-L2 of showing every subject all the time: the bar a model must clear."""
+    return constant(trues, (0.0, float(duration)), duration)
+
+
+def bootstrap_ci(
+    values: Values,
+    groups: Sequence | Shaped[np.ndarray, " n"],
+    n: int = 2000,
+    seed: int = 0,
+    level: Number = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of `values`, resampling whole `groups` (prompts),
+    not values.
+
+    Subjects of one clip are not independent: resampling them one by one would make the interval too
+    narrow. NaN values are left out; (NaN, NaN) if nothing is left.
+    """
+    data = np.asarray(values, np.float64)
+    if len(data) != len(groups):
+        raise ValueError(f"{len(data)} values but {len(groups)} groups")
+    kept = np.isfinite(data)
+    if not kept.any():
+        return float("nan"), float("nan")
+    _, member = np.unique(np.asarray(groups)[kept], return_inverse=True)
+    sums, counts = np.bincount(member, data[kept]), np.bincount(member)
+    picks = np.random.default_rng(seed).integers(0, len(sums), (n, len(sums)))
+    means = sums[picks].sum(1) / counts[picks].sum(1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def correlation(a: Values, b: Values) -> float:
+    """Pearson correlation of two lists; NaN for fewer than three pairs or a constant list."""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])

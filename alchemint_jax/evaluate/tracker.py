@@ -1,0 +1,283 @@
+"""When is each referenced subject on screen? The classical tracker of the sprites world: no
+weights, no hints.
+
+It is given a clip and the reference pictures, nothing else: neither the words nor the intervals
+asked for. The colour of a reference selects blobs in the clip; where several references share a
+colour, blobs are chained over time and the chains are shared out by shape. What a subject *is* gets
+decided from its blobs alone, among all shapes and colours of the world, and only then compared with
+the reference: identity can fail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from alchemint_jax.data import shapes
+from alchemint_jax.data.sprites import runs
+from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate import appearance
+from alchemint_jax.evaluate.appearance import COLOR_NAMES, Blobs
+
+
+class Kind(NamedTuple):
+    """The identity of a subject, as far as the tracker tells subjects apart."""
+
+    shape: str
+    color: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Tracking:
+    """What it takes to call a subject present. Times in frames."""
+
+    min_area: float = 0.3
+    """Share of the subject's own usual area."""
+    usual: tuple[float, float] = (90.0, 130.0)
+    """Percentile of the areas seen that is the usual one, and its floor in pixels."""
+    min_run: int = 2
+    max_gap: int = 2
+    """Longer gaps are bridged only while another subject covers the place."""
+    max_hidden: int = 12
+
+
+_DEFAULT = Tracking()
+
+
+@dataclasses.dataclass(frozen=True)
+class Sighting:
+    """What was seen of one reference's subject."""
+
+    presence: Bool[np.ndarray, " f"]
+    area: Float[np.ndarray, " f"]
+    """Pixels of the subject per frame, 0 where nothing is seen."""
+    xy: Float[np.ndarray, "f 2"]
+    """Centroid in pixels, NaN where nothing is seen."""
+    asked: Kind
+    seen: Kind | None
+    """What the blobs look like most; None if the subject was not detected."""
+
+    @property
+    def intervals(self) -> tuple[tuple[int, int], ...]:
+        """Half-open runs of frames on screen."""
+        return runs(self.presence)
+
+    @property
+    def identity(self) -> bool:
+        """Whether what was seen is what the reference shows."""
+        return self.seen == self.asked
+
+
+def kind_of(reference: UInt8[np.ndarray, "h w 3"]) -> Kind:
+    """Shape and colour of the subject in a reference picture; DataError if there is none on
+    white.
+    """
+    masks, strength = appearance.hues(reference[None])
+    color = int(masks.sum((1, 2, 3)).argmax())
+    blobs = appearance.find_blobs(masks[color], np.zeros_like(masks[color]), strength)
+    if not len(blobs.area) or blobs.area.max() < 0.01 * masks[color].size:
+        raise DataError(
+            "a reference picture shows no subject of the sprites world (one saturated shape on "
+            "white); the built-in tracker can only measure those"
+        )
+    return Kind(shapes.SHAPES[int(blobs.scores[blobs.area.argmax()].argmax())], COLOR_NAMES[color])
+
+
+def track(
+    video: UInt8[np.ndarray, "f h w 3"],
+    references: Sequence[np.ndarray],
+    tracking: Tracking = _DEFAULT,
+) -> tuple[Sighting, ...]:
+    """Follows the subject of each reference (uint8 [h w 3]) through a clip; one `Sighting` per
+    reference.
+    """
+    asked = [kind_of(reference) for reference in references]
+    masks, strength = appearance.hues(video)
+    anything = masks.any(0)
+    found: dict[int, Sighting] = {}
+    for color in sorted({kind.color for kind in asked}):
+        members = [i for i, kind in enumerate(asked) if kind.color == color]
+        hue = masks[COLOR_NAMES.index(color)]
+        others = anything & ~hue
+        blobs = appearance.find_blobs(hue, others, strength)
+        if len(members) == 1:
+            owners = np.ones((len(blobs.area), 1), bool)
+        else:
+            owners = _share_out(blobs, [shapes.SHAPES.index(asked[i].shape) for i in members])
+        for column, i in enumerate(members):
+            alone = owners.sum(1) == 1
+            found[i] = _sighting(blobs, owners[:, column], alone, others, asked[i], tracking)
+    return tuple(found[i] for i in range(len(asked)))
+
+
+def _sighting(
+    blobs: Blobs,
+    own: np.ndarray,
+    alone: np.ndarray,
+    others: np.ndarray,
+    asked: Kind,
+    tracking: Tracking,
+) -> Sighting:
+    frames = len(others)
+    area = np.bincount(blobs.frame[own], blobs.area[own], frames).astype(np.float64)
+    weighted = [
+        np.bincount(blobs.frame[own], blobs.area[own] * blobs.xy[own, c], frames) for c in (0, 1)
+    ]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        xy = np.stack(weighted, -1) / area[:, None]
+    judged = own & alone if (own & alone).any() else own
+    percentile, floor = tracking.usual
+    seen_areas = np.bincount(blobs.frame[judged], blobs.area[judged], frames)
+    usual = (
+        max(floor, float(np.percentile(seen_areas[seen_areas > 0], percentile)))
+        if judged.any()
+        else floor
+    )
+    presence = area >= tracking.min_area * usual
+    presence = _bridge(presence, xy, others, np.sqrt(usual / np.pi), tracking)
+    for start, end in runs(presence):
+        if end - start < tracking.min_run:
+            presence[start:end] = False
+    seen = None
+    judged = judged & presence[blobs.frame]
+    if judged.any():
+        weight = blobs.area * np.where(blobs.whole, 1.0, 0.05) * judged
+        seen = Kind(shapes.SHAPES[int((weight @ blobs.scores).argmax())], asked.color)
+    return Sighting(presence, area, xy, asked, seen)
+
+
+def _bridge(
+    presence: np.ndarray, xy: np.ndarray, others: np.ndarray, radius: float, tracking: Tracking
+) -> np.ndarray:
+    """Fills short gaps, and longer ones during which other subjects cover the place in between."""
+    presence = presence.copy()
+    y, x = np.mgrid[: others.shape[1], : others.shape[2]] + 0.5
+    parts = runs(presence)
+    for (_, start), (end, _) in itertools.pairwise(parts):
+        hidden = end - start <= tracking.max_hidden
+        for frame in range(start, end):
+            if not hidden or end - start <= tracking.max_gap:
+                break
+            along = (frame - start + 1) / (end - start + 1)
+            centre = (1 - along) * xy[start - 1] + along * xy[end]
+            place = np.hypot(x - centre[0], y - centre[1]) < 0.7 * radius
+            hidden = bool(others[frame][place].mean() > 0.6) if place.any() else False
+        if hidden:
+            presence[start:end] = True
+    return presence
+
+
+# Sharing out the blobs of one colour among several references.
+
+_NONE, _TOGETHER = (
+    0.45,
+    0.78,
+)  # likeness at which "nobody" and "two that touch" beat a single subject
+_BEAM = 64
+
+
+def _share_out(blobs: Blobs, wanted: list[int]) -> np.ndarray:
+    """Which of the references (given by their shape numbers) each blob shows, bool [n r]; touching
+    ones share.
+    """
+    chains = _chains(blobs)
+    options = [
+        np.array(bits, bool) for bits in itertools.product((False, True), repeat=len(wanted))
+    ]
+    usual = [_usual_area(blobs, shape) for shape in wanted]
+    beam: list[tuple[float, tuple[np.ndarray, ...]]] = [(0.0, ())]
+    for j, chain in enumerate(chains):
+        own = [_value(blobs, chain, option, wanted, usual) for option in options]
+        ties = [_ties(blobs, earlier, chain) for earlier in chains[:j]]
+        grown = []
+        for (score, taken), (value, option) in itertools.product(
+            beam, zip(own, options, strict=True)
+        ):
+            for other, (clash, link) in zip(taken, ties, strict=True):
+                common = (other & option).sum()
+                value += common * (1.5 * link - 0.6 * clash)
+            grown.append((score + value, (*taken, option)))
+        beam = sorted(grown, key=lambda item: -item[0])[:_BEAM]
+    owners = np.zeros((len(blobs.area), len(wanted)), bool)
+    for chain, option in zip(chains, beam[0][1], strict=True):
+        owners[chain] = option
+    return owners
+
+
+def _chains(blobs: Blobs, reach: float = 9.0) -> list[np.ndarray]:
+    """Blobs linked one to one from frame to frame; a meeting, a parting or a jump in area ends a
+    chain.
+    """
+    chains: list[list[int]] = []
+    open_at: dict[int, list[int]] = {}
+    for frame in range(int(blobs.frame.max(initial=-1)) + 1):
+        now, before = np.flatnonzero(blobs.frame == frame), np.flatnonzero(blobs.frame == frame - 1)
+        close = np.linalg.norm(blobs.xy[before, None] - blobs.xy[now], axis=-1) < reach
+        close |= (
+            np.einsum(
+                "ayx,byx->ab",
+                blobs.mask[before].astype(np.float32),
+                blobs.mask[now].astype(np.float32),
+            )
+            > 9
+        )
+        heirs: dict[int, list[int]] = {}
+        for column, blob in enumerate(now):
+            parents = before[close[:, column]]
+            chain = None
+            if len(parents) == 1 and close[before == parents[0]].sum() == 1:
+                parent = int(parents[0])
+                ratio = blobs.area[blob] / blobs.area[parent]
+                if 0.75 < ratio < 1.33 or not (blobs.whole[blob] and blobs.whole[parent]):
+                    chain = open_at.get(parent)
+            if chain is None:
+                chain = []
+                chains.append(chain)
+            chain.append(int(blob))
+            heirs[int(blob)] = chain
+        open_at = heirs
+    return [np.asarray(chain) for chain in chains]
+
+
+def _usual_area(blobs: Blobs, shape: int) -> float:
+    """Median area of the clear blobs of a shape; NaN if there are none."""
+    clear = blobs.whole & (blobs.scores.argmax(1) == shape) & (blobs.scores.max(1) > 0.8)
+    return float(np.median(blobs.area[clear])) if clear.any() else float("nan")
+
+
+def _value(
+    blobs: Blobs, chain: np.ndarray, option: np.ndarray, wanted: list[int], usual: list[float]
+) -> float:
+    """How well "these blobs show exactly those references" fits, summed over the frames of a
+    chain.
+    """
+    weight = np.where(blobs.whole[chain], 1.0, 0.3)
+    members = np.flatnonzero(option)
+    if not len(members):
+        return _NONE * float(weight.sum())
+    area = np.median(blobs.area[chain])
+    largest = max((usual[m] for m in members if np.isfinite(usual[m])), default=np.nan)
+    if len(members) == 1:
+        crowded = area > 1.3 * largest  # False where the usual area is unknown
+        return float(weight @ blobs.scores[chain, wanted[members[0]]]) - 0.3 * crowded * float(
+            weight.sum()
+        )
+    small = area < 1.1 * largest
+    return (_TOGETHER - 0.04 * (len(members) - 2) - 0.4 * small) * float(weight.sum())
+
+
+def _ties(blobs: Blobs, a: np.ndarray, b: np.ndarray) -> tuple[int, bool]:
+    """Frames two chains share (one subject cannot be in both), and whether the later one takes up
+    the earlier.
+    """
+    clash = len(np.intersect1d(blobs.frame[a], blobs.frame[b]))
+    step = blobs.frame[b[0]] - blobs.frame[a[-1]]
+    near = np.linalg.norm(blobs.xy[b[0]] - blobs.xy[a[-1]]) < 16
+    clear = blobs.whole[a[-1]] and blobs.whole[b[0]]
+    alike = np.abs(blobs.scores[a[-1]] - blobs.scores[b[0]]).max() < 0.12
+    return clash, bool(0 < step <= 3 and near and (alike or not clear))

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import json
+import sys
+import types
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alchemint_jax import evaluate
+from alchemint_jax.data.sprites import sample_clip
+from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate import benchmark
+from alchemint_jax.evaluate.report import render_html, save_report
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return evaluate.sprites_cases(10, seed=0)
+
+
+def truth(case):
+    index = int(case.id.split("-")[-1])
+    return sample_clip(index, benchmark.FIRST_SEED, subjects=len(case.words)).video
+
+
+@pytest.fixture(scope="module")
+def videos(cases):
+    return [truth(case) for case in cases]
+
+
+@pytest.fixture(scope="module")
+def report(cases, videos):
+    return evaluate.score(cases, videos, resamples=200)
+
+
+def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
+    assert [len(case.words) for case in cases] == [*benchmark.COUNTS] * 2
+    again = evaluate.sprites_cases(10, seed=0)
+    assert all(
+        a.prompt == b.prompt and a.intervals == b.intervals
+        for a, b in zip(cases, again, strict=True)
+    )
+    assert all(
+        np.array_equal(a.references, b.references) for a, b in zip(cases, again, strict=True)
+    )
+    assert evaluate.sprites_cases(2, seed=1)[0].prompt != cases[0].prompt
+    for case in cases:
+        assert case.references.shape == (len(case.words), 64, 64, 3)
+        assert all(word in case.prompt for word in case.words)
+        assert all(0 <= s < e <= case.n_frames for spans in case.intervals for s, e in spans)
+
+
+def test_the_truth_scores_as_a_perfect_model(report):
+    overall = report["overall"]
+    assert overall["t_iou"]["mean"] > 0.97
+    assert overall["t_l2"]["mean"] < 0.02
+    assert overall["identity"]["mean"] > 0.95
+    assert overall["t_iou"]["low"] <= overall["t_iou"]["mean"] <= overall["t_iou"]["high"]
+    assert report["correlation"]["midpoint"] > 0.98
+    assert report["baselines"]["always_present"]["t_iou"] < 0.6
+    groups = report["groups"]
+    assert {"1 subject", "2 subjects", "3 subjects"} <= set(groups)
+    assert sum(groups[f"{n} subject{'s' * (n > 1)}"]["subjects"] for n in (1, 2, 3)) == 18
+    assert groups["one interval"]["subjects"] + groups["several intervals"]["subjects"] == 18
+
+
+def test_bad_models_score_badly(cases, videos, report):
+    nothing = evaluate.score(cases, [np.full_like(v, 120) for v in videos], resamples=50)["overall"]
+    assert [nothing[k]["mean"] for k in ("t_iou", "t_l2", "detected", "identity")] == [0, 1, 0, 0]
+    assert nothing["absence"]["mean"] == 1
+    others = evaluate.score(cases, videos[1:] + videos[:1], resamples=50)["overall"]
+    assert others["identity"]["mean"] < 0.5
+    late = evaluate.score(cases, [np.roll(v, 6, 0) for v in videos], resamples=50)["overall"]
+    assert nothing["t_iou"]["mean"] < late["t_iou"]["mean"] < report["overall"]["t_iou"]["mean"]
+    assert late["t_l2"]["mean"] > 0.1
+
+
+def test_always_present_scores_its_baseline(cases):
+    single = [case for case in cases if len(case.words) == 1]
+    stills = []
+    for case in single:
+        frame = truth(case)[case.intervals[0][-1][1] // 2 + case.intervals[0][-1][0] // 2]
+        stills.append(np.repeat(frame[None], case.n_frames, 0))
+    report = evaluate.score(single, stills, resamples=50)
+    bar = report["baselines"]["always_present"]
+    assert report["overall"]["t_iou"]["mean"] == pytest.approx(bar["t_iou"])
+    assert report["overall"]["t_l2"]["mean"] == pytest.approx(bar["t_l2"])
+    assert report["overall"]["absence"]["mean"] == 0
+
+
+def test_videos_must_fit_the_cases(cases, videos):
+    with pytest.raises(DataError, match="9 videos"):
+        evaluate.score(cases, videos[:9])
+    with pytest.raises(DataError, match="32 frames"):
+        evaluate.score(cases[:1], [videos[0][:-1]])
+
+
+class FakePipeline:
+    """Knows the truth by heart; notes what it was asked."""
+
+    calls: list = []
+
+    @classmethod
+    def load(cls, model):
+        cls.calls = []
+        return cls()
+
+    def render(self, prompts, references, words, intervals, seed, steps, guidance):
+        assert references.shape == (len(prompts), 3, 64, 64, 3)
+        assert references.dtype == np.uint8
+        assert all(len(w) == len(spans) == 3 for w, spans in zip(words, intervals, strict=True))
+        for row, spans in zip(references, intervals, strict=True):
+            assert all(
+                (picture == 255).all() for picture, s in zip(row, spans, strict=True) if not s
+            )
+        self.calls.append((len(prompts), seed, steps, guidance))
+        known = {case.prompt: truth(case) for case in evaluate.sprites_cases(5, 0)}
+        return np.stack([known[prompt] for prompt in prompts])
+
+
+def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp_path, capsys):
+    fake = types.ModuleType("alchemint_jax.sampling.pipeline")
+    fake.Pipeline = FakePipeline
+    monkeypatch.setitem(sys.modules, "alchemint_jax.sampling.pipeline", fake)
+    out = tmp_path / "report"
+    returned = evaluate.run_benchmark("sprites", "sprites", out, limit=5, steps=7, batch=2)
+    assert FakePipeline.calls == [(2, 0, 7, None), (2, 1, 7, None), (2, 2, 7, None)]
+    assert returned["overall"]["t_iou"]["mean"] > 0.95
+    assert returned["settings"]["seconds_per_clip"] > 0
+    stored = json.loads((out / "report.json").read_text())
+    assert stored["clips"] == 5
+    assert len(stored["rows"]) == 9
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
+    assert "5/5" in capsys.readouterr().err
+
+
+@pytest.fixture
+def board_file(tmp_path, cases):
+    Image.fromarray(cases[0].references[0]).save(tmp_path / "r.png")
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "grey.png")
+
+    def write(*changes):
+        lines = []
+        for change in changes:
+            board = {
+                "prompt": "a disc glides",
+                "duration": 4.0,
+                "subjects": [{"word": "disc", "image": "r.png", "appears": [[0.5, 2.0]]}],
+            }
+            if isinstance(change, dict):
+                board.update(change)
+                lines.append(json.dumps({k: v for k, v in board.items() if v is not None}))
+            else:
+                lines.append(change)
+        path = tmp_path / "boards.jsonl"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+def test_boards_are_read_from_json_lines(board_file, cases):
+    path = board_file({"id": "first"}, "", {})
+    first, second = evaluate.read_benchmark(path)
+    assert (first.id, first.n_frames, first.intervals) == ("first", 33, (((4, 16),),))
+    assert second.id == f"{path}:3"
+    assert np.array_equal(first.references, cases[0].references[:1])
+    assert len(evaluate.read_benchmark(path, limit=1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "expected a storyboard"),
+        ({"prompt": None}, "prompt"),
+        ({"subjects": []}, "nothing to measure"),
+        ({"duration": 9.0}, "duration"),
+        (
+            {"subjects": [{"word": "a", "image": "no.png", "appears": [[0, 1]]}]},
+            r"subjects\[0\]\.image",
+        ),
+        (
+            {"subjects": [{"word": "a", "image": "grey.png", "appears": [[0, 1]]}]},
+            r"subjects\[0\]\.image.*no subject of the sprites world",
+        ),
+        (
+            {"subjects": [{"word": "a", "image": "r.png", "appears": [[2, 1]]}]},
+            r"subjects\[0\]\.appears",
+        ),
+    ],
+)
+def test_a_bad_line_is_named(board_file, change, says):
+    with pytest.raises(DataError, match=rf"boards\.jsonl:2: .*{says}"):
+        evaluate.read_benchmark(board_file({}, change))
+
+
+def test_useless_files_are_refused(board_file, tmp_path):
+    with pytest.raises(DataError, match="no storyboards"):
+        evaluate.read_benchmark(board_file(""))
+    with pytest.raises(DataError, match="twice"):
+        evaluate.read_benchmark(board_file({"id": "a"}, {"id": "a"}))
+    with pytest.raises(DataError, match="cannot read"):
+        evaluate.read_benchmark(tmp_path / "none.jsonl")
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load, and checks that tags close."""
+
+    void = {"meta", "img", "br", "link", "input"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.sources, self.videos, self.text = [], [], 0, ""
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [v for k, v in attrs if k in ("src", "href")]
+        self.videos += tag == "video"
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        # Omitting the end of table parts and terms is legal HTML; we do not.
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_is_whole_and_self_contained_and_escapes(cases, videos, report):
+    nasty = "<script>alert(1)</script> & 'quotes'"
+    odd = [benchmark.Case(**{**vars(cases[0]), "prompt": nasty, "words": (nasty,)}), *cases[1:]]
+    text = render_html({"settings": {"model": nasty}, **report}, videos, odd, gallery=30)
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    assert page.videos == len(cases)
+    assert page.sources
+    assert all(source.startswith("data:") for source in page.sources)
+    assert "http" not in text.replace("http-equiv", "")
+    assert "<script>alert" not in text
+    assert page.text.count("alert(1)") >= 3  # title, heading, prompt
+
+
+def test_the_report_is_plain_json(cases, videos, report, tmp_path):
+    one = evaluate.score(cases[:1], videos[:1], resamples=20)  # groups without subjects: NaN
+    save_report(one, videos[:1], cases[:1], tmp_path / "r", gallery=1)
+    stored = json.loads(
+        (tmp_path / "r" / "report.json").read_text(),
+        parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
+    )
+    assert stored["groups"]["similar subjects"]["t_iou"]["mean"] is None
