@@ -19,7 +19,11 @@ def conv2d(
     """Convolves every frame on its own."""
     b, f, *frame = x.shape
     y = jax.lax.conv_general_dilated(
-        x.reshape(b * f, *frame), kernel.astype(x.dtype), (stride, stride), padding, dimension_numbers=_LAYOUT
+        x.reshape(b * f, *frame),
+        kernel.astype(x.dtype),
+        (stride, stride),
+        padding,
+        dimension_numbers=_LAYOUT,
     )
     y = y.reshape(b, f, *y.shape[1:])
     return y if bias is None else y + bias.astype(x.dtype)[None, None, None, None]

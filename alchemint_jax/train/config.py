@@ -36,14 +36,20 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
 
 def build_train(config: ConfigDict) -> TrainConfig:
     fields = config.train.to_dict()
-    return build(TrainConfig, fields | {"optimizer": build(OptimizerConfig, fields["optimizer"], "train.optimizer")}, "train")
+    return build(
+        TrainConfig,
+        fields | {"optimizer": build(OptimizerConfig, fields["optimizer"], "train.optimizer")},
+        "train",
+    )
 
 
 def build(cls: type, fields: dict[str, Any], where: str) -> Any:
     """A dataclass from a dictionary; unknown fields are a ConfigError that lists the known ones."""
     known = [field.name for field in dataclasses.fields(cls)]
     if unknown := sorted(set(fields) - set(known)):
-        raise ConfigError(f"{where}: unknown {', '.join(unknown)}; known fields: {', '.join(known)}")
+        raise ConfigError(
+            f"{where}: unknown {', '.join(unknown)}; known fields: {', '.join(known)}"
+        )
     return cls(**{name: _tuples(value) for name, value in fields.items()})
 
 

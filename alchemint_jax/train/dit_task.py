@@ -1,1 +1,183 @@
-def make_dit_task(config): raise SystemExit
+"""Training the diffusion transformer, with its text encoder, on encoded clips with timed references."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from alchemint_jax import rotary, weights
+from alchemint_jax.data.loader import LoaderConfig, latent_loader
+from alchemint_jax.flow import interpolate, sample_times, velocity
+from alchemint_jax.models.dit import DiT, DiTConfig
+from alchemint_jax.models.dit.conditioning import (
+    Conditions,
+    Tokens,
+    encode_text,
+    latent_intervals,
+    model_inputs,
+)
+from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
+from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.train.config import build
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropout:
+    """How often a sample loses its pictures (and word tags), its caption, or both. Intervals always stay."""
+
+    pictures: float = 0.1
+    text: float = 0.1
+    both: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class DiTTask:
+    """`data` is a directory written by `alchemint data encode`, `vae` the autoencoder that wrote it."""
+
+    model: DiTConfig
+    text: UMT5Config
+    data: str
+    vae: str
+    loader: LoaderConfig
+    sampling: settings.Settings
+    shift: float = 3.0
+    dropout: Dropout = Dropout()
+    samples: int = 4
+    storage: str = "float16"
+
+    def init(self, key: jax.Array) -> dict:
+        dit_key, text_key = jax.random.split(key)
+        cfg = self.model
+        transformer = DiT(cfg).init(dit_key, **DiT(cfg).example_inputs())["params"]
+        ids = jnp.zeros((1, 2), jnp.int32)
+        text = UMT5Encoder(self.text).init(text_key, ids, jnp.ones((1, 2), bool))["params"]
+        return {"transformer": transformer, "text_encoder": text}
+
+    def loss(
+        self, params: dict, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, dict]:
+        time_key, noise_key, drop_key = jax.random.split(key, 3)
+        data = batch["latents"]
+        b = data.shape[0]
+        t = sample_times(time_key, b, self.shift)
+        noise = jax.random.normal(noise_key, data.shape)
+        with_text, with_pictures = keep(drop_key, b, self.dropout)
+        text, extra = model_inputs(
+            self.conditions(params["text_encoder"], batch), with_text, with_pictures
+        )
+        z = interpolate(data, noise, t)
+        v = DiT(self.model).apply({"params": params["transformer"]}, z, t, text, **extra)
+        error = jnp.mean((v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
+        early = t > 0.8
+        return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
+
+    def conditions(self, params: dict, batch: dict[str, jax.Array]) -> Conditions:
+        """The conditions of a loader's batch."""
+        encoder = UMT5Encoder(self.text)
+        b, length = batch["text_ids"].shape
+        ids, mask = ByteTokenizer(length).encode([""])
+        null = encode_text(encoder, params, Tokens(jnp.asarray(ids), jnp.asarray(mask)))
+        return Conditions(
+            text=encode_text(encoder, params, Tokens(batch["text_ids"], batch["text_mask"])),
+            null_text=jnp.repeat(null, b, axis=0),
+            references=batch["references"],
+            used=batch["used"],
+            intervals=latent_intervals(batch["intervals"]),
+            tags=encode_text(encoder, params, Tokens(batch["tag_ids"], batch["tag_mask"])),
+            tag_mask=batch["tag_mask"],
+        )
+
+    def train_data(self) -> Iterable[dict[str, Any]]:
+        return latent_loader(self.data, "train", self.loader)
+
+    def validation_data(self) -> Iterator[dict[str, Any]]:
+        loader = dataclasses.replace(self.loader, shuffle=False)
+        yield from itertools.islice(latent_loader(self.data, "validation", loader), 8)
+
+    def sample(self, params: dict) -> dict[str, np.ndarray]:
+        """Validation prompts and references rendered with the averaged weights."""
+        from alchemint_jax.sampling.sample import Models, decode, sample_latents
+
+        batch = {
+            name: jnp.asarray(x[: self.samples])
+            for name, x in next(iter(self.validation_data())).items()
+        }
+        vae, vae_params = weights.load(self.vae, "vae")
+        models = Models(DiT(self.model), params["transformer"], vae, vae_params)
+        conditions = self.conditions(params["text_encoder"], batch)
+
+        noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)
+        latents = sample_latents(models, conditions, noise, self.sampling.plan())
+        return {f"clip{i}": video for i, video in enumerate(decode(models, latents))}
+
+    def export(self, params: dict, directory: Path) -> None:
+        """Writes a whole pipeline directory: transformer, text encoder, autoencoder and sampling settings."""
+        weights.save(
+            directory, "transformer", self.model, params["transformer"], dtype=self.storage
+        )
+        weights.save(
+            directory, "text_encoder", self.text, params["text_encoder"], dtype=self.storage
+        )
+        vae, vae_params = weights.load(self.vae, "vae")
+        weights.save(directory, "vae", vae.config, vae_params, dtype=self.storage)
+        settings.save(directory, self.sampling)
+
+    def label(self, path: str) -> str:
+        """Groups of the paper's two learning rates, and one for a text encoder that is trained from scratch."""
+        if path.startswith("text_encoder/"):
+            return "text"
+        return "added" if "/subjects/" in path or "/event_attn/" in path else "backbone"
+
+
+def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.Array]:
+    """Which samples keep their caption, and which their pictures: two bool [b]."""
+    u = jax.random.uniform(key, (batch,))
+    no_pictures = u < dropout.pictures + dropout.both
+    no_text = (u >= dropout.pictures) & (u < dropout.pictures + dropout.both + dropout.text)
+    return ~no_text, ~no_pictures
+
+
+def make_dit_task(config: ConfigDict) -> DiTTask:
+    """The task of a config with `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`."""
+    model = config.model.to_dict()
+    for name, allowed in (
+        ("scheme", SCHEMES),
+        ("layout", {"ReferenceLayout": rotary.ReferenceLayout}),
+    ):
+        if name in model:
+            fields = dict(model[name])
+            model[name] = build(allowed[fields.pop("name")], fields, f"model.{name}")
+    sampling = config.sampling.to_dict()
+    sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
+    return DiTTask(
+        model=build(DiTConfig, model, "model"),
+        text=build(UMT5Config, config.text.to_dict(), "text"),
+        data=config.data,
+        vae=config.vae,
+        loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
+        sampling=build(settings.Settings, sampling, "sampling"),
+        shift=config.shift,
+        dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
+    )
+
+
+SCHEMES = {
+    cls.__name__: cls
+    for cls in (
+        rotary.WeRope,
+        rotary.MidRope,
+        rotary.SincRope,
+        rotary.FittedRope,
+        rotary.NoInterval,
+    )
+}

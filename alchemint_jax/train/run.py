@@ -12,7 +12,9 @@ from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, fit
 
 
-def run_config(path: Path | str, workdir: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> FitResult:
+def run_config(
+    path: Path | str, workdir: Path | str, overrides: list[str] | tuple[str, ...] = ()
+) -> FitResult:
     """Trains what the config file describes; `overrides` are `field.subfield=value` strings."""
     config = load_config(path, overrides)
     return fit(build_task(config), build_train(config), workdir)

@@ -41,9 +41,13 @@ class VAETask:
 
     def init(self, key: jax.Array) -> dict:
         side = self.model.spatial_stride
-        return VAE(self.model).init(key, jnp.zeros((1, 1 + self.model.temporal_stride, side, side, 3)))["params"]
+        return VAE(self.model).init(
+            key, jnp.zeros((1, 1 + self.model.temporal_stride, side, side, 3))
+        )["params"]
 
-    def loss(self, params: dict, batch: dict[str, jax.Array], key: jax.Array) -> tuple[jax.Array, dict]:
+    def loss(
+        self, params: dict, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[jax.Array, dict]:
         clip_key, still_key = jax.random.split(key)
         views = batch["references"][:, 0]
         stills = views.reshape(-1, 1, *views.shape[2:])
@@ -51,7 +55,9 @@ class VAETask:
         still_loss, _ = self._reconstruction(params, stills, still_key)
         return clip_loss + 0.5 * still_loss, figures | {"stills": still_loss}
 
-    def _reconstruction(self, params: dict, pixels: jax.Array, key: jax.Array) -> tuple[jax.Array, dict]:
+    def _reconstruction(
+        self, params: dict, pixels: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, dict]:
         video = pixels.astype(jnp.float32) / 127.5 - 1
         apply = VAE(self.model).apply
         mean, log_variance = apply({"params": params}, video, method="moments")
@@ -69,7 +75,9 @@ class VAETask:
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
         loader = dataclasses.replace(self.loader, shuffle=False)
-        yield from itertools.islice(clip_loader(self.data, "validation", loader, self.frames, with_references=True), 8)
+        yield from itertools.islice(
+            clip_loader(self.data, "validation", loader, self.frames, with_references=True), 8
+        )
 
     def sample(self, params: dict) -> dict[str, np.ndarray]:
         """Validation clips beside their reconstructions."""
@@ -77,18 +85,29 @@ class VAETask:
         apply = jax.jit(lambda p, x: VAE(self.model).apply({"params": p}, x))
         output = np.asarray(apply(params, video.astype(np.float32) / 127.5 - 1))
         pixels = ((output + 1) * 127.5 + 0.5).astype(np.uint8)
-        return {f"clip{i}": np.concatenate(pair, axis=2) for i, pair in enumerate(zip(video, pixels, strict=True))}
+        return {
+            f"clip{i}": np.concatenate(pair, axis=2)
+            for i, pair in enumerate(zip(video, pixels, strict=True))
+        }
 
     def export(self, params: dict, directory: Path) -> None:
         """Writes the autoencoder with the statistics of its latents, measured on the validation clips."""
-        model = dataclasses.replace(self.model, latents_mean=(0.0,) * self.model.z_dim, latents_std=(1.0,) * self.model.z_dim)
+        model = dataclasses.replace(
+            self.model,
+            latents_mean=(0.0,) * self.model.z_dim,
+            latents_std=(1.0,) * self.model.z_dim,
+        )
         encode = jax.jit(lambda p, x: VAE(model).apply({"params": p}, x, method="encode"))
         latents = []
         for batch in self.validation_data():
             stills = batch["references"][:, 0].reshape(-1, 1, *batch["video"].shape[2:])
-            latents += [encode(params, x.astype(np.float32) / 127.5 - 1) for x in (batch["video"], stills)]
+            latents += [
+                encode(params, x.astype(np.float32) / 127.5 - 1) for x in (batch["video"], stills)
+            ]
         flat = np.concatenate([np.asarray(x).reshape(-1, model.z_dim) for x in latents])
-        mean, std = (tuple(round(float(v), 4) for v in fn(flat, axis=0)) for fn in (np.mean, np.std))
+        mean, std = (
+            tuple(round(float(v), 4) for v in fn(flat, axis=0)) for fn in (np.mean, np.std)
+        )
         config = dataclasses.replace(model, latents_mean=mean, latents_std=std)
         weights.save(directory, "vae", config, params, dtype=self.storage)
 

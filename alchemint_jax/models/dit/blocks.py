@@ -58,12 +58,17 @@ def per_segment(
     parts, start = [], 0
     for length, modulation in segments:
         part = x[:, start : start + length]
-        parts.append(part * (1 + modulation[:, :, scale]).astype(x.dtype) + modulation[:, :, shift].astype(x.dtype))
+        parts.append(
+            part * (1 + modulation[:, :, scale]).astype(x.dtype)
+            + modulation[:, :, shift].astype(x.dtype)
+        )
         start += length
     return jnp.concatenate(parts, axis=1)
 
 
-def gated(x: Float[Array, "b n d"], segments: Sequence[Segment], gate: int) -> Float[Array, "b n d"]:
+def gated(
+    x: Float[Array, "b n d"], segments: Sequence[Segment], gate: int
+) -> Float[Array, "b n d"]:
     """x times each segment's gate."""
     parts, start = [], 0
     for length, modulation in segments:
@@ -92,7 +97,9 @@ class Attention(nn.Module):
         def project(name: str, y: jax.Array, normed: bool) -> jax.Array:
             y = Linear(dim, ("embed", "heads"), name=name)(y)
             if normed:
-                scale = self.param(f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,))
+                scale = self.param(
+                    f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,)
+                )
                 y = rms_norm(y, scale)
             return y.reshape(*y.shape[:2], self.n_heads, dim // self.n_heads)
 
@@ -110,15 +117,21 @@ class Block(nn.Module):
     config: DiTConfig
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b n d"], inputs: Inputs) -> tuple[Float[Array, "b n d"], None]:
+    def __call__(
+        self, x: Float[Array, "b n d"], inputs: Inputs
+    ) -> tuple[Float[Array, "b n d"], None]:
         cfg = self.config
         table = self.param(
-            "modulation", logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")), (1, 6, cfg.dim)
+            "modulation",
+            logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
+            (1, 6, cfg.dim),
         )
         segments = [Segment(n, m + table[:, None]) for n, m in inputs.segments]
 
         h = per_segment(layer_norm(x), segments, shift=0, scale=1)
-        h = Attention(cfg.n_heads, name="self_attn")(h, h, inputs.q_gains, inputs.k_gains, inputs.key_mask)
+        h = Attention(cfg.n_heads, name="self_attn")(
+            h, h, inputs.q_gains, inputs.k_gains, inputs.key_mask
+        )
         x = x + gated(h, segments, gate=2)
 
         scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))

@@ -14,7 +14,14 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.models import layers
-from alchemint_jax.models.dit.blocks import Block, EventInputs, Inputs, Segment, per_segment, sinusoid
+from alchemint_jax.models.dit.blocks import (
+    Block,
+    EventInputs,
+    Inputs,
+    Segment,
+    per_segment,
+    sinusoid,
+)
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.layers import Linear, layer_norm, logical
 from alchemint_jax.rotary import (
@@ -85,29 +92,57 @@ class DiT(nn.Module):
             if used is None or intervals is None or tags is None or tag_mask is None:
                 raise ValueError("references need used, intervals, tags and tag_mask")
             slots, words = tags.shape[1:3]
-            pictures = rearrange(_patchify(rearrange(references.astype(self.dtype), "b r h w c -> (b r) 1 h w c"), (1, ph, pw)), "(b r) p c -> b r p c", r=slots)
+            pictures = rearrange(
+                _patchify(
+                    rearrange(references.astype(self.dtype), "b r h w c -> (b r) 1 h w c"),
+                    (1, ph, pw),
+                ),
+                "(b r) p c -> b r p c",
+                r=slots,
+            )
             pictures, tag_tokens = Subjects(cfg, name="subjects")(embed(pictures), tags)
             cells = pictures.shape[2]
-            x = jnp.concatenate([x, *(rearrange(y, "b r p d -> b (r p) d") for y in (pictures, tag_tokens))], axis=1)
-            seen = jnp.concatenate([jnp.repeat(used, cells, axis=1), (tag_mask & used[..., None]).reshape(b, slots * words)], axis=1)
+            x = jnp.concatenate(
+                [x, *(rearrange(y, "b r p d -> b (r p) d") for y in (pictures, tag_tokens))], axis=1
+            )
+            seen = jnp.concatenate(
+                [
+                    jnp.repeat(used, cells, axis=1),
+                    (tag_mask & used[..., None]).reshape(b, slots * words),
+                ],
+                axis=1,
+            )
             key_mask = jnp.concatenate([jnp.ones((b, n_video), bool), seen], axis=1)
-            clean = jnp.zeros((b, 1)) if cfg.reference_time == "clean" else time.reshape(b, -1)[:, :1]
+            clean = (
+                jnp.zeros((b, 1)) if cfg.reference_time == "clean" else time.reshape(b, -1)[:, :1]
+            )
             segments.append(Segment(seen.shape[1], embed_time(clean)[1]))
             ref_grid = (references.shape[2] // ph, references.shape[3] // pw)
             q_gains, k_gains = sequence_gains(
-                freqs, grid, intervals, cfg.scheme, ref_grid, tags.shape[2], cfg.layout, cfg.mix_queries
+                freqs,
+                grid,
+                intervals,
+                cfg.scheme,
+                ref_grid,
+                tags.shape[2],
+                cfg.layout,
+                cfg.mix_queries,
             )
 
         event_inputs = None
         if events is not None:
             if not cfg.events or event_mask is None or event_intervals is None:
-                raise ValueError("events need a model with events=True, event_mask and event_intervals")
+                raise ValueError(
+                    "events need a model with events=True, event_mask and event_intervals"
+                )
             frame = rerope_query_gains(event_intervals, grid[0], freqs)
             event_inputs = EventInputs(
                 states=embed_text(rearrange(events, "b e l d -> b (e l) d")),
                 mask=rearrange(event_mask, "b e l -> b (e l)"),
                 q_gains=jnp.repeat(frame, grid[1] * grid[2], axis=1),
-                k_gains=jnp.repeat(rerope_key_gains(event_intervals, freqs), events.shape[2], axis=1),
+                k_gains=jnp.repeat(
+                    rerope_key_gains(event_intervals, freqs), events.shape[2], axis=1
+                ),
             )
 
         inputs = Inputs(tuple(segments), q_gains, k_gains, key_mask, embed_text(text), event_inputs)
@@ -122,7 +157,11 @@ class DiT(nn.Module):
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
         x, _ = blocks(cfg, name="blocks")(x, inputs)
-        table = self.param("head_modulation", logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")), (1, 2, cfg.dim))
+        table = self.param(
+            "head_modulation",
+            logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
+            (1, 2, cfg.dim),
+        )
         # The head is modulated by the embedding itself, the layers by its projection.
         head = Segment(n_video, e[:, :, None] + table[:, None])
         x = per_segment(layer_norm(x[:, :n_video]), [head], shift=0, scale=1)
@@ -131,22 +170,33 @@ class DiT(nn.Module):
         return _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
 
     @nn.nowrap
-    def abstract_params(self) -> dict:
-        """Shapes and types of the parameters, without computing any."""
+    def example_inputs(self) -> dict[str, jax.Array | None]:
+        """Smallest inputs that touch every parameter."""
         cfg = self.config
-        (pt, ph, pw), r, e = cfg.patch, cfg.slots, int(cfg.events)
-        arguments = dict(
-            references=jnp.zeros((1, r, ph, pw, cfg.in_channels)) if r else None,
+        (pt, ph, pw), r, e = cfg.patch, cfg.slots, cfg.events
+        subjects = dict(
+            references=jnp.zeros((1, r, ph, pw, cfg.in_channels)),
             used=jnp.ones((1, r), bool),
             intervals=jnp.zeros((1, r, 1, 2)),
             tags=jnp.zeros((1, r, 1, cfg.text_dim)),
             tag_mask=jnp.ones((1, r, 1), bool),
-            events=jnp.zeros((1, 1, 1, cfg.text_dim)) if e else None,
+        )
+        captions = dict(
+            events=jnp.zeros((1, 1, 1, cfg.text_dim)),
             event_mask=jnp.ones((1, 1, 1), bool),
             event_intervals=jnp.zeros((1, 1, 2)),
         )
-        latents, text = jnp.zeros((1, pt, ph, pw, cfg.in_channels)), jnp.zeros((1, 1, cfg.text_dim))
-        return layers.abstract_params(self, latents, jnp.zeros((1,)), text, **arguments)
+        plain = dict(
+            latents=jnp.zeros((1, pt, ph, pw, cfg.in_channels)),
+            time=jnp.zeros((1,)),
+            text=jnp.zeros((1, 1, cfg.text_dim)),
+        )
+        return plain | (subjects if r else {}) | (captions if e else {})
+
+    @nn.nowrap
+    def abstract_params(self) -> dict:
+        """Shapes and types of the parameters, without computing any."""
+        return layers.abstract_params(self, **self.example_inputs())
 
 
 class TimeEmbedding(nn.Module):
@@ -155,9 +205,13 @@ class TimeEmbedding(nn.Module):
     config: DiTConfig
 
     @nn.compact
-    def __call__(self, time: Float[Array, "b s"]) -> tuple[Float[Array, "b s d"], Float[Array, "b s 6 d"]]:
+    def __call__(
+        self, time: Float[Array, "b s"]
+    ) -> tuple[Float[Array, "b s d"], Float[Array, "b s 6 d"]]:
         cfg, normal = self.config, nn.initializers.normal(0.02)
-        e = Linear(cfg.dim, (None, "embed"), kernel_init=normal, name="first")(sinusoid(time, cfg.freq_dim))
+        e = Linear(cfg.dim, (None, "embed"), kernel_init=normal, name="first")(
+            sinusoid(time, cfg.freq_dim)
+        )
         e = Linear(cfg.dim, ("embed", None), kernel_init=normal, name="second")(nn.silu(e))
         e0 = Linear(6 * cfg.dim, ("embed", "heads"), name="projection")(nn.silu(e))
         return e, e0.reshape(*e.shape[:2], 6, cfg.dim)
@@ -176,7 +230,9 @@ class Subjects(nn.Module):
         slots = pictures.shape[1]
         if slots > cfg.slots:
             raise ValueError(f"{slots} references, but the model has {cfg.slots} slots")
-        table = self.param("index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim))
+        table = self.param(
+            "index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim)
+        )
         index = table[None, :slots, None].astype(pictures.dtype)
         words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
         words = Linear(cfg.dim, ("embed", None), name="tag_out")(nn.gelu(words, approximate=True))
@@ -192,4 +248,6 @@ def _unpatchify(
     x: Float[Array, "b n p"], grid: tuple[int, int, int], patch: tuple[int, int, int]
 ) -> Float[Array, "b t h w c"]:
     (t, h, w), (pt, ph, pw) = grid, patch
-    return rearrange(x, "b (t h w) (p q r c) -> b (t p) (h q) (w r) c", t=t, h=h, w=w, p=pt, q=ph, r=pw)
+    return rearrange(
+        x, "b (t h w) (p q r c) -> b (t p) (h q) (w r) c", t=t, h=h, w=w, p=pt, q=ph, r=pw
+    )

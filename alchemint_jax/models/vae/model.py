@@ -159,7 +159,11 @@ class Upsample(nn.Module):
             first, rest = (x[:, :1], x[:, 1:]) if past.starts else (x[:, :0], x)
             pairs = conv3d_valid(past.prepend(rest, 2), kernel, bias)
             b, f, h, w, _ = pairs.shape
-            rest = pairs.reshape(b, f, h, w, 2, c).transpose(0, 1, 4, 2, 3, 5).reshape(b, 2 * f, h, w, c)
+            rest = (
+                pairs.reshape(b, f, h, w, 2, c)
+                .transpose(0, 1, 4, 2, 3, 5)
+                .reshape(b, 2 * f, h, w, c)
+            )
             x = jnp.concatenate([first, rest], axis=1)
         return FrameConv(c // 2, name="conv")(upsample_nearest(x))
 
@@ -179,7 +183,9 @@ class Encoder(nn.Module):
             if i < len(cfg.dim_mult) - 1:
                 x = Downsample(cfg.temporal_downsample[i], name=f"stage{i}_down")(x, past)
         x = Middle(x.shape[-1], name="middle")(x, past)
-        x = CausalConv(2 * cfg.z_dim, name="conv_out")(nn.silu(ChannelNorm(name="norm_out")(x)), past)
+        x = CausalConv(2 * cfg.z_dim, name="conv_out")(
+            nn.silu(ChannelNorm(name="norm_out")(x)), past
+        )
         return CausalConv(2 * cfg.z_dim, (1, 1, 1), name="quant")(x, past)
 
 
@@ -199,7 +205,9 @@ class Decoder(nn.Module):
             for j in range(cfg.num_res_blocks + 1):
                 x = ResidualBlock(width, name=f"stage{i}_block{j}")(x, past)
             if i < len(widths) - 1:
-                x = Upsample(tuple(reversed(cfg.temporal_downsample))[i], name=f"stage{i}_up")(x, past)
+                x = Upsample(tuple(reversed(cfg.temporal_downsample))[i], name=f"stage{i}_up")(
+                    x, past
+                )
         return CausalConv(3, name="conv_out")(nn.silu(ChannelNorm(name="norm_out")(x)), past)
 
 
@@ -254,7 +262,9 @@ class VAE(nn.Module):
     def abstract_params(self) -> dict:
         """Shapes and types of the parameters, without computing any."""
         side = self.config.spatial_stride
-        video = jax.ShapeDtypeStruct((1, 1 + self.config.temporal_stride, side, side, 3), jnp.float32)
+        video = jax.ShapeDtypeStruct(
+            (1, 1 + self.config.temporal_stride, side, side, 3), jnp.float32
+        )
         return jax.eval_shape(self.init, jax.random.key(0), video)["params"]
 
     def _mean(self, like: jax.Array) -> jax.Array:

@@ -9,12 +9,16 @@ from jaxtyping import Array, Float
 from alchemint_jax.models.vae.model import VAE
 
 
-def stream_encode(vae: VAE, params: dict, video: Float[Array, "b f h w 3"]) -> Float[Array, "b t h2 w2 c"]:
+def stream_encode(
+    vae: VAE, params: dict, video: Float[Array, "b f h w 3"]
+) -> Float[Array, "b t h2 w2 c"]:
     """As `encode`, one latent frame at a time."""
     return _stream(vae, params, video, vae.config.temporal_stride, "encode_chunk")
 
 
-def stream_decode(vae: VAE, params: dict, latents: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
+def stream_decode(
+    vae: VAE, params: dict, latents: Float[Array, "b t h w c"]
+) -> Float[Array, "b f h2 w2 3"]:
     """As `decode`, one latent frame at a time."""
     return _stream(vae, params, latents, 1, "decode_chunk")
 

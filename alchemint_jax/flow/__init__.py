@@ -1,0 +1,13 @@
+"""Rectified flow: the path from data to noise, how its times are sampled, and the loss."""
+
+from alchemint_jax.flow.path import data_from_velocity, interpolate, velocity
+from alchemint_jax.flow.times import sample_times, shift_time, time_grid
+
+__all__ = [
+    "data_from_velocity",
+    "interpolate",
+    "sample_times",
+    "shift_time",
+    "time_grid",
+    "velocity",
+]

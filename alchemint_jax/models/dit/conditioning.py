@@ -1,0 +1,81 @@
+"""What a video is conditioned on, and how a part of it is taken away without touching the intervals.
+
+Axes: b batch, l text tokens, r reference slots, m intervals of a subject, j tokens of a word tag.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from alchemint_jax.models.umt5 import UMT5Encoder, zero_padded
+
+
+class Tokens(NamedTuple):
+    """Token ids int32 [... l] and their mask."""
+
+    ids: jax.Array
+    mask: jax.Array
+
+
+class Conditions(NamedTuple):
+    """Everything a sample is conditioned on, as arrays whose leading axis is the batch."""
+
+    text: jax.Array
+    """Caption states [b l d], zero where padded."""
+    null_text: jax.Array
+    """States of the empty (or negative) caption [b l d]."""
+    references: jax.Array
+    """Clean latents of the pictures [b r h w c]."""
+    used: jax.Array
+    intervals: jax.Array
+    """Latent intervals [b r m 2]; rows with start > end are empty."""
+    tags: jax.Array
+    tag_mask: jax.Array
+
+
+def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Array, "*batch l d"]:
+    """Text-encoder states, zero where padded, for tokens with any leading axes."""
+    *lead, length = tokens.ids.shape
+    ids, mask = tokens.ids.reshape(-1, length), tokens.mask.reshape(-1, length)
+    states = zero_padded(encoder.apply({"params": params}, ids, mask), mask)
+    return states.reshape(*lead, length, states.shape[-1])
+
+
+def model_inputs(
+    conditions: Conditions, with_text: Bool[Array, " b"], with_pictures: Bool[Array, " b"]
+) -> tuple[Float[Array, "b l d"], dict[str, Any]]:
+    """The transformer's text and keyword arguments, with the captions or the pictures of some samples emptied.
+
+    Emptying pictures zeroes reference latents and tags together, and leaves slots, masks and intervals as they are:
+    the rotary gains of a null branch must be those of the full one (AlcheMinT, section 3).
+    """
+    text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
+    pictures = with_pictures[:, None, None, None]
+    return text, {
+        "references": jnp.where(pictures[..., None], conditions.references, 0),
+        "used": conditions.used,
+        "intervals": conditions.intervals,
+        "tags": jnp.where(pictures, conditions.tags, 0),
+        "tag_mask": conditions.tag_mask,
+    }
+
+
+def repeat(conditions: Conditions, times: int) -> Conditions:
+    """The whole batch `times` over."""
+    return jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), conditions)
+
+
+def latent_intervals(frames: Int[Array, "*batch 2"], stride: int = 4) -> Float[Array, "*batch 2"]:
+    """`timebase.latent_intervals` for arrays inside jit: [L(start), L(end - 1)], and (1, 0) where empty."""
+    frames = frames.astype(jnp.float32)
+    pixel = jnp.stack([frames[..., 0], frames[..., 1] - 1], axis=-1)
+    centre = (stride + 1) / 2  # of latent frame 1
+    latent = jnp.where(pixel <= centre, pixel / centre, 1 + (pixel - centre) / stride)
+    empty = (frames[..., 1] <= frames[..., 0])[..., None]
+    return jnp.where(
+        empty, jnp.asarray([1.0, 0.0]).reshape((1,) * (frames.ndim - 1) + (2,)), latent
+    )

@@ -1,0 +1,188 @@
+"""From a storyboard to frames: the pipeline joins tokenizer, text encoder, autoencoder and transformer."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import UInt8
+
+from alchemint_jax import images, timebase, weights
+from alchemint_jax.errors import StoryboardError
+from alchemint_jax.models.dit.conditioning import Conditions, Tokens, encode_text, latent_intervals
+from alchemint_jax.models.umt5 import UMT5Encoder
+from alchemint_jax.progress import Progress
+from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
+from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.text import ByteTokenizer
+
+PixelIntervals = Sequence[tuple[int, int]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """A loaded model. Make one with `Pipeline.load`."""
+
+    models: Models
+    text_encoder: UMT5Encoder
+    text_params: dict
+    settings: settings.Settings
+
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] = "sprites") -> Pipeline:
+        """Loads the bundled model by name, or a directory written by training.
+
+        Raises:
+            WeightsError: saying what is missing or does not fit.
+        """
+        directory = weights.locate(model)
+        chosen = settings.load(directory)
+        vae, vae_params = weights.load(directory, "vae")
+        dit, dit_params = weights.load(directory, "transformer")
+        encoder, text_params = weights.load(directory, "text_encoder")
+        return cls(Models(dit, dit_params, vae, vae_params), encoder, text_params, chosen)
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of every video this model makes."""
+        return self.settings.fps
+
+    @property
+    def limits(self) -> Limits:
+        """What storyboards this model can do."""
+        config = self.models.dit.config
+        return self.settings.limits(config.slots, config.events)
+
+    def generate(
+        self,
+        board: Storyboard,
+        seed: int | None = None,
+        steps: int | None = None,
+        guidance: Guidance | None = None,
+        progress: bool = False,
+    ) -> UInt8[np.ndarray, "f h w 3"]:
+        """Renders a storyboard. Same seed, same frames; what is None comes from the board or the model.
+
+        Raises:
+            StoryboardError: naming what this model cannot do.
+        """
+        board = board.validate_for(self.limits)
+        self._check_lengths(board)
+        size, frames = board.size, timebase.frames_for(board.duration, board.fps)
+        pictures = [images.load_reference(subject.image, size) for subject in board.subjects]
+        intervals = [
+            timebase.merge_intervals(
+                timebase.seconds_to_frames(s.appears, board.fps, frames, duration=board.duration)
+            )
+            for s in board.subjects
+        ]
+        slots = self.models.dit.config.slots
+        blank = np.full((slots - len(pictures), *size, 3), 255, np.uint8)
+        references = np.concatenate([np.stack(pictures), blank]) if pictures else blank
+        return self.render(
+            [board.prompt],
+            references[None],
+            [[subject.word for subject in board.subjects]],
+            [intervals],
+            seed=next(s for s in (seed, board.seed, 0) if s is not None),
+            steps=steps,
+            guidance=guidance,
+            frames=frames,
+            negative_prompt=board.negative_prompt,
+            progress=progress,
+        )[0]
+
+    def render(
+        self,
+        prompts: Sequence[str],
+        references: UInt8[np.ndarray, "b r h w 3"],
+        words: Sequence[Sequence[str]],
+        intervals: Sequence[Sequence[PixelIntervals]],
+        *,
+        seed: int = 0,
+        steps: int | None = None,
+        guidance: Guidance | None = None,
+        frames: int | None = None,
+        negative_prompt: str = "",
+        progress: bool = False,
+    ) -> UInt8[np.ndarray, "b f h w 3"]:
+        """Renders a batch: for each video a prompt and, for each slot, a picture, a word and pixel-frame intervals.
+
+        Slots without any interval, and those beyond the words of a video, are empty. Video i of a batch depends on
+        `(seed, i)` and its own inputs alone.
+        """
+        frames = frames or self.settings.max_frames
+        plan = self.settings.plan(steps, guidance)
+        conditions = self._conditions(prompts, references, words, intervals, negative_prompt)
+        stride = self.models.vae.config.spatial_stride
+        height, width = (side // stride for side in references.shape[2:4])
+        shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
+        noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+        with Progress(plan.steps, "sampling", quiet=not progress) as bar:
+            latents = sample_latents(self.models, conditions, noise, plan, bar.update)
+        return decode(self.models, latents)
+
+    def _conditions(
+        self,
+        prompts: Sequence[str],
+        references: np.ndarray,
+        words: Sequence[Sequence[str]],
+        intervals: Sequence[Sequence[PixelIntervals]],
+        negative_prompt: str,
+    ) -> Conditions:
+        b, slots = references.shape[:2]
+        most = max([2, *(len(runs) for video in intervals for runs in video)])
+        frames = np.zeros((b, slots, most, 2), np.int32)
+        tags = [["" for _ in range(slots)] for _ in range(b)]
+        for i, (video_words, video_intervals) in enumerate(zip(words, intervals, strict=True)):
+            for j, (word, runs) in enumerate(zip(video_words, video_intervals, strict=True)):
+                tags[i][j] = word
+                frames[i, j, : len(runs)] = np.asarray(runs, np.int32).reshape(-1, 2)
+        used = (frames[..., 1] > frames[..., 0]).any(-1)
+        text, null = (
+            self._tokens(texts, self.settings.text_length)
+            for texts in (prompts, [negative_prompt] * b)
+        )
+        flat = self._tokens([word for video in tags for word in video], self.settings.tag_length)
+        tag = Tokens(*(x.reshape(b, slots, -1) for x in flat))
+        encode = partial(_encode_text, self.text_params, encoder=self.text_encoder)
+        return Conditions(
+            text=encode(text),
+            null_text=encode(null),
+            references=encode_pictures(
+                self.models.vae_params, jnp.asarray(references), vae=self.models.vae
+            ),
+            used=jnp.asarray(used),
+            intervals=latent_intervals(jnp.asarray(frames)),
+            tags=encode(tag),
+            tag_mask=tag.mask & jnp.asarray(used)[..., None],
+        )
+
+    def _tokens(self, texts: Sequence[str], length: int) -> Tokens:
+        ids, mask = ByteTokenizer(length).encode(list(texts))
+        return Tokens(jnp.asarray(ids), jnp.asarray(mask))
+
+    def _check_lengths(self, board: Storyboard) -> None:
+        """Text that the model would cut off is refused, not ignored."""
+        limits = {"prompt": self.settings.text_length, "negative_prompt": self.settings.text_length}
+        texts = [(name, getattr(board, name), limit) for name, limit in limits.items()]
+        for i, subject in enumerate(board.subjects):
+            texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
+        for name, text, limit in texts:
+            if (size := len(text.encode())) > limit - 1:
+                raise StoryboardError(
+                    f"{board.source}: {name}: {size} bytes long; this model reads {limit - 1}"
+                )
+
+
+@partial(jax.jit, static_argnames=("encoder",))
+def _encode_text(params: dict, tokens: Tokens, *, encoder: UMT5Encoder) -> jax.Array:
+    return encode_text(encoder, params, tokens)

@@ -1,0 +1,110 @@
+"""The sampling loop: noise to latents to frames, as pure functions of parameters and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from alchemint_jax.flow import time_grid
+from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
+from alchemint_jax.models.vae import VAE, stream_decode
+from alchemint_jax.sampling.guidance import Branch, guided_velocity
+from alchemint_jax.sampling.settings import Plan
+from alchemint_jax.sampling.solvers import euler
+
+
+class Models(NamedTuple):
+    """The networks that sampling runs, with their parameters."""
+
+    dit: DiT
+    dit_params: dict
+    vae: VAE
+    vae_params: dict
+
+
+def sample_latents(
+    models: Models,
+    conditions: Conditions,
+    noise: Float[Array, "b t h w c"],
+    plan: Plan,
+    on_step: Callable[[int], None] | None = None,
+) -> Float[Array, "b t h w c"]:
+    """Latents at the end of the flow that starts from `noise`. `on_step(done)` is called now and then.
+
+    The grid is solved in equal pieces, so that progress can be shown without a host callback in the compiled loop:
+    a loop with one could not be kept in the compilation cache.
+    """
+    times = time_grid(plan.steps, plan.shift)
+    branches = plan.guidance.branches()
+    weights = jnp.asarray(list(branches.values()), jnp.float32)
+    piece = max(n for n in range(1, 11) if plan.steps % n == 0)
+    z = noise
+    for start in range(0, plan.steps, piece):
+        part = times[start : start + piece + 1]
+        z = _solve(
+            models.dit_params,
+            conditions,
+            z,
+            part,
+            weights,
+            dit=models.dit,
+            branches=tuple(branches),
+        )
+        if on_step is not None:
+            jax.block_until_ready(z)
+            on_step(start + piece)
+    return z
+
+
+@partial(jax.jit, static_argnames=("dit", "branches"))
+def _solve(
+    params: dict,
+    conditions: Conditions,
+    z: jax.Array,
+    times: jax.Array,
+    weights: jax.Array,
+    *,
+    dit: DiT,
+    branches: tuple[Branch, ...],
+) -> jax.Array:
+    stacked = repeat(conditions, len(branches))
+
+    def velocity(z: jax.Array, t: jax.Array) -> jax.Array:
+        def model(z: jax.Array, with_text: jax.Array, with_pictures: jax.Array) -> jax.Array:
+            text, extra = model_inputs(stacked, with_text, with_pictures)
+            return dit.apply({"params": params}, z, jnp.broadcast_to(t, z.shape[:1]), text, **extra)
+
+        return guided_velocity(model, z, branches, weights)
+
+    return euler(velocity, z, times)
+
+
+def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarray, "b f h2 w2 3"]:
+    """Frames of normalised latents, clip by clip, in memory that does not grow with length or batch."""
+    return np.concatenate(
+        [np.asarray(_decode(models.vae_params, z[None], vae=models.vae)) for z in latents]
+    )
+
+
+@partial(jax.jit, static_argnames=("vae",))
+def _decode(params: dict, latents: jax.Array, *, vae: VAE) -> jax.Array:
+    video = stream_decode(vae, params, latents)
+    return (video * 127.5 + 128).astype(jnp.uint8)
+
+
+@partial(jax.jit, static_argnames=("vae",))
+def encode_pictures(
+    params: dict, pictures: UInt8[Array, "b r h w 3"], *, vae: VAE
+) -> Float[Array, "b r h2 w2 c"]:
+    """Each picture as the one latent frame of a one-frame video."""
+    b, r, *shape = pictures.shape
+    video = pictures.reshape(b * r, 1, *shape).astype(jnp.float32) / 127.5 - 1
+    latents = vae.apply({"params": params}, video, method="encode")
+    return latents.reshape(b, r, *latents.shape[2:])

@@ -1,0 +1,56 @@
+"""The bundled sprites model: diffusion transformer and text encoder, on latents of the sprites autoencoder.
+
+Hardware: 2 CPU cores. Commands, after those of configs/sprites_vae.py:
+
+    alchemint data encode --data data/sprites --vae runs/sprites_vae/export --out data/sprites_latents
+    JAX_NUM_CPU_DEVICES=2 alchemint train --config configs/sprites.py --workdir runs/sprites
+
+The whole model is then in runs/sprites/export. Two CPU devices, one per core, make a step faster than one device with
+two threads. The curve of the bundled run, its time and its scores are in alchemint_jax/bundled/sprites/README.md.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(
+        dict(
+            task="dit",
+            data="data/sprites_latents",
+            vae="runs/sprites_vae/export",
+            model=dict(
+                dim=192,
+                n_heads=4,
+                n_layers=6,
+                ffn_dim=768,
+                text_dim=128,
+                theta_t=20.0,
+                theta_hw=100.0,
+                slots=3,
+                unroll=6,
+                scheme=dict(name="FittedRope"),
+            ),
+            text=dict(vocab=259, dim=128, n_heads=4, head_dim=32, ffn_dim=256, n_layers=2),
+            loader=dict(batch_size=16, seed=0),
+            shift=3.0,
+            dropout=dict(pictures=0.1, text=0.1, both=0.05),
+            sampling=dict(steps=40, shift=3.0, guidance=dict(text=0.0, image=0.0, both=2.0)),
+            train=dict(
+                total_steps=5500,
+                seed=0,
+                log_every=25,
+                validate_every=500,
+                sample_every=1000,
+                checkpoint_every=500,
+                optimizer=dict(
+                    groups=(("backbone", 1.5e-3), ("added", 1.5e-3), ("text", 1e-3)),
+                    warmup_steps=200,
+                    schedule="cosine",
+                    total_steps=5500,
+                    final_fraction=0.02,
+                    weight_decay=0.01,
+                    ema_decay=0.998,
+                ),
+            ),
+        )
+    ).lock()
