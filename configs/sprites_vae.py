@@ -17,9 +17,9 @@ def get_config() -> ConfigDict:
         dict(
             task="vae",
             data="data/sprites",
-            frames=17,
+            frames=9,
             model=dict(base_dim=8, dim_mult=(1, 4, 8, 8), num_res_blocks=1),
-            loader=dict(batch_size=2, seed=0),
+            loader=dict(batch_size=4, seed=0),
             loss_weights=dict(edges=0.5, kl=1e-6),
             train=dict(
                 total_steps=1100,

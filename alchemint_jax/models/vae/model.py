@@ -20,6 +20,11 @@ from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
 _INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
+def _quiet_posterior(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    """Bias of the moments: means at 0, log-variances at -6, so that noise does not drown a young encoder's signal."""
+    return jnp.where(jnp.arange(shape[0]) < shape[0] // 2, 0.0, -6.0).astype(dtype)
+
+
 class Past:
     """Frames that temporal convolutions remember between chunks; `frames=None` starts a clip.
 
@@ -46,12 +51,13 @@ class CausalConv(nn.Module):
 
     features: int
     kernel: tuple[int, int, int] = (3, 3, 3)
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
         shape = (*self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", _INIT, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        bias = self.param("bias", self.bias_init, (self.features,))
         if self.kernel[0] > 1:
             x = past.prepend(x, self.kernel[0] - 1)
         return conv3d_valid(x, kernel, bias)
@@ -186,7 +192,7 @@ class Encoder(nn.Module):
         x = CausalConv(2 * cfg.z_dim, name="conv_out")(
             nn.silu(ChannelNorm(name="norm_out")(x)), past
         )
-        return CausalConv(2 * cfg.z_dim, (1, 1, 1), name="quant")(x, past)
+        return CausalConv(2 * cfg.z_dim, (1, 1, 1), _quiet_posterior, name="quant")(x, past)
 
 
 class Decoder(nn.Module):
