@@ -111,8 +111,9 @@ def spec(*names: str | None) -> P:
 
 def unbox(tree: Any) -> Any:
     """``tree`` with every logical-partitioning box replaced by the array inside it."""
-    return jax.tree.map(lambda x: x.unbox(apply_constraint=False) if _boxed(x) else x, tree,
-                        is_leaf=_boxed)
+    return jax.tree.map(
+        lambda x: x.unbox(apply_constraint=False) if _boxed(x) else x, tree, is_leaf=_boxed
+    )
 
 
 def state_shardings(boxed_abstract: Any, mesh: Mesh) -> Any:

@@ -80,4 +80,3 @@ class Checkpoints:
                 f"({' '.join(str(error).split())[:400]}); train in another workdir, or restore "
                 "the configuration the run was started with"
             ) from error
-

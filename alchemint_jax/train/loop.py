@@ -100,7 +100,11 @@ class _Run:
     """The parts that the loop needs at every step."""
 
     def __init__(
-        self, task: Task, config: TrainConfig, workdir: Path, plan: StatePlan,
+        self,
+        task: Task,
+        config: TrainConfig,
+        workdir: Path,
+        plan: StatePlan,
         checkpoints: Checkpoints,
     ) -> None:
         self.task, self.config, self.plan, self.checkpoints = task, config, plan, checkpoints
@@ -176,7 +180,8 @@ class _Run:
             self.checkpoints.wait()
             good = self.checkpoints.latest()
             where = (
-                "no checkpoint was saved before it" if good is None
+                "no checkpoint was saved before it"
+                if good is None
                 else f"the last good checkpoint is {self.checkpoints.directory / str(good)}"
             )
             raise TrainingError(

@@ -50,11 +50,15 @@ class OptimizerConfig:
         require(len(self.groups) > 0, "groups is empty; give at least one (name, rate) pair")
         require(len(dict(self.groups)) == len(self.groups), f"{self.groups} repeats a name")
         require(all(rate >= 0 for _, rate in self.groups), "learning rates must be >= 0")
-        require(self.schedule in ("constant", "cosine"),
-                f"schedule is {self.schedule!r}; use 'constant' or 'cosine'")
-        require(self.schedule == "constant" or self.total_steps > self.warmup_steps,
-                f"a cosine schedule needs total_steps > warmup_steps, not {self.total_steps} "
-                f"and {self.warmup_steps}")
+        require(
+            self.schedule in ("constant", "cosine"),
+            f"schedule is {self.schedule!r}; use 'constant' or 'cosine'",
+        )
+        require(
+            self.schedule == "constant" or self.total_steps > self.warmup_steps,
+            f"a cosine schedule needs total_steps > warmup_steps, not {self.total_steps} "
+            f"and {self.warmup_steps}",
+        )
         require(self.accumulate >= 1, "accumulate must be at least 1")
         require(0 <= self.ema_decay < 1, "ema_decay must be in [0, 1)")
 
