@@ -1,12 +1,15 @@
-"""The bundled sprites model: diffusion transformer and text encoder, on latents of the sprites autoencoder.
+r"""The bundled sprites model: diffusion transformer and text encoder.
 
-Hardware: 2 CPU cores. Commands, after those of configs/sprites_vae.py:
+It is trained on latents of the sprites autoencoder. Hardware: 2 CPU cores. Commands, after those of
+configs/sprites_vae.py:
 
-    alchemint data encode --data data/sprites --vae runs/sprites_vae/export --out data/sprites_latents
+    alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
+        --out data/sprites_latents
     JAX_NUM_CPU_DEVICES=2 alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites/export. Two CPU devices, one per core, make a step faster than one device with
-two threads. The curve of the bundled run, its time and its scores are in alchemint_jax/bundled/sprites/README.md.
+The whole model is then in runs/sprites/export. Two CPU devices, one per core, make a step faster
+than one device with two threads. The curve of the bundled run, its time and its scores are in
+alchemint_jax/bundled/sprites/README.md.
 """
 
 from ml_collections import ConfigDict

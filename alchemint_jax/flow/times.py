@@ -1,4 +1,7 @@
-"""Times of the flow: shifted towards noise, because large pictures keep their layout longer (SD3, section 5.3.2)."""
+"""Times of the flow: shifted towards noise, because large pictures keep their layout longer.
+
+SD3, section 5.3.2.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from jaxtyping import Array, Float, Key
 
 
 def shift_time(t: Float[Array, "*shape"], shift: float) -> Float[Array, "*shape"]:
-    """t' = s t / (1 + (s - 1) t); 0 and 1 stay, s > 1 moves the rest towards noise."""
+    """Shifted times s t / (1 + (s - 1) t): 0 and 1 stay, s > 1 moves the rest towards noise."""
     return shift * t / (1 + (shift - 1) * t)
 
 

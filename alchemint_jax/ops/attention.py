@@ -1,4 +1,7 @@
-"""Scaled dot-product attention: the one place where models attend. Axes: b batch, n m tokens, k heads, d head dim."""
+"""Scaled dot-product attention: the one place where models attend.
+
+Axes: b batch, n m tokens, k heads, d head dim.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ def attention(
     v: Float[Array, "b m k d"],
     key_mask: Bool[Array, "b m"] | None = None,
 ) -> Float[Array, "b n k d"]:
-    """Attends with scale d**-0.5; softmax in float32. Keys whose mask is False get no weight at all.
+    """Attends with scale d**-0.5; softmax in float32. Keys whose mask is False get no weight.
 
-    Heads lead the products: batched matrix products in [b k n d] are two to three times faster on CPU than
-    `jax.nn.dot_product_attention` and compile to the same kernels elsewhere.
+    Heads lead the products: batched matrix products in [b k n d] are two to three times faster on
+    CPU than `jax.nn.dot_product_attention` and compile to the same kernels elsewhere.
     """
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * q.shape[-1] ** -0.5

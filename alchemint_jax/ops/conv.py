@@ -35,10 +35,10 @@ def conv3d_valid(
     bias: Float[Array, " o"],
     stride: int = 1,
 ) -> Float[Array, "b f2 h w o"]:
-    """Convolution that is `valid` in time (with a temporal stride) and zero-padded to the same size in space.
+    """Convolution that is `valid` in time (strided) and zero-padded to the same size in space.
 
-    Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is several times
-    slower on CPU, and elsewhere the compiler sees the same products.
+    Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is several
+    times slower on CPU, and elsewhere the compiler sees the same products.
     """
     kt, kh, kw = kernel.shape[:3]
     frames = (x.shape[1] - kt) // stride + 1

@@ -1,7 +1,8 @@
-"""Four-branch guidance: nothing, the pictures, the text, or both (AlcheMinT section 3, "different CFG values").
+"""Four-branch guidance: nothing, the pictures, the text, or both.
 
-`v = v0 + g_I (v_I - v0) + g_T (v_T - v0) + g_B (v_IT - v0)`. A branch without pictures keeps the subjects' intervals and
-with them all rotary gains, and empties only their content; the paper reports artefacts otherwise.
+`v = v0 + g_I (v_I - v0) + g_T (v_T - v0) + g_B (v_IT - v0)` (AlcheMinT section 3, "different CFG
+values"). A branch without pictures keeps the subjects' intervals and with them all rotary gains,
+and empties only their content; the paper reports artefacts otherwise.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Branch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Guidance:
-    """Weights of the branches. `Guidance(text=0, image=0, both=1)` is the conditional model by itself."""
+    """Weights of the branches. `Guidance(text=0, image=0, both=1)` is the conditional model."""
 
     text: float | int = 0.0
     image: float | int = 0.0
@@ -40,7 +41,7 @@ class Guidance:
                 )
 
     def branches(self) -> dict[Branch, float]:
-        """The passes that are needed and their weights, which sum to 1; zero weights are left out."""
+        """The passes that are needed, with weights that sum to 1; zero weights are left out."""
         weights = {
             Branch(False, False): 1 - self.text - self.image - self.both,
             Branch(False, True): self.image,
@@ -52,16 +53,16 @@ class Guidance:
 
 def guided_velocity(
     model: Callable[
-        [Float[Array, "n *rest"], Bool[Array, " n"], Bool[Array, " n"]], Float[Array, "n *rest"]
+        [Float[Array, " n *rest"], Bool[Array, " n"], Bool[Array, " n"]], Float[Array, " n *rest"]
     ],
-    z: Float[Array, "b *rest"],
+    z: Float[Array, " b *rest"],
     branches: tuple[Branch, ...],
     weights: Float[Array, " branches"],
-) -> Float[Array, "b *rest"]:
+) -> Float[Array, " b *rest"]:
     """The weighted sum of the branches, all computed in one pass over a larger batch.
 
-    `model(z, with_text, with_pictures)` takes the branches stacked, branch-major, and a flag of each kind for every
-    sample.
+    `model(z, with_text, with_pictures)` takes the branches stacked, branch-major, and a flag of
+    each kind for every sample.
     """
     b = z.shape[0]
     stacked = jnp.tile(z, (len(branches),) + (1,) * (z.ndim - 1))

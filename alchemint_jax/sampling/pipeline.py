@@ -1,4 +1,4 @@
-"""From a storyboard to frames: the pipeline joins tokenizer, text encoder, autoencoder and transformer."""
+"""From a storyboard to frames: tokenizer, text encoder, autoencoder and transformer, joined."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,10 @@ from jaxtyping import UInt8
 
 from alchemint_jax import images, timebase, weights
 from alchemint_jax.errors import StoryboardError
+from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, Tokens, encode_text, latent_intervals
 from alchemint_jax.models.umt5 import UMT5Encoder
+from alchemint_jax.models.vae import VAE
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
@@ -47,7 +50,9 @@ class Pipeline:
         vae, vae_params = weights.load(directory, "vae")
         dit, dit_params = weights.load(directory, "transformer")
         encoder, text_params = weights.load(directory, "text_encoder")
-        return cls(Models(dit, dit_params, vae, vae_params), encoder, text_params, chosen)
+        # `load` has checked that each component is of its class.
+        models = Models(cast(DiT, dit), dit_params, cast(VAE, vae), vae_params)
+        return cls(models, cast(UMT5Encoder, encoder), text_params, chosen)
 
     @property
     def fps(self) -> float:
@@ -68,12 +73,15 @@ class Pipeline:
         guidance: Guidance | None = None,
         progress: bool = False,
     ) -> UInt8[np.ndarray, "f h w 3"]:
-        """Renders a storyboard. Same seed, same frames; what is None comes from the board or the model.
+        """Renders a storyboard. Same seed, same frames.
+
+        What is None comes from the storyboard or the model.
 
         Raises:
             StoryboardError: naming what this model cannot do.
         """
         board = board.validate_for(self.limits)
+        assert board.fps is not None and board.size is not None  # filled in by validate_for
         self._check_lengths(board)
         size, frames = board.size, timebase.frames_for(board.duration, board.fps)
         pictures = [images.load_reference(subject.image, size) for subject in board.subjects]
@@ -113,10 +121,11 @@ class Pipeline:
         negative_prompt: str = "",
         progress: bool = False,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
-        """Renders a batch: for each video a prompt and, for each slot, a picture, a word and pixel-frame intervals.
+        """Renders a batch.
 
-        Slots without any interval, and those beyond the words of a video, are empty. Video i of a batch depends on
-        `(seed, i)` and its own inputs alone.
+        For each video there is a prompt and, for each slot, a picture, a word and pixel-frame
+        intervals. Slots without any interval, and those beyond the words of a video, are empty.
+        Video i of a batch depends on `(seed, i)` and its own inputs alone.
         """
         frames = frames or self.settings.max_frames
         plan = self.settings.plan(steps, guidance)

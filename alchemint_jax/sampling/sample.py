@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -36,10 +36,11 @@ def sample_latents(
     plan: Plan,
     on_step: Callable[[int], None] | None = None,
 ) -> Float[Array, "b t h w c"]:
-    """Latents at the end of the flow that starts from `noise`. `on_step(done)` is called now and then.
+    """Latents at the end of the flow that starts from `noise`.
 
-    The grid is solved in equal pieces, so that progress can be shown without a host callback in the compiled loop:
-    a loop with one could not be kept in the compilation cache.
+    `on_step(done)` is called now and then. The grid is solved in equal pieces, so that progress can
+    be shown without a host callback in the compiled loop: a loop with one could not be kept in the
+    compilation cache.
     """
     times = time_grid(plan.steps, plan.shift)
     branches = plan.guidance.branches()
@@ -79,7 +80,8 @@ def _solve(
     def velocity(z: jax.Array, t: jax.Array) -> jax.Array:
         def model(z: jax.Array, with_text: jax.Array, with_pictures: jax.Array) -> jax.Array:
             text, extra = model_inputs(stacked, with_text, with_pictures)
-            return dit.apply({"params": params}, z, jnp.broadcast_to(t, z.shape[:1]), text, **extra)
+            time = jnp.broadcast_to(t, z.shape[:1])
+            return cast(jax.Array, dit.apply({"params": params}, z, time, text, **extra))
 
         return guided_velocity(model, z, branches, weights)
 
@@ -87,7 +89,10 @@ def _solve(
 
 
 def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarray, "b f h2 w2 3"]:
-    """Frames of normalised latents, clip by clip, in memory that does not grow with length or batch."""
+    """Frames of normalised latents.
+
+    Decoded clip by clip, in memory that does not grow with length or batch.
+    """
     return np.concatenate(
         [np.asarray(_decode(models.vae_params, z[None], vae=models.vae)) for z in latents]
     )
@@ -106,5 +111,5 @@ def encode_pictures(
     """Each picture as the one latent frame of a one-frame video."""
     b, r, *shape = pictures.shape
     video = pictures.reshape(b * r, 1, *shape).astype(jnp.float32) / 127.5 - 1
-    latents = vae.apply({"params": params}, video, method="encode")
+    latents = cast(jax.Array, vae.apply({"params": params}, video, method="encode"))
     return latents.reshape(b, r, *latents.shape[2:])

@@ -1,4 +1,4 @@
-"""What a model directory says about its use: sizes it was trained for, and good sampling settings."""
+"""What a model directory says about its use: trained sizes and good sampling settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,18 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Attributes: `size` (height, width) in pixels, `fps`, longest clip in frames, text lengths in tokens."""
+    """How a model is used.
+
+    Attributes:
+        size: (height, width) in pixels.
+        fps: frames per second.
+        max_frames: length of the longest clip, in pixel frames.
+        text_length: length of a caption, in tokens.
+        tag_length: length of a subject's word, in tokens.
+        steps: of the solver.
+        shift: of the solver's times towards noise.
+        guidance: weights of the branches.
+    """
 
     size: tuple[int, int] = (64, 64)
     fps: float = 8.0

@@ -1,4 +1,4 @@
-"""Solvers of the flow's ordinary differential equation, each a single `lax.scan` over the time grid."""
+"""Solvers of the flow's differential equation, each a single `lax.scan` over the time grid."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-Velocity = Callable[[Float[Array, "b *rest"], Float[Array, ""]], Float[Array, "b *rest"]]
+Velocity = Callable[[Float[Array, " b *rest"], Float[Array, ""]], Float[Array, " b *rest"]]
 
 
 def euler(
-    velocity: Velocity, z: Float[Array, "b *rest"], times: Float[Array, " n"]
-) -> Float[Array, "b *rest"]:
-    """Integrates dz/dt = velocity(z, t) from times[0] to times[-1]; exact where the velocity is constant.
+    velocity: Velocity, z: Float[Array, " b *rest"], times: Float[Array, " n"]
+) -> Float[Array, " b *rest"]:
+    """Integrates dz/dt = velocity(z, t) from times[0] to times[-1].
 
-    A grid may be cut into pieces that share their end points: solving them one after the other is the same.
+    Exact where the velocity is constant. A grid may be cut into pieces that share their end points:
+    solving them one after the other is the same.
     """
 
     def step(z: jax.Array, span: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:

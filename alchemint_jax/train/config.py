@@ -1,4 +1,7 @@
-"""Configs: Python files whose `get_config()` returns an ml_collections ConfigDict, turned into frozen dataclasses."""
+"""Configs: Python files whose `get_config()` returns an ml_collections ConfigDict.
+
+They are turned into frozen dataclasses.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,11 @@ from alchemint_jax.train.optimizer import OptimizerConfig
 
 
 def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> ConfigDict:
-    """The `get_config()` of a Python file, with overrides. Raises ConfigError naming file and field."""
+    """The `get_config()` of a Python file, with overrides.
+
+    Raises:
+        ConfigError: naming file and field.
+    """
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file")
@@ -35,6 +42,7 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
 
 
 def build_train(config: ConfigDict) -> TrainConfig:
+    """The `train` part of a config, with its optimizer."""
     fields = config.train.to_dict()
     return build(
         TrainConfig,

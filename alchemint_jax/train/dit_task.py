@@ -1,4 +1,4 @@
-"""Training the diffusion transformer, with its text encoder, on encoded clips with timed references."""
+"""Training the diffusion transformer, with its text encoder, on clips with timed references."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from alchemint_jax.models.dit.conditioning import (
     model_inputs,
 )
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
+from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.text import ByteTokenizer
@@ -33,7 +34,10 @@ from alchemint_jax.train.config import build
 
 @dataclasses.dataclass(frozen=True)
 class Dropout:
-    """How often a sample loses its pictures (and word tags), its caption, or both. Intervals always stay."""
+    """How often a sample loses its pictures (and word tags), its caption, or both.
+
+    Intervals always stay.
+    """
 
     pictures: float = 0.1
     text: float = 0.1
@@ -42,7 +46,11 @@ class Dropout:
 
 @dataclasses.dataclass(frozen=True)
 class DiTTask:
-    """`data` is a directory written by `alchemint data encode`, `vae` the autoencoder that wrote it."""
+    """Training the transformer and the text encoder together.
+
+    `data` is a directory written by `alchemint data encode`, `vae` the model directory of the
+    autoencoder that wrote it.
+    """
 
     model: DiTConfig
     text: UMT5Config
@@ -56,6 +64,7 @@ class DiTTask:
     storage: str = "float16"
 
     def init(self, key: jax.Array) -> dict:
+        """Fresh parameters of both networks."""
         dit_key, text_key = jax.random.split(key)
         cfg = self.model
         transformer = DiT(cfg).init(dit_key, **DiT(cfg).example_inputs())["params"]
@@ -66,6 +75,7 @@ class DiTTask:
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, dict]:
+        """Mean square error of the velocity; also that of times near noise by itself."""
         time_key, noise_key, drop_key = jax.random.split(key, 3)
         data = batch["latents"]
         b = data.shape[0]
@@ -76,7 +86,8 @@ class DiTTask:
             self.conditions(params["text_encoder"], batch), with_text, with_pictures
         )
         z = interpolate(data, noise, t)
-        v = DiT(self.model).apply({"params": params["transformer"]}, z, t, text, **extra)
+        transformer = {"params": params["transformer"]}
+        v = cast(jax.Array, DiT(self.model).apply(transformer, z, t, text, **extra))
         error = jnp.mean((v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
         early = t > 0.8
         return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
@@ -98,9 +109,11 @@ class DiTTask:
         )
 
     def train_data(self) -> Iterable[dict[str, Any]]:
+        """Batches of encoded clips, shuffled, without end."""
         return latent_loader(self.data, "train", self.loader)
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
+        """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
         yield from itertools.islice(latent_loader(self.data, "validation", loader), 8)
 
@@ -113,7 +126,7 @@ class DiTTask:
             for name, x in next(iter(self.validation_data())).items()
         }
         vae, vae_params = weights.load(self.vae, "vae")
-        models = Models(DiT(self.model), params["transformer"], vae, vae_params)
+        models = Models(DiT(self.model), params["transformer"], cast(VAE, vae), vae_params)
         conditions = self.conditions(params["text_encoder"], batch)
 
         noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)
@@ -121,7 +134,10 @@ class DiTTask:
         return {f"clip{i}": video for i, video in enumerate(decode(models, latents))}
 
     def export(self, params: dict, directory: Path) -> None:
-        """Writes a whole pipeline directory: transformer, text encoder, autoencoder and sampling settings."""
+        """Writes a whole model directory.
+
+        That is transformer, text encoder, autoencoder and sampling settings.
+        """
         weights.save(
             directory, "transformer", self.model, params["transformer"], dtype=self.storage
         )
@@ -133,7 +149,11 @@ class DiTTask:
         settings.save(directory, self.sampling)
 
     def label(self, path: str) -> str:
-        """Groups of the paper's two learning rates, and one for a text encoder that is trained from scratch."""
+        """The group of a parameter.
+
+        There are those of the paper's two learning rates, and one for a text encoder that is
+        trained from scratch.
+        """
         if path.startswith("text_encoder/"):
             return "text"
         return "added" if "/subjects/" in path or "/event_attn/" in path else "backbone"
@@ -148,7 +168,10 @@ def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.A
 
 
 def make_dit_task(config: ConfigDict) -> DiTTask:
-    """The task of a config with `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`."""
+    """The task of a config.
+
+    It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`.
+    """
     model = config.model.to_dict()
     for name, allowed in (
         ("scheme", SCHEMES),

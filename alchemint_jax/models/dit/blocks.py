@@ -1,4 +1,7 @@
-"""The layers of the diffusion transformer. Axes: b batch, n tokens, m context tokens, d width, k heads."""
+"""The layers of the diffusion transformer.
+
+Axes: b batch, n tokens, m context tokens, d width, k heads.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ class Inputs(NamedTuple):
 
 
 class EventInputs(NamedTuple):
-    """Dense captions: embedded states [b m d], their mask [b m], and ReRoPE gains of queries and keys."""
+    """Dense captions: states [b m d], their mask [b m], ReRoPE gains of queries and keys."""
 
     states: jax.Array
     mask: jax.Array
@@ -43,8 +46,11 @@ class EventInputs(NamedTuple):
     k_gains: jax.Array
 
 
-def sinusoid(t: Float[Array, "..."], dim: int) -> Float[Array, "... dim"]:
-    """Wan's embedding of a time in [0, 1]: cosines first, of 1000 t at frequencies 10000**(-i / half)."""
+def sinusoid(t: Float[Array, " ..."], dim: int) -> Float[Array, "... dim"]:
+    """Wan's embedding of a time in [0, 1]: cosines, then sines.
+
+    They are of 1000 t at frequencies 10000**(-i / half).
+    """
     half = dim // 2
     freqs = jnp.exp(-jnp.log(1e4) * jnp.arange(half, dtype=jnp.float32) / half)
     angle = 1000.0 * t.astype(jnp.float32)[..., None] * freqs.reshape((1,) * t.ndim + (half,))
@@ -54,7 +60,7 @@ def sinusoid(t: Float[Array, "..."], dim: int) -> Float[Array, "... dim"]:
 def per_segment(
     x: Float[Array, "b n d"], segments: Sequence[Segment], shift: int, scale: int
 ) -> Float[Array, "b n d"]:
-    """x (1 + scale) + shift with each segment's own rows of the modulation."""
+    """Modulates each segment by its own rows: x (1 + scale) + shift."""
     parts, start = [], 0
     for length, modulation in segments:
         part = x[:, start : start + length]
@@ -69,7 +75,7 @@ def per_segment(
 def gated(
     x: Float[Array, "b n d"], segments: Sequence[Segment], gate: int
 ) -> Float[Array, "b n d"]:
-    """x times each segment's gate."""
+    """Each segment of x times its own gate."""
     parts, start = [], 0
     for length, modulation in segments:
         parts.append(x[:, start : start + length] * modulation[:, :, gate].astype(x.dtype))
@@ -78,7 +84,10 @@ def gated(
 
 
 class Attention(nn.Module):
-    """Multi-head attention with RMS-normed queries and keys (over all heads together, before the split)."""
+    """Multi-head attention with RMS-normed queries and keys.
+
+    The norm is over all heads together, before the split.
+    """
 
     n_heads: int
     zero_output: bool = False
@@ -92,6 +101,7 @@ class Attention(nn.Module):
         k_gains: Complex[Array, "#b m half"] | None = None,
         key_mask: Bool[Array, "b m"] | None = None,
     ) -> Float[Array, "b n d"]:
+        """Attends from `x` to `context`; queries and keys are turned by their gains, if any."""
         dim = x.shape[-1]
 
         def project(name: str, y: jax.Array, normed: bool) -> jax.Array:
@@ -112,7 +122,10 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention to text (and to dense captions), feed-forward; Wan's modulation."""
+    """Self-attention, cross-attention to text (and dense captions), feed-forward.
+
+    All are modulated as in Wan.
+    """
 
     config: DiTConfig
 
@@ -120,6 +133,7 @@ class Block(nn.Module):
     def __call__(
         self, x: Float[Array, "b n d"], inputs: Inputs
     ) -> tuple[Float[Array, "b n d"], None]:
+        """The tokens after this layer, as the carry of a scan over layers."""
         cfg = self.config
         table = self.param(
             "modulation",

@@ -1,11 +1,11 @@
-"""What a video is conditioned on, and how a part of it is taken away without touching the intervals.
+"""What a video is conditioned on, and how a part of it is taken away but never the intervals.
 
 Axes: b batch, l text tokens, r reference slots, m intervals of a subject, j tokens of a word tag.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -41,17 +41,18 @@ def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Arr
     """Text-encoder states, zero where padded, for tokens with any leading axes."""
     *lead, length = tokens.ids.shape
     ids, mask = tokens.ids.reshape(-1, length), tokens.mask.reshape(-1, length)
-    states = zero_padded(encoder.apply({"params": params}, ids, mask), mask)
+    states = zero_padded(cast(jax.Array, encoder.apply({"params": params}, ids, mask)), mask)
     return states.reshape(*lead, length, states.shape[-1])
 
 
 def model_inputs(
     conditions: Conditions, with_text: Bool[Array, " b"], with_pictures: Bool[Array, " b"]
 ) -> tuple[Float[Array, "b l d"], dict[str, Any]]:
-    """The transformer's text and keyword arguments, with the captions or the pictures of some samples emptied.
+    """The transformer's text and keyword arguments, some samples without captions or pictures.
 
-    Emptying pictures zeroes reference latents and tags together, and leaves slots, masks and intervals as they are:
-    the rotary gains of a null branch must be those of the full one (AlcheMinT, section 3).
+    Emptying pictures zeroes reference latents and tags together, and leaves slots, masks and
+    intervals as they are: the rotary gains of a null branch must be those of the full one
+    (AlcheMinT, section 3).
     """
     text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
     pictures = with_pictures[:, None, None, None]
@@ -70,7 +71,7 @@ def repeat(conditions: Conditions, times: int) -> Conditions:
 
 
 def latent_intervals(frames: Int[Array, "*batch 2"], stride: int = 4) -> Float[Array, "*batch 2"]:
-    """`timebase.latent_intervals` for arrays inside jit: [L(start), L(end - 1)], and (1, 0) where empty."""
+    """`timebase.latent_intervals` inside jit: [L(start), L(end - 1)], and (1, 0) where empty."""
     frames = frames.astype(jnp.float32)
     pixel = jnp.stack([frames[..., 0], frames[..., 1] - 1], axis=-1)
     centre = (stride + 1) / 2  # of latent frame 1

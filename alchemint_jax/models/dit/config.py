@@ -18,7 +18,8 @@ class DiTConfig:
         patch: latent cells per token along (t, h, w).
         text_dim: width of the text encoder's states.
         freq_dim: width of the sinusoidal time embedding.
-        theta_t: base of the temporal frequency ladder; a short clip may want a smaller one than Wan's 1e4.
+        theta_t: base of the temporal frequency ladder; a short clip may want a smaller one than
+            Wan's 1e4.
         theta_hw: base of the spatial ladders.
         slots: most references a sample may have; each slot has a learned index embedding.
         scheme: how the interval of a reference becomes its temporal gain.
@@ -52,6 +53,7 @@ class DiTConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of one attention head."""
         return self.dim // self.n_heads
 
 

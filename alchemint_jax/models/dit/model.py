@@ -1,10 +1,13 @@
 """The diffusion transformer: Wan2.1 over `[video | references | word tags]` (AlcheMinT, section 3).
 
-Axes: b batch, t latent frames, h w latent grid, c channels, r reference slots, m intervals of a subject, j tokens of a
-word tag, l text tokens, e events, n tokens, d width. Without references and events this is Wan2.1's network exactly.
+Axes: b batch, t latent frames, h w latent grid, c channels, r reference slots, m intervals of a
+subject, j tokens of a word tag, l text tokens, e events, n tokens, d width. Without references and
+events this is Wan2.1's network exactly.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -43,7 +46,7 @@ class DiT(nn.Module):
     def __call__(
         self,
         latents: Float[Array, "b t h w c"],
-        time: Float[Array, "b"] | Float[Array, "b n"],
+        time: Float[Array, " b"] | Float[Array, "b n"],
         text: Float[Array, "b l text_dim"],
         *,
         references: Float[Array, "b r h w c2"] | None = None,
@@ -64,8 +67,11 @@ class DiT(nn.Module):
             references: clean latents of each subject's picture, one latent frame.
             used: which slots hold a subject; the others have no effect at all.
             intervals: latent intervals of each subject; rows with start > end are empty.
-            tags: text-encoder states of each subject's word, with `tag_mask`.
-            events: text-encoder states of the dense captions, with `event_mask` and latent `event_intervals`.
+            tags: text-encoder states of each subject's word.
+            tag_mask: which tokens of `tags` are not padding.
+            events: text-encoder states of the dense captions.
+            event_mask: which tokens of `events` are not padding.
+            event_intervals: latent interval of each dense caption.
         """
         cfg = self.config
         pt, ph, pw = cfg.patch
@@ -170,8 +176,8 @@ class DiT(nn.Module):
         return _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
 
     @nn.nowrap
-    def example_inputs(self) -> dict[str, jax.Array | None]:
-        """Smallest inputs that touch every parameter."""
+    def example_inputs(self) -> dict[str, Any]:
+        """Smallest inputs that touch every parameter: arrays, by the name of the argument."""
         cfg = self.config
         (pt, ph, pw), r, e = cfg.patch, cfg.slots, cfg.events
         subjects = dict(
@@ -200,7 +206,7 @@ class DiT(nn.Module):
 
 
 class TimeEmbedding(nn.Module):
-    """Wan's embedding of flow time and its projection to the modulations of the layers, in float32."""
+    """Wan's embedding of flow time, and its projection to the layers' modulations, in float32."""
 
     config: DiTConfig
 
@@ -208,6 +214,7 @@ class TimeEmbedding(nn.Module):
     def __call__(
         self, time: Float[Array, "b s"]
     ) -> tuple[Float[Array, "b s d"], Float[Array, "b s 6 d"]]:
+        """The embedding, and the six modulations (shift, scale, gate; twice) of a layer."""
         cfg, normal = self.config, nn.initializers.normal(0.02)
         e = Linear(cfg.dim, (None, "embed"), kernel_init=normal, name="first")(
             sinusoid(time, cfg.freq_dim)
@@ -226,6 +233,7 @@ class Subjects(nn.Module):
     def __call__(
         self, pictures: Float[Array, "b r p d"], tags: Float[Array, "b r j text_dim"]
     ) -> tuple[Float[Array, "b r p d"], Float[Array, "b r j d"]]:
+        """Tokens of the pictures and of the words. Raises ValueError if slots are too few."""
         cfg = self.config
         slots = pictures.shape[1]
         if slots > cfg.slots:

@@ -9,8 +9,8 @@ import dataclasses
 class VAEConfig:
     """The causal 3D autoencoder of Wan2.1 (time 4x, space 8x), sized by its fields.
 
-    Stage i of the encoder has `base_dim * dim_mult[i]` channels; the decoder mirrors it with one more residual block
-    per stage. `latents_mean` and `latents_std` normalise each latent channel.
+    Stage i of the encoder has `base_dim * dim_mult[i]` channels; the decoder mirrors it with one
+    more residual block per stage. `latents_mean` and `latents_std` normalise each latent channel.
     """
 
     base_dim: int = 96

@@ -2,9 +2,10 @@
 
 Axes: b batch, f pixel frames, t latent frames, h w space, c channels.
 
-One code path serves whole clips and streams. A clip is processed in chunks, and a `Past` remembers for every
-temporal convolution, in the order of the calls, the input frames that its next chunk still needs. A whole
-clip is simply one chunk. Frame 0 is special in both directions: it is never merged with, nor split into, others.
+One code path serves whole clips and streams. A clip is processed in chunks, and a `Past` remembers
+for every temporal convolution, in the order of the calls, the input frames that its next chunk
+still needs. A whole clip is simply one chunk. Frame 0 is special in both directions: it is never
+merged with, nor split into, others.
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
 _INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
-def _quiet_posterior(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
-    """Bias of the moments: means at 0, log-variances at -6, so that noise does not drown a young encoder's signal."""
+def _quiet_posterior(
+    key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
+) -> jax.Array:
+    """Bias of the moments: means at 0, log-variances at -6.
+
+    So noise does not drown the signal of a young encoder.
+    """
     return jnp.where(jnp.arange(shape[0]) < shape[0] // 2, 0.0, -6.0).astype(dtype)
 
 
 class Past:
     """Frames that temporal convolutions remember between chunks; `frames=None` starts a clip.
 
-    A trace-time helper: modules read it and append to it in call order; only `kept` crosses a jit boundary.
+    A trace-time helper: modules read it and append to it in call order; only `kept` crosses a jit
+    boundary.
     """
 
     def __init__(self, frames: list[jax.Array] | None = None):
@@ -37,7 +44,10 @@ class Past:
         self.kept: list[jax.Array] = []
 
     def prepend(self, x: jax.Array, count: int, zeros: bool = True) -> jax.Array:
-        """Puts the `count` frames before this chunk in front of it: zeros, or nothing, where a clip starts."""
+        """Puts the `count` frames before this chunk in front of it.
+
+        Where a clip starts these are zeros, or nothing.
+        """
         if not self.starts:
             x = jnp.concatenate([next(self._given), x], axis=1)
         elif zeros:
@@ -55,6 +65,7 @@ class CausalConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
+        """As many frames as it is given, of the same size."""
         shape = (*self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", _INIT, shape)
         bias = self.param("bias", self.bias_init, (self.features,))
@@ -73,6 +84,7 @@ class FrameConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
+        """Every frame, convolved on its own."""
         kernel = self.param("kernel", _INIT, (self.size, self.size, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return conv2d(x, kernel, bias, self.stride, self.padding)
@@ -83,9 +95,11 @@ class ChannelNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
+        """Normalises over the channels, in float32."""
         gain = self.param("gamma", nn.initializers.ones, (x.shape[-1],))
         wide = x.astype(jnp.float32)
-        # The clamp on the norm is torch.nn.functional.normalize's; rsqrt of the clamped square is the same.
+        # The clamp on the norm is torch.nn.functional.normalize's; rsqrt of the clamped square is
+        # the same.
         square = jnp.maximum(jnp.sum(wide * wide, axis=-1, keepdims=True), 1e-24)
         scaled = wide * jax.lax.rsqrt(square) * x.shape[-1] ** 0.5
         return (scaled * gain[None, None, None, None]).astype(x.dtype)
@@ -98,6 +112,7 @@ class ResidualBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
+        """The input, or its shortcut, plus what two convolutions make of it."""
         h = CausalConv(self.features, name="conv1")(nn.silu(ChannelNorm(name="norm1")(x)), past)
         h = CausalConv(self.features, name="conv2")(nn.silu(ChannelNorm(name="norm2")(h)), past)
         if x.shape[-1] != self.features:
@@ -110,6 +125,7 @@ class FrameAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
+        """The input plus what each position gathers from its frame."""
         b, f, h, w, c = x.shape
         no_padding = ((0, 0), (0, 0))
         qkv = FrameConv(3 * c, 1, padding=no_padding, name="qkv")(ChannelNorm(name="norm")(x))
@@ -126,6 +142,7 @@ class Middle(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w c"]:
+        """The three, one after the other."""
         x = ResidualBlock(self.features, name="block1")(x, past)
         x = FrameAttention(name="attention")(x)
         return ResidualBlock(self.features, name="block2")(x, past)
@@ -138,6 +155,7 @@ class Downsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f2 h2 w2 c"]:
+        """The smaller video; a chunk may be too short for any frame of its own."""
         c = x.shape[-1]
         # Zeros on the right and below only: the padding of Wan's strided convolution.
         x = FrameConv(c, 3, 2, ((0, 1), (0, 1)), name="conv")(x)
@@ -151,12 +169,13 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles space and halves channels; where `temporal`, doubles the frames after frame 0 as well."""
+    """Doubles space, halves channels; where `temporal`, doubles the frames after frame 0 too."""
 
     temporal: bool
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f2 h2 w2 c2"]:
+        """The larger video."""
         c = x.shape[-1]
         if self.temporal:
             kernel = self.param("time_kernel", _INIT, (3, 1, 1, c, 2 * c))
@@ -181,6 +200,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w 3"], past: Past) -> Float[Array, "b t h2 w2 c"]:
+        """Means, then log-variances, along the channels."""
         cfg = self.config
         x = CausalConv(cfg.base_dim, name="conv_in")(x, past)
         for i, mult in enumerate(cfg.dim_mult):
@@ -202,6 +222,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b t h w c"], past: Past) -> Float[Array, "b f h2 w2 3"]:
+        """The video, not clipped, of latents that are not normalised."""
         cfg = self.config
         x = CausalConv(cfg.z_dim, (1, 1, 1), name="post_quant")(z, past)
         widths = [cfg.base_dim * mult for mult in reversed(cfg.dim_mult)]
@@ -218,11 +239,15 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """The autoencoder. Call `apply` with `method="encode"` or `"decode"`; the others serve training and streams."""
+    """The autoencoder.
+
+    Call `apply` with `method="encode"` or `"decode"`; the others serve training and streams.
+    """
 
     config: VAEConfig
 
     def setup(self) -> None:
+        """Makes encoder and decoder; Linen calls this."""
         self.encoder = Encoder(self.config)
         self.decoder = Decoder(self.config)
 
@@ -241,7 +266,10 @@ class VAE(nn.Module):
     def encode_chunk(
         self, video: Float[Array, "b f h w 3"], frames: list[jax.Array] | None = None
     ) -> tuple[Float[Array, "b t h2 w2 c"], list[jax.Array]]:
-        """Encodes the first chunk of a clip (1 + 4k frames) or, given what the last one kept, a further one (4k)."""
+        """Encodes the first chunk of a clip (1 + 4k frames) or a further one (4k).
+
+        A further one is given what the chunk before it kept.
+        """
         past = Past(frames)
         mean = jnp.split(self.encoder(video, past), 2, axis=-1)[0]
         return (mean - self._mean(mean)) / self._std(mean), past.kept
@@ -262,7 +290,7 @@ class VAE(nn.Module):
         return mean, jnp.clip(log_variance, -30.0, 20.0)
 
     def reconstruct(self, raw: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
-        """Decodes latents that are not normalised and does not clip: what the training loss sees."""
+        """Decodes latents that are not normalised, without clipping, as the training loss does."""
         return self.decoder(raw, Past())
 
     def abstract_params(self) -> dict:

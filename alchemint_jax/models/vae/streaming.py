@@ -1,6 +1,12 @@
-"""Encoding and decoding in memory that does not grow with the clip: a scan over chunks of fixed shape."""
+"""Encoding and decoding in memory that does not grow with the clip.
+
+Both are a scan over chunks of fixed shape.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +31,12 @@ def stream_decode(
 
 def _stream(vae: VAE, params: dict, x: jax.Array, chunk: int, method: str) -> jax.Array:
     b, f, *rest = x.shape
-    first, past = vae.apply({"params": params}, x[:, :1], method=method)
+    apply: Callable[..., Any] = vae.apply  # Linen's own type allows for changed collections
+    first, past = apply({"params": params}, x[:, :1], method=method)
     chunks = x[:, 1:].reshape(b, (f - 1) // chunk, chunk, *rest).swapaxes(0, 1)
 
     def step(past: list[jax.Array], part: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-        y, past = vae.apply({"params": params}, part, past, method=method)
+        y, past = apply({"params": params}, part, past, method=method)
         return past, y
 
     _, parts = jax.lax.scan(step, past, chunks)
