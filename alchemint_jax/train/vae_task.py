@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,10 @@ from alchemint_jax.train.config import build
 
 @dataclasses.dataclass(frozen=True)
 class VAELoss:
-    """Weights of the loss terms: L1 of pixels, L1 of pixel differences (edges), KL to a unit Gaussian."""
+    """Weights of the loss terms beside the L1 of pixels.
+
+    They are the L1 of pixel differences (edges) and the KL to a unit Gaussian.
+    """
 
     edges: float = 0.5
     kl: float = 1e-6
@@ -30,7 +33,11 @@ class VAELoss:
 
 @dataclasses.dataclass(frozen=True)
 class VAETask:
-    """`data` is a directory written by `alchemint data sprites`; `frames` is the length of training windows."""
+    """Training the autoencoder.
+
+    `data` is a directory written by `alchemint data sprites`; `frames` is the length of training
+    windows.
+    """
 
     model: VAEConfig
     data: str
@@ -40,6 +47,7 @@ class VAETask:
     storage: str = "float16"
 
     def init(self, key: jax.Array) -> dict:
+        """Fresh parameters."""
         side = self.model.spatial_stride
         return VAE(self.model).init(
             key, jnp.zeros((1, 1 + self.model.temporal_stride, side, side, 3))
@@ -48,6 +56,7 @@ class VAETask:
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, dict]:
+        """The loss of clips and, half as much, of reference pictures as one-frame clips."""
         clip_key, still_key = jax.random.split(key)
         views = batch["references"][:, 0]
         stills = views.reshape(-1, 1, *views.shape[2:])
@@ -59,7 +68,7 @@ class VAETask:
         self, params: dict, pixels: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, dict]:
         video = pixels.astype(jnp.float32) / 127.5 - 1
-        apply = VAE(self.model).apply
+        apply: Callable[..., Any] = VAE(self.model).apply
         mean, log_variance = apply({"params": params}, video, method="moments")
         sample = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
         output = apply({"params": params}, sample, method="reconstruct")
@@ -71,9 +80,11 @@ class VAETask:
         return loss, {"l1": pixel, "edges": edge, "kl": kl, "psnr": psnr}
 
     def train_data(self) -> Iterable[dict[str, Any]]:
+        """Batches of clips and references, shuffled, without end."""
         return clip_loader(self.data, "train", self.loader, self.frames, with_references=True)
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
+        """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
         yield from itertools.islice(
             clip_loader(self.data, "validation", loader, self.frames, with_references=True), 8
@@ -91,7 +102,7 @@ class VAETask:
         }
 
     def export(self, params: dict, directory: Path) -> None:
-        """Writes the autoencoder with the statistics of its latents, measured on the validation clips."""
+        """Writes the autoencoder with the statistics of its latents on the validation clips."""
         model = dataclasses.replace(
             self.model,
             latents_mean=(0.0,) * self.model.z_dim,
@@ -112,12 +123,14 @@ class VAETask:
         weights.save(directory, "vae", config, params, dtype=self.storage)
 
     def label(self, path: str) -> str:
+        """All parameters are in one group."""
         return "all"
 
 
 def edge_loss(a: Float[Array, "b f h w c"], b: Float[Array, "b f h w c"]) -> Float[Array, ""]:
     """Mean absolute difference of neighbouring-pixel differences: keeps outlines sharp."""
-    return sum(jnp.abs(jnp.diff(a - b, axis=axis)).mean() for axis in (2, 3)) / 2
+    total = sum(jnp.abs(jnp.diff(a - b, axis=axis)).mean() for axis in (2, 3))
+    return cast(jax.Array, total) / 2  # the type of `sum` allows for its 0 of an empty sum
 
 
 def make_vae_task(config: ConfigDict) -> VAETask:
