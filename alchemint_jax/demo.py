@@ -1,4 +1,4 @@
-"""`make demo`: render the example storyboards, and measure when each subject really was on screen."""
+"""`make demo`: render the example storyboards; measure when each subject really was on screen."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
     """Writes `demo.mp4` and `demo.png` to `out` and prints asked-for beside measured intervals."""
     boards = [Storyboard.load(path) for path in sorted(examples.glob("*.yaml"))]
     if not boards:
-        raise DataError(f"{examples}: no storyboards (*.yaml) here; run this in a checkout of the repository")
+        raise DataError(
+            f"{examples}: no storyboards (*.yaml) here; run this in a checkout of the repository"
+        )
     pipe = Pipeline.load(model)
-    videos, sheets, rows = [], [], []
+    videos, sheets = [], []
+    rows: list[tuple[str, ...]] = []
     for board in boards:
         video = pipe.generate(board, progress=True)
         pictures = [images.load_reference(s.image, video.shape[1:3]) for s in board.subjects]
         measured = [
             timebase.frames_to_seconds(sighting.intervals, pipe.fps, len(video))
-            for sighting in track(video, np.stack(pictures))
+            for sighting in track(video, pictures)
         ]
         videos.append(video)
         sheets.append(_sheet(board, video, measured, pipe.fps))
         for subject, found in zip(board.subjects, measured, strict=True):
             score = evaluate.t_iou(found, subject.appears)
-            rows.append((Path(board.source).name, subject.word, _text(subject.appears), _text(found), f"{score:.2f}"))
+            asked, shown = _text(subject.appears), _text(found)
+            rows.append((Path(board.source).name, subject.word, asked, shown, f"{score:.2f}"))
     media.write_video(out / "demo.mp4", np.concatenate(videos, axis=2), pipe.fps, upscale=4)
     media.write_png(out / "demo.png", _stack(sheets))
     _print(("storyboard", "subject", "asked for (s)", "measured (s)", "t-IOU"), rows)
@@ -71,4 +75,5 @@ def _text(intervals: tuple[tuple[float | int, float | int], ...]) -> str:
 def _print(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
     for row in (header, tuple("-" * width for width in widths), *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
