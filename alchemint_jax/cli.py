@@ -2,8 +2,8 @@
 
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
-and messages to standard error. Exit status: 0 done, 2 a mistake the user can correct, 130
-interrupted, 141 nobody reads the output any more.
+and messages to standard error. Exit status: 0 done (or training that SIGTERM stopped, once it is
+saved), 2 a mistake the user can correct, 130 interrupted, 141 nobody reads the output any more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -66,11 +67,11 @@ def _generate(args: argparse.Namespace) -> int:
     board = al.Storyboard.load(args.storyboard)
     if sheet and any(sheet.resolve() == s.image.resolve() for s in board.subjects):
         raise AlchemintError(f"--sheet {sheet} would overwrite a reference picture; rename it")
-    model = _model(args.model)
+    model = _model("--model", args.model)
     for warning in board.warnings():
         print(f"alchemint: warning: {warning}", file=sys.stderr)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
-    weights = _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+    weights = _weights(args)
 
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
@@ -126,7 +127,8 @@ def _train(args: argparse.Namespace) -> int:
     if result.interrupted:
         again = "the same command goes on from there"
         print(f"alchemint: interrupted at step {result.step}; {again}", file=sys.stderr)
-        return 130
+        # Schedulers send SIGTERM, for which saving is a success; Ctrl-C is to end a script too.
+        return 130 if result.signal == signal.SIGINT else 0
     return 0
 
 
@@ -134,14 +136,23 @@ def _evaluate(args: argparse.Namespace) -> int:
     from alchemint_jax import media
 
     out = media.check_folder(args.out)
-    model = _model(args.model)
-    if args.benchmark != "sprites":
-        raise DataError(f"--benchmark {args.benchmark}: no such benchmark; there is: sprites")
+    model = _model("--model", args.model)
+    if args.benchmark != "sprites" and not Path(args.benchmark).is_file():
+        raise DataError(
+            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line)"
+        )
+    weights = _weights(args)
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
 
-        options = _given(limit=args.limit, seed=args.seed, steps=args.steps, batch=args.batch)
+        options = _given(
+            limit=args.limit,
+            seed=args.seed,
+            steps=args.steps,
+            batch=args.batch,
+            guidance=al.Guidance(**weights) if weights else None,
+        )
         report = run_benchmark(model, args.benchmark, out, **options)
     print("\n".join(_lines(report)))
     return 0
@@ -161,7 +172,7 @@ def _data_encode(args: argparse.Namespace) -> int:
     from alchemint_jax import data, media
 
     out = media.check_folder(args.out)
-    source, vae = _folder("--data", args.data), _folder("--vae", args.vae)
+    source, vae = _folder("--data", args.data), _model("--vae", args.vae)
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         data.encode_dataset(source, vae, out)
@@ -220,10 +231,15 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _model(name: str) -> str:
+def _weights(args: argparse.Namespace) -> dict[str, float]:
+    """The guidance that was asked for."""
+    return _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+
+
+def _model(option: str, name: str) -> str:
     if name == "sprites" or Path(name).is_dir():
         return name
-    raise WeightsError(f"--model {name}: neither 'sprites' (the bundled model) nor a folder")
+    raise WeightsError(f"{option} {name}: neither 'sprites' (the bundled model) nor a folder")
 
 
 def _folder(option: str, name: str) -> Path:
@@ -313,16 +329,23 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=run)
         return command
 
+    def guidance(command: argparse.ArgumentParser) -> None:
+        branches = {"text": "the prompt", "image": "the pictures", "both": "both at once"}
+        for branch, of in branches.items():
+            command.add_argument(
+                f"--guidance-{branch}",
+                type=_weight,
+                metavar="G",
+                help=f"weight of {of} (0 turns off)",
+            )
+
     c = add(commands, "generate", _generate, "render a storyboard")
     c.add_argument("storyboard", metavar="STORYBOARD", help="a .yaml or .json storyboard")
     c.add_argument("--out", required=True, metavar="V.mp4", help="the video to write")
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
     c.add_argument("--seed", type=seed, metavar="N", help="default: the storyboard's, or 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
-    for branch, of in [("text", "the prompt"), ("image", "the pictures"), ("both", "both at once")]:
-        c.add_argument(
-            f"--guidance-{branch}", type=_weight, metavar="G", help=f"weight of {of} (0 turns off)"
-        )
+    guidance(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -333,11 +356,19 @@ def _parser() -> argparse.ArgumentParser:
 
     c = add(commands, "evaluate", _evaluate, "measure a model on a benchmark")
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
-    c.add_argument("--benchmark", default="sprites", help="'sprites' (default)")
+    c.add_argument(
+        "--benchmark",
+        default="sprites",
+        metavar="sprites|FILE.jsonl",
+        help="'sprites' (default), or a file with one storyboard (JSON) per line",
+    )
     c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
-    c.add_argument("--limit", type=many, metavar="N", help="only the first N entries")
-    c.add_argument("--seed", type=seed, metavar="N")
+    c.add_argument(
+        "--limit", type=many, metavar="N", help="the first N entries (sprites: 128 by default)"
+    )
+    c.add_argument("--seed", type=seed, metavar="N", help="default 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    guidance(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     data = commands.add_parser("data", help="make and look at datasets")
@@ -348,7 +379,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--seed", type=seed, default=0, metavar="N", help="default 0")
     c = add(kinds, "encode", _data_encode, "encode a dataset with a video autoencoder")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
-    c.add_argument("--vae", required=True, metavar="DIR", help="the model holding the autoencoder")
+    c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     c = add(kinds, "sheet", _data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")

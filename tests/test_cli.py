@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import types
@@ -197,10 +198,10 @@ def test_bad_options_are_refused(board, pipe, tmp_path, capsys, option):
 # ------------------------------------------------------------------------------ other commands
 
 
-def test_train_collects_overrides(monkeypatch, tmp_path, capsys):
+def test_train_collects_overrides(monkeypatch, tmp_path):
     calls = []
     run = types.ModuleType("run")
-    result = types.SimpleNamespace(interrupted=False, step=7)
+    result = types.SimpleNamespace(interrupted=False, step=7, signal=None)
     run.run_config = lambda *arguments: calls.append(arguments) or result
     monkeypatch.setitem(sys.modules, "alchemint_jax.train.run", run)
     config = tmp_path / "tiny.py"
@@ -214,8 +215,21 @@ def test_train_collects_overrides(monkeypatch, tmp_path, capsys):
             cli.main([*base, *wrong])
     assert cli.main(["train", "--config", "no.py", "--workdir", "runs/x"]) == 2
     assert len(calls) == 1
-    result.interrupted = True
-    assert cli.main(base) == 130
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    # Processes that stop together leave the signal to JAX: then there is no number.
+    [(signal.SIGTERM, 0), (None, 0), (signal.SIGINT, 130)],
+)
+def test_interrupted_training_says_where_it_stopped(monkeypatch, tmp_path, capsys, number, status):
+    run = types.ModuleType("run")
+    result = types.SimpleNamespace(interrupted=True, step=7, signal=number)
+    run.run_config = lambda *arguments: result
+    monkeypatch.setitem(sys.modules, "alchemint_jax.train.run", run)
+    config = tmp_path / "tiny.py"
+    config.touch()
+    assert cli.main(["train", "--config", str(config), "--workdir", "runs/x"]) == status
     assert "step 7" in capsys.readouterr().err
 
 
@@ -232,6 +246,32 @@ def test_evaluate_prints_the_figures(monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out == "model: sprites\nt_iou:\n  mean: 0.8123\n"
     assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--benchmark", "vbench"]) == 2
     assert "vbench" in capsys.readouterr().err
+    assert len(calls) == 1
+
+
+def test_evaluate_takes_a_file_of_storyboards_and_guidance(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setitem(
+        evaluate.__dict__,
+        "run_benchmark",
+        lambda *arguments, **options: calls.append((arguments, options)) or {},
+    )
+    boards = tmp_path / "boards.jsonl"
+    boards.touch()
+    base = ["evaluate", "--out", str(tmp_path / "r"), "--benchmark", str(boards)]
+    assert cli.main([*base, "--guidance-text", "1.5", "--guidance-image", "0"]) == 0
+    asked = al.Guidance(text=1.5, image=0.0)
+    assert calls == [(("sprites", str(boards), tmp_path / "r"), {"guidance": asked})]
+    assert asked != al.Guidance()
+
+
+def test_evaluate_refuses_the_bad_line_of_a_file(tmp_path, capsys):
+    boards = tmp_path / "boards.jsonl"
+    boards.write_text("{")
+    base = ["evaluate", "--out", str(tmp_path / "r"), "--benchmark", str(boards)]
+    assert cli.main(base) == 2
+    assert f"{boards}:1: not JSON" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
 
 
 def test_data_commands(monkeypatch, tmp_path, capsys):
@@ -249,12 +289,17 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     assert cli.main(["data", "sheet", "--data", str(here), "--out", str(png)]) == 0
     assert calls == [
         ("write_sprites", new, 3, 0),
-        ("encode_dataset", here, here, new),
+        ("encode_dataset", here, str(here), new),
         ("write_sheet", here, png),
     ]
     capsys.readouterr()
     assert cli.main(["data", "sheet", "--data", str(new), "--out", str(png)]) == 2
     assert "--data" in capsys.readouterr().err and len(calls) == 3
+    encode = ["data", "encode", "--data", str(here), "--out", str(new), "--vae"]
+    assert cli.main([*encode, "sprites"]) == 0
+    assert calls[3:] == [("encode_dataset", here, "sprites", new)]
+    assert cli.main([*encode, "sprits"]) == 2
+    assert "--vae" in capsys.readouterr().err and len(calls) == 4
 
 
 def test_demo_returns_its_status(monkeypatch, tmp_path):

@@ -320,7 +320,7 @@ def run_benchmark(
     model: str,
     benchmark: str = "sprites",
     out: str | os.PathLike[str] | None = None,
-    limit: int = 128,
+    limit: int | None = None,
     seed: int = 0,
     steps: int = 40,
     batch: int = 8,
@@ -330,14 +330,17 @@ def run_benchmark(
     """Renders a benchmark ("sprites" or a .jsonl file) with a model, scores it, and writes
     report.json and .html.
 
-    `seed` draws both the sprites cases and the noise. Returns the report without its rows.
+    `limit` keeps the first so many cases; None is all of a file, and 128 of the sprites, which have
+    no end. `seed` draws both the sprites cases and the noise. Returns the report without its rows.
     """
     from alchemint_jax.evaluate.report import save_report
     from alchemint_jax.sampling.pipeline import Pipeline
 
-    cases = (
-        sprites_cases(limit, seed) if benchmark == "sprites" else read_benchmark(benchmark, limit)
-    )
+    if benchmark == "sprites":
+        limit = 128 if limit is None else limit
+        cases = sprites_cases(limit, seed)
+    else:
+        cases = read_benchmark(benchmark, limit)
     pipe = Pipeline.load(model)
     began = time.perf_counter()
     videos = render(
@@ -354,7 +357,7 @@ def run_benchmark(
         "settings": {
             "model": str(model),
             "benchmark": str(benchmark),
-            "limit": limit,
+            "limit": "none" if limit is None else limit,
             "seed": seed,
             "steps": steps,
             "batch": batch,

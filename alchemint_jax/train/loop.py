@@ -62,11 +62,13 @@ class FitResult:
 
     Attributes:
         interrupted: a signal ended it early; start it again to go on from ``step``.
+        signal: the first signal that asked to stop, if this process caught it itself.
     """
 
     state: State
     step: int
     interrupted: bool
+    signal: int | None = None
 
 
 def fit(
@@ -160,7 +162,7 @@ class _Run:
                 if samples:
                     videos = self.task.sample(state["ema"])
                     self.writer.write_videos(step, videos, config.sample_fps)
-        return FitResult(state, step, interrupted=step < config.total_steps)
+        return FitResult(state, step, step < config.total_steps, stopped.signal)
 
     def _next_batch(self, data: Iterator[Any], step: int) -> Any:
         try:
@@ -238,10 +240,16 @@ def _all_stop(stopped: threading.Event, step: int) -> bool:
     return stopped.is_set()
 
 
+class _StopEvent(threading.Event):
+    """Set by a signal, the first of which it remembers."""
+
+    signal: int | None = None
+
+
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
+def _stop_signal() -> Iterator[_StopEvent]:
     """An event that SIGTERM or a first SIGINT sets; a second SIGINT interrupts as usual."""
-    event = threading.Event()
+    event = _StopEvent()
     on_main_thread = threading.current_thread() is threading.main_thread()
     # With several processes JAX itself catches SIGTERM, to have them stop at the same step.
     if not on_main_thread or jax.process_count() > 1:
@@ -250,6 +258,7 @@ def _stop_signal() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: Any) -> None:
         del frame
+        event.signal = number if event.signal is None else event.signal
         event.set()
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
