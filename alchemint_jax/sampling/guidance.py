@@ -43,7 +43,8 @@ class Guidance:
     def branches(self) -> dict[Branch, float]:
         """The passes that are needed, with weights that sum to 1; zero weights are left out."""
         weights = {
-            Branch(False, False): 1 - self.text - self.image - self.both,
+            # Rounded: what decimal fractions leave of 1 in binary must not cost a pass.
+            Branch(False, False): round(1 - self.text - self.image - self.both, 9),
             Branch(False, True): self.image,
             Branch(True, False): self.text,
             Branch(True, True): self.both,

@@ -161,7 +161,7 @@ class Pipeline:
             for texts in (prompts, [negative_prompt] * b)
         )
         flat = self._tokens([word for video in tags for word in video], self.settings.tag_length)
-        tag = Tokens(*(x.reshape(b, slots, -1) for x in flat))
+        tag = Tokens(*(x.reshape(b, slots, self.settings.tag_length) for x in flat))
         encode = partial(_encode_text, self.text_params, encoder=self.text_encoder)
         return Conditions(
             text=encode(text),

@@ -78,6 +78,8 @@ def _override(config: ConfigDict, override: str, path: Path) -> None:
     except (ValueError, SyntaxError):
         value = text
     try:
+        if value is None and node[last] is not None:  # ConfigDict lets None pass for any type
+            raise TypeError(f"expected {type(node[last]).__name__}, got None")
         node[last] = value
     except TypeError as error:
         raise ConfigError(f"{path}: --config.{override}: {error}") from error

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax import rotary, weights
 from alchemint_jax.data.loader import LoaderConfig, latent_loader
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import interpolate, sample_times, velocity
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import (
@@ -179,7 +180,10 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     ):
         if name in model:
             fields = dict(model[name])
-            model[name] = build(allowed[fields.pop("name")], fields, f"model.{name}")
+            if (chosen := fields.pop("name", None)) not in allowed:
+                known = ", ".join(allowed)
+                raise ConfigError(f"model.{name}: name is {chosen!r}; use one of {known}")
+            model[name] = build(allowed[chosen], fields, f"model.{name}")
     sampling = config.sampling.to_dict()
     sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
     return DiTTask(

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 
 from alchemint_jax.errors import ConfigError
 
@@ -19,6 +20,9 @@ class OptimizerConfig:
     """How parameters move.
 
     Attributes:
+        method: ``adamw``, or ``muon``: matrices move by their orthogonalised momentum (Jordan et al.
+            2024) with the size of a typical Adam update, so that both share learning rates, and
+            everything else moves by Adam. It needs far fewer steps from scratch.
         groups: ``((name, peak learning rate), ...)``; ``Task.label`` names a parameter's group.
         warmup_steps: the rate rises linearly from peak/warmup_steps over these steps.
         schedule: ``constant``, or ``cosine`` down to ``final_fraction`` of the peak.
@@ -29,6 +33,7 @@ class OptimizerConfig:
         ema_decay: of the moving average of the weights; early on ``(1 + step) / (10 + step)``.
     """
 
+    method: str = "adamw"
     groups: tuple[tuple[str, float], ...] = (("all", 1e-4),)
     warmup_steps: int = 0
     schedule: str = "constant"
@@ -112,12 +117,32 @@ def decayed(boxed_params: Any) -> Any:
     )
 
 
+def matrices(boxed_params: Any) -> Any:
+    """For each parameter, the axes that make it a matrix for Muon, or None: kernels only.
+
+    Kernels of convolutions are matrices from all but their last axis; layers stacked by
+    ``nn.scan`` are separate matrices.
+    """
+
+    def leaf(path: Any, x: Any) -> optax.contrib.MuonDimensionNumbers | None:
+        stacked = isinstance(x, nn.LogicallyPartitioned) and "layers" in x.names
+        value = x.value if isinstance(x, nn.LogicallyPartitioned) else x
+        axes = tuple(range(int(stacked), value.ndim))
+        if not jax.tree_util.keystr(path[-1:], simple=True).endswith("kernel") or len(axes) < 2:
+            return None
+        return optax.contrib.MuonDimensionNumbers(axes[:-1], axes[-1:])
+
+    return jax.tree_util.tree_map_with_path(
+        leaf, boxed_params, is_leaf=lambda x: isinstance(x, nn.LogicallyPartitioned)
+    )
+
+
 class _Count(NamedTuple):
     count: jax.Array  # type: ignore[assignment]  # the name optax uses too
 
 
 def make_optimizer(
-    config: OptimizerConfig, labels: Any, decays: Any
+    config: OptimizerConfig, labels: Any, decays: Any, shapes: Any
 ) -> optax.GradientTransformation:
     """AdamW as one optax transformation.
 
@@ -125,6 +150,7 @@ def make_optimizer(
         config: rates and decay; ``accumulate`` and ``ema_decay`` are not its business.
         labels: group name of each parameter, see ``group_labels``.
         decays: whether each parameter decays, see ``decayed``.
+        shapes: the matrices among the parameters, see ``matrices``.
     """
 
     def init(params: Any) -> _Count:
@@ -140,8 +166,22 @@ def make_optimizer(
         return jax.tree.map(leaf, updates, params, labels, decays), _Count(state.count + 1)
 
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    adam = optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
-    return optax.chain(clip, adam, optax.GradientTransformation(init, update))
+    direction = _direction(config, shapes)
+    return optax.chain(clip, direction, optax.GradientTransformation(init, update))
+
+
+def _direction(config: OptimizerConfig, shapes: Any) -> optax.GradientTransformation:
+    if config.method == "adamw":
+        return optax.scale_by_adam(b1=config.b1, b2=config.b2, eps=config.eps)
+    return optax.contrib.muon(
+        learning_rate=-1.0,  # the sign and the rate come from the group, as for Adam
+        adam_learning_rate=-1.0,
+        adam_b1=config.b1,
+        adam_b2=config.b2,
+        eps=config.eps,
+        muon_weight_dimension_numbers=shapes,
+        consistent_rms=0.2,
+    )
 
 
 def update_ema(ema: Any, params: Any, step: jax.Array | int, decay: float) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 from ml_collections import ConfigDict
 
 from alchemint_jax import weights
@@ -36,13 +36,14 @@ class VAETask:
     """Training the autoencoder.
 
     `data` is a directory written by `alchemint data sprites`; `frames` is the length of training
-    windows.
+    windows and `crop` their side in pixels.
     """
 
     model: VAEConfig
     data: str
     loader: LoaderConfig
     frames: int = 17
+    crop: int = 64
     loss_weights: VAELoss = VAELoss()
     storage: str = "float16"
 
@@ -56,12 +57,13 @@ class VAETask:
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, dict]:
-        """The loss of clips and, half as much, of reference pictures as one-frame clips."""
-        clip_key, still_key = jax.random.split(key)
+        """Reconstruction of random windows of clips, and of reference pictures as still clips."""
+        keys = jax.random.split(key, 4)
         views = batch["references"][:, 0]
-        stills = views.reshape(-1, 1, *views.shape[2:])
-        clip_loss, figures = self._reconstruction(params, batch["video"], clip_key)
-        still_loss, _ = self._reconstruction(params, stills, still_key)
+        stills = random_crop(keys[0], views.reshape(-1, 1, *views.shape[2:]), self.crop)
+        clips = random_crop(keys[1], batch["video"], self.crop)
+        clip_loss, figures = self._reconstruction(params, clips, keys[2])
+        still_loss, _ = self._reconstruction(params, stills, keys[3])
         return clip_loss + 0.5 * still_loss, figures | {"stills": still_loss}
 
     def _reconstruction(
@@ -127,6 +129,19 @@ class VAETask:
         return "all"
 
 
+def random_crop(
+    key: jax.Array, video: Num[Array, "b f h w c"], side: int
+) -> Num[Array, "b f side side c"]:
+    """A square window of every video, the same in all its frames."""
+    b, f, h, w, c = video.shape
+    corners = jax.random.randint(key, (b, 2), 0, jnp.asarray([h, w])[None] - side + 1)
+
+    def window(x: jax.Array, corner: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(x, (0, corner[0], corner[1], 0), (f, side, side, c))
+
+    return jax.vmap(window)(video, corners)
+
+
 def edge_loss(a: Float[Array, "b f h w c"], b: Float[Array, "b f h w c"]) -> Float[Array, ""]:
     """Mean absolute difference of neighbouring-pixel differences: keeps outlines sharp."""
     total = sum(jnp.abs(jnp.diff(a - b, axis=axis)).mean() for axis in (2, 3))
@@ -140,5 +155,6 @@ def make_vae_task(config: ConfigDict) -> VAETask:
         data=config.data,
         loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
         frames=config.frames,
+        crop=config.crop,
         loss_weights=build(VAELoss, config.loss_weights.to_dict(), "loss_weights"),
     )

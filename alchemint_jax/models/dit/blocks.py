@@ -5,8 +5,10 @@ Axes: b batch, n tokens, m context tokens, d width, k heads.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,11 +21,16 @@ from alchemint_jax.ops.attention import attention
 from alchemint_jax.rotary import apply_gains
 
 
-class Segment(NamedTuple):
-    """A run of `length` tokens that share a modulation [b 1|length s d]."""
+@partial(jax.tree_util.register_dataclass, data_fields=["modulation"], meta_fields=["length"])
+@dataclasses.dataclass(frozen=True)
+class Segment:
+    """A run of `length` tokens that share a modulation [b 1|length s d].
+
+    Its length is static: it cuts the sequence, also inside a recomputed layer.
+    """
 
     length: int
-    modulation: jax.Array
+    modulation: Any
 
 
 class Inputs(NamedTuple):
@@ -62,13 +69,13 @@ def per_segment(
 ) -> Float[Array, "b n d"]:
     """Modulates each segment by its own rows: x (1 + scale) + shift."""
     parts, start = [], 0
-    for length, modulation in segments:
-        part = x[:, start : start + length]
+    for segment in segments:
+        part = x[:, start : start + segment.length]
         parts.append(
-            part * (1 + modulation[:, :, scale]).astype(x.dtype)
-            + modulation[:, :, shift].astype(x.dtype)
+            part * (1 + segment.modulation[:, :, scale]).astype(x.dtype)
+            + segment.modulation[:, :, shift].astype(x.dtype)
         )
-        start += length
+        start += segment.length
     return jnp.concatenate(parts, axis=1)
 
 
@@ -77,9 +84,10 @@ def gated(
 ) -> Float[Array, "b n d"]:
     """Each segment of x times its own gate."""
     parts, start = [], 0
-    for length, modulation in segments:
-        parts.append(x[:, start : start + length] * modulation[:, :, gate].astype(x.dtype))
-        start += length
+    for segment in segments:
+        part = x[:, start : start + segment.length]
+        parts.append(part * segment.modulation[:, :, gate].astype(x.dtype))
+        start += segment.length
     return jnp.concatenate(parts, axis=1)
 
 
@@ -140,7 +148,7 @@ class Block(nn.Module):
             logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
             (1, 6, cfg.dim),
         )
-        segments = [Segment(n, m + table[:, None]) for n, m in inputs.segments]
+        segments = [Segment(s.length, s.modulation + table[:, None]) for s in inputs.segments]
 
         h = per_segment(layer_norm(x), segments, shift=0, scale=1)
         h = Attention(cfg.n_heads, name="self_attn")(

@@ -55,6 +55,8 @@ def model_inputs(
     (AlcheMinT, section 3).
     """
     text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
+    if conditions.references.shape[1] == 0:  # a model without slots
+        return text, {}
     pictures = with_pictures[:, None, None, None]
     return text, {
         "references": jnp.where(pictures[..., None], conditions.references, 0),

@@ -18,6 +18,8 @@ from jaxtyping import Array, Float
 from alchemint_jax.models.vae.config import VAEConfig
 from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
 
+# Residual branches start at zero: a fresh network passes the picture straight through its convolutions.
+_ZERO = nn.initializers.zeros
 _INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
@@ -61,13 +63,14 @@ class CausalConv(nn.Module):
 
     features: int
     kernel: tuple[int, int, int] = (3, 3, 3)
-    bias_init: nn.initializers.Initializer = nn.initializers.zeros
+    kernel_init: nn.initializers.Initializer = _INIT
+    bias_init: nn.initializers.Initializer = nn.initializers.normal(0.1)
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
         """As many frames as it is given, of the same size."""
         shape = (*self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", _INIT, shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", self.bias_init, (self.features,))
         if self.kernel[0] > 1:
             x = past.prepend(x, self.kernel[0] - 1)
@@ -81,11 +84,12 @@ class FrameConv(nn.Module):
     size: int = 3
     stride: int = 1
     padding: tuple[tuple[int, int], tuple[int, int]] = ((1, 1), (1, 1))
+    kernel_init: nn.initializers.Initializer = _INIT
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
         """Every frame, convolved on its own."""
-        kernel = self.param("kernel", _INIT, (self.size, self.size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return conv2d(x, kernel, bias, self.stride, self.padding)
 
@@ -114,7 +118,7 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
         """The input, or its shortcut, plus what two convolutions make of it."""
         h = CausalConv(self.features, name="conv1")(nn.silu(ChannelNorm(name="norm1")(x)), past)
-        h = CausalConv(self.features, name="conv2")(nn.silu(ChannelNorm(name="norm2")(h)), past)
+        h = CausalConv(self.features, kernel_init=_ZERO, bias_init=_ZERO, name="conv2")(nn.silu(ChannelNorm(name="norm2")(h)), past)
         if x.shape[-1] != self.features:
             x = CausalConv(self.features, (1, 1, 1), name="shortcut")(x, past)
         return x + h
@@ -132,7 +136,7 @@ class FrameAttention(nn.Module):
         q, k, v = jnp.split(qkv.reshape(b * f, h * w, 3 * c), 3, axis=-1)
         weights = nn.softmax((q @ k.swapaxes(1, 2)).astype(jnp.float32) * c**-0.5)
         y = (weights.astype(x.dtype) @ v).reshape(b, f, h, w, c)
-        return x + FrameConv(c, 1, padding=no_padding, name="proj")(y)
+        return x + FrameConv(c, 1, padding=no_padding, kernel_init=_ZERO, name="proj")(y)
 
 
 class Middle(nn.Module):
@@ -202,7 +206,9 @@ class Encoder(nn.Module):
     def __call__(self, x: Float[Array, "b f h w 3"], past: Past) -> Float[Array, "b t h2 w2 c"]:
         """Means, then log-variances, along the channels."""
         cfg = self.config
-        x = CausalConv(cfg.base_dim, name="conv_in")(x, past)
+        # The norms forget scale: without an offset a flat grey frame would look like a flat white
+        # one.
+        x = CausalConv(cfg.base_dim, bias_init=nn.initializers.normal(0.5), name="conv_in")(x, past)
         for i, mult in enumerate(cfg.dim_mult):
             for j in range(cfg.num_res_blocks):
                 x = ResidualBlock(cfg.base_dim * mult, name=f"stage{i}_block{j}")(x, past)
@@ -212,7 +218,7 @@ class Encoder(nn.Module):
         x = CausalConv(2 * cfg.z_dim, name="conv_out")(
             nn.silu(ChannelNorm(name="norm_out")(x)), past
         )
-        return CausalConv(2 * cfg.z_dim, (1, 1, 1), _quiet_posterior, name="quant")(x, past)
+        return CausalConv(2 * cfg.z_dim, (1, 1, 1), bias_init=_quiet_posterior, name="quant")(x, past)
 
 
 class Decoder(nn.Module):
