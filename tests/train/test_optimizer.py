@@ -12,7 +12,7 @@ from toy_task import ToyTask, config
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.train import OptimizerConfig, learning_rate, plan_state, update_ema
-from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer
+from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer, matrices
 
 
 def test_warmup_then_cosine_ends_at_the_final_fraction():
@@ -59,7 +59,7 @@ def test_first_adam_step_moves_by_the_rate_of_each_group():
     c = OptimizerConfig(groups=(("fast", 0.1), ("slow", 0.001)), b1=0.0, b2=0.0, clip_norm=0.0)
     params = {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
     labels = group_labels(params, {"a": "fast", "b": "slow"}.get, c)
-    tx = make_optimizer(c, labels, decayed(params))
+    tx = make_optimizer(c, labels, decayed(params), matrices(params))
     grads = {"a": jnp.full((2, 2), 3.0), "b": jnp.full((2, 2), -7.0)}
     updates, _ = tx.update(grads, tx.init(params), params)
     np.testing.assert_allclose(updates["a"], -0.1, rtol=1e-4)
@@ -85,7 +85,7 @@ def test_weight_decay_spares_vectors_also_when_layers_are_stacked():
     }
     params = sharding.unbox(boxed)
     c = OptimizerConfig(groups=(("all", 0.5),), weight_decay=0.1)
-    tx = make_optimizer(c, jax.tree.map(lambda _: "all", params), mask)
+    tx = make_optimizer(c, jax.tree.map(lambda _: "all", params), mask, matrices(boxed))
     updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     np.testing.assert_allclose(updates["blocks"]["kernel"], -0.05, rtol=1e-6)
     np.testing.assert_array_equal(updates["blocks"]["gain"], 0.0)
@@ -94,7 +94,7 @@ def test_weight_decay_spares_vectors_also_when_layers_are_stacked():
 def test_gradient_is_clipped_to_the_norm():
     c = OptimizerConfig(clip_norm=1.0, b1=0.0, b2=0.0, eps=1e3)  # eps so large: update ~ g / eps
     params = {"w": jnp.zeros((2, 2))}
-    tx = make_optimizer(c, {"w": "all"}, {"w": False})
+    tx = make_optimizer(c, {"w": "all"}, {"w": False}, {"w": None})
     small, _ = tx.update({"w": jnp.full((2, 2), 0.5)}, tx.init(params), params)  # norm 1
     large, _ = tx.update({"w": jnp.full((2, 2), 50.0)}, tx.init(params), params)
     np.testing.assert_allclose(small["w"], large["w"], rtol=1e-5)
@@ -142,3 +142,42 @@ def test_pretrained_weights_that_do_not_fit_are_refused(weights):
     plan = plan_state(Pretrained(weights=weights), config().optimizer, sharding.make_mesh())
     with pytest.raises(WeightsError, match="mid"):
         plan.init(jax.random.key(0))
+
+
+def test_muon_orthogonalises_each_kernel_and_leaves_the_rest_to_adam():
+    def stacked(x):
+        return nn.LogicallyPartitioned(x, ("layers", *(None,) * (x.ndim - 1)))
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    boxed = {
+        "kernel": jax.random.normal(keys[0], (3, 3, 4, 8)),  # a convolution: a 36 x 8 matrix
+        "blocks": {"kernel": stacked(jax.random.normal(keys[1], (2, 6, 16)))},
+        "table": jax.random.normal(keys[2], (5, 4)),
+        "bias": jnp.ones(4),
+    }
+    params = sharding.unbox(boxed)
+    c = OptimizerConfig(method="muon", groups=(("all", 0.5),), clip_norm=0.0)
+    labels = jax.tree.map(lambda _: "all", params)
+    tx = make_optimizer(c, labels, decayed(boxed), matrices(boxed))
+    # One layer's gradient a thousand times the other's: separate matrices do not notice.
+    grads = dict(
+        params, blocks={"kernel": params["blocks"]["kernel"] * jnp.array([1, 1e3])[:, None, None]}
+    )
+    updates, _ = tx.update(grads, tx.init(params), params)
+    conv = np.asarray(updates["kernel"]).reshape(36, 8)
+    for matrix in (conv, *np.asarray(updates["blocks"]["kernel"])):
+        values = np.linalg.svd(matrix, compute_uv=False)
+        assert values.max() / values.min() < 2.0
+        # The size of a typical Adam update: root mean square 0.2, times the rate.
+        np.testing.assert_allclose(np.sqrt(np.mean(matrix**2)), 0.1, rtol=0.25)
+    raw = np.linalg.svd(np.asarray(grads["kernel"]).reshape(36, 8), compute_uv=False)
+    assert raw.max() / raw.min() > 2.0, "test is vacuous: the gradient is orthogonal already"
+    # Adam's first step is the sign of the gradient; Nesterov's look-ahead makes it a little longer.
+    np.testing.assert_allclose(np.abs(updates["table"]), np.abs(updates["bias"]).mean(), rtol=1e-3)
+    np.testing.assert_array_equal(np.sign(updates["table"]), -np.sign(grads["table"]))
+    assert 0.5 <= np.abs(updates["bias"]).mean() < 1.0
+
+
+def test_unknown_method_is_refused():
+    with pytest.raises(ConfigError, match="method is 'sgd'"):
+        OptimizerConfig(method="sgd")
