@@ -1,0 +1,503 @@
+"""The transformer: Wan2.1 without references, and what references, intervals and events may do."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
+from alchemint_jax.models.dit.blocks import sinusoid
+from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals, model_inputs, repeat
+from alchemint_jax.models.layers import unboxed
+from alchemint_jax.rotary import FittedRope, MidRope, NoInterval, WeRope
+from alchemint_jax.timebase import latent_intervals as latent_intervals_on_host
+
+PLAIN = DiTConfig(
+    dim=24,
+    n_heads=2,
+    n_layers=2,
+    ffn_dim=32,
+    in_channels=3,
+    out_channels=3,
+    text_dim=10,
+    freq_dim=16,
+)
+TIMED = dataclasses.replace(PLAIN, slots=3)
+EVENTS = dataclasses.replace(PLAIN, events=True)
+FRAMES, ROWS, COLUMNS = 3, 4, 6  # latent; tokens: 3 x 2 x 3
+
+
+def _normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def _random_params(config, seed=0):
+    """Parameters of trained size everywhere: initial ones have zero heads and unit scales."""
+    rng = np.random.default_rng(seed)
+
+    def leaf(path, x):
+        names = jax.tree_util.keystr(path, simple=True, separator="/")
+        fan_in = x.shape[-2] if names.endswith("kernel") else 4
+        mean = 1.0 if "norm_" in names and not names.endswith("bias") else 0.0
+        return jnp.float32(mean + rng.standard_normal(x.shape) / math.sqrt(fan_in))
+
+    return jax.tree_util.tree_map_with_path(leaf, DiT(config).abstract_params())
+
+
+@functools.cache
+def _params(config):
+    return _random_params(config)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype"))
+def _jitted(params, inputs, *, config, dtype=jnp.float32):
+    return DiT(config, dtype).apply({"params": params}, **inputs)
+
+
+def _run(config, params, inputs, **options):
+    return np.asarray(_jitted(params, inputs, config=config, **options))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_fast():
+    """Nothing here runs for long; optimising it would take most of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return {
+        "latents": _normal(0, 2, FRAMES, ROWS, COLUMNS, 3),
+        "time": jnp.asarray([0.3, 0.9]),
+        "text": _normal(1, 2, 5, 10).at[1, 3:].set(0),
+    }
+
+
+@pytest.fixture(scope="module")
+def timed(plain):
+    """Two subjects in three slots, one with two intervals; the last slot is full of rubbish."""
+    intervals = [[[0, 0.5], [1.25, 2]], [[0.5, 1.5], [1, 0]], [[0, 2], [0, 2]]]
+    return plain | {
+        "references": _normal(2, 2, 3, ROWS, COLUMNS, 3),
+        "used": jnp.asarray([[1, 1, 0], [1, 1, 0]], bool),
+        "intervals": jnp.tile(jnp.asarray(intervals, jnp.float32)[None], (2, 1, 1, 1)),
+        "tags": _normal(3, 2, 3, 4, 10),
+        "tag_mask": jnp.asarray([[[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]] * 2, bool),
+    }
+
+
+@pytest.fixture(scope="module")
+def events(plain):
+    return plain | {
+        "events": _normal(4, 2, 2, 3, 10),
+        "event_mask": jnp.asarray([[[1, 1, 0], [1, 1, 1]], [[1, 1, 1], [0, 0, 0]]], bool),
+        "event_intervals": jnp.asarray([[[0, 1], [1, 2]], [[0, 1.5], [1, 0]]], jnp.float32),
+    }
+
+
+SUBJECT_INPUTS = ("references", "used", "intervals", "tags", "tag_mask")
+
+
+def _slots(inputs, order):
+    return inputs | {name: inputs[name][:, jnp.asarray(order)] for name in SUBJECT_INPUTS}
+
+
+def _without_subjects(params):
+    return {name: value for name, value in params.items() if name != "subjects"}
+
+
+# ------------------------------------------------------------------------------ Wan's network
+
+
+def _reference(params, latents, time, text, heads):
+    """One sample through the formulas of Wan2.1 in float64, one head and one layer at a time."""
+    p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+    latents, text = np.asarray(latents, np.float64), np.asarray(text, np.float64)
+
+    def linear(layer, x):
+        return x @ layer["kernel"] + layer["bias"]
+
+    def layer_norm(x):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6)
+
+    def rms_norm(x, scale):
+        return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale
+
+    def silu(x):
+        return x / (1 + np.exp(-x))
+
+    def gelu(x):
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+    def softmax(x):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    frames, rows, columns, channels = latents.shape
+    places = [
+        (f, i, j) for f in range(frames) for i in range(rows // 2) for j in range(columns // 2)
+    ]
+    patches = [latents[f, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].reshape(-1) for f, i, j in places]
+    x = linear(p["patch_embedding"], np.stack(patches))
+    width = x.shape[-1]
+    d = width // heads
+
+    # Cosines first; time is 0 .. 1000.
+    half = p["time"]["first"]["kernel"].shape[0] // 2
+    angle = 1000 * float(time) * 10000.0 ** (-np.arange(half) / half)
+    e = linear(p["time"]["first"], np.concatenate([np.cos(angle), np.sin(angle)]))
+    e = linear(p["time"]["second"], silu(e))
+    e0 = linear(p["time"]["projection"], silu(e)).reshape(6, width)
+    context = linear(p["text_out"], gelu(linear(p["text_in"], text)))
+
+    # Interleaved pairs: frame, then row, then column, each axis with a ladder of its own.
+    spatial = 2 * (d // 6)
+    turns = np.stack(
+        [
+            np.concatenate(
+                [
+                    place[axis] * 10000.0 ** (-np.arange(0, size, 2) / size)
+                    for axis, size in enumerate((d - 2 * spatial, spatial, spatial))
+                ]
+            )
+            for place in places
+        ]
+    )
+
+    def turned(x):
+        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * turns)
+        return np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
+
+    def attention(a, x, y, rotary):
+        q, k, v = (linear(a[name], z) for name, z in (("q", x), ("k", y), ("v", y)))
+        q, k = rms_norm(q, a["norm_q"]), rms_norm(k, a["norm_k"])  # before the heads are split
+        out = []
+        for i in range(heads):
+            qi, ki, vi = (z[:, i * d : (i + 1) * d] for z in (q, k, v))
+            if rotary:
+                qi, ki = turned(qi), turned(ki)
+            out.append(softmax(qi @ ki.T / math.sqrt(d)) @ vi)
+        return linear(a["o"], np.concatenate(out, -1))
+
+    layers = p["blocks"]["modulation"].shape[0]
+    for i in range(layers):
+        b = jax.tree.map(lambda a, i=i: a[i], p["blocks"])
+        shift, scale, gate, shift_ff, scale_ff, gate_ff = b["modulation"][0] + e0
+        h = layer_norm(x) * (1 + scale) + shift
+        x = x + gate * attention(b["self_attn"], h, h, True)
+        h = layer_norm(x) * b["norm_cross_scale"] + b["norm_cross_bias"]
+        x = x + attention(b["cross_attn"], h, context, False)
+        h = layer_norm(x) * (1 + scale_ff) + shift_ff
+        x = x + gate_ff * linear(b["ffn_down"], gelu(linear(b["ffn_up"], h)))
+    shift, scale = p["head_modulation"][0] + e  # e, not e0
+    x = linear(p["head"], layer_norm(x) * (1 + scale) + shift)
+    output = np.zeros((frames, rows, columns, x.shape[-1] // 4))
+    for (f, i, j), token in zip(places, x, strict=True):
+        output[f, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = token.reshape(2, 2, -1)
+    return output
+
+
+def test_is_wans_formulas(plain):
+    params = _params(PLAIN)
+    v = _run(PLAIN, params, plain)
+    assert v.dtype == np.float32 and v.shape == plain["latents"].shape
+    samples = zip(v, plain["latents"], plain["time"], plain["text"], strict=True)
+    for actual, latents, time, text in samples:
+        expected = _reference(params, latents, time, text, PLAIN.n_heads)
+        assert np.std(expected) > 0.3
+        np.testing.assert_allclose(actual, expected, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"), [("wan2.1-1.3b", 1_418_996_800), ("wan2.1-14b", 14_288_491_584)]
+)
+def test_wan_has_the_published_size(variant, count):
+    leaves = jax.tree.leaves(DiT(VARIANTS[variant]).abstract_params())
+    assert sum(math.prod(leaf.shape) for leaf in leaves) == count
+
+
+def test_cosines_come_first():
+    embedded = np.asarray(sinusoid(jnp.asarray([0.0, 0.25]), 6))
+    np.testing.assert_allclose(embedded[0], [1, 1, 1, 0, 0, 0], atol=1e-6)
+    angle = 250 * 10000.0 ** (-np.arange(3) / 3)
+    np.testing.assert_allclose(embedded[1], [*np.cos(angle), *np.sin(angle)], atol=1e-4)
+
+
+def test_text_padding_is_attended_to(plain):
+    """Wan does not mask it: the states of padding are one more key, and pretrained weights know."""
+    longer = plain | {"text": jnp.pad(plain["text"], ((0, 0), (0, 4), (0, 0)))}
+    change = _run(PLAIN, _params(PLAIN), longer) - _run(PLAIN, _params(PLAIN), plain)
+    assert np.abs(change).max(axis=(1, 2, 3, 4)).min() > 1e-3
+
+
+def test_every_input_matters(plain):
+    v = _run(PLAIN, _params(PLAIN), plain)
+    for name in plain:
+        other = _run(PLAIN, _params(PLAIN), plain | {name: plain[name] * 0.9})
+        assert np.abs(other - v).max(axis=(1, 2, 3, 4)).min() > 1e-3, name
+    # Samples of a batch have nothing to do with each other.
+    alone = _run(PLAIN, _params(PLAIN), {name: x[1:] for name, x in plain.items()})
+    np.testing.assert_allclose(alone, v[1:], atol=2e-6)
+
+
+def test_one_time_per_token(plain):
+    v = _run(PLAIN, _params(PLAIN), plain)
+    tokens = FRAMES * ROWS * COLUMNS // 4
+    each = jnp.broadcast_to(plain["time"][:, None], (2, tokens))
+    np.testing.assert_allclose(_run(PLAIN, _params(PLAIN), plain | {"time": each}), v, atol=1e-6)
+    last = each.at[:, -1].set(0.0)
+    assert np.abs(_run(PLAIN, _params(PLAIN), plain | {"time": last}) - v).max() > 1e-3
+
+
+# -------------------------------------------------------------------------- timed references
+
+
+def test_without_references_it_is_the_plain_model_to_the_last_bit(plain):
+    params = _params(TIMED)
+    assert params.keys() - _params(PLAIN).keys() == {"subjects"}
+    a, b = _run(TIMED, params, plain), _run(PLAIN, _without_subjects(params), plain)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_with_all_slots_empty_it_is_the_plain_model(plain, timed):
+    params = _params(TIMED)
+    empty = timed | {"used": jnp.zeros((2, 3), bool)}
+    v = _run(TIMED, params, plain)
+    np.testing.assert_allclose(_run(TIMED, params, empty), v, atol=2e-6)
+
+
+def test_empty_slots_change_nothing(timed):
+    params = _params(TIMED)
+    v = _run(TIMED, params, _slots(timed, [0, 1, 2]))
+    np.testing.assert_allclose(_run(TIMED, params, _slots(timed, [0, 1])), v, atol=2e-6)
+    one = timed | {"used": jnp.asarray([[1, 0, 0]] * 2, bool)}
+    with_two_empty = _run(TIMED, params, one)
+    np.testing.assert_allclose(_run(TIMED, params, _slots(one, [0])), with_two_empty, atol=2e-6)
+    assert np.abs(with_two_empty - v).max() > 1e-2  # a used slot is another matter
+
+
+def test_contents_of_empty_slots_are_irrelevant(timed):
+    params = _params(TIMED)
+    v = _run(TIMED, params, timed)
+    other = {
+        "references": timed["references"].at[:, 2].multiply(-30),
+        "tags": timed["tags"].at[:, 2].add(7),
+        "intervals": timed["intervals"].at[:, 2].set(jnp.asarray([[1.0, 1.5], [1.0, 0.0]])),
+        "tag_mask": timed["tag_mask"].at[:, 2].set(False),
+    }
+    np.testing.assert_array_equal(_run(TIMED, params, timed | other), v)
+    # Nor do the tokens of a tag beyond its word, or the numbers in an empty interval.
+    beyond = ~timed["tag_mask"][..., None]
+    other = {
+        "tags": jnp.where(beyond, 5.0, timed["tags"]),
+        "intervals": timed["intervals"].at[:, 1, 1].set(jnp.asarray([9.0, 2.0])),
+    }
+    np.testing.assert_array_equal(_run(TIMED, params, timed | other), v)
+    used = timed | {"used": jnp.ones((2, 3), bool)}
+    assert np.abs(_run(TIMED, params, used) - v).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["references", "intervals", "tags", "tag_mask"])
+def test_everything_about_a_subject_matters(timed, name):
+    params, v = _params(TIMED), _run(TIMED, _params(TIMED), timed)
+    changed = {
+        "references": lambda x: x.at[:, 0].multiply(-1),
+        "intervals": lambda x: x.at[:, 0, 0].set(jnp.asarray([1.0, 1.5])),
+        "tags": lambda x: x.at[:, 0].multiply(-1),
+        "tag_mask": lambda x: x.at[:, 0, 2].set(False),
+    }
+    other = timed | {name: changed[name](timed[name])}
+    assert np.abs(_run(TIMED, params, other) - v).max(axis=(1, 2, 3, 4)).min() > 1e-3
+
+
+def test_slots_differ_by_their_index_embedding_alone(timed):
+    params, order = _params(TIMED), [1, 2, 0]
+    v = _run(TIMED, params, timed)
+    moved = _slots(timed, order)
+    index = params["subjects"]["index"][jnp.asarray(order)]
+    permuted = params | {"subjects": params["subjects"] | {"index": index}}
+    np.testing.assert_allclose(_run(TIMED, permuted, moved), v, atol=1e-5)
+    assert np.abs(_run(TIMED, params, moved) - v).max() > 1e-3
+
+
+def test_references_are_clean_unless_told_otherwise(timed):
+    params, shared = _params(TIMED), dataclasses.replace(TIMED, reference_time="video")
+    assert np.abs(_run(shared, params, timed) - _run(TIMED, params, timed)).max() > 1e-3
+    at_zero = timed | {"time": jnp.zeros(2)}
+    np.testing.assert_array_equal(_run(shared, params, at_zero), _run(TIMED, params, at_zero))
+
+
+def test_schemes_differ_and_no_interval_ignores_intervals(timed):
+    params = _params(TIMED)
+    moved = timed | {"intervals": timed["intervals"].at[:, 0, 0].set(jnp.asarray([1.0, 1.5]))}
+    schemes = [WeRope(), MidRope(), FittedRope(), NoInterval()]
+    outputs = []
+    for scheme in schemes:
+        config = dataclasses.replace(TIMED, scheme=scheme)
+        outputs.append(_run(config, params, timed))
+        same = np.array_equal(_run(config, params, moved), outputs[-1])
+        assert same == isinstance(scheme, NoInterval)
+    for i, a in enumerate(outputs):
+        assert all(np.abs(a - b).max() > 1e-4 for b in outputs[:i])
+    keys_only = dataclasses.replace(TIMED, mix_queries=False)
+    assert np.abs(_run(keys_only, params, timed) - outputs[0]).max() > 1e-4
+
+
+def test_incomplete_or_too_many_subjects_are_refused(plain, timed):
+    missing = {name: value for name, value in timed.items() if name != "used"}
+    with pytest.raises(ValueError, match="references need used"):
+        _run(TIMED, _params(TIMED), missing)
+    four = _slots(timed, [0, 1, 2, 2])
+    with pytest.raises(ValueError, match="4 references, but the model has 3 slots"):
+        _run(TIMED, _params(TIMED), four)
+
+
+# ---------------------------------------------------------------------------- null branches
+
+
+def _conditions(timed):
+    return Conditions(
+        text=timed["text"],
+        null_text=_normal(9, *timed["text"].shape),
+        **{name: timed[name] for name in SUBJECT_INPUTS},
+    )
+
+
+def test_null_branches_empty_content_and_keep_intervals(timed):
+    conditions = _conditions(timed)
+    text, extra = model_inputs(conditions, jnp.asarray([True, False]), jnp.asarray([False, True]))
+    np.testing.assert_array_equal(text[0], conditions.text[0])
+    np.testing.assert_array_equal(text[1], conditions.null_text[1])
+    for name in ("used", "intervals", "tag_mask"):
+        np.testing.assert_array_equal(extra[name], timed[name])
+    for name in ("references", "tags"):
+        assert not np.any(extra[name][0]) and np.any(timed[name][0])
+        np.testing.assert_array_equal(extra[name][1], timed[name][1])
+
+
+def test_the_null_branch_has_the_gains_of_the_full_one(timed):
+    """Empty pictures still stand where and when the subjects do, so intervals move its output."""
+    params, nobody = _params(TIMED), jnp.zeros(2, bool)
+
+    def null(timed):
+        text, extra = model_inputs(_conditions(timed), nobody, nobody)
+        return _run(TIMED, params, timed | {"text": text} | extra)
+
+    moved = timed | {"intervals": timed["intervals"].at[:, 0, 0].set(jnp.asarray([1.0, 1.5]))}
+    other = timed | {"references": -timed["references"], "tags": -timed["tags"]}
+    np.testing.assert_array_equal(null(other), null(timed))
+    assert np.abs(null(moved) - null(timed)).max() > 1e-3
+
+
+def test_repeat_tiles_the_batch(timed):
+    twice = repeat(_conditions(timed), 2)
+    for once, both in zip(_conditions(timed), twice, strict=True):
+        np.testing.assert_array_equal(both, np.concatenate([once, once]))
+
+
+def test_latent_intervals_are_the_timebases():
+    frames = np.array([[0, 1], [0, 33], [3, 9], [5, 5], [0, 0], [30, 33], [1, 3]], np.int32)
+    expected = latent_intervals_on_host(frames)
+    np.testing.assert_allclose(latent_intervals(jnp.asarray(frames)), expected, atol=1e-6)
+    np.testing.assert_array_equal(expected[3], [1, 0])
+
+
+# ------------------------------------------------------------------------------------ events
+
+
+def test_event_branch_starts_without_effect(plain, events):
+    fresh = unboxed(jax.jit(lambda key: DiT(EVENTS).init(key, **events))(jax.random.key(0)))[
+        "params"
+    ]
+    head = _normal(5, *fresh["head"]["kernel"].shape)  # a fresh head is zero and hides everything
+    fresh = fresh | {"head": fresh["head"] | {"kernel": head}}
+    v = _run(EVENTS, fresh, plain)
+    assert np.abs(v).max() > 0.1
+    np.testing.assert_array_equal(_run(EVENTS, fresh, events), v)
+    branch = fresh["blocks"]["event_attn"]
+    kernel = 0.3 * _normal(6, *branch["o"]["kernel"].shape)
+    learned = branch | {"o": branch["o"] | {"kernel": kernel}}
+    learned = fresh | {"blocks": fresh["blocks"] | {"event_attn": learned}}
+    assert np.abs(_run(EVENTS, learned, events) - v).max() > 1e-3
+
+
+def test_events_know_their_time_and_their_mask(events):
+    params = _params(EVENTS)
+    v = _run(EVENTS, params, events)
+    hidden = ~events["event_mask"][..., None]
+    other = events | {"events": jnp.where(hidden, 9.0, events["events"])}
+    np.testing.assert_array_equal(_run(EVENTS, params, other), v)
+    swapped = events | {
+        "events": events["events"][:, ::-1],
+        "event_mask": jnp.ones((2, 2, 3), bool),
+    }
+    full = events | {"event_mask": jnp.ones((2, 2, 3), bool)}
+    assert np.abs(_run(EVENTS, params, swapped) - _run(EVENTS, params, full))[0].max() > 1e-3
+    later = events | {
+        "event_intervals": events["event_intervals"].at[0].set(jnp.asarray([[0, 0.5], [0.5, 2]]))
+    }
+    change = np.abs(_run(EVENTS, params, later) - v)
+    assert change[0].max() > 1e-4 and change[1].max() < 1e-6
+
+
+def test_events_need_a_branch_for_them(plain, events):
+    with pytest.raises(ValueError, match="events=True"):
+        _run(PLAIN, _params(PLAIN), events)
+
+
+# ------------------------------------------------------------------------ how it is computed
+
+
+def _loss(config, params, inputs):
+    return jnp.sum(DiT(config).apply({"params": params}, **inputs) ** 2)
+
+
+def test_unrolled_and_recomputed_layers_are_the_same(timed):
+    """In value and in gradient; and recomputation is really there."""
+    params = _params(TIMED)
+
+    def value_and_grad(config):
+        return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, timed)))(params)
+
+    value, gradient = value_and_grad(TIMED)
+    for change in ({"unroll": 2}, {"remat": True}):
+        config = dataclasses.replace(TIMED, **change)
+        other, other_gradient = value_and_grad(config)
+        np.testing.assert_allclose(other, value, rtol=1e-5)
+        for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5 * max(1, float(np.abs(a).max())))
+        text = str(jax.make_jaxpr(lambda p, c=config: _loss(c, p, timed))(params))
+        assert ("remat" in text or "checkpoint" in text) == ("remat" in change)
+        assert ("unroll=2" in text) == ("unroll" in change)
+    # Every parameter is trained, in every layer.
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        name = jax.tree_util.keystr(path)
+        if name.endswith("['k']['bias']"):
+            continue
+        for layer in leaf if "blocks" in name else [leaf]:
+            assert np.abs(layer).max() > 1e-4, name
+
+
+def test_bfloat16_computes_and_returns_float32(timed):
+    params = _params(TIMED)
+    half = _run(TIMED, params, timed, dtype=jnp.bfloat16)
+    error = half - _run(TIMED, params, timed)
+    assert half.dtype == np.float32 and np.isfinite(half).all()
+    assert 0 < np.std(error) < 0.2 * np.std(half)
+
+
+def test_parameters_carry_logical_axes_and_match_the_abstract_ones(timed):
+    boxed = jax.eval_shape(lambda: DiT(TIMED).init(jax.random.key(0), **timed))["params"]
+    assert boxed["blocks"]["self_attn"]["q"]["kernel"].names == ("layers", "embed", "heads")
+    assert boxed["blocks"]["ffn_down"]["kernel"].names == ("layers", "mlp", "embed")
+    real, abstract = unboxed(boxed), DiT(TIMED).abstract_params()
+    assert jax.tree.structure(real) == jax.tree.structure(abstract)
+    assert [x.shape for x in jax.tree.leaves(real)] == [x.shape for x in jax.tree.leaves(abstract)]

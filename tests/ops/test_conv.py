@@ -1,0 +1,53 @@
+"""The convolutions against XLA's own 3D convolution."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
+
+
+def _normal(seed, *shape):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("frames", [3, 4, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 1, 1), (1, 1, 1)])
+def test_conv3d_is_xlas(kernel, stride, frames):
+    x, w, bias = _normal(0, 2, frames, 5, 4, 3), _normal(1, *kernel, 3, 6), _normal(2, 6)
+    spatial = [(kernel[1] // 2, kernel[1] // 2), (kernel[2] // 2, kernel[2] // 2)]
+    expected = jax.lax.conv_general_dilated(
+        x, w, (stride, 1, 1), [(0, 0), *spatial], dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+    )
+    y = conv3d_valid(jnp.asarray(x), jnp.asarray(w), jnp.asarray(bias), stride)
+    assert y.shape == expected.shape
+    np.testing.assert_allclose(y, expected + bias.reshape(1, 1, 1, 1, -1), atol=2e-5)
+
+
+def test_conv2d_is_xlas_frame_by_frame():
+    x, w, bias = _normal(0, 2, 3, 6, 6, 3), _normal(1, 3, 3, 3, 5), _normal(2, 5)
+    y = conv2d(jnp.asarray(x), jnp.asarray(w), jnp.asarray(bias), 2, ((0, 1), (0, 1)))
+    for f in range(3):
+        expected = jax.lax.conv_general_dilated(
+            x[:, f], w, (2, 2), ((0, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        np.testing.assert_allclose(y[:, f], expected + bias.reshape(1, 1, 1, -1), atol=2e-5)
+
+
+def test_convolutions_keep_the_type_of_their_input():
+    x = jnp.asarray(_normal(0, 1, 3, 4, 4, 2), jnp.bfloat16)
+    w, bias = jnp.asarray(_normal(1, 3, 3, 3, 2, 2)), jnp.zeros(2)
+    assert conv3d_valid(x, w, bias).dtype == conv2d(x, w[0], bias).dtype == jnp.bfloat16
+
+
+def test_upsample_repeats_every_pixel():
+    x = _normal(0, 1, 2, 3, 2, 4)
+    y = np.asarray(upsample_nearest(jnp.asarray(x)))
+    assert y.shape == (1, 2, 6, 4, 4)
+    for i in range(2):
+        for j in range(2):
+            np.testing.assert_array_equal(y[:, :, i::2, j::2], x)

@@ -1,0 +1,276 @@
+"""The pipeline on a tiny model of random weights: what decides a video, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from alchemint_jax import weights
+from alchemint_jax.errors import StoryboardError, WeightsError
+from alchemint_jax.flow import time_grid
+from alchemint_jax.models.dit import DiT, DiTConfig
+from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
+from alchemint_jax.models.vae import VAE, VAEConfig
+from alchemint_jax.sampling import Guidance, Pipeline, euler, settings
+from alchemint_jax.sampling.sample import encode_pictures, sample_latents
+from alchemint_jax.sampling.settings import Plan, Settings
+from alchemint_jax.storyboard import Storyboard
+
+SETTINGS = Settings(
+    size=(16, 16),
+    max_frames=9,
+    text_length=24,
+    tag_length=6,
+    steps=2,
+    shift=3.0,
+    guidance=Guidance(text=0.5, image=0.5, both=2.0),
+)
+VAE_CONFIG = VAEConfig(
+    base_dim=4,
+    dim_mult=(1, 2, 2),
+    num_res_blocks=1,
+    z_dim=2,
+    temporal_downsample=(True, True),
+    latents_mean=(0.1, -0.1),
+    latents_std=(0.8, 1.2),
+)
+DIT_CONFIG = DiTConfig(
+    dim=24,
+    n_heads=2,
+    n_layers=1,
+    ffn_dim=16,
+    in_channels=2,
+    out_channels=2,
+    text_dim=8,
+    freq_dim=8,
+    slots=2,
+)
+TEXT_CONFIG = UMT5Config(dim=8, n_heads=2, head_dim=4, ffn_dim=8, n_layers=1)
+
+
+def _random(abstract, seed):
+    rng = np.random.default_rng(seed)
+
+    def leaf(x):
+        if len(x.shape) < 2:
+            return jnp.float32(0.5 + 0.3 * rng.standard_normal(x.shape))
+        return jnp.float32(rng.standard_normal(x.shape) / math.sqrt(math.prod(x.shape[:-1])))
+
+    return jax.tree.map(leaf, abstract)
+
+
+def _write(directory, dit=DIT_CONFIG):
+    components = {
+        "vae": VAE(VAE_CONFIG),
+        "transformer": DiT(dit),
+        "text_encoder": UMT5Encoder(TEXT_CONFIG),
+    }
+    for seed, (name, module) in enumerate(components.items()):
+        params = _random(module.abstract_params(), seed)
+        weights.save(directory, name, module.config, params)
+    settings.save(directory, SETTINGS)
+    return directory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_fast():
+    """Nothing here runs for long; optimising it would take most of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return _write(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def pipe(directory):
+    return Pipeline.load(directory)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "disc.png"
+    pixels = np.full((20, 30, 3), 255, np.uint8)
+    pixels[5:15, 8:22] = (200, 30, 30)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture
+def board(picture):
+    def board(count=1, **changes):
+        subject = {"word": "disc", "image": picture, "appears": [[0.25, 0.75]]}
+        fields = {"prompt": "a red disc", "duration": 1.0, "subjects": [subject] * count}
+        return Storyboard.from_dict(fields | changes)
+
+    return board
+
+
+# Two videos of one batch, alike in everything but the noise.
+REFERENCES = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), np.uint8)
+REFERENCES[1] = REFERENCES[0]
+BATCH = (["a disc"] * 2, REFERENCES, [["disc", "star"]] * 2, [[[(0, 5)], [(4, 9)]]] * 2)
+
+
+def _render(pipe, batch=BATCH, **options):
+    return pipe.render(*batch, **{"guidance": Guidance(0, 0, 1)} | options).astype(int)
+
+
+def test_same_seed_same_video(pipe, board):
+    video = pipe.generate(board(), seed=0)
+    assert video.shape == (9, 16, 16, 3) and video.dtype == np.uint8
+    assert np.mean((video > 0) & (video < 255)) > 0.5, "clipped: nothing could differ"
+    np.testing.assert_array_equal(pipe.generate(board(), seed=0), video)
+    other = pipe.generate(board(), seed=1)
+    assert np.mean(other != video) > 0.5
+    # The board's seed counts where none is given; 0 is a seed, too.
+    np.testing.assert_array_equal(pipe.generate(board(seed=1)), other)
+    np.testing.assert_array_equal(pipe.generate(board(seed=1), seed=0), video)
+    np.testing.assert_array_equal(pipe.generate(board()), video)
+
+
+def test_everything_on_the_board_matters(pipe, board, tmp_path):
+    video = pipe.generate(board(), seed=0)
+    Image.fromarray(np.uint8([[[0, 0, 255]]])).save(tmp_path / "blue.png")
+    subject = {"word": "disc", "image": board().subjects[0].image, "appears": [[0.25, 0.75]]}
+    changes = {
+        "prompt": {"prompt": "a blue star"},
+        "negative": {"negative_prompt": "blurred"},
+        "image": {"subjects": [subject | {"image": tmp_path / "blue.png"}]},
+        "word": {"subjects": [subject | {"word": "star"}]},
+        "appears": {"subjects": [subject | {"appears": [[0.0, 0.3], [0.8, 1.0]]}]},
+        "none": {"subjects": []},
+    }
+    for name, change in changes.items():
+        other = pipe.generate(board(**change), seed=0)
+        assert other.shape == video.shape and (other != video).any(), name
+    assert pipe.generate(board(0, duration=0.5)).shape == (5, 16, 16, 3)
+
+
+def test_guidance_and_steps_of_the_caller_replace_the_models(pipe, board):
+    video = pipe.generate(board(), seed=0)
+    np.testing.assert_array_equal(
+        pipe.generate(board(), seed=0, steps=2, guidance=SETTINGS.guidance), video
+    )
+    alone = pipe.generate(board(), seed=0, guidance=Guidance(text=0, image=0, both=1))
+    assert (alone != video).any()
+    # The conditional model by itself has no use for a negative prompt.
+    unread = board(negative_prompt="blurred")
+    again = pipe.generate(unread, seed=0, guidance=Guidance(text=0, image=0, both=1))
+    np.testing.assert_array_equal(again, alone)
+    assert (pipe.generate(board(), seed=0, steps=1) != video).any()
+
+
+def test_a_video_of_a_batch_depends_on_its_index_and_itself_alone(pipe):
+    videos = _render(pipe)
+    assert np.mean(videos[0] != videos[1]) > 0.5  # the index chooses the noise
+    one = tuple(part[:1] for part in BATCH)
+    assert np.abs(_render(pipe, one)[0] - videos[0]).max() <= 1
+    others = (["a star", "a disc"], BATCH[1], [["box", "star"], ["disc", "star"]], BATCH[3])
+    changed = _render(pipe, others)
+    np.testing.assert_array_equal(changed[1], videos[1])
+    assert (changed[0] != videos[0]).any()
+
+
+def test_slots_without_a_subject_are_empty(pipe):
+    prompts, references, _, _ = BATCH
+    one = _render(pipe, (prompts, references, [["disc"]] * 2, [[[(0, 5)]]] * 2))
+    other = references.copy()
+    other[:, 1] = 0
+    unseen = (prompts, other, [["disc", "star"]] * 2, [[[(0, 5)], []]] * 2)
+    np.testing.assert_array_equal(_render(pipe, unseen), one)
+    seen = (prompts, other, [["disc", "star"]] * 2, [[[(0, 5)], [(4, 9)]]] * 2)
+    assert (_render(pipe, seen) != one).any()
+
+
+def test_more_intervals_than_in_training(pipe):
+    """Any number: they are padded to the most that a subject of the batch has."""
+    runs = [(0, 1), (2, 3), (4, 5), (6, 7)]
+    prompts, references, words, _ = BATCH
+    videos = _render(pipe, (prompts, references, words, [[runs, [(4, 9)]], [[(0, 5)], [(4, 9)]]]))
+    assert (videos[0] != _render(pipe)[0]).any()
+    assert np.abs(videos[1] - _render(pipe)[1]).max() <= 1
+
+
+def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe):
+    conditions = pipe._conditions(*BATCH, negative_prompt="")
+    noise = jax.random.normal(jax.random.key(3), (2, 3, 4, 4, 2))
+    plan, done = Plan(12, 3.0, Guidance(0, 0, 1)), []
+    latents = sample_latents(pipe.models, conditions, noise, plan, done.append)
+    assert done == [6, 12]
+
+    @jax.jit
+    def whole(noise):
+        def velocity(z, t):
+            inputs = {name: getattr(conditions, name) for name in conditions._fields[2:]}
+            time = jnp.broadcast_to(t, (2,))
+            dit = pipe.models.dit
+            return dit.apply({"params": pipe.models.dit_params}, z, time, conditions.text, **inputs)
+
+        return euler(velocity, noise, time_grid(12, 3.0))
+
+    np.testing.assert_allclose(latents, whole(noise), atol=1e-5)
+    assert np.abs(latents - noise).max() > 0.1
+
+
+def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):
+    latents = encode_pictures(pipe.models.vae_params, jnp.asarray(REFERENCES), vae=pipe.models.vae)
+    assert latents.shape == (2, 2, 4, 4, 2)
+    video = jnp.asarray(REFERENCES[0, 1], jnp.float32)[None, None] / 127.5 - 1
+    expected = pipe.models.vae.apply({"params": pipe.models.vae_params}, video, method="encode")
+    np.testing.assert_allclose(latents[0, 1], expected[0, 0], atol=1e-5)
+
+
+def test_a_model_without_slots_renders_text_alone(tmp_path, board):
+    pipe = Pipeline.load(_write(tmp_path, dataclasses.replace(DIT_CONFIG, slots=0)))
+    video = pipe.generate(board(0), seed=0)
+    assert video.shape == (9, 16, 16, 3)
+    assert (pipe.generate(board(0, prompt="a star"), seed=0) != video).any()
+    with pytest.raises(StoryboardError, match="subjects"):
+        pipe.generate(board(1))
+
+
+def test_what_the_model_cannot_read_or_do_is_refused(pipe, board):
+    exact = "x" * 23  # with the end token, the 24 tokens of the model
+    assert pipe.generate(board(prompt=exact)).shape == (9, 16, 16, 3)
+    with pytest.raises(StoryboardError, match="prompt: 24 bytes long; this model reads 23"):
+        pipe.generate(board(prompt=exact + "x"))
+    with pytest.raises(StoryboardError, match="prompt: 24 bytes"):
+        pipe.generate(board(prompt="é" * 12))
+    with pytest.raises(StoryboardError, match="negative_prompt: 30 bytes"):
+        pipe.generate(board(negative_prompt="x" * 30))
+    subject = {"image": board().subjects[0].image, "appears": [[0, 1]]}
+    words = [subject | {"word": "disc"}, subject | {"word": "dodecahedron"}]
+    with pytest.raises(StoryboardError, match=r"subjects\[1\]\.word: 12 bytes.*reads 5"):
+        pipe.generate(board(subjects=words))
+    with pytest.raises(StoryboardError, match="3 subjects are too many.*up to 2 subjects"):
+        pipe.generate(board(3))
+    with pytest.raises(StoryboardError, match="duration.*5 to 9 frames"):
+        pipe.generate(board(duration=2.0))
+    with pytest.raises(StoryboardError, match="events"):
+        pipe.generate(board(events=[{"text": "it stops", "during": [0, 0.5]}]))
+
+
+@pytest.mark.parametrize("missing", ["pipeline.json", "transformer", "vae", "text_encoder"])
+def test_an_incomplete_directory_names_what_is_missing(directory, tmp_path, missing):
+    for path in directory.iterdir():
+        if path.name != missing:
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(WeightsError, match=missing.replace(".", r"\.")):
+        Pipeline.load(tmp_path)
+    with pytest.raises(WeightsError, match="nowhere"):
+        Pipeline.load(tmp_path / "nowhere")
+
+
+def test_limits_and_fps_are_those_of_the_directory(pipe):
+    assert pipe.fps == 8.0
+    assert (pipe.limits.max_subjects, pipe.limits.max_frames, pipe.limits.events) == (2, 9, False)

@@ -1,0 +1,139 @@
+"""Configs and overrides: what is set is used, and what cannot be is said with its name."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.rotary import FittedRope, ReferenceLayout, WeRope
+from alchemint_jax.train.config import build, build_train, load_config
+from alchemint_jax.train.run import build_task
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SPRITES, SPRITES_VAE = CONFIGS / "sprites.py", CONFIGS / "sprites_vae.py"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text):
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_every_config_builds_and_says_how_it_is_run(path):
+    config = load_config(path)
+    task, train = build_task(config), build_train(config)
+    rates = dict(train.optimizer.groups)
+    assert train.total_steps > 0 and all(rate > 0 for rate in rates.values())
+    assert task.label("transformer/blocks/ffn_up/kernel") in rates
+    docstring = path.read_text().split('"""')[1]
+    assert f"alchemint train --config configs/{path.name}" in docstring and "Hardware" in docstring
+
+
+def test_overrides_reach_the_dataclasses():
+    overrides = [
+        "model.dim=48",
+        "model.n_heads=2",
+        "loader.batch_size=3",
+        "shift=2",
+        "dropout.text=0.5",
+        "sampling.guidance.both=4.5",
+        "data=elsewhere",
+        "train.optimizer.groups=(('backbone', 0.1), ('added', 0.2), ('text', 0.3))",
+        "train.total_steps=7",
+    ]
+    config = load_config(SPRITES, overrides)
+    task, train = build_task(config), build_train(config)
+    assert (task.model.dim, task.model.n_heads, task.loader.batch_size) == (48, 2, 3)
+    assert (task.shift, task.dropout.text, task.sampling.guidance.both) == (2.0, 0.5, 4.5)
+    assert task.data == "elsewhere" and train.total_steps == 7
+    assert train.optimizer.groups == (("backbone", 0.1), ("added", 0.2), ("text", 0.3))
+    # The file itself is as it was.
+    assert build_task(load_config(SPRITES)).model.dim != 48
+
+
+def test_schemes_and_layouts_are_named_in_configs():
+    config = load_config(SPRITES)
+    assert isinstance(build_task(config).model.scheme, FittedRope)
+    config.unlock()
+    config.model.scheme = {"name": "WeRope", "w_p": 1.5}
+    config.model.layout = {"name": "ReferenceLayout", "shift_hw": True, "offset": [8, 8]}
+    model = build_task(config).model
+    assert model.scheme == WeRope(w_p=1.5)
+    assert model.layout == ReferenceLayout(shift_hw=True, offset=(8, 8))
+    hash(model)  # jit needs it
+    config.model.scheme = {"name": "WeRope", "w_q": 1.5}
+    with pytest.raises(ConfigError, match=r"model\.scheme: unknown w_q; known fields: w_p"):
+        build_task(config)
+    config.model.scheme = {"name": "MyRope"}
+    with pytest.raises(ConfigError, match=r"model\.scheme.*'MyRope'.*FittedRope"):
+        build_task(config)
+    config.model.scheme = {"w_p": 1.5}
+    with pytest.raises(ConfigError, match=r"model\.scheme.*name"):
+        build_task(config)
+
+
+@pytest.mark.parametrize(
+    "override", ["model.dimm=3", "modell.dim=3", "model.dim.x=3", "train.total_steps", "=3", ""]
+)
+def test_unknown_overrides_are_named_with_the_file(override):
+    with pytest.raises(ConfigError, match=r"sprites\.py: --config\.") as error:
+        load_config(SPRITES, [override])
+    assert repr(override.split("=")[0]) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["model.dim=wide", "model.dim=4.5", "loader.batch_size=None", "model=3", "train.seed=[1]"],
+)
+def test_overrides_of_the_wrong_type_are_named(override):
+    with pytest.raises(ConfigError, match=r"sprites_vae\.py|sprites\.py") as error:
+        load_config(SPRITES, [override])
+    assert f"--config.{override}" in str(error.value)
+
+
+def test_unknown_fields_list_the_known_ones():
+    @dataclasses.dataclass(frozen=True)
+    class Thing:
+        height: int = 1
+        width: tuple = ()
+
+    assert build(Thing, {"width": [[1, 2], 3]}, "thing") == Thing(width=((1, 2), 3))
+    with pytest.raises(ConfigError, match=r"thing: unknown depth, hight; known.*height, width"):
+        build(Thing, {"hight": 1, "depth": 2, "width": ()}, "thing")
+
+
+def test_unknown_fields_of_a_config_are_found_before_training():
+    config = load_config(SPRITES_VAE)
+    config.unlock()
+    config.model.base = 3
+    with pytest.raises(ConfigError, match=r"model: unknown base; known fields: base_dim"):
+        build_task(config)
+    config = load_config(SPRITES_VAE)
+    config.unlock()
+    config.train.optimizer.speed = 3
+    with pytest.raises(ConfigError, match=r"train\.optimizer: unknown speed"):
+        build_train(config)
+
+
+def test_unknown_task():
+    with pytest.raises(ConfigError, match="task is 'paint'; use one of vae, dit"):
+        build_task(load_config(SPRITES, ["task=paint"]))
+
+
+def test_files_that_are_no_configs(write, tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.py: no such config file"):
+        load_config(tmp_path / "absent.py")
+    (tmp_path / "text.yaml").write_text("a: 1")
+    with pytest.raises(ConfigError, match=r"text\.yaml: a config is a Python file"):
+        load_config(tmp_path / "text.yaml")
+    for text, problem in [("def (", "SyntaxError"), ("x = 1", "get_config"), ("1 / 0", "Zero")]:
+        with pytest.raises(ConfigError, match=rf"mine\.py: cannot be loaded.*{problem}"):
+            load_config(write(text))
