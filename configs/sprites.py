@@ -39,7 +39,7 @@ def get_config() -> ConfigDict:
             dropout=dict(pictures=0.1, text=0.1, both=0.05),
             sampling=dict(steps=40, shift=3.0, guidance=dict(text=0.0, image=0.0, both=2.0)),
             train=dict(
-                total_steps=4400,
+                total_steps=3000,
                 seed=0,
                 log_every=25,
                 validate_every=500,
@@ -48,9 +48,9 @@ def get_config() -> ConfigDict:
                 optimizer=dict(
                     method="muon",
                     groups=(("backbone", 2e-3), ("added", 2e-3), ("text", 1e-3)),
-                    warmup_steps=200,
+                    warmup_steps=100,
                     schedule="cosine",
-                    total_steps=4400,
+                    total_steps=3000,
                     final_fraction=0.02,
                     weight_decay=0.01,
                     ema_decay=0.998,

@@ -9,11 +9,11 @@ The weights are then in runs/sprites_vae/export/vae; configs/sprites.py uses the
 bundled run, its time and its scores are in alchemint_jax/bundled/sprites/README.md.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
+    config = ConfigDict(
         dict(
             task="vae",
             data="data/sprites",
@@ -21,9 +21,9 @@ def get_config() -> ConfigDict:
             crop=32,
             model=dict(base_dim=8, dim_mult=(1, 4, 8, 8), num_res_blocks=1),
             loader=dict(batch_size=4, seed=0),
-            loss_weights=dict(edges=0.5, kl=1e-6),
+            loss_weights=dict(edges=0.5, square=1.0, kl=1e-6),
             train=dict(
-                total_steps=2000,
+                total_steps=1800,
                 seed=0,
                 log_every=50,
                 validate_every=500,
@@ -34,10 +34,12 @@ def get_config() -> ConfigDict:
                     groups=(("all", 2.5e-3),),
                     warmup_steps=50,
                     schedule="cosine",
-                    total_steps=2000,
+                    total_steps=1800,
                     final_fraction=0.02,
                     ema_decay=0.995,
                 ),
             ),
         )
-    ).lock()
+    )
+    config.init_from = config_dict.placeholder(str)
+    return config.lock()

@@ -66,12 +66,15 @@ def clip_loader(
     config: LoaderConfig,
     frames: int | None = None,
     with_references: bool = False,
+    side: int | None = None,
 ) -> grain.IterDataset:
     """Batches of clips, `video` uint8 [b f h w 3], of a dataset written by `write_sprites`.
 
     `frames` (4k+1) cuts a window of that many frames, starting anywhere. `with_references` adds
-    `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. Raises DataError if
-    there is no such dataset and ConfigError if `frames` does not fit.
+    `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a square
+    window of that many pixels around a random colourful pixel: subjects are a small part of a clip,
+    and most of what there is to learn. Raises DataError if there is no such dataset and ConfigError
+    if `frames` or `side` does not fit.
     """
     from alchemint_jax.data.timed_sprites import open_split
 
@@ -79,7 +82,10 @@ def clip_loader(
     total = source[0]["video"].shape[0]
     if frames is not None and not (frames % 4 == 1 and 1 <= frames <= total):
         raise ConfigError(f"frames must be 4k+1 and at most {total}, got {frames}")
-    return pipeline(source, _CropClip(frames, with_references), config)
+    height, width = source[0]["video"].shape[1:3]
+    if side is not None and not 1 <= side <= min(height, width):
+        raise ConfigError(f"side must be from 1 to {min(height, width)}, got {side}")
+    return pipeline(source, _CropClip(frames, with_references, side), config)
 
 
 def latent_loader(
@@ -139,6 +145,7 @@ def _host(config: LoaderConfig) -> tuple[int, int]:
 class _CropClip(grain.transforms.RandomMap):
     frames: int | None
     with_references: bool
+    side: int | None = None
 
     def random_map(
         self, element: dict[str, Any], rng: np.random.Generator
@@ -147,11 +154,24 @@ class _CropClip(grain.transforms.RandomMap):
         if self.frames is not None:
             start = int(rng.integers(len(video) - self.frames + 1))
             video = video[start : start + self.frames]
+        if self.side is not None:
+            video = _window(video, self.side, rng)
         if not self.with_references:
             return {"video": video}
         references = element["references"]
         used = np.arange(len(references)) < element["n_subjects"]
         return {"video": video, "references": references, "used": used}
+
+
+def _window(video: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
+    """A square window around a pixel drawn in proportion to its squared chroma in some frame."""
+    frame = video[rng.integers(len(video))].astype(np.int64)
+    weight = (frame.max(-1) - frame.min(-1)).ravel() ** 2 + 1
+    spot = int(np.searchsorted(np.cumsum(weight), rng.integers(1, weight.sum() + 1)))
+    height, width = frame.shape[:2]
+    centre = np.array(divmod(spot, width)) + rng.integers(-side // 4, side // 4 + 1, 2)
+    top, left = np.clip(centre - side // 2, 0, [height - side, width - side])
+    return video[:, top : top + side, left : left + side]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,6 +28,7 @@ class VAELoss:
     """
 
     edges: float = 0.5
+    square: float = 0.0
     kl: float = 1e-6
 
 
@@ -46,6 +47,7 @@ class VAETask:
     crop: int = 64
     loss_weights: VAELoss = VAELoss()
     storage: str = "float16"
+    init_from: str | None = None
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters."""
@@ -58,12 +60,12 @@ class VAETask:
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[jax.Array, dict]:
         """Reconstruction of random windows of clips, and of reference pictures as still clips."""
-        keys = jax.random.split(key, 4)
+        keys = jax.random.split(key, 3)
         views = batch["references"][:, 0]
         stills = random_crop(keys[0], views.reshape(-1, 1, *views.shape[2:]), self.crop)
-        clips = random_crop(keys[1], batch["video"], self.crop)
-        clip_loss, figures = self._reconstruction(params, clips, keys[2])
-        still_loss, _ = self._reconstruction(params, stills, keys[3])
+        clips = batch["video"]
+        clip_loss, figures = self._reconstruction(params, clips, keys[1])
+        still_loss, _ = self._reconstruction(params, stills, keys[2])
         return clip_loss + 0.5 * still_loss, figures | {"stills": still_loss}
 
     def _reconstruction(
@@ -77,13 +79,20 @@ class VAETask:
         pixel = jnp.abs(output - video).mean()
         edge = edge_loss(output, video)
         kl = 0.5 * jnp.mean(mean**2 + jnp.exp(log_variance) - 1 - log_variance)
-        loss = pixel + self.loss_weights.edges * edge + self.loss_weights.kl * kl
+        square = jnp.mean((output - video) ** 2)
+        loss = pixel + self.loss_weights.square * square + self.loss_weights.edges * edge + self.loss_weights.kl * kl
         psnr = -10 * jnp.log10(jnp.mean((jnp.clip(output, -1, 1) - video) ** 2) / 4)
         return loss, {"l1": pixel, "edges": edge, "kl": kl, "psnr": psnr}
 
+    def pretrained(self) -> dict:
+        """The weights of `init_from`, which a new run starts from; nothing where it is None."""
+        if self.init_from is None:
+            return {}
+        return jax.tree.map(np.asarray, weights.load(self.init_from, "vae")[1])
+
     def train_data(self) -> Iterable[dict[str, Any]]:
         """Batches of clips and references, shuffled, without end."""
-        return clip_loader(self.data, "train", self.loader, self.frames, with_references=True)
+        return clip_loader(self.data, "train", self.loader, self.frames, with_references=True, side=self.crop)
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
@@ -156,5 +165,6 @@ def make_vae_task(config: ConfigDict) -> VAETask:
         loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
         frames=config.frames,
         crop=config.crop,
+        init_from=config.init_from,
         loss_weights=build(VAELoss, config.loss_weights.to_dict(), "loss_weights"),
     )
