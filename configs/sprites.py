@@ -3,7 +3,7 @@ r"""The bundled sprites model: diffusion transformer and text encoder.
 It is trained on latents of the sprites autoencoder. Hardware: 2 CPU cores. Commands, after those of
 configs/sprites_vae.py:
 
-    alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
+    alchemint data encode --data data/sprites --vae runs/sprites_vae_long/export \
         --out data/sprites_latents
     JAX_NUM_CPU_DEVICES=2 alchemint train --config configs/sprites.py --workdir runs/sprites
 
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
         dict(
             task="dit",
             data="data/sprites_latents",
-            vae="runs/sprites_vae/export",
+            vae="runs/sprites_vae_long/export",
             model=dict(
                 dim=192,
                 n_heads=4,
@@ -39,21 +39,21 @@ def get_config() -> ConfigDict:
             dropout=dict(pictures=0.1, text=0.1, both=0.05),
             sampling=dict(steps=40, shift=3.0, guidance=dict(text=0.0, image=0.0, both=2.0)),
             train=dict(
-                total_steps=3000,
+                total_steps=2000,
                 seed=0,
                 log_every=25,
                 validate_every=500,
-                sample_every=1500,
+                sample_every=1000,
                 checkpoint_every=500,
                 optimizer=dict(
                     method="muon",
                     groups=(("backbone", 2e-3), ("added", 2e-3), ("text", 1e-3)),
                     warmup_steps=100,
                     schedule="cosine",
-                    total_steps=3000,
+                    total_steps=2000,
                     final_fraction=0.02,
                     weight_decay=0.01,
-                    ema_decay=0.998,
+                    ema_decay=0.997,
                 ),
             ),
         )
