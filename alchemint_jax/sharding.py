@@ -123,9 +123,11 @@ def state_shardings(boxed_abstract: Any, mesh: Mesh) -> Any:
     divide is replicated too: a bias of 6 cannot live on 8 devices.
     """
 
-    def leaf(x: Any) -> NamedSharding:
+    def leaf(x: Any) -> Any:
         if not _boxed(x):
             return NamedSharding(mesh, P())
+        if not jax.tree.leaves(x.value):
+            return x.value  # what an optimizer keeps of a parameter that it leaves to another
         wanted = spec(*x.names)
         if len(wanted) != len(x.value.shape):
             raise ConfigError(f"logical axes {x.names} do not fit the shape {x.value.shape}")

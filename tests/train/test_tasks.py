@@ -1,0 +1,304 @@
+"""The two recipes, shrunk: they train, they learn, and what they export is a model that loads."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alchemint_jax import sharding, train, weights
+from alchemint_jax.data import write_sprites
+from alchemint_jax.data.encode import encode_with
+from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit.conditioning import model_inputs
+from alchemint_jax.models.vae import VAE, VARIANTS
+from alchemint_jax.sampling import Guidance, Pipeline, settings
+from alchemint_jax.train.config import build_train, load_config
+from alchemint_jax.train.dit_task import Dropout, keep
+from alchemint_jax.train.run import build_task, run_config
+from alchemint_jax.train.vae_task import edge_loss, random_crop
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHORT = [
+    "train.total_steps=24",
+    "train.log_every=1",
+    "train.sample_every=24",
+    "train.checkpoint_every=0",
+    "train.optimizer.warmup_steps=0",
+    "train.optimizer.schedule=constant",
+    "train.optimizer.ema_decay=0.5",
+]
+SMALL_VAE = [
+    "train.validate_every=0",
+    "frames=5",
+    "crop=16",
+    "loader.batch_size=2",
+    "model.base_dim=2",
+    "model.dim_mult=(1, 2, 2, 2)",
+    "train.optimizer.method=adamw",
+    "train.optimizer.groups=(('all', 1e-2),)",
+]
+SMALL_DIT = [
+    "train.validate_every=24",
+    "model.dim=24",
+    "model.n_heads=2",
+    "model.n_layers=2",
+    "model.unroll=1",
+    "model.ffn_dim=32",
+    "model.text_dim=12",
+    "text.dim=12",
+    "text.n_heads=2",
+    "text.head_dim=6",
+    "text.ffn_dim=16",
+    "text.n_layers=1",
+    "sampling.steps=1",
+    "sampling.guidance.both=1.0",
+    "loader.batch_size=8",
+    "train.optimizer.groups=(('backbone', 1e-2), ('added', 1e-2), ('text', 1e-2))",
+]
+
+
+def _one_device():
+    return sharding.make_mesh(devices=jax.devices()[:1])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_fast():
+    """Nothing here runs for long; optimising it would take most of the time."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(scope="module")
+def sprites(tmp_path_factory):
+    return write_sprites(tmp_path_factory.mktemp("data") / "sprites", clips=8, seed=3, validation=4)
+
+
+@pytest.fixture(scope="module")
+def vae_config(sprites):
+    return load_config(CONFIGS / "sprites_vae.py", [*SHORT, *SMALL_VAE, f"data={sprites}"])
+
+
+@pytest.fixture(scope="module")
+def vae_run(vae_config, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("vae")
+    task = build_task(vae_config)
+    return train.fit(task, build_train(vae_config), workdir, mesh=_one_device()), workdir
+
+
+def _pooled(pixels):
+    """Instead of an encoder: means over 8x8 pixels of every fourth frame, 16 channels of them."""
+    b, _, h, w, _ = pixels.shape
+    pooled = pixels[:, ::4].reshape(b, -1, h // 8, 8, w // 8, 8, 3).mean((3, 5)) / 64 - 2
+    return np.tile(pooled, 6)[..., :16].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def encoded(sprites, tmp_path_factory):
+    return encode_with(_pooled, "pooled", sprites, tmp_path_factory.mktemp("latents") / "latents")
+
+
+@pytest.fixture(scope="module")
+def dit_overrides(encoded, vae_run):
+    return [*SHORT, *SMALL_DIT, f"data={encoded}", f"vae={vae_run[1] / 'export'}"]
+
+
+@pytest.fixture(scope="module")
+def dit_task(dit_overrides):
+    return build_task(load_config(CONFIGS / "sprites.py", dit_overrides))
+
+
+@pytest.fixture(scope="module")
+def batch(dit_task):
+    return {name: jnp.asarray(x) for name, x in next(iter(dit_task.train_data())).items()}
+
+
+def _losses(workdir):
+    """Of the first and the last quarter of the steps."""
+    lines = train.read_metrics(workdir / "metrics.jsonl")
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert len(losses) == 24 and np.isfinite(losses).all()
+    return np.mean(losses[:6]), np.mean(losses[-6:])
+
+
+# ------------------------------------------------------------------------------- autoencoder
+
+
+def test_the_autoencoder_learns_and_exports(vae_run):
+    result, workdir = vae_run
+    assert result.step == 24 and not result.interrupted
+    first, last = _losses(workdir)
+    assert last < 0.8 * first
+    assert len(list((workdir / "samples").iterdir())) == 2
+    module, params = weights.load(workdir / "export", "vae")
+    assert isinstance(module, VAE) and module.config.base_dim == 2
+    assert max(module.config.latents_std) != 1 and min(module.config.latents_std) > 0
+    ema = jax.device_get(result.state["ema"])
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(ema), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # stored as float16
+
+
+def test_exported_latents_are_normalised(vae_config, vae_run):
+    """Over the very clips that the statistics were measured on, and stills."""
+    module, params = weights.load(vae_run[1] / "export", "vae")
+    encode = jax.jit(lambda x: module.apply({"params": params}, x, method="encode"))
+    latents = []
+    for batch in build_task(vae_config).validation_data():
+        stills = batch["references"][:, 0].reshape(-1, 1, *batch["video"].shape[2:])
+        for pixels in (batch["video"], stills):
+            video = jnp.asarray(pixels, jnp.float32) / 127.5 - 1
+            latents.append(np.asarray(encode(video)).reshape(-1, module.config.z_dim))
+    flat = np.concatenate(latents)
+    np.testing.assert_allclose(flat.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(flat.std(axis=0), 1, atol=0.05)
+
+
+def test_training_sees_windows_and_validation_whole_clips(vae_config):
+    task = build_task(vae_config)
+    assert next(iter(task.train_data()))["video"].shape == (2, 5, 16, 16, 3)
+    assert next(iter(task.validation_data()))["video"].shape == (2, 5, 64, 64, 3)
+
+
+def test_windows_are_cut_from_the_clip():
+    rows, columns = jnp.meshgrid(jnp.arange(6), jnp.arange(8), indexing="ij")
+    places = jnp.stack([rows, columns], axis=-1)[None, None]
+    clips = jnp.broadcast_to(places, (200, 2, 6, 8, 2))
+    windows = np.asarray(random_crop(jax.random.key(0), clips, 4))
+    assert windows.shape == (200, 2, 4, 4, 2)
+    corners = windows[:, :1, :1, :1]
+    np.testing.assert_array_equal(
+        windows - corners, np.broadcast_to(clips[:, :, :4, :4], windows.shape)
+    )
+    found = {tuple(corner) for corner in corners.reshape(-1, 2)}
+    assert found == {(i, j) for i in range(3) for j in range(5)}
+
+
+def test_a_run_can_start_from_exported_weights(vae_config, vae_run):
+    task = build_task(vae_config)
+    assert task.pretrained() == {}
+    start = dataclasses.replace(task, init_from=str(vae_run[1] / "export")).pretrained()
+    saved = weights.load(vae_run[1] / "export", "vae")[1]
+    jax.tree.map(np.testing.assert_array_equal, start, saved)
+    assert jax.tree.structure(start) == jax.tree.structure(
+        jax.eval_shape(task.init, jax.random.key(0))
+    )
+
+
+def test_edges_are_differences_of_neighbours():
+    a = jnp.zeros((1, 1, 4, 4, 1)).at[0, 0, 1, 2].set(1.0)
+    # Four differences of 1, out of 12 along each axis.
+    assert float(edge_loss(a, jnp.zeros_like(a))) == pytest.approx((2 / 12 + 2 / 12) / 2)
+    assert float(edge_loss(a, a + 3)) == pytest.approx(0)
+
+
+# ------------------------------------------------------------------------------- transformer
+
+
+def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, tmp_path):
+    config = build_train(load_config(CONFIGS / "sprites.py", dit_overrides))
+    result = train.fit(dit_task, config, tmp_path, mesh=_one_device())
+    assert result.step == 24 and not result.interrupted
+    first, last = _losses(tmp_path)
+    assert last < 0.9 * first
+    lines = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert any(np.isfinite(line["validation/loss"]) for line in lines if "validation/loss" in line)
+    assert len(list((tmp_path / "samples").iterdir())) == 4
+    pipe = Pipeline.load(tmp_path / "export")
+    assert pipe.models.dit.config == dit_task.model and pipe.limits.max_subjects == 3
+    assert pipe.settings.steps == 1 and pipe.settings.guidance == Guidance(0.0, 0.0, 1.0)
+    ema = jax.device_get(result.state["ema"])
+    saved = {"transformer": pipe.models.dit_params, "text_encoder": pipe.text_params}
+    for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(ema), strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # stored as float16
+
+
+def test_a_run_is_what_its_config_says(monkeypatch, dit_overrides, dit_task, tmp_path):
+    called = []
+
+    def fit(*args):
+        called.extend(args)
+        return train.FitResult({}, 24, False)
+
+    monkeypatch.setattr("alchemint_jax.train.run.fit", fit)
+    assert run_config(CONFIGS / "sprites.py", tmp_path, dit_overrides).step == 24
+    task, config, workdir = called
+    assert task == dit_task and config.total_steps == 24 and workdir == tmp_path
+
+
+@pytest.fixture(scope="module")
+def fresh(dit_task):
+    return sharding.unbox(jax.jit(dit_task.init)(jax.random.key(0)))
+
+
+def test_the_loss_is_that_of_the_velocity(dit_task, fresh, batch):
+    """A fresh head says 0, so that the loss is the mean square of noise - data: 1 + data's."""
+    loss, _ = jax.jit(dit_task.loss)(fresh, batch, jax.random.key(1))
+    expected = 1 + np.mean(np.square(batch["latents"]))
+    assert float(loss) == pytest.approx(expected, rel=0.05)
+
+
+def test_only_pictures_words_and_captions_are_dropped(dit_task, fresh, batch):
+    conditions = jax.jit(dit_task.conditions)(fresh["text_encoder"], batch)
+    assert np.asarray(batch["used"]).any()
+    with_text = jnp.arange(8) % 2 == 0
+    with_pictures = ~with_text
+    text, extra = model_inputs(conditions, with_text, with_pictures)
+    np.testing.assert_array_equal(text[0], conditions.text[0])
+    np.testing.assert_array_equal(text[1], conditions.null_text[1])
+    assert np.any(text[1] != conditions.text[1])
+    for name in ("references", "tags"):
+        assert not np.any(extra[name][0])
+        np.testing.assert_array_equal(extra[name][1], getattr(conditions, name)[1])
+    for name in ("used", "intervals", "tag_mask"):
+        np.testing.assert_array_equal(extra[name], getattr(conditions, name))
+    # And the intervals are those of the batch: pixel frames [s, e) as latents L(s), L(e - 1).
+    empty = np.asarray(batch["intervals"])[..., 1] == 0
+    assert empty.any() and not empty.all()
+    np.testing.assert_array_equal(np.asarray(extra["intervals"])[empty], [[1, 0]] * empty.sum())
+    assert (np.asarray(extra["intervals"])[~empty] <= 8.375).all()
+
+
+def test_dropout_has_the_odds_of_its_fields():
+    with_text, with_pictures = map(
+        np.asarray, keep(jax.random.key(0), 40_000, Dropout(0.2, 0.1, 0.05))
+    )
+    assert np.mean(~with_pictures & with_text) == pytest.approx(0.2, abs=0.01)
+    assert np.mean(with_pictures & ~with_text) == pytest.approx(0.1, abs=0.01)
+    assert np.mean(~with_pictures & ~with_text) == pytest.approx(0.05, abs=0.01)
+    everything = keep(jax.random.key(0), 1000, Dropout(0.0, 0.0, 0.0))
+    assert all(np.all(kept) for kept in everything)
+    nothing = keep(jax.random.key(0), 1000, Dropout(0.0, 0.0, 1.0))
+    assert not any(np.any(kept) for kept in nothing)
+
+
+def test_every_parameter_has_its_group(dit_task):
+    events = dataclasses.replace(dit_task, model=dataclasses.replace(dit_task.model, events=True))
+    shapes = sharding.unbox(jax.eval_shape(events.init, jax.random.key(0)))
+    groups = {}
+    for path, _ in jax.tree_util.tree_leaves_with_path(shapes):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        groups.setdefault(events.label(name), set()).add("/".join(name.split("/")[:3]))
+    assert groups.keys() == {"backbone", "added", "text"}
+    assert groups["added"] == {
+        "transformer/subjects/index",
+        "transformer/subjects/tag_in",
+        "transformer/subjects/tag_out",
+        "transformer/blocks/event_attn",
+    }
+    assert all(name.startswith("text_encoder/") for name in groups["text"])
+    assert "transformer/blocks/self_attn" in groups["backbone"]
+
+
+def test_the_bundled_variants_are_those_of_the_configs():
+    from alchemint_jax.models.umt5 import VARIANTS as TEXT
+
+    vae, dit = (build_task(load_config(CONFIGS / f"{n}.py")) for n in ("sprites_vae", "sprites"))
+    assert vae.model == VARIANTS["sprites"]
+    assert dit.text == TEXT["sprites"]
+    assert dit.sampling == settings.Settings(shift=dit.sampling.shift, guidance=Guidance(both=2.0))
+    assert DiT(dit.model).abstract_params()["subjects"]["index"].shape == (3, dit.model.dim)
