@@ -103,15 +103,32 @@ def _decode(value: Any, hint: Any, classes: Mapping[str, type], where: str) -> A
                 f"{where}: unknown class {name!r}; known here: {', '.join(sorted(classes))}"
             )
         return config_from_dict(classes[name], value, classes, where)
-    if isinstance(value, list):  # only tuples: configurations are hashable
-        return tuple(_decode(v, Any, classes, where) for v in value)
+    items = _items(hint, len(value)) if isinstance(value, list) else None
+    if items is not None:  # only tuples: configurations are hashable
+        pairs = zip(value, items, strict=True)
+        return tuple(_decode(v, h, classes, f"{where}[{i}]") for i, (v, h) in enumerate(pairs))
     allowed = (hint, *typing.get_args(hint))
     if type(value) is int and float in allowed and int not in allowed:
         return float(value)  # JSON writers differ on 1 and 1.0
     if not _is_a(value, hint):
-        wanted = getattr(hint, "__name__", str(hint))
+        wanted = hint.__name__ if isinstance(hint, type) else str(hint)
         raise WeightsError(f"{where} is {value!r}; expected {wanted}")
     return value
+
+
+def _items(hint: Any, count: int) -> list[Any] | None:
+    """Annotations of the items of a list, if it fits; None if it does not."""
+    if hint in (Any, tuple):
+        return [Any] * count
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        fits = (_items(h, count) for h in typing.get_args(hint))
+        return next((items for items in fits if items is not None), None)
+    if typing.get_origin(hint) is not tuple:
+        return None
+    args = typing.get_args(hint)
+    if args[1:] == (Ellipsis,):
+        return [args[0]] * count
+    return list(args) if len(args) == count else None
 
 
 def _is_a(value: Any, hint: Any) -> bool:

@@ -67,7 +67,10 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
         return path
     path = Path(name_or_dir).expanduser()
     if path.is_dir():
-        return path
+        if any((path / component).is_dir() for component in COMPONENTS):
+            return path
+        parts = ", ".join(f"{component}/" for component in COMPONENTS)
+        raise WeightsError(f"{path} holds none of {parts}{_pickle_advice(path)}")
     raise WeightsError(
         f"no model at {str(name_or_dir)!r}: pass {' or '.join(map(repr, BUNDLED))} (bundled), or "
         f"a directory holding {', '.join(f'{c}/' for c in COMPONENTS)} "
@@ -137,9 +140,8 @@ def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WeightsError(
-            f"{file} is missing: {directory} holds no {component}{_pickle_advice(file.parent)}"
-        ) from None
+        advice = _pickle_advice(file.parent, Path(directory))
+        raise WeightsError(f"{file} is missing: {directory} holds no {component}{advice}") from None
     except OSError as e:
         raise WeightsError(f"cannot read {file}: {e}") from e
     except ValueError as e:  # bad JSON or bad UTF-8
@@ -150,7 +152,7 @@ def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
     foreign = isinstance(values, dict) and "_class" not in values
     raise WeightsError(
         f"{file} does not name a model of ours: its '_class' must be one of {', '.join(_CLASSES)}"
-        + ("; for weights of another project, run `alchemint convert` first" if foreign else "")
+        + ("; weights of other projects, in their own format, cannot be read" if foreign else "")
     )
 
 
@@ -170,7 +172,7 @@ def read_params(directory: str | os.PathLike, component: str, target: PyTree) ->
     _check_component(component)
     file = Path(directory) / component / "model.safetensors"
     if not file.is_file():
-        raise WeightsError(f"{file} is missing{_pickle_advice(file.parent)}")
+        raise WeightsError(f"{file} is missing{_pickle_advice(file.parent, Path(directory))}")
     wanted = _named(target)
     try:
         with safe_open(file, framework="np") as f:
@@ -211,7 +213,12 @@ def load(directory: str | os.PathLike, component: str) -> tuple[nn.Module, PyTre
     where = str(directory / component / "config.json")
     config = config_from_dict(getattr(models, config_name), values, where=where)
     module = getattr(models, name)(config)
-    return module, read_params(directory, component, module.abstract_params())
+    try:
+        target = module.abstract_params()
+    except Exception as e:  # networks of impossible sizes fail in many ways
+        problem = str(e).partition("\n")[0]
+        raise WeightsError(f"{where}: its fields do not fit together: {problem}") from e
+    return module, read_params(directory, component, target)
 
 
 def _check_component(component: str) -> None:
@@ -268,20 +275,17 @@ def _place(array: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
     return jnp.asarray(array) if leaf.sharding is None else jax.device_put(array, leaf.sharding)
 
 
-def _pickle_advice(folder: Path) -> str:
-    """What to do about pickles lying where safetensors was expected; empty if there are none."""
+def _pickle_advice(*folders: Path) -> str:
+    """What to do where safetensors was expected; it depends on whether pickles are there."""
     names = sorted(
-        p.name
-        for d in {folder, folder.parent}
-        if d.is_dir()
-        for p in d.iterdir()
-        if p.suffix.lower() in _PICKLES
+        p.name for d in folders if d.is_dir() for p in d.iterdir() if p.suffix.lower() in _PICKLES
     )
     if not names:
         return "; save the component with alchemint_jax.weights.save, or check the directory"
     return (
         f"; pickled weights ({', '.join(names[:3])}) are never loaded, since unpickling runs "
-        "code from the file: get the model's safetensors release and run `alchemint convert`"
+        "code from the file: only safetensors written by `alchemint train` or "
+        "alchemint_jax.weights.save are read"
     )
 
 

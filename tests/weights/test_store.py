@@ -171,6 +171,9 @@ def test_nested_classes_are_stored_by_name():
         ({"theta": "big"}, "theta is 'big'; expected float"),
         ({"bias": 1}, "bias is 1; expected bool"),
         ({"sizes": 4}, "sizes is 4"),
+        ({"sizes": [1, "2"]}, r"sizes\[1\] is '2'; expected int"),
+        ({"patch": [[1, 2, 3]]}, r"patch\[0\] is \[1, 2, 3\]; expected tuple\[int, int\]"),
+        ({"theta": [1]}, r"theta is \[1\]; expected float"),
     ],
 )
 def test_wrong_fields_are_named(change, message):
@@ -254,7 +257,7 @@ def test_pickles_are_refused_and_never_run(saved, monkeypatch, name, gone):
     monkeypatch.setenv("BOMB", str(bomb))
     (saved / PART / name).write_bytes(pickle.dumps(_Bomb()))
     (saved / PART / gone).unlink()
-    with pytest.raises(WeightsError, match="never loaded.*convert"):
+    with pytest.raises(WeightsError, match="never loaded.*alchemint train"):
         weights.load(saved, PART)
     assert not bomb.exists()
 
@@ -370,6 +373,12 @@ def test_an_unwritable_place(tmp_path):
 
 
 def test_locate(tmp_path, monkeypatch):
+    with pytest.raises(WeightsError, match=r"holds none of transformer/.*weights\.save"):
+        weights.locate(tmp_path)
+    (tmp_path / "diffusion.pth").touch()
+    with pytest.raises(WeightsError, match=r"\(diffusion\.pth\) are never loaded"):
+        weights.locate(tmp_path)
+    (tmp_path / "vae").mkdir()
     assert weights.locate(str(tmp_path)) == tmp_path == weights.locate(tmp_path)
     with pytest.raises(WeightsError, match=r"no model at 'sprite'.*'sprites'.*transformer/"):
         weights.locate("sprite")
