@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.storyboard import Limits
+from alchemint_jax.weights import config_from_dict
 
 FILE = "pipeline.json"
+_COUNTS = ("max_frames", "text_length", "tag_length", "steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,19 @@ class Settings:
     shift: float = 5.66
     guidance: Guidance = Guidance()
 
+    def __post_init__(self) -> None:
+        if len(self.size) != 2:
+            raise ConfigError(f"sampling: size is {self.size}; it must be (height, width)")
+        counts = {name: getattr(self, name) for name in _COUNTS}
+        counts |= {f"size[{i}]": side for i, side in enumerate(self.size)}
+        for name, value in counts.items():
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"sampling: {name} is {value!r}; it must be a whole number >= 1")
+        for name in ("fps", "shift"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ConfigError(f"sampling: {name} is {value!r}; it must be positive and finite")
+
     def plan(self, steps: int | None = None, guidance: Guidance | None = None) -> Plan:
         """The sampling plan, with some of it replaced."""
         return Plan(steps or self.steps, self.shift, guidance or self.guidance)
@@ -72,15 +88,21 @@ def save(directory: Path | str, settings: Settings) -> None:
 
 
 def load(directory: Path | str) -> Settings:
-    """Reads `pipeline.json`. Raises WeightsError if it is missing or does not fit."""
+    """Reads `pipeline.json`; absent fields keep defaults.
+
+    Raises WeightsError, naming the field, if it is missing or does not fit.
+    """
     path = Path(directory) / FILE
     try:
-        fields = json.loads(path.read_text())
-        guidance = Guidance(**fields.pop("guidance"))
-        return Settings(**fields | {"size": tuple(fields["size"]), "guidance": guidance})
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WeightsError(
             f"{path}: missing; a model directory needs it (`alchemint train` writes it)"
         ) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise WeightsError(f"{path}: cannot be used: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: is not valid JSON: {error}") from error
+    if not isinstance(fields, dict) or not isinstance(fields.get("guidance", {}), dict):
+        raise WeightsError(f"{path}: must hold an object with the fields of Settings and Guidance")
+    guidance = config_from_dict(Guidance, fields.pop("guidance", {}), {}, f"{path}: guidance")
+    chosen = config_from_dict(Settings, fields, {}, str(path))
+    return dataclasses.replace(chosen, guidance=guidance)

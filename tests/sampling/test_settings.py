@@ -46,21 +46,39 @@ def test_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "says"),
     [
-        lambda text: text[:-10],
-        lambda text: "[]",
-        lambda text: "7",
-        lambda text: text.replace('"steps"', '"stairs"'),
-        lambda text: text.replace('"guidance"', '"guide"'),
-        lambda text: json.dumps(json.loads(text) | {"size": 3}),
-        lambda text: json.dumps(json.loads(text) | {"guidance": {"text": None}}),
-        lambda text: json.dumps(json.loads(text) | {"guidance": {"text": float("nan")}}),
+        (lambda text: text[:-10], "not valid JSON"),
+        (lambda text: "[" * 10**5, "not valid JSON"),
+        (lambda text: "[]", "must hold an object"),
+        (lambda text: "7", "must hold an object"),
+        ({"guidance": 3}, "must hold an object"),
+        ({"stairs": 3}, "no field 'stairs'"),
+        ({"guide": {}}, "no field 'guide'"),
+        ({"size": 3}, "size is 3"),
+        ({"size": [64]}, "size"),
+        ({"size": [64, "64"]}, r"size\[1\] is '64'"),
+        ({"max_frames": 0}, "max_frames is 0"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"fps": "8"}, "fps is '8'"),
+        ({"fps": 0.0}, "fps is 0.0"),
+        ({"shift": float("nan")}, "shift is nan"),
+        ({"guidance": {"text": None}}, "guidance: text is None"),
+        ({"guidance": {"text": float("nan")}}, "guidance: text is nan"),
+        ({"guidance": {"texts": 1}}, "no field 'texts'"),
     ],
 )
-def test_damaged_files_are_named(tmp_path, change):
+def test_damaged_files_are_named(tmp_path, change, says):
     settings.save(tmp_path, ODD)
     path = tmp_path / "pipeline.json"
-    path.write_text(change(path.read_text()))
-    with pytest.raises(WeightsError, match=r"pipeline\.json: cannot be used"):
+    text = path.read_text()
+    path.write_text(
+        json.dumps(json.loads(text) | change) if isinstance(change, dict) else change(text)
+    )
+    with pytest.raises(WeightsError, match=rf"pipeline\.json.*{says}"):
         settings.load(tmp_path)
+
+
+def test_absent_fields_keep_their_defaults(tmp_path):
+    (tmp_path / "pipeline.json").write_text('{"fps": 6, "guidance": {"both": 2}}')
+    assert settings.load(tmp_path) == Settings(fps=6.0, guidance=Guidance(both=2.0))
