@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import cast
 
@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alchemint_jax import images, timebase, weights
-from alchemint_jax.errors import StoryboardError
+from alchemint_jax.errors import StoryboardError, WeightsError
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, Tokens, encode_text, latent_intervals
 from alchemint_jax.models.umt5 import UMT5Encoder
@@ -24,7 +24,7 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.storyboard import Limits, Storyboard
-from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.text import ByteTokenizer, clean_text
 
 PixelIntervals = Sequence[tuple[int, int]]
 
@@ -52,7 +52,9 @@ class Pipeline:
         encoder, text_params = weights.load(directory, "text_encoder")
         # `load` has checked that each component is of its class.
         models = Models(cast(DiT, dit), dit_params, cast(VAE, vae), vae_params)
-        return cls(models, cast(UMT5Encoder, encoder), text_params, chosen)
+        pipe = cls(models, cast(UMT5Encoder, encoder), text_params, chosen)
+        pipe._check_parts(str(directory))
+        return pipe
 
     @property
     def fps(self) -> float:
@@ -82,7 +84,11 @@ class Pipeline:
         """
         board = board.validate_for(self.limits)
         assert board.fps is not None and board.size is not None  # filled in by validate_for
-        self._check_lengths(board)
+        self.check_lengths(
+            {"prompt": board.prompt, "negative_prompt": board.negative_prompt},
+            {f"subjects[{i}].word": subject.word for i, subject in enumerate(board.subjects)},
+            board.source,
+        )
         size, frames = board.size, timebase.frames_for(board.duration, board.fps)
         pictures = [images.load_reference(subject.image, size) for subject in board.subjects]
         intervals = [
@@ -126,7 +132,15 @@ class Pipeline:
         For each video there is a prompt and, for each slot, a picture, a word and pixel-frame
         intervals. Slots without any interval, and those beyond the words of a video, are empty.
         Video i of a batch depends on `(seed, i)` and its own inputs alone.
+
+        Raises:
+            StoryboardError: a text is longer than the model reads.
         """
+        self.check_lengths(
+            {f"prompts[{i}]": prompt for i, prompt in enumerate(prompts)}
+            | {"negative_prompt": negative_prompt},
+            {f"words[{i}][{j}]": w for i, video in enumerate(words) for j, w in enumerate(video)},
+        )
         frames = frames or self.settings.max_frames
         plan = self.settings.plan(steps, guidance)
         conditions = self._conditions(prompts, references, words, intervals, negative_prompt)
@@ -179,17 +193,50 @@ class Pipeline:
         ids, mask = ByteTokenizer(length).encode(list(texts))
         return Tokens(jnp.asarray(ids), jnp.asarray(mask))
 
-    def _check_lengths(self, board: Storyboard) -> None:
-        """Text that the model would cut off is refused, not ignored."""
-        limits = {"prompt": self.settings.text_length, "negative_prompt": self.settings.text_length}
-        texts = [(name, getattr(board, name), limit) for name, limit in limits.items()]
-        for i, subject in enumerate(board.subjects):
-            texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
-        for name, text, limit in texts:
-            if (size := len(text.encode())) > limit - 1:
-                raise StoryboardError(
-                    f"{board.source}: {name}: {size} bytes long; this model reads {limit - 1}"
+    def check_lengths(
+        self, texts: Mapping[str, str], words: Mapping[str, str], source: str = "render"
+    ) -> None:
+        """Text that the model would cut off is refused, not ignored.
+
+        `texts` and `words` (of subjects) are by the names that errors give them.
+
+        Raises:
+            StoryboardError: naming source, text and how much the model reads.
+        """
+        limits = ((self.settings.text_length, texts), (self.settings.tag_length, words))
+        for length, named in limits:
+            for name, text in named.items():
+                size = len(clean_text(text).encode("utf-8", "replace"))
+                if size > length - 1:  # the last one says that the text ends
+                    raise StoryboardError(
+                        f"{source}: {name}: {size} bytes long; this model reads {length - 1}; "
+                        "shorten it"
+                    )
+
+    def _check_parts(self, source: str) -> None:
+        """Parts of different models are refused before they meet inside a network."""
+        dit, vae = self.models.dit.config, self.models.vae.config
+        pairs = {
+            "transformer in_channels": (dit.in_channels, "vae z_dim", vae.z_dim),
+            "transformer out_channels": (dit.out_channels, "vae z_dim", vae.z_dim),
+            "transformer text_dim": (
+                dit.text_dim,
+                "text_encoder dim",
+                self.text_encoder.config.dim,
+            ),
+        }
+        for name, (value, other, wanted) in pairs.items():
+            if value != wanted:
+                raise WeightsError(
+                    f"{source}: {name} is {value}, but {other} is {wanted}; all parts must come "
+                    "from the same model"
                 )
+        units = [vae.spatial_stride * patch for patch in dit.patch[1:]]
+        if any(side % unit for side, unit in zip(self.settings.size, units, strict=True)):
+            raise WeightsError(
+                f"{source}: {settings.FILE}: size {list(self.settings.size)} is not a multiple of "
+                f"{units}, what the autoencoder and the transformer join to one token"
+            )
 
 
 @partial(jax.jit, static_argnames=("encoder",))

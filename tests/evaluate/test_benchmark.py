@@ -11,9 +11,11 @@ from PIL import Image
 
 from alchemint_jax import evaluate
 from alchemint_jax.data.sprites import sample_clip
-from alchemint_jax.errors import DataError
+from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
 from alchemint_jax.evaluate import benchmark
 from alchemint_jax.evaluate.report import render_html, save_report
+from alchemint_jax.sampling import Guidance
+from alchemint_jax.sampling.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +104,22 @@ class FakePipeline:
     """Knows the truth by heart; notes what it was asked."""
 
     calls: list = []
+    settings = Settings(steps=9, guidance=Guidance(both=2.0))
+    limits = settings.limits(slots=3, events=False)
+    refuses = ""
 
     @classmethod
     def load(cls, model):
         cls.calls = []
         return cls()
 
-    def render(self, prompts, references, words, intervals, seed, steps, guidance):
+    def check_lengths(self, texts, words, source):
+        assert list(texts) == ["prompt"] and all(name.endswith("].word") for name in words)
+        if self.refuses in texts["prompt"] and self.refuses:
+            raise StoryboardError(f"{source}: prompt: too long")
+
+    def render(self, prompts, references, words, intervals, seed, steps, guidance, frames):
+        assert frames == 33
         assert references.shape == (len(prompts), 3, 64, 64, 3)
         assert references.dtype == np.uint8
         assert all(len(w) == len(spans) == 3 for w, spans in zip(words, intervals, strict=True))
@@ -127,7 +138,9 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     monkeypatch.setitem(sys.modules, "alchemint_jax.sampling.pipeline", fake)
     out = tmp_path / "report"
     returned = evaluate.run_benchmark("sprites", "sprites", out, limit=5, steps=7, batch=2)
-    assert FakePipeline.calls == [(2, 0, 7, None), (2, 1, 7, None), (2, 2, 7, None)]
+    own = Guidance(both=2.0)  # of the model, since none is asked for
+    assert FakePipeline.calls == [(2, 0, 7, own), (2, 1, 7, own), (2, 2, 7, own)]
+    assert returned["settings"]["guidance"] == {"text": 0.0, "image": 0.0, "both": 2.0}
     assert returned["overall"]["t_iou"]["mean"] > 0.95
     assert returned["settings"]["seconds_per_clip"] > 0
     stored = json.loads((out / "report.json").read_text())
@@ -135,6 +148,40 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     assert len(stored["rows"]) == 9
     assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
     assert "5/5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"limits": Settings(size=(32, 32)).limits(3, False)}, "sprites-0-.*: size: 64x64"),
+        ({"limits": Settings(fps=12.0).limits(3, False)}, "fps: 8"),
+        ({"limits": Settings(max_frames=17).limits(3, False)}, "duration: 4 s"),
+        ({"limits": Settings().limits(1, False)}, "subjects: 2 are too many"),
+        ({"refuses": "a"}, "prompt: too long"),
+    ],
+)
+def test_a_model_that_cannot_render_the_benchmark_is_refused_first(monkeypatch, change, says):
+    fake = types.ModuleType("alchemint_jax.sampling.pipeline")
+    fake.Pipeline = FakePipeline
+    monkeypatch.setitem(sys.modules, "alchemint_jax.sampling.pipeline", fake)
+    for name, value in change.items():
+        monkeypatch.setattr(FakePipeline, name, value)
+    with pytest.raises(AlchemintError, match=says):
+        evaluate.run_benchmark("sprites", "sprites", limit=5, progress=False)
+    assert FakePipeline.calls == []
+
+
+def test_captions_that_models_would_cut_off_lose_their_background(monkeypatch):
+    short = evaluate.sprites_cases(6)
+    longest = min(len(case.prompt.encode()) for case in short if "background" in case.prompt) - 1
+    monkeypatch.setattr(benchmark, "MAX_PROMPT", longest)
+    for before, after in zip(short, evaluate.sprites_cases(6), strict=True):
+        if "background" in before.prompt:
+            assert before.prompt.startswith(after.prompt) and "background" not in after.prompt
+        else:
+            assert after.prompt == before.prompt
+        assert after.intervals == before.intervals
+    assert any("background" in case.prompt for case in short)
 
 
 @pytest.fixture
@@ -169,6 +216,8 @@ def test_boards_are_read_from_json_lines(board_file, cases):
     assert second.id == f"{path}:3"
     assert np.array_equal(first.references, cases[0].references[:1])
     assert len(evaluate.read_benchmark(path, limit=1)) == 1
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"glides", "é\u2028".encode()))
+    assert [case.prompt for case in evaluate.read_benchmark(path)] == ["a disc é"] * 2
 
 
 @pytest.mark.parametrize(
@@ -176,6 +225,9 @@ def test_boards_are_read_from_json_lines(board_file, cases):
     [
         ("{", "not JSON"),
         ("[1]", "expected a storyboard"),
+        ("[" * 10**5, "not JSON that can be read"),
+        ('{"duration": ' + "9" * 5000 + "}", "not JSON that can be read"),
+        ({"negative_prompt": "blurred"}, "negative_prompt"),
         ({"prompt": None}, "prompt"),
         ({"subjects": []}, "nothing to measure"),
         ({"duration": 9.0}, "duration"),

@@ -260,6 +260,21 @@ def test_what_the_model_cannot_read_or_do_is_refused(pipe, board):
         pipe.generate(board(events=[{"text": "it stops", "during": [0, 0.5]}]))
 
 
+def test_texts_of_a_batch_are_not_cut_off_either(pipe):
+    prompts, references, words, intervals = BATCH
+    with pytest.raises(StoryboardError, match=r"prompts\[1\]: 24 bytes long; this model reads 23"):
+        _render(pipe, (["a disc", "x" * 24], references, words, intervals))
+    with pytest.raises(StoryboardError, match=r"words\[0\]\[1\]: 8 bytes long; this model reads 5"):
+        _render(pipe, (prompts, references, [["disc", "red star"], ["disc", "star"]], intervals))
+    with pytest.raises(StoryboardError, match="negative_prompt: 24 bytes"):
+        _render(pipe, negative_prompt="x" * 24)
+    # Counted as they are read: entities undone, white space collapsed.
+    spaced = pipe.render(
+        *BATCH, negative_prompt="  " * 20 + "&amp;" * 10, guidance=Guidance(0, 0, 1)
+    )
+    assert spaced.shape[0] == 2
+
+
 @pytest.mark.parametrize("missing", ["pipeline.json", "transformer", "vae", "text_encoder"])
 def test_an_incomplete_directory_names_what_is_missing(directory, tmp_path, missing):
     for path in directory.iterdir():
