@@ -131,15 +131,17 @@ class Storyboard:
 
     def warnings(self) -> list[str]:
         """What is allowed but probably not meant, one sentence each."""
-        found, seen = [], set()
+        found: list[str] = []
+        seen: dict[str, int] = {}  # how often so far; each word is worth one warning of a kind
         for i, subject in enumerate(self.subjects):
             where = f"{self.source}: subjects[{i}].word: {subject.word!r}"
-            word = re.escape(subject.word)
-            if not re.search(rf"(?<!\w){word}(?!\w)", self.prompt, re.IGNORECASE):
+            word = subject.word.casefold()
+            seen[word] = seen.get(word, 0) + 1
+            inside = rf"(?<!\w){re.escape(subject.word)}(?!\w)"
+            if seen[word] == 1 and not re.search(inside, self.prompt, re.IGNORECASE):
                 found.append(f"{where} is not in the prompt")
-            if subject.word.casefold() in seen:
+            if seen[word] == 2:
                 found.append(f"{where} names an earlier subject too")
-            seen.add(subject.word.casefold())
         return found
 
     def validate_for(self, limits: Limits) -> Storyboard:
@@ -232,7 +234,7 @@ class _Check:
         except OverflowError:
             number = math.inf
         if not low <= number <= high:  # NaN fails too
-            self.fail(path, f"must be between {low:g} and {high:g}, not {number!r}")
+            self.fail(path, f"must be between {low:.10g} and {high:.10g}, not {number!r}")
         return number
 
     def integer(self, value: Any, path: FieldPath, low: int, high: int) -> int:

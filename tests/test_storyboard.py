@@ -221,7 +221,7 @@ BAD_FIELDS = [
     ("size", "64x64", "size: expected [height, width], got the text '64x64'"),
     ("seed", -1, "seed: must be between 0"),
     ("seed", 1.5, "seed: must be a whole number"),
-    ("seed", 2**32, "seed: must be between 0"),
+    ("seed", 2**32, "seed: must be between 0 and 4294967295, not 4294967296.0"),
     ("negative_prompt", 0, "negative_prompt: expected text, got 0"),
 ]
 
@@ -358,6 +358,14 @@ def test_warnings(folder):
     first, second = Storyboard.from_dict(board, base=folder, source="b.yaml").warnings()
     assert first == "b.yaml: subjects[1].word: 'star' is not in the prompt"  # starfish is not
     assert second == "b.yaml: subjects[2].word: 'Disc' names an earlier subject too"
+
+
+def test_each_word_is_worth_one_warning_of_a_kind(folder):
+    board = {**good(), "prompt": "nothing of the kind"}
+    board["subjects"] = [board["subjects"][0]] * 40
+    absent, twice = Storyboard.from_dict(board, base=folder).warnings()
+    assert "subjects[0].word" in absent and "not in the prompt" in absent
+    assert "subjects[1].word" in twice and "earlier" in twice
 
 
 @pytest.mark.parametrize("word", ["red disc", "C++", "*", "étoile", "星"])
