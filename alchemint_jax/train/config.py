@@ -36,6 +36,9 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
         config = module.get_config()
     except Exception as error:
         raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        what = type(config).__name__
+        raise ConfigError(f"{path}: get_config() must return a ConfigDict, not a {what}")
     for override in overrides:
         _override(config, override, path)
     return config

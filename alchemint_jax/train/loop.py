@@ -87,9 +87,10 @@ def fit(
     workdir = Path(workdir)
     mesh = sharding.make_mesh() if mesh is None else mesh
     _parse_grain_flags()
+    data = iter(task.train_data())  # first, for without data nothing is to be written
     with sharding.use_mesh(mesh), Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
         run = _Run(task, config, workdir, plan_state(task, config.optimizer, mesh), checkpoints)
-        result = run.train()
+        result = run.train(data)
         checkpoints.wait()
         if not result.interrupted:
             weights = _to_host(result.state["ema"])
@@ -124,9 +125,8 @@ class _Run:
             key = jax.random.fold_in(key, 2**31 + stream)
         return jax.device_put(key, sharding.replicated(self.plan.mesh))
 
-    def train(self) -> FitResult:
+    def train(self, data: Iterator[Any]) -> FitResult:
         config, checkpoints = self.config, self.checkpoints
-        data = iter(self.task.train_data())
         start = checkpoints.latest() or 0
         if start:
             state = checkpoints.restore(start, self.plan.abstract, data)

@@ -7,7 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alchemint_jax.errors import ConfigError
+from alchemint_jax import weights
+from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, fit
 
@@ -17,7 +18,14 @@ def run_config(
 ) -> FitResult:
     """Trains what the config file describes; `overrides` are `field.subfield=value` strings."""
     config = load_config(path, overrides)
-    return fit(build_task(config), build_train(config), workdir)
+    try:
+        task, train = build_task(config), build_train(config)
+        if vae := config.get("vae"):  # needed last, to export; hours may have passed by then
+            weights.read_config(weights.locate(vae), "vae")
+    except (AlchemintError, AttributeError, KeyError, TypeError) as error:
+        # What a ConfigDict, or a dataclass, says of fields that are missing.
+        raise ConfigError(f"{path}: {error}") from error
+    return fit(task, train, workdir)
 
 
 def build_task(config: ConfigDict) -> Any:
@@ -26,6 +34,6 @@ def build_task(config: ConfigDict) -> Any:
     from alchemint_jax.train.vae_task import make_vae_task
 
     makers = {"vae": make_vae_task, "dit": make_dit_task}
-    if config.task not in makers:
-        raise ConfigError(f"task is {config.task!r}; use one of {', '.join(makers)}")
+    if config.get("task") not in makers:
+        raise ConfigError(f"task is {config.get('task')!r}; use one of {', '.join(makers)}")
     return makers[config.task](config)
