@@ -3,20 +3,22 @@
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
 and messages to standard error. Exit status: 0 done (or training that SIGTERM stopped, once it is
-saved), 2 a mistake the user can correct, 130 interrupted, 141 nobody reads the output any more.
+saved), 2 a mistake the user can correct, 130 interrupted, 141 nobody reads the output any more,
+143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -76,13 +78,17 @@ def _generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        options = _given(steps=args.steps, guidance=al.Guidance(**weights) if weights else None)
         pipe = al.Pipeline.load(model)
-        frames = pipe.generate(board, seed=seed, progress=True, **options)
+        guidance = dataclasses.replace(pipe.settings.guidance, **weights)
+        plan = pipe.settings.plan(args.steps, guidance)
+        frames = pipe.generate(
+            board, seed=seed, steps=plan.steps, guidance=plan.guidance, progress=True
+        )
         fps = float(board.fps or pipe.fps)
-        media.write_video(out, frames, fps)
-        if sheet:
-            media.write_png(sheet, _sheet(board, frames, fps))
+        with _tidy():
+            media.write_video(out, frames, fps)
+            if sheet:
+                media.write_png(sheet, _sheet(board, frames, fps))
 
     if args.json:
         report = {
@@ -95,7 +101,8 @@ def _generate(args: argparse.Namespace) -> int:
             "size": list(frames.shape[1:3]),
             "seconds": round(time.monotonic() - began, 3),
             "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
-            **_given(steps=args.steps, guidance=weights or None),
+            "steps": plan.steps,
+            "guidance": dataclasses.asdict(plan.guidance),
         }
         print(json.dumps(report))
     else:
@@ -145,13 +152,18 @@ def _evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
+        from alchemint_jax.sampling import settings
 
+        guidance = None
+        if weights:  # those that were not given are the model's own
+            own = settings.load(al.weights.locate(model)).guidance
+            guidance = dataclasses.replace(own, **weights)
         options = _given(
             limit=args.limit,
             seed=args.seed,
             steps=args.steps,
             batch=args.batch,
-            guidance=al.Guidance(**weights) if weights else None,
+            guidance=guidance,
         )
         report = run_benchmark(model, args.benchmark, out, **options)
     print("\n".join(_lines(report)))
@@ -162,7 +174,7 @@ def _data_sprites(args: argparse.Namespace) -> int:
     from alchemint_jax import data, media
 
     out = media.check_folder(args.out)
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
         data.write_sprites(out, args.clips, args.seed)
     print(out)
     return 0
@@ -185,7 +197,7 @@ def _data_sheet(args: argparse.Namespace) -> int:
 
     out = media.check_writable(args.out, [".png"])
     source = _folder("--data", args.data)
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
         data.write_sheet(source, out)
     print(out)
     return 0
@@ -224,6 +236,21 @@ def prepare_jax() -> None:
         jax.config.update("jax_compilation_cache_dir", str(cache))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@contextlib.contextmanager
+def _tidy() -> Iterator[None]:
+    """Lets SIGTERM, too, remove what is half written: without this it ends the process at once."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -273,12 +300,11 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    args, unknown = parser.parse_known_args(argv)
+    args, unknown = _parser().parse_known_args(argv)
     if args.command is _train:
-        args.overrides = _overrides(parser, unknown)
+        args.overrides = _overrides(args.parser, unknown)
     elif unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     return args
 
 
@@ -326,7 +352,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(to: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> Any:
         command = to.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        command.set_defaults(command=run)
+        command.set_defaults(command=run, parser=command)
         return command
 
     def guidance(command: argparse.ArgumentParser) -> None:

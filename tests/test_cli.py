@@ -20,6 +20,7 @@ from PIL import Image
 import alchemint_jax as al
 from alchemint_jax import cli, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
+from alchemint_jax.sampling import settings
 
 BOARD = """
 prompt: a red disc glides past
@@ -47,6 +48,7 @@ class FakePipeline:
     """Renders grey and remembers how it was asked."""
 
     fps = 8.0
+    settings = settings.Settings(steps=9, guidance=al.Guidance(text=0.5, image=1.5, both=2.5))
 
     def __init__(self):
         self.loaded: list[str] = []
@@ -69,7 +71,6 @@ class FakePipeline:
 def pipe(monkeypatch):
     fake = FakePipeline()
     monkeypatch.setitem(al.__dict__, "Pipeline", fake)
-    monkeypatch.setitem(al.__dict__, "Guidance", lambda **weights: weights)
     return fake
 
 
@@ -83,8 +84,9 @@ def test_generate_writes_the_video_and_prints_its_path(board, pipe, tmp_path, ca
     frames, fps = media.read_video(out)
     assert frames.shape == (9, 32, 32, 3) and fps == 8
     assert pipe.loaded == ["sprites"]
-    # What was not given keeps the pipeline's own default; the seed is the storyboard's.
-    assert pipe.calls == [{"seed": 5, "progress": True}]
+    # What was not given is the model's own; the seed is the storyboard's.
+    own = {"steps": 9, "guidance": pipe.settings.guidance}
+    assert pipe.calls == [{"seed": 5, "progress": True, **own}]
 
 
 def test_generate_passes_every_option_on(board, pipe, tmp_path):
@@ -97,7 +99,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "seed": 7,
         "progress": True,
         "steps": 12,
-        "guidance": {"text": 2.0, "both": 10.0},
+        "guidance": al.Guidance(text=2.0, image=1.5, both=10.0),
     }
 
 
@@ -110,7 +112,8 @@ def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys
     assert "noise" in captured.err
     assert report["video"] == str(out) and report["sheet"] == str(sheet)
     assert (report["frames"], report["fps"], report["size"]) == (9, 8.0, [32, 32])
-    assert report["seed"] == 5
+    assert (report["seed"], report["steps"]) == (5, 9)
+    assert report["guidance"] == {"text": 0.5, "image": 1.5, "both": 2.5}
     assert report["subjects"] == [{"word": "red disc", "appears": [[0.25, 1.0]]}]
     with Image.open(sheet) as picture:
         assert picture.width > 500
@@ -258,11 +261,13 @@ def test_evaluate_takes_a_file_of_storyboards_and_guidance(monkeypatch, tmp_path
     )
     boards = tmp_path / "boards.jsonl"
     boards.touch()
+    (tmp_path / "model" / "transformer").mkdir(parents=True)
+    settings.save(tmp_path / "model", settings.Settings(guidance=al.Guidance(4.0, 5.0, 6.0)))
+    model = str(tmp_path / "model")
     base = ["evaluate", "--out", str(tmp_path / "r"), "--benchmark", str(boards)]
-    assert cli.main([*base, "--guidance-text", "1.5", "--guidance-image", "0"]) == 0
-    asked = al.Guidance(text=1.5, image=0.0)
-    assert calls == [(("sprites", str(boards), tmp_path / "r"), {"guidance": asked})]
-    assert asked != al.Guidance()
+    assert cli.main([*base, "--model", model, "--guidance-text", "1.5", "--guidance-image=0"]) == 0
+    asked = al.Guidance(text=1.5, image=0.0, both=6.0)
+    assert calls == [((model, str(boards), tmp_path / "r"), {"guidance": asked})]
 
 
 def test_evaluate_refuses_the_bad_line_of_a_file(tmp_path, capsys):
