@@ -461,22 +461,26 @@ def _loss(config, params, inputs):
 
 
 def test_unrolled_and_recomputed_layers_are_the_same(timed):
-    """In value and in gradient; and recomputation is really there."""
+    """In value, and recomputed also in gradient; and both really happen."""
     params = _params(TIMED)
 
     def value_and_grad(config):
         return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, timed)))(params)
 
+    unrolled, recomputed = (
+        dataclasses.replace(TIMED, **change) for change in ({"unroll": 2}, {"remat": True})
+    )
+    v = _run(TIMED, params, timed)
+    np.testing.assert_allclose(_run(unrolled, params, timed), v, atol=1e-5)
     value, gradient = value_and_grad(TIMED)
-    for change in ({"unroll": 2}, {"remat": True}):
-        config = dataclasses.replace(TIMED, **change)
-        other, other_gradient = value_and_grad(config)
-        np.testing.assert_allclose(other, value, rtol=1e-5)
-        for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-5 * max(1, float(np.abs(a).max())))
+    other, other_gradient = value_and_grad(recomputed)
+    np.testing.assert_allclose(other, value, rtol=1e-5)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(1, float(np.abs(a).max())))
+    for config in (TIMED, unrolled, recomputed):
         text = str(jax.make_jaxpr(lambda p, c=config: _loss(c, p, timed))(params))
-        assert ("remat" in text or "checkpoint" in text) == ("remat" in change)
-        assert ("unroll=2" in text) == ("unroll" in change)
+        assert ("remat" in text or "checkpoint" in text) == config.remat
+        assert ("unroll=2" in text) == (config.unroll == 2)
     # Every parameter is trained, in every layer.
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         name = jax.tree_util.keystr(path)

@@ -284,4 +284,5 @@ def test_memory_of_a_stream_does_not_grow_with_the_clip(vae, direction):
 
     short, long = (temporary(lambda p, x: stream(vae, p, x), f) for f in (9, 33))
     assert long - short < 3 * 24 * 32 * 32 * 3 * 4  # a few copies of the clip itself, at the most
-    assert temporary(whole, 33) > 2 * long  # a whole clip does grow
+    if direction == "decode":
+        assert temporary(whole, 33) > 2 * long  # a whole clip does grow

@@ -27,6 +27,7 @@ SHORT = [
     "train.total_steps=24",
     "train.log_every=1",
     "train.sample_every=24",
+    "train.validate_every=0",
     "train.checkpoint_every=0",
     "train.optimizer.warmup_steps=0",
     "train.optimizer.schedule=constant",
@@ -35,7 +36,6 @@ SHORT = [
 SMALL_VAE = [
     "train.total_steps=80",
     "train.sample_every=80",
-    "train.validate_every=0",
     "frames=5",
     "crop=16",
     "loader.batch_size=2",
@@ -45,7 +45,6 @@ SMALL_VAE = [
     "train.optimizer.groups=(('all', 1e-2),)",
 ]
 SMALL_DIT = [
-    "train.validate_every=24",
     "model.dim=24",
     "model.n_heads=2",
     "model.n_layers=2",
@@ -207,8 +206,6 @@ def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, 
     assert result.step == 24 and not result.interrupted
     first, last = _losses(tmp_path, 24)
     assert last < 0.9 * first
-    lines = train.read_metrics(tmp_path / "metrics.jsonl")
-    assert any(np.isfinite(line["validation/loss"]) for line in lines if "validation/loss" in line)
     assert len(list((tmp_path / "samples").iterdir())) == 4
     pipe = Pipeline.load(tmp_path / "export")
     assert pipe.models.dit.config == dit_task.model and pipe.limits.max_subjects == 3
