@@ -71,10 +71,10 @@ def clip_loader(
     """Batches of clips, `video` uint8 [b f h w 3], of a dataset written by `write_sprites`.
 
     `frames` (4k+1) cuts a window of that many frames, starting anywhere. `with_references` adds
-    `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a square
-    window of that many pixels around a random colourful pixel: subjects are a small part of a clip,
-    and most of what there is to learn. Raises DataError if there is no such dataset and ConfigError
-    if `frames` or `side` does not fit.
+    `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a
+    square window of that many pixels around a random colourful pixel: subjects are a small part of
+    a clip, and most of what there is to learn. Raises DataError if there is no such dataset and
+    ConfigError if `frames` or `side` does not fit.
     """
     from alchemint_jax.data.timed_sprites import open_split
 

@@ -58,9 +58,7 @@ def plan_state(task: Task, config: opt.OptimizerConfig, mesh: Mesh) -> StatePlan
     key = jax.eval_shape(lambda: jax.random.key(0))
     boxed_params = jax.eval_shape(task.init, key)
     labels = opt.group_labels(sharding.unbox(boxed_params), task.label, config)
-    tx = opt.make_optimizer(
-        config, labels, opt.decayed(boxed_params), opt.matrices(boxed_params)
-    )
+    tx = opt.make_optimizer(config, labels, opt.decayed(boxed_params), opt.matrices(boxed_params))
     # Through the boxes the moments and the average get the sharding of their parameter; plain
     # jit(tx.init)(params) would replicate the moments.
     boxed = jax.eval_shape(lambda k: _state(task.init(k), tx), key)

@@ -24,7 +24,8 @@ from alchemint_jax.train.config import build
 class VAELoss:
     """Weights of the loss terms beside the L1 of pixels.
 
-    They are the L1 of pixel differences (edges) and the KL to a unit Gaussian.
+    They are the L1 of pixel differences (edges), the mean square of pixels, which minds the few
+    large errors where a subject is missing, and the KL to a unit Gaussian.
     """
 
     edges: float = 0.5
@@ -37,7 +38,8 @@ class VAETask:
     """Training the autoencoder.
 
     `data` is a directory written by `alchemint data sprites`; `frames` is the length of training
-    windows and `crop` their side in pixels.
+    windows and `crop` their side in pixels. `init_from` is a model directory whose autoencoder a
+    new run starts from; None starts from scratch.
     """
 
     model: VAEConfig
@@ -80,7 +82,8 @@ class VAETask:
         edge = edge_loss(output, video)
         kl = 0.5 * jnp.mean(mean**2 + jnp.exp(log_variance) - 1 - log_variance)
         square = jnp.mean((output - video) ** 2)
-        loss = pixel + self.loss_weights.square * square + self.loss_weights.edges * edge + self.loss_weights.kl * kl
+        weight = self.loss_weights
+        loss = pixel + weight.square * square + weight.edges * edge + weight.kl * kl
         psnr = -10 * jnp.log10(jnp.mean((jnp.clip(output, -1, 1) - video) ** 2) / 4)
         return loss, {"l1": pixel, "edges": edge, "kl": kl, "psnr": psnr}
 
@@ -92,7 +95,14 @@ class VAETask:
 
     def train_data(self) -> Iterable[dict[str, Any]]:
         """Batches of clips and references, shuffled, without end."""
-        return clip_loader(self.data, "train", self.loader, self.frames, with_references=True, side=self.crop)
+        return clip_loader(
+            self.data,
+            "train",
+            self.loader,
+            self.frames,
+            with_references=True,
+            side=self.crop,
+        )
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""

@@ -29,7 +29,10 @@ def start(workdir, options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     return subprocess.Popen(
         [sys.executable, toy_task.__file__, str(workdir), options],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
 
 
@@ -41,9 +44,11 @@ def finish(process):
 
 def steps_on_disk(workdir):
     folder = workdir / "checkpoints"
-    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if (
-        folder.exists()
-    ) else []
+    return (
+        sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit())
+        if (folder.exists())
+        else []
+    )
 
 
 def wait_for(condition, process, seconds=300):
@@ -148,7 +153,8 @@ def test_resume_continues_a_longer_run_and_moves_to_another_mesh(tmp_path):
     assert moved.step == 9 and int(moved.state["step"]) == 9
     jax.tree.map(
         lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5),
-        jax.device_get(moved.state["params"]), jax.device_get(straight.state["params"]),
+        jax.device_get(moved.state["params"]),
+        jax.device_get(straight.state["params"]),
     )
     kernel = moved.state["opt"][1].mu["mid"]["kernel"]
     assert kernel.addressable_shards[0].data.shape == (2, 16)

@@ -85,7 +85,9 @@ def test_optimizer_state_and_average_are_really_sharded():
 
     def bytes_on(device, tree):
         return sum(
-            s.data.nbytes for x in jax.tree.leaves(tree) for s in x.addressable_shards
+            s.data.nbytes
+            for x in jax.tree.leaves(tree)
+            for s in x.addressable_shards
             if s.device == device
         )
 

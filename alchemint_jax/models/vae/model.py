@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from alchemint_jax.models.vae.config import VAEConfig
 from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
 
-# Residual branches start at zero: a fresh network passes the picture straight through its convolutions.
+# Residual branches start at zero: a fresh network passes the picture straight through.
 _ZERO = nn.initializers.zeros
 _INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
@@ -89,7 +89,8 @@ class FrameConv(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
         """Every frame, convolved on its own."""
-        kernel = self.param("kernel", self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
+        shape = (self.size, self.size, x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return conv2d(x, kernel, bias, self.stride, self.padding)
 
@@ -118,7 +119,8 @@ class ResidualBlock(nn.Module):
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
         """The input, or its shortcut, plus what two convolutions make of it."""
         h = CausalConv(self.features, name="conv1")(nn.silu(ChannelNorm(name="norm1")(x)), past)
-        h = CausalConv(self.features, kernel_init=_ZERO, bias_init=_ZERO, name="conv2")(nn.silu(ChannelNorm(name="norm2")(h)), past)
+        h = nn.silu(ChannelNorm(name="norm2")(h))
+        h = CausalConv(self.features, kernel_init=_ZERO, bias_init=_ZERO, name="conv2")(h, past)
         if x.shape[-1] != self.features:
             x = CausalConv(self.features, (1, 1, 1), name="shortcut")(x, past)
         return x + h
@@ -218,7 +220,8 @@ class Encoder(nn.Module):
         x = CausalConv(2 * cfg.z_dim, name="conv_out")(
             nn.silu(ChannelNorm(name="norm_out")(x)), past
         )
-        return CausalConv(2 * cfg.z_dim, (1, 1, 1), bias_init=_quiet_posterior, name="quant")(x, past)
+        quant = CausalConv(2 * cfg.z_dim, (1, 1, 1), bias_init=_quiet_posterior, name="quant")
+        return quant(x, past)
 
 
 class Decoder(nn.Module):
