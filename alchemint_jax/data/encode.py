@@ -60,15 +60,15 @@ def encode_dataset(
     from alchemint_jax import weights
 
     directory = Path(weights.locate(vae_dir))
-    encode: Encoder | None = None
+    identity = fingerprint(directory / "vae")
+    # A dataset that is already there needs no weights; without them nothing is to be begun.
+    encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)
 
     def lazily(pixels: np.ndarray) -> np.ndarray:
-        # A dataset that is already there needs neither the weights nor a compilation.
         nonlocal encode
         encode = encode or _vae_encoder(directory)
         return encode(pixels)
 
-    identity = fingerprint(directory / "vae")
     return encode_with(lazily, identity, data_dir, out, batch=batch, views=views, shard=shard)
 
 

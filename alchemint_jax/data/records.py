@@ -6,10 +6,11 @@ bytes of the arrays. It is self-describing, needs no schema file, and reading it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +72,33 @@ def unpack(data: bytes) -> dict[str, Any]:
 
 
 def write_shard(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
-    """Writes an ArrayRecord file, which appears only when it is whole. Returns the count."""
+    """Writes an ArrayRecord file, which appears only when it is whole. Returns the count.
+
+    Raises DataError if it cannot be written.
+    """
     from array_record.python.array_record_module import ArrayRecordWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    writer = ArrayRecordWriter(str(partial), WRITER_OPTIONS)
+
+    def checked(call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        except RuntimeError as error:  # what ArrayRecord makes of a full disk
+            raise DataError(f"{path}: cannot be written: {error}") from error
+
+    writer = checked(ArrayRecordWriter, str(partial), WRITER_OPTIONS)
     count = 0
     try:
         for record in records:
-            writer.write(pack(record))
+            checked(writer.write, pack(record))
             count += 1
+        checked(writer.close)
     except BaseException:
-        writer.close()
+        with contextlib.suppress(RuntimeError):
+            writer.close()
         partial.unlink(missing_ok=True)
         raise
-    writer.close()
     os.replace(partial, path)
     return count
 
@@ -99,12 +111,23 @@ class ShardedSource:
         from grain.sources import ArrayRecordDataSource
 
         self._source = ArrayRecordDataSource([str(p) for p in paths])
+        self._folder = paths[0].parent if paths else Path()
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return unpack(self._source[index])
+        return unpack(read_record(self._source, index, self._folder))
+
+
+def read_record(source: Any, index: int, folder: Path) -> Any:
+    """`source[index]`; raises DataError, naming the folder, if the file is damaged there."""
+    try:
+        return source[index]
+    except (RuntimeError, ValueError) as error:  # ArrayRecord's and the decoders'
+        raise DataError(
+            f"{folder}: record {index} cannot be read ({error}); write the dataset anew"
+        ) from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

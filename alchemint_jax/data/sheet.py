@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from alchemint_jax import media
 from alchemint_jax.data.timed_sprites import open_split
 from alchemint_jax.errors import DataError
 
@@ -41,10 +41,7 @@ def write_sheet(
         sheet.paste(row, (_MARGIN, top))
         top += row.height + _MARGIN
     out = Path(out_png)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.partial")
-    sheet.save(partial, format="PNG")
-    os.replace(partial, out)
+    media.write_png(out, sheet)
     return out
 
 

@@ -133,7 +133,8 @@ def write_sprites(
     """Draws the dataset into the new directory `out`, which appears only when it is whole.
 
     `validation` defaults to a twentieth of `clips`, between 1 and 256. Returns `out`, at once if it
-    already holds this very dataset. Raises DataError if something else is there.
+    already holds this very dataset. Raises DataError if something else is there, or if it cannot be
+    written.
     """
     out = Path(out)
     if clips < 1 or seed < 0 or (validation is not None and validation < 1):
@@ -167,6 +168,8 @@ def write_sprites(
         records.write_json(temporary / _MARK, wanted)
         temporary.chmod(0o755)
         os.replace(temporary, out)
+    except RuntimeError as error:  # what ArrayRecord and TFDS make of a full disk
+        raise DataError(f"{out}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
@@ -175,14 +178,15 @@ def write_sprites(
 class SpritesSource:
     """Random access to the clips of a split: dicts with the features above, text as `str`."""
 
-    def __init__(self, source: Any):
+    def __init__(self, source: Any, folder: Path):
         self._source = source
+        self._folder = folder
 
     def __len__(self) -> int:
         return len(self._source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        return _text(self._source[index])
+        return _text(records.read_record(self._source, index, self._folder))
 
 
 def _text(value: Any) -> Any:
@@ -234,7 +238,7 @@ def open_split(data_dir: Path | str, split: str) -> SpritesSource:
         raise DataError(
             f"{data_dir}: split {split!r} has {count} clips, not {expected}; write it anew"
         )
-    return SpritesSource(source)
+    return SpritesSource(source, data_dir)
 
 
 @contextlib.contextmanager

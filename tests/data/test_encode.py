@@ -101,6 +101,13 @@ def test_latents_out_of_range_are_refused(sprites, tmp_path):
         encode_with(lambda x: x[:, :1] * np.float32(np.nan), "bad", sprites, tmp_path / "out")
 
 
+def _overwrite_middle(path):
+    data = bytearray(path.read_bytes())
+    third = len(data) // 3
+    data[third : 2 * third] = bytes(third)
+    path.write_bytes(data)
+
+
 def test_damaged_datasets_are_explained(encoded, tmp_path):
     with pytest.raises(DataError, match=r"dataset\.json is missing"):
         open_encoded(tmp_path / "missing", "train")
@@ -109,6 +116,10 @@ def test_damaged_datasets_are_explained(encoded, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(encoded, broken)
     shard = broken / "train" / "train-00001-of-00002.array_record"
+    _overwrite_middle(shard)
+    with pytest.raises(DataError, match=r"broken/train: .*cannot be (opened|read)"):
+        source = open_encoded(broken, "train")
+        [source[i] for i in range(len(source))]
     shutil.copy(broken / "train" / "train-00000-of-00002.array_record", shard)
     with pytest.raises(DataError, match="has 16 records, not 13"):
         open_encoded(broken, "train")
@@ -134,6 +145,9 @@ def test_a_model_directory_encodes_in_minus_one_to_one(sprites, encoded, tmp_pat
     with pytest.raises(WeightsError, match="safetensors"):
         encode_dataset(sprites, tmp_path / "model", tmp_path / "out")
     (tmp_path / "model" / "vae" / "model.safetensors").write_bytes(b"weights")
+    with pytest.raises(WeightsError, match=r"config\.json is missing"):
+        encode_dataset(sprites, tmp_path / "model", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]  # nothing was begun
 
     def load(directory, component):
         assert directory == tmp_path / "model" and component == "vae"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from array_record.python import array_record_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -52,6 +53,19 @@ def test_shards_read_in_order_and_a_failed_one_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError):
         records.write_shard(tmp_path / "c.array_record", broken())
     assert sorted(tmp_path.iterdir()) == paths
+
+
+@pytest.mark.parametrize("fails", ["write", "close"])
+def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch, fails):
+    def full(*args):
+        raise RuntimeError("write() failed: No space left on device")
+
+    real = array_record_module.ArrayRecordWriter
+    writer = type("Writer", (real,), {fails: full})
+    monkeypatch.setattr(array_record_module, "ArrayRecordWriter", writer)
+    with pytest.raises(DataError, match=r"c\.array_record: cannot be written: .*No space"):
+        records.write_shard(tmp_path / "c.array_record", [{"i": 0}])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_intervals_are_padded_and_further_runs_merged():

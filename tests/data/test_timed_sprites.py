@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -65,6 +66,28 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_sprites(tmp_path / "set", 4)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(self):
+        raise RuntimeError("write() failed: No space left on device")
+
+    monkeypatch.setattr(timed_sprites.TimedSprites, "download_and_prepare", full)
+    with pytest.raises(DataError, match="set: cannot be written: .*No space"):
+        write_sprites(tmp_path / "set", 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_records_are_named(sprites, tmp_path):
+    shutil.copytree(sprites, tmp_path / "set")
+    for path in (tmp_path / "set").rglob("*train.array_record*"):
+        data = bytearray(path.read_bytes())
+        third = len(data) // 3
+        data[third : 2 * third] = bytes(third)
+        path.write_bytes(data)
+    source = open_split(tmp_path / "set", "train")
+    with pytest.raises(DataError, match=r"set: record \d+ cannot be read"):
+        [source[i] for i in range(len(source))]
 
 
 @pytest.mark.parametrize("wrong", [{"clips": 0}, {"clips": 4, "seed": -1}])
