@@ -276,11 +276,18 @@ def _folder(option: str, name: str) -> Path:
 
 
 def _lines(report: Mapping[str, Any], indent: str = "") -> list[str]:
-    """A report for people: numbers and words, nested ones indented; long lists stay in the file."""
+    """A report for people: numbers and words, nested ones indented.
+
+    Long lists stay in the file, and so do groups without subjects.
+    """
     lines: list[str] = []
     for name, value in report.items():
-        if isinstance(value, Mapping):
-            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        if isinstance(value, Mapping) and set(value) == {"mean", "low", "high"}:
+            mean, low, high = (f"{value[key]:.4g}" for key in ("mean", "low", "high"))
+            lines.append(f"{indent}{name}: {mean} ({low} to {high})")
+        elif isinstance(value, Mapping):
+            if value.get("subjects") != 0:
+                lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
         elif isinstance(value, float):
             lines.append(f"{indent}{name}: {value:.4g}")
         elif isinstance(value, (str, int, Path)):

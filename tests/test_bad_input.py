@@ -320,7 +320,8 @@ def get_config():
         ("x = 1", "get_config"),
         ("def get_config():\n    return {'task': 'vae'}", "must return a ConfigDict, not a dict"),
         (CONFIG, "mine.py: task is None; use one of vae, dit"),
-        (CONFIG.replace("{}", "{'task': 'vae'}"), "mine.py: "),
+        (CONFIG.replace("{}", "{'task': 'vae'}"), "mine.py: a field is missing"),
+        ("raise SystemExit(0)", "mine.py: cannot be loaded: SystemExit"),
         (None, "mine.py: no such file"),
     ],
 )
@@ -344,7 +345,7 @@ SPRITES_VAE = SPRITES.replace("sprites.py", "sprites_vae.py")
         (SPRITES, "--config.task=paint", "sprites.py: task is 'paint'"),
         (SPRITES, "--config.vae=absent", "sprites.py: no model at 'absent'"),
         (SPRITES, "--config.vae=model", "data/sprites_latents"),
-        (SPRITES_VAE, "--config.data=absent", "absent: no such directory"),
+        (SPRITES_VAE, "--config.data=absent", "sprites_vae.py: absent: no such directory"),
         (SPRITES_VAE, "--config.data=model", "model: not a finished sprites dataset"),
     ],
 )

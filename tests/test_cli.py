@@ -241,12 +241,16 @@ def test_evaluate_prints_the_figures(monkeypatch, tmp_path, capsys):
 
     def run_benchmark(*arguments, **options):
         calls.append((arguments, options))
-        return {"model": "sprites", "t_iou": {"mean": 0.81234567}, "rows": [1, 2, 3]}
+        figure = {"mean": 0.81234567, "low": 0.75, "high": 0.9}
+        groups = {"few": {"subjects": 2, "t_iou": figure}, "none": {"subjects": 0, "x": 1.0}}
+        return {"model": "sprites", "t_iou": figure, "groups": groups, "rows": [1, 2, 3]}
 
     monkeypatch.setitem(evaluate.__dict__, "run_benchmark", run_benchmark)
     assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--limit", "4", "--batch", "2"]) == 0
     assert calls == [(("sprites", "sprites", tmp_path / "r"), {"limit": 4, "batch": 2})]
-    assert capsys.readouterr().out == "model: sprites\nt_iou:\n  mean: 0.8123\n"
+    figure = "t_iou: 0.8123 (0.75 to 0.9)"
+    group = f"groups:\n  few:\n    subjects: 2\n    {figure}\n"
+    assert capsys.readouterr().out == f"model: sprites\n{figure}\n{group}"
     assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--benchmark", "vbench"]) == 2
     assert "vbench" in capsys.readouterr().err
     assert len(calls) == 1

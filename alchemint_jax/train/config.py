@@ -34,7 +34,7 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
     try:
         spec.loader.exec_module(module)
         config = module.get_config()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
         what = type(config).__name__

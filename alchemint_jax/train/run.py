@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alchemint_jax import weights
-from alchemint_jax.errors import AlchemintError, ConfigError
+from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, fit
 
@@ -16,16 +16,22 @@ from alchemint_jax.train.loop import FitResult, fit
 def run_config(
     path: Path | str, workdir: Path | str, overrides: list[str] | tuple[str, ...] = ()
 ) -> FitResult:
-    """Trains what the config file describes; `overrides` are `field.subfield=value` strings."""
+    """Trains what the config file describes; `overrides` are `field.subfield=value` strings.
+
+    Raises ConfigError, DataError and WeightsError, naming the file, before anything is written.
+    """
     config = load_config(path, overrides)
     try:
-        task, train = build_task(config), build_train(config)
+        try:
+            task, train = build_task(config), build_train(config)
+        except (AttributeError, KeyError, TypeError) as error:  # of ConfigDict and dataclasses
+            problem = str(error).strip("\"'")
+            raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
         if vae := config.get("vae"):  # needed last, to export; hours may have passed by then
             weights.read_config(weights.locate(vae), "vae")
-    except (AlchemintError, AttributeError, KeyError, TypeError) as error:
-        # What a ConfigDict, or a dataclass, says of fields that are missing.
-        raise ConfigError(f"{path}: {error}") from error
-    return fit(task, train, workdir)
+        return fit(task, train, workdir)
+    except (ConfigError, DataError, WeightsError) as error:
+        raise type(error)(f"{path}: {error}") from error
 
 
 def build_task(config: ConfigDict) -> Any:
