@@ -5,6 +5,8 @@ A step either exists whole or not at all; a process killed while writing leaves 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,28 @@ class Checkpoints:
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            self.wait()
+        except TrainingError:
+            with contextlib.suppress(Exception):  # it says the same again
+                self._manager.close()
+            if kind is None:  # otherwise what is already on its way says more
+                raise
+        else:
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Says what can be done about a disk that is full; orbax fails at the next call."""
+        try:
+            yield
+        except (OSError, RuntimeError, ValueError) as error:
+            problem = str(error).partition("\n")[0][:300]
+            raise TrainingError(
+                f"cannot write a checkpoint in {self.directory}: {problem}; free space there, "
+                "then the same command goes on from the last checkpoint that is whole"
+            ) from error
 
     def latest(self) -> int | None:
         """The newest complete step, if any."""
@@ -49,17 +70,23 @@ class Checkpoints:
 
         ``data`` is the grain iterator, having yielded the batches of exactly ``step`` steps.
         """
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                data=grain.checkpoint.CheckpointSave(data),
-            ),
-        )
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state),
+                    data=grain.checkpoint.CheckpointSave(data),
+                ),
+            )
 
     def wait(self) -> None:
-        """Returns once everything that was saved is on disk."""
-        self._manager.wait_until_finished()
+        """Returns once everything that was saved is on disk.
+
+        Raises:
+            TrainingError: if it could not be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
 
     def restore(self, step: int, abstract: State, data: Any = None) -> State:
         """The state of a step, with the shardings of ``abstract`` (any mesh will do).

@@ -87,11 +87,13 @@ def fit(
     workdir = Path(workdir)
     mesh = sharding.make_mesh() if mesh is None else mesh
     _parse_grain_flags()
-    data = iter(task.train_data())  # first, for without data nothing is to be written
-    with sharding.use_mesh(mesh), Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
-        run = _Run(task, config, workdir, plan_state(task, config.optimizer, mesh), checkpoints)
-        result = run.train(data)
-        checkpoints.wait()
+    # What cannot start is found before anything is written.
+    data = iter(task.train_data())
+    with sharding.use_mesh(mesh):
+        plan = plan_state(task, config.optimizer, mesh)
+        with Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
+            result = _Run(task, config, workdir, plan, checkpoints).train(data)
+            checkpoints.wait()
         if not result.interrupted:
             weights = _to_host(result.state["ema"])
             if jax.process_index() == 0:

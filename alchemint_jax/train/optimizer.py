@@ -56,6 +56,10 @@ class OptimizerConfig:
         require(len(dict(self.groups)) == len(self.groups), f"{self.groups} repeats a name")
         require(all(rate >= 0 for _, rate in self.groups), "learning rates must be >= 0")
         require(
+            self.method in ("adamw", "muon"),
+            f"method is {self.method!r}; use 'adamw' or 'muon'",
+        )
+        require(
             self.schedule in ("constant", "cosine"),
             f"schedule is {self.schedule!r}; use 'constant' or 'cosine'",
         )

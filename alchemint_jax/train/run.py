@@ -27,8 +27,8 @@ def run_config(
         except (AttributeError, KeyError, TypeError) as error:  # of ConfigDict and dataclasses
             problem = str(error).strip("\"'")
             raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
-        if vae := config.get("vae"):  # needed last, to export; hours may have passed by then
-            weights.read_config(weights.locate(vae), "vae")
+        if "vae" in config:  # needed last, to export; hours may have passed by then
+            weights.read_config(weights.locate(config.vae), "vae")
         return fit(task, train, workdir)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error

@@ -16,7 +16,7 @@ import toy_task
 from toy_task import ToyTask, config
 
 from alchemint_jax import sharding, train
-from alchemint_jax.errors import ConfigError, TrainingError
+from alchemint_jax.errors import ConfigError, DataError, TrainingError
 
 ROOT = Path(toy_task.__file__).parents[2]
 
@@ -205,6 +205,27 @@ def test_checkpoint_of_another_model_is_refused_with_its_path(tmp_path):
     train.fit(ToyTask(width=16), config(2), tmp_path, mesh=small_mesh())
     with pytest.raises(TrainingError, match=r"checkpoints/2 does not fit"):
         train.fit(ToyTask(width=32), config(4), tmp_path, mesh=small_mesh())
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_full_disk_is_explained_with_its_path(tmp_path, monkeypatch, late):
+    def full(self, *args, **options):
+        raise ValueError("RESOURCE_EXHAUSTED: No space left on device\nand many lines more")
+
+    name = "wait_until_finished" if late else "save"
+    monkeypatch.setattr(train.checkpoint.ocp.CheckpointManager, name, full)
+    with pytest.raises(TrainingError, match=r"checkpoints: .*No space left on device;"):
+        train.fit(ToyTask(), config(1), tmp_path, mesh=small_mesh())
+
+
+def test_what_cannot_start_writes_nothing(tmp_path):
+    class Missing(ToyTask):
+        def train_data(self):
+            raise DataError("there is none")
+
+    with pytest.raises(DataError, match="there is none"):
+        train.fit(Missing(), config(2), tmp_path / "run", mesh=small_mesh())
+    assert not (tmp_path / "run").exists()
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path):

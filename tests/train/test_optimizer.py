@@ -37,6 +37,7 @@ def test_constant_schedule_stays():
         {"groups": ()},
         {"groups": (("a", 1.0), ("a", 2.0))},
         {"groups": (("a", -1.0),)},
+        {"method": "adamm"},
         {"schedule": "linear"},
         {"schedule": "cosine", "warmup_steps": 5, "total_steps": 5},
         {"accumulate": 0},
