@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import grain
+import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from alchemint_jax.errors import TrainingError
 from alchemint_jax.train.state import State
@@ -96,14 +98,34 @@ class Checkpoints:
         Raises:
             TrainingError: if the checkpoint does not fit the model.
         """
+        # Orbax would find out too, but leaves its readers running behind an error.
+        saved = _shapes(ocp.StandardCheckpointHandler().metadata(self._path(step)).tree["params"])
+        wanted = _shapes(abstract["params"])
+        if saved != wanted:
+            names = sorted(n for n in saved | wanted if saved.get(n) != wanted.get(n))
+            told = [f"{n} is {saved.get(n)} there, {wanted.get(n)} here" for n in names[:5]]
+            raise self._misfit(step, "; ".join(told))
         items: dict[str, Any] = {"state": ocp.args.StandardRestore(abstract)}
         if data is not None:
             items["data"] = grain.checkpoint.CheckpointRestore(data)
         try:
             return self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            raise TrainingError(
-                f"checkpoint {self.directory / str(step)} does not fit this configuration "
-                f"({' '.join(str(error).split())[:400]}); train in another workdir, or restore "
-                "the configuration the run was started with"
-            ) from error
+            raise self._misfit(step, " ".join(str(error).split())[:400]) from error
+
+    def _path(self, step: int) -> Any:
+        return epath.Path(self.directory) / str(step) / "state"
+
+    def _misfit(self, step: int, problem: str) -> TrainingError:
+        return TrainingError(
+            f"checkpoint {self.directory / str(step)} does not fit this configuration ({problem}); "
+            "train in another workdir, or restore the configuration the run was started with"
+        )
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in leaves
+    }
