@@ -14,6 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from alchemint_jax import rotary, weights
+from alchemint_jax.data.encode import read_header
 from alchemint_jax.data.loader import LoaderConfig, latent_loader
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import interpolate, sample_times, velocity
@@ -44,6 +45,11 @@ class Dropout:
     text: float = 0.1
     both: float = 0.05
 
+    def __post_init__(self) -> None:
+        shares = dataclasses.astuple(self)
+        if min(shares) < 0 or sum(shares) > 1:
+            raise ConfigError(f"dropout: {shares} must not be negative nor add up to more than 1")
+
 
 @dataclasses.dataclass(frozen=True)
 class DiTTask:
@@ -63,6 +69,10 @@ class DiTTask:
     dropout: Dropout = Dropout()
     samples: int = 4
     storage: str = "float16"
+
+    def __post_init__(self) -> None:
+        if not self.shift > 0:
+            raise ConfigError(f"shift is {self.shift}; it must be positive (1 shifts nothing)")
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters of both networks."""
@@ -111,6 +121,12 @@ class DiTTask:
 
     def train_data(self) -> Iterable[dict[str, Any]]:
         """Batches of encoded clips, shuffled, without end."""
+        slots = read_header(self.data)["references"][0]
+        if slots > self.model.slots:
+            raise ConfigError(
+                f"model.slots is {self.model.slots}, but clips in {self.data} have up to {slots} "
+                "references"
+            )
         return latent_loader(self.data, "train", self.loader)
 
     def validation_data(self) -> Iterator[dict[str, Any]]:

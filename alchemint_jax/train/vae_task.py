@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax import weights
 from alchemint_jax.data.loader import LoaderConfig, clip_loader
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.train.config import build
 
@@ -50,6 +51,12 @@ class VAETask:
     loss_weights: VAELoss = VAELoss()
     storage: str = "float16"
     init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop < 1 or self.crop % self.model.spatial_stride:
+            raise ConfigError(
+                f"crop is {self.crop}; it must be a multiple of {self.model.spatial_stride}"
+            )
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters."""

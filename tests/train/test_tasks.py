@@ -13,6 +13,7 @@ import pytest
 from alchemint_jax import sharding, train, weights
 from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE, VARIANTS
@@ -301,3 +302,23 @@ def test_the_bundled_variants_are_those_of_the_configs():
     assert dit.text == TEXT["sprites"]
     assert dit.sampling == settings.Settings(shift=dit.sampling.shift, guidance=Guidance(both=2.0))
     assert DiT(dit.model).abstract_params()["subjects"]["index"].shape == (3, dit.model.dim)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("shift=0.0", r"shift is 0.0"),
+        ("dropout.text=0.9", r"dropout: .*more than 1"),
+        ("model.slots=2", r"model.slots is 2, but .* up to 3 references"),
+    ],
+)
+def test_transformer_recipes_that_cannot_work_are_refused(dit_overrides, override, message):
+    config = load_config(CONFIGS / "sprites.py", [*dit_overrides, override])
+    with pytest.raises(ConfigError, match=message):
+        build_task(config).train_data()
+
+
+def test_autoencoder_windows_fit_its_stride(sprites):
+    overrides = [*SHORT, *SMALL_VAE, f"data={sprites}", "crop=12"]
+    with pytest.raises(ConfigError, match=r"crop is 12.*multiple of 8"):
+        build_task(load_config(CONFIGS / "sprites_vae.py", overrides))
