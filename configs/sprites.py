@@ -37,7 +37,12 @@ def get_config() -> ConfigDict:
             loader=dict(batch_size=16, seed=0),
             shift=3.0,
             dropout=dict(pictures=0.1, text=0.1, both=0.05),
-            sampling=dict(steps=40, shift=3.0, guidance=dict(text=0.0, image=0.0, both=2.0)),
+            sampling=dict(
+                min_frames=33,
+                steps=40,
+                shift=3.0,
+                guidance=dict(text=0.0, image=0.0, both=2.0),
+            ),
             train=dict(
                 total_steps=1500,
                 seed=0,

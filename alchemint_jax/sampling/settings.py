@@ -14,7 +14,7 @@ from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
 FILE = "pipeline.json"
-_COUNTS = ("max_frames", "text_length", "tag_length", "steps")
+_COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,8 @@ class Settings:
     Attributes:
         size: (height, width) in pixels.
         fps: frames per second.
-        max_frames: length of the longest clip, in pixel frames.
+        min_frames: length of the shortest clip it was trained for, in pixel frames.
+        max_frames: length of the longest one.
         text_length: length of a caption, in tokens.
         tag_length: length of a subject's word, in tokens.
         steps: of the solver.
@@ -43,6 +44,7 @@ class Settings:
 
     size: tuple[int, int] = (64, 64)
     fps: float = 8.0
+    min_frames: int = 5
     max_frames: int = 33
     text_length: int = 112
     tag_length: int = 16
@@ -58,6 +60,10 @@ class Settings:
         for name, value in counts.items():
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"sampling: {name} is {value!r}; it must be a whole number >= 1")
+        if self.min_frames > self.max_frames:
+            raise ConfigError(
+                f"sampling: min_frames is {self.min_frames}, more than max_frames {self.max_frames}"
+            )
         for name in ("fps", "shift"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
@@ -74,7 +80,7 @@ class Settings:
             max_frames=self.max_frames,
             fps=(self.fps,),
             sizes=(self.size,),
-            min_frames=5,
+            min_frames=self.min_frames,
             events=events,
         )
 

@@ -59,6 +59,7 @@ def test_missing_file_is_named(tmp_path):
         ({"size": [64]}, "size"),
         ({"size": [64, "64"]}, r"size\[1\] is '64'"),
         ({"max_frames": 0}, "max_frames is 0"),
+        ({"min_frames": 34, "max_frames": 33}, "min_frames is 34, more than max_frames 33"),
         ({"steps": 2.5}, "steps is 2.5"),
         ({"fps": "8"}, "fps is '8'"),
         ({"fps": 0.0}, "fps is 0.0"),
