@@ -264,11 +264,15 @@ def test_a_read_only_folder_is_found_before_the_model_is_loaded(refused, monkeyp
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_while_writing_leaves_nothing(rendered, monkeypatch, number, status):
     monkeypatch.setattr(media.os, "fsync", lambda file: os.kill(os.getpid(), number))
+    # A shell starts background jobs with SIGINT ignored; a user's terminal does not.
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)
     before, handler = tree(), signal.getsignal(signal.SIGTERM)
     try:
         assert cli.main(list(GENERATE)) == status
     except SystemExit as error:
         assert error.code == status
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     assert tree() == before
     assert signal.getsignal(signal.SIGTERM) is handler
 

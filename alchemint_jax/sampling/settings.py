@@ -33,8 +33,8 @@ class Settings:
     Attributes:
         size: (height, width) in pixels.
         fps: frames per second.
-        min_frames: length of the shortest clip it was trained for, in pixel frames.
-        max_frames: length of the longest one.
+        max_frames: length of the longest clip it was trained for, in pixel frames.
+        min_frames: length of the shortest one.
         text_length: length of a caption, in tokens.
         tag_length: length of a subject's word, in tokens.
         steps: of the solver.
@@ -44,8 +44,8 @@ class Settings:
 
     size: tuple[int, int] = (64, 64)
     fps: float = 8.0
-    min_frames: int = 5
     max_frames: int = 33
+    min_frames: int = 5
     text_length: int = 112
     tag_length: int = 16
     steps: int = 40

@@ -300,7 +300,8 @@ def test_the_bundled_variants_are_those_of_the_configs():
     vae, dit = (build_task(load_config(CONFIGS / f"{n}.py")) for n in ("sprites_vae", "sprites"))
     assert vae.model == VARIANTS["sprites"]
     assert dit.text == TEXT["sprites"]
-    assert dit.sampling == settings.Settings(shift=dit.sampling.shift, guidance=Guidance(both=2.0))
+    expected = settings.Settings(min_frames=33, shift=3.0, guidance=Guidance(both=2.0))
+    assert dit.sampling == expected
     assert DiT(dit.model).abstract_params()["subjects"]["index"].shape == (3, dit.model.dim)
 
 
