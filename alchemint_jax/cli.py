@@ -88,7 +88,9 @@ def _generate(args: argparse.Namespace) -> int:
         with _tidy():
             media.write_video(out, frames, fps)
             if sheet:
-                media.write_png(sheet, _sheet(board, frames, fps))
+                from alchemint_jax.demo import draw_sheet
+
+                media.write_png(sheet, draw_sheet(board, frames, None, fps))
 
     if args.json:
         report = {
@@ -108,20 +110,6 @@ def _generate(args: argparse.Namespace) -> int:
     else:
         print("\n".join(str(path) for path in (out, sheet) if path))
     return 0
-
-
-def _sheet(board: Any, frames: Any, fps: float) -> Any:
-    from alchemint_jax import images, media
-
-    return media.contact_sheet(
-        frames,
-        [subject.appears for subject in board.subjects],
-        None,
-        fps,
-        [subject.word for subject in board.subjects],
-        pictures=[images.load_reference(s.image, (92, 92)) for s in board.subjects],
-        title=board.prompt,
-    )
 
 
 def _train(args: argparse.Namespace) -> int:

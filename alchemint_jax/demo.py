@@ -34,7 +34,7 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
             for sighting in track(video, pictures)
         ]
         videos.append(video)
-        sheets.append(_sheet(board, video, measured, pipe.fps))
+        sheets.append(draw_sheet(board, video, measured, pipe.fps))
         for subject, found in zip(board.subjects, measured, strict=True):
             score = evaluate.t_iou(found, subject.appears)
             asked, shown = _text(subject.appears), _text(found)
@@ -46,7 +46,10 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
     return 0
 
 
-def _sheet(board: Storyboard, video: np.ndarray, measured: list, fps: float) -> Image.Image:
+def draw_sheet(
+    board: Storyboard, video: np.ndarray, measured: list | None, fps: float
+) -> Image.Image:
+    """Frames of a video above the intervals asked for and, unless None, those measured."""
     return media.contact_sheet(
         video,
         [subject.appears for subject in board.subjects],

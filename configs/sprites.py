@@ -1,14 +1,14 @@
 r"""The bundled sprites model: diffusion transformer and text encoder.
 
 It is trained on latents of the sprites autoencoder. Hardware: 2 CPU cores. Commands, after those of
-configs/sprites_vae.py:
+configs/sprites_vae.py and configs/sprites_vae_long.py:
 
     alchemint data encode --data data/sprites --vae runs/sprites_vae_long/export \
         --out data/sprites_latents
     JAX_NUM_CPU_DEVICES=2 alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites/export. Two CPU devices, one per core, make a step faster
-than one device with two threads. The curve of the bundled run, its time and its scores are in
+The whole model is then in runs/sprites/export. JAX_NUM_CPU_DEVICES=2 makes a CPU device of each
+core and splits the batch between them. The curve of the bundled run, its time and its scores are in
 alchemint_jax/bundled/sprites/README.md.
 """
 

@@ -5,8 +5,8 @@ Hardware: 2 CPU cores. Commands, in order:
     alchemint data sprites --out data/sprites --clips 8000
     alchemint train --config configs/sprites_vae.py --workdir runs/sprites_vae
 
-The weights are then in runs/sprites_vae/export/vae; configs/sprites.py uses them. The curve of the
-bundled run, its time and its scores are in alchemint_jax/bundled/sprites/README.md.
+The weights are then in runs/sprites_vae/export/vae; configs/sprites_vae_long.py goes on from them.
+How the bundled ones were trained is in alchemint_jax/bundled/sprites/README.md.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -37,8 +37,8 @@ def conv3d_valid(
 ) -> Float[Array, "b f2 h w o"]:
     """Convolution that is `valid` in time (strided) and zero-padded to the same size in space.
 
-    Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is several
-    times slower on CPU, and elsewhere the compiler sees the same products.
+    Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is slower
+    on CPU, and elsewhere the compiler sees the same products.
     """
     kt, kh, kw = kernel.shape[:3]
     frames = (x.shape[1] - kt) // stride + 1

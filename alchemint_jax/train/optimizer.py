@@ -22,7 +22,7 @@ class OptimizerConfig:
     Attributes:
         method: ``adamw``, or ``muon``: matrices move by their orthogonalised momentum (Jordan et
             al. 2024) with the size of a typical Adam update, so that both share learning rates,
-            and everything else by Adam with Nesterov momentum. It needs fewer steps from scratch.
+            and everything else by Adam with Nesterov momentum.
         groups: ``((name, peak learning rate), ...)``; ``Task.label`` names a parameter's group.
         warmup_steps: the rate rises linearly from peak/warmup_steps over these steps.
         schedule: ``constant``, or ``cosine`` down to ``final_fraction`` of the peak.
