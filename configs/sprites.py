@@ -1,14 +1,19 @@
 r"""The bundled sprites model: diffusion transformer and text encoder.
 
 It is trained on latents of the sprites autoencoder. Hardware: 2 CPU cores. Commands, after those of
-configs/sprites_vae.py and configs/sprites_vae_long.py:
+configs/sprites_vae.py:
 
-    alchemint data encode --data data/sprites --vae runs/sprites_vae_long/export \
+    alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
     JAX_NUM_CPU_DEVICES=2 alchemint train --config configs/sprites.py --workdir runs/sprites
 
 The whole model is then in runs/sprites/export. JAX_NUM_CPU_DEVICES=2 makes a CPU device of each
-core and splits the batch between them. The curve of the bundled run, its time and its scores are in
+core and splits the batch between them. On Linux, large pages make every command here faster:
+
+    export GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_MAX_=0 \
+        MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
+
+The curve of the bundled run, its time and its scores are in
 alchemint_jax/bundled/sprites/README.md.
 """
 
@@ -20,7 +25,7 @@ def get_config() -> ConfigDict:
         dict(
             task="dit",
             data="data/sprites_latents",
-            vae="runs/sprites_vae_long/export",
+            vae="runs/sprites_vae/export",
             model=dict(
                 dim=192,
                 n_heads=4,

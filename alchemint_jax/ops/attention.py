@@ -18,11 +18,14 @@ def attention(
 ) -> Float[Array, "b n k d"]:
     """Attends with scale d**-0.5; softmax in float32. Keys whose mask is False get no weight.
 
-    Heads lead the products: batched matrix products in [b k n d] are what XLA does best on CPU.
+    Heads lead the products, and the softmax is divided by its sum only after the product with the
+    values, which is smaller than the weights: both are faster, most of all backwards on CPU.
     """
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * q.shape[-1] ** -0.5
     if key_mask is not None:
         logits = jnp.where(key_mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits).astype(v.dtype)
-    return (weights @ v).swapaxes(1, 2)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    total = weights.sum(-1, keepdims=True)
+    y = (weights.astype(v.dtype) @ v).astype(jnp.float32) / total
+    return y.astype(v.dtype).swapaxes(1, 2)

@@ -17,6 +17,7 @@ from alchemint_jax.rotary.axes import (
 )
 from alchemint_jax.rotary.fitted import FittedRope, coverage
 from alchemint_jax.rotary.rerope import rerope_key_gains, rerope_query_gains, rerope_times
+from alchemint_jax.rotary.retro import retro_gains, retro_scales
 from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, SincRope, WeRope
 from alchemint_jax.rotary.sequence import ReferenceLayout, sequence_gains, video_gains
 
@@ -37,6 +38,8 @@ __all__ = [
     "rerope_key_gains",
     "rerope_query_gains",
     "rerope_times",
+    "retro_gains",
+    "retro_scales",
     "rotation",
     "sequence_gains",
     "video_gains",

@@ -1,0 +1,57 @@
+"""ReTRo (TGI, arXiv 2603.17651): frames near the ends of a clip attend more sharply than others.
+
+The released code multiplies the temporal rotations of every video token's query *and* key by a
+scale of its latent frame, so the temporal part of a logit between frames i and j is multiplied by
+`s_i s_j`: a temperature for each frame. Angles, and with them relative positions, stay as they are.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.rotary.axes import Frequencies
+
+
+def retro_scales(
+    n_frames: int, edge_share: float, edge: float = 1.06, middle: float = 0.94, smooth: int = 2
+) -> Float[np.ndarray, " t"]:
+    """Scale of each latent frame: `edge` near both ends, `middle` between, averaged over neighbours.
+
+    Args:
+        n_frames: latent frames of the clip.
+        edge_share: share of the clip, at each end, that counts as near it; the release uses 2, 3,
+            6 and 8 pixel frames of 25, 33, 65 and 81.
+        edge: scale near the ends.
+        middle: scale everywhere else.
+        smooth: frames on either side that the average takes in; the outermost are repeated.
+
+    Raises:
+        ConfigError: `edge_share` is outside [0, 0.5], or `smooth` is negative.
+    """
+    if not 0 <= edge_share <= 0.5:
+        raise ConfigError(f"retro_scales: edge_share = {edge_share}: must be from 0 to 0.5")
+    if smooth < 0:
+        raise ConfigError(f"retro_scales: smooth = {smooth}: must not be negative")
+    place = np.linspace(0, 1, n_frames)
+    near = (place < edge_share) | (place >= 1 - edge_share)
+    scales = np.pad(np.where(near, edge, middle), smooth, mode="edge")
+    box = np.ones(2 * smooth + 1) / (2 * smooth + 1)
+    return np.convolve(scales, box, mode="valid").astype(np.float32)
+
+
+def retro_gains(
+    gains: Complex[Array, "*batch n half"],
+    scales: Float[Array | np.ndarray, " t"],
+    freqs: Frequencies,
+) -> Complex[Array, "*batch n half"]:
+    """Gains of video tokens, in order of their frames, with the temporal pairs scaled by frame."""
+    n, frames = gains.shape[-2], scales.shape[0]
+    if n % frames:
+        raise ConfigError(f"retro_gains: {n} tokens are not a whole number for {frames} frames each")
+    pairs = freqs.t.shape[0]
+    rows = jnp.repeat(jnp.asarray(scales), n // frames)[:, None]
+    table = jnp.where(np.arange(gains.shape[-1])[None, :] < pairs, rows, 1.0)
+    return gains * table.reshape((1,) * (gains.ndim - 2) + table.shape)
