@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
-from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
+from alchemint_jax.errors import AlchemintError, DataError, WeightsError
 
 MAX_SEED = 2**32 - 1
 
@@ -113,8 +113,6 @@ def _generate(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    if not Path(args.config).is_file():
-        raise ConfigError(f"--config {args.config}: no such file; see configs/ for those there are")
     prepare_jax()
     from alchemint_jax.train.run import run_config
 
@@ -371,8 +369,8 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
     c = add(commands, "train", _train, "train a model, or go on training it")
-    c.usage = "alchemint train --config FILE.py --workdir DIR [--config.FIELD=VALUE ...]"
-    c.add_argument("--config", required=True, metavar="FILE.py", help="see configs/")
+    c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR [--config.FIELD=VALUE ...]"
+    c.add_argument("--config", required=True, metavar="FILE.py[:ARGUMENT]", help="see configs/")
     c.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints and metrics")
 
     c = add(commands, "evaluate", _evaluate, "measure a model on a benchmark")

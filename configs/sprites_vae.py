@@ -1,48 +1,54 @@
-"""The autoencoder of the bundled sprites model.
+"""The autoencoder of the bundled sprites model, in two stages.
 
-Hardware: 2 CPU cores; `alchemint_jax/bundled/sprites/README.md` says how long it took. Commands, in
-order:
+Hardware: 2 CPU cores; alchemint_jax/bundled/sprites/README.md says how long each took. Commands:
 
     alchemint data sprites --out data/sprites --clips 8000
-    alchemint train --config configs/sprites_vae.py --workdir runs/sprites_vae
+    alchemint train --config configs/sprites_vae.py --workdir runs/sprites_vae_short
+    alchemint train --config configs/sprites_vae.py:whole --workdir runs/sprites_vae
 
 The weights are then in runs/sprites_vae/export/vae; configs/sprites.py goes on from there.
 
-Windows are narrow but as long as the clips: an autoencoder that saw nine frames at a time has hardly
-ever seen anything but zeros before a frame, and falls apart later in a clip.
+Short windows learn pictures fastest, but have hardly anything in their past but zeros: the first
+stage alone falls apart later in a clip. The second one sees whole clips, through a small window.
 """
 
 from ml_collections import ConfigDict, config_dict
 
+FRAMES = {"short": 9, "whole": 33}
 
-def get_config() -> ConfigDict:
+
+def get_config(stage: str = "short") -> ConfigDict:
+    if stage not in FRAMES:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(FRAMES)}")
     config = ConfigDict(
         dict(
             task="vae",
             data="data/sprites",
-            frames=33,
+            frames=FRAMES[stage],
             crop=32,
             model=dict(base_dim=8, dim_mult=(1, 4, 8, 8), num_res_blocks=1),
-            loader=dict(batch_size=2, seed=0),
+            loader=dict(batch_size=4 if stage == "short" else 2, seed=0),
             loss_weights=dict(edges=0.5, square=1.0, kl=1e-6),
             train=dict(
-                total_steps=3600,
+                total_steps=2400,
                 seed=0,
                 log_every=50,
-                validate_every=900,
-                sample_every=1800,
-                checkpoint_every=500,
+                validate_every=600,
+                sample_every=1200,
+                checkpoint_every=600,
                 optimizer=dict(
                     method="muon",
-                    groups=(("all", 2.5e-3),),
+                    groups=(("all", 2.5e-3 if stage == "short" else 1.5e-3),),
                     warmup_steps=50,
                     schedule="cosine",
-                    total_steps=3600,
+                    total_steps=2400,
                     final_fraction=0.02,
-                    ema_decay=0.998,
+                    ema_decay=0.995,
                 ),
             ),
         )
     )
     config.init_from = config_dict.placeholder(str)
+    if stage == "whole":
+        config.init_from = "runs/sprites_vae_short/export"
     return config.lock()

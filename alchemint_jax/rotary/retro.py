@@ -18,7 +18,7 @@ from alchemint_jax.rotary.axes import Frequencies
 def retro_scales(
     n_frames: int, edge_share: float, edge: float = 1.06, middle: float = 0.94, smooth: int = 2
 ) -> Float[np.ndarray, " t"]:
-    """Scale of each latent frame: `edge` near both ends, `middle` between, averaged over neighbours.
+    """Scale of each latent frame: `edge` near both ends, else `middle`; then a moving average.
 
     Args:
         n_frames: latent frames of the clip.
@@ -50,7 +50,7 @@ def retro_gains(
     """Gains of video tokens, in order of their frames, with the temporal pairs scaled by frame."""
     n, frames = gains.shape[-2], scales.shape[0]
     if n % frames:
-        raise ConfigError(f"retro_gains: {n} tokens are not a whole number for {frames} frames each")
+        raise ConfigError(f"retro_gains: {n} tokens do not divide into {frames} frames")
     pairs = freqs.t.shape[0]
     rows = jnp.repeat(jnp.asarray(scales), n // frames)[:, None]
     table = jnp.where(np.arange(gains.shape[-1])[None, :] < pairs, rows, 1.0)

@@ -21,19 +21,24 @@ from alchemint_jax.train.optimizer import OptimizerConfig
 def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> ConfigDict:
     """The `get_config()` of a Python file, with overrides.
 
+    `FILE.py:ARGUMENT` calls `get_config("ARGUMENT")`, as ml_collections' own flags do.
+
     Raises:
         ConfigError: naming file and field.
     """
-    path = Path(path)
+    name, colon, argument = str(path).rpartition(":")
+    if not (colon and name.endswith(".py")):
+        name, colon = str(path), ""
+    path = Path(name)
     if not path.is_file():
-        raise ConfigError(f"{path}: no such config file")
+        raise ConfigError(f"{path}: no such config file; see configs/ for those there are")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"{path}: a config is a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-        config = module.get_config()
+        config = module.get_config(argument) if colon else module.get_config()
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):

@@ -328,6 +328,25 @@ def test_slots_differ_by_their_index_embedding_alone(timed):
     assert np.abs(_run(TIMED, params, moved) - v).max() > 1e-3
 
 
+def test_without_index_embeddings_the_order_of_slots_is_irrelevant(timed):
+    config = dataclasses.replace(TIMED, index=False)
+    params = _params(config)
+    assert "index" not in params["subjects"]
+    v = _run(config, params, timed)
+    np.testing.assert_allclose(_run(config, params, _slots(timed, [1, 2, 0])), v, atol=1e-5)
+
+
+def test_without_tags_only_pictures_matter(timed):
+    config = dataclasses.replace(TIMED, tags=False)
+    params = _params(config)
+    assert set(params["subjects"]) == {"index"}
+    v = _run(config, params, timed)
+    other = {"tags": -timed["tags"], "tag_mask": ~timed["tag_mask"]}
+    np.testing.assert_array_equal(_run(config, params, timed | other), v)
+    other = {"references": -timed["references"]}
+    assert np.abs(_run(config, params, timed | other) - v).max() > 1e-3
+
+
 def test_references_are_clean_unless_told_otherwise(timed):
     params, shared = _params(TIMED), dataclasses.replace(TIMED, reference_time="video")
     assert np.abs(_run(shared, params, timed) - _run(TIMED, params, timed)).max() > 1e-3

@@ -21,7 +21,9 @@ class DiTConfig:
         theta_t: base of the temporal frequency ladder; a short clip may want a smaller one than
             Wan's 1e4.
         theta_hw: base of the spatial ladders.
-        slots: most references a sample may have; each slot has a learned index embedding.
+        slots: most references a sample may have.
+        index: whether each slot has a learned embedding that marks its picture and its word.
+        tags: whether a subject's word is in the sequence too, beside its picture.
         scheme: how the interval of a reference becomes its temporal gain.
         mix_queries: whether the queries of references and tags carry the scheme's gain too.
         layout: where references lie in space relative to the video.
@@ -43,6 +45,8 @@ class DiTConfig:
     theta_t: float = 1e4
     theta_hw: float = 1e4
     slots: int = 0
+    index: bool = True
+    tags: bool = True
     scheme: Scheme = WeRope()
     mix_queries: bool = True
     layout: ReferenceLayout = ReferenceLayout()

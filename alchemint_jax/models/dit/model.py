@@ -97,6 +97,8 @@ class DiT(nn.Module):
         if references is not None:
             if used is None or intervals is None or tags is None or tag_mask is None:
                 raise ValueError("references need used, intervals, tags and tag_mask")
+            if not cfg.tags:
+                tags, tag_mask = tags[:, :, :0], tag_mask[:, :, :0]
             slots, words = tags.shape[1:3]
             pictures = rearrange(
                 _patchify(
@@ -225,7 +227,10 @@ class TimeEmbedding(nn.Module):
 
 
 class Subjects(nn.Module):
-    """What a subject adds to its tokens: an index embedding per slot, and an MLP for its word."""
+    """What a subject adds to its tokens: an index embedding per slot, and an MLP for its word.
+
+    Either is left out where the config says so.
+    """
 
     config: DiTConfig
 
@@ -238,12 +243,19 @@ class Subjects(nn.Module):
         slots = pictures.shape[1]
         if slots > cfg.slots:
             raise ValueError(f"{slots} references, but the model has {cfg.slots} slots")
+        if cfg.tags:
+            words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
+            words = Linear(cfg.dim, ("embed", None), name="tag_out")(
+                nn.gelu(words, approximate=True)
+            )
+        else:
+            words = jnp.zeros((*tags.shape[:3], cfg.dim), pictures.dtype)
+        if not cfg.index:
+            return pictures, words
         table = self.param(
             "index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim)
         )
         index = table[None, :slots, None].astype(pictures.dtype)
-        words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
-        words = Linear(cfg.dim, ("embed", None), name="tag_out")(nn.gelu(words, approximate=True))
         return pictures + index, words + index
 
 

@@ -23,6 +23,21 @@ _ZERO = nn.initializers.zeros
 _INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
+def _tap_weights(*weights: float) -> nn.initializers.Initializer:
+    """Temporal kernels [k, 1, 1, c, m c] that mix frames but not channels.
+
+    Tap i copies its frame, times `weights[i]`, to each of the m groups of outputs.
+    """
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+        del key
+        copies = jnp.tile(jnp.eye(shape[-2], dtype=dtype), (1, shape[-1] // shape[-2]))
+        taps = jnp.asarray(weights, dtype).reshape(-1, 1, 1, 1, 1)
+        return taps * copies[None, None, None]
+
+    return init
+
+
 def _quiet_posterior(
     key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
 ) -> jax.Array:
@@ -167,7 +182,8 @@ class Downsample(nn.Module):
         x = FrameConv(c, 3, 2, ((0, 1), (0, 1)), name="conv")(x)
         if not self.temporal:
             return x
-        kernel = self.param("time_kernel", _INIT, (3, 1, 1, c, c))
+        # Fresh: the mean of the two frames that become one.
+        kernel = self.param("time_kernel", _tap_weights(0, 0.5, 0.5), (3, 1, 1, c, c))
         bias = self.param("time_bias", nn.initializers.zeros, (c,))
         window = past.prepend(x, 1, zeros=False)
         halved = conv3d_valid(window, kernel, bias, stride=2) if window.shape[1] >= 3 else x[:, :0]
@@ -184,7 +200,8 @@ class Upsample(nn.Module):
         """The larger video."""
         c = x.shape[-1]
         if self.temporal:
-            kernel = self.param("time_kernel", _INIT, (3, 1, 1, c, 2 * c))
+            # Fresh: every frame twice.
+            kernel = self.param("time_kernel", _tap_weights(0, 0, 1), (3, 1, 1, c, 2 * c))
             bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
             # Frame 0 passes as it is, and the frames after it do not see it.
             first, rest = (x[:, :1], x[:, 1:]) if past.starts else (x[:, :0], x)

@@ -1,0 +1,212 @@
+r"""Which interval scheme times subjects best? Trains every arm of a config alike and compares them.
+
+    python -m alchemint_jax.evaluate.study --workdir runs/schemes --out docs/results/schemes.json
+
+Arms are the `ARMS` of the config file. For each seed all arms start from the same parameters, see
+the same data in the same order and render the same boards from the same noise, so they are compared
+board by board. Training resumes where it stopped, and a finished arm is never done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alchemint_jax.errors import AlchemintError, ConfigError
+from alchemint_jax.evaluate import metrics
+
+Rows = list[dict[str, Any]]
+
+FIGURES = {
+    "t_iou": "t-IOU",
+    "t_l2": "t-L2",
+    "presence": "presence",
+    "absence": "absence",
+    "detected": "detected",
+    "identity": "identity",
+}
+PAPER = {
+    "MidRope": {"t_iou": 0.453, "t_l2": 0.300},
+    "WeRope": {"t_iou": 0.469, "t_l2": 0.288},
+}
+"""AlcheMinT's own ablation, for orientation: another model, other boards, another tracker."""
+
+
+def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    """Subjects by how many share the board, and by length and place of the interval asked for."""
+    yield "all", rows
+    for count in sorted({row["subjects"] for row in rows}):
+        name = f"{count} subject{'s' * (count > 1)}"
+        yield name, [row for row in rows if row["subjects"] == count]
+    yield "similar subjects", [row for row in rows if row["similar"]]
+    single = [row for row in rows if len(row["asked"]) == 1]
+    for name, low, high in (("short", 0, 0.25), ("medium", 0.25, 0.45), ("long", 0.45, 1.01)):
+        yield (
+            f"{name} intervals",
+            [r for r in single if low <= _length(r["asked"]) / r["n_frames"] < high],
+        )
+    for name, low, high in (("early", 0, 1 / 3), ("middle", 1 / 3, 2 / 3), ("late", 2 / 3, 1.01)):
+        yield (
+            f"{name} intervals",
+            [r for r in single if low <= _middle(r["asked"]) / r["n_frames"] < high],
+        )
+    yield "several intervals", [row for row in rows if len(row["asked"]) > 1]
+
+
+def _length(spans: Sequence[Sequence[int]]) -> float:
+    return float(spans[-1][-1] - spans[0][0])
+
+
+def _middle(spans: Sequence[Sequence[int]]) -> float:
+    return float(spans[0][0] + spans[-1][-1]) / 2
+
+
+def summarise(rows: Rows) -> dict[str, Any]:
+    """Means with 95 % intervals over boards, and how the shown moments follow the asked ones."""
+    boards = [row["case"] for row in rows]
+    summary: dict[str, Any] = {"subjects": len(rows)}
+    for name in FIGURES:
+        values = np.array([row[name] for row in rows], np.float64)
+        known = values[np.isfinite(values)]
+        low, high = metrics.bootstrap_ci(values, boards)
+        mean = float(known.mean()) if known.size else float("nan")
+        summary[name] = {"mean": mean, "low": low, "high": high}
+    timed = [row for row in rows if row["shown"] and len(row["asked"]) == 1]
+    for name, of in (("midpoint", _middle), ("length", _length)):
+        asked, shown = ([of(row[key]) for row in timed] for key in ("asked", "shown"))
+        summary[f"{name}_correlation"] = metrics.correlation(asked, shown)
+    return summary
+
+
+def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
+    """Mean of `one` less `other`, subject by subject of the same boards and seeds.
+
+    The 95 % interval resamples boards. Raises ValueError if the two did not see the same subjects.
+    """
+    key = [(row["seed"], row["case"], row["subject"]) for row in one]
+    if key != [(row["seed"], row["case"], row["subject"]) for row in other]:
+        raise ValueError("the two arms have different boards or seeds")
+    values = np.array([a[figure] - b[figure] for a, b in zip(one, other, strict=True)])
+    low, high = metrics.bootstrap_ci(values, [row["case"] for row in one])
+    return {"mean": float(np.nanmean(values)), "low": low, "high": high}
+
+
+def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
+    """The tables of a study; `arms` maps each arm to its rows of all seeds, in the same order."""
+    return {
+        "arms": {
+            arm: {name: summarise(part) for name, part in groups(rows) if part}
+            for arm, rows in arms.items()
+        },
+        "baseline": baseline,
+        "differences": {
+            arm: {figure: difference(rows, arms[baseline], figure) for figure in FIGURES}
+            for arm, rows in arms.items()
+            if arm != baseline and baseline in arms
+        },
+        "per_seed": {
+            arm: {
+                str(seed): float(np.mean([row["t_iou"] for row in rows if row["seed"] == seed]))
+                for seed in sorted({row["seed"] for row in rows})
+            }
+            for arm, rows in arms.items()
+        },
+        "paper": PAPER,
+    }
+
+
+def table(comparison: Mapping[str, Any]) -> str:
+    """Markdown: one line per arm, all boards, with 95 % intervals for the two temporal metrics."""
+    head = [*FIGURES.values(), "midpoint r", "length r", f"t-IOU less {comparison['baseline']}"]
+    lines = ["| arm | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
+    for arm, parts in comparison["arms"].items():
+        every = parts["all"]
+        cells = [_cell(every[name], name in ("t_iou", "t_l2")) for name in FIGURES]
+        cells += [f"{every[f'{name}_correlation']:.2f}" for name in ("midpoint", "length")]
+        gain = comparison["differences"].get(arm)
+        cells.append(_cell(gain["t_iou"], True, "+.3f") if gain else "")
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(figure: Mapping[str, float], interval: bool, form: str = ".2f") -> str:
+    text = f"{figure['mean']:{form}}"
+    return f"{text} ({figure['low']:{form}} to {figure['high']:{form}})" if interval else text
+
+
+def run_arm(config: str, workdir: Path, seed: int, limit: int, overrides: list[str]) -> Rows:
+    """Trains one arm with one seed and scores it; what is already done is read."""
+    from alchemint_jax.evaluate.benchmark import run_benchmark
+    from alchemint_jax.train.run import run_config
+
+    report = workdir / "report" / "report.json"
+    if not report.is_file():
+        seeds = [f"train.seed={seed}", f"loader.seed={seed}"]
+        result = run_config(config, workdir, [*overrides, *seeds])
+        if result.interrupted:
+            raise KeyboardInterrupt
+        run_benchmark(str(workdir / "export"), out=report.parent, limit=limit, batch=16)
+    found = json.loads(report.read_text())
+    if found["settings"]["limit"] != limit:
+        raise ConfigError(
+            f"{report}: has {found['settings']['limit']} boards, not {limit}; use another --workdir"
+        )
+    return [row | {"seed": seed} for row in found["rows"]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(description="Train and compare the arms of a study.")
+    parser.add_argument("--config", type=Path, default=Path("configs/sprites_schemes.py"))
+    parser.add_argument("--arms", nargs="+", help="which; all of the config's where not given")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--limit", type=int, default=128, help="boards to score each arm on")
+    parser.add_argument("--baseline", default="WeRope", help="the arm that others are compared to")
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
+    args = parser.parse_args(argv)
+    try:
+        arms: dict[str, Rows] = {arm: [] for arm in args.arms or _arms(args.config)}
+        if args.baseline not in arms:
+            raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
+        for seed in args.seeds:
+            for arm in arms:
+                print(f"{arm}, seed {seed}", file=sys.stderr, flush=True)
+                where = args.workdir / f"{arm}-{seed}"
+                name = f"{args.config}:{arm}"
+                arms[arm] += run_arm(name, where, seed, args.limit, args.set)
+            _write(args.out, compare(arms, args.baseline))
+    except AlchemintError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    print(table(json.loads(args.out.read_text())))
+    return 0
+
+
+def _arms(config: Path) -> list[str]:
+    import runpy
+
+    if not config.is_file():
+        raise ConfigError(f"{config}: no such config file")
+    return list(runpy.run_path(str(config)).get("ARMS", ()))
+
+
+def _write(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""The study of schemes: paired differences, groups, and that finished arms are read, not redone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.evaluate import study
+from alchemint_jax.train.config import load_config
+from alchemint_jax.train.run import build_task
+
+CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
+
+
+def _rows(gain=0.0, boards=40, seeds=(0, 1), noise=0):
+    """Two subjects a board; the arms differ by `gain`, boards by far more than that."""
+    rows = []
+    for seed in seeds:
+        rng, own = np.random.default_rng(seed), np.random.default_rng([seed, noise])
+        for board in range(boards):
+            for subject in range(2):
+                start = int(rng.integers(0, 20))
+                end = start + int(rng.integers(4, 12))
+                value = rng.uniform(0.2, 0.7) + gain + own.normal(0, 0.01)
+                rows.append(
+                    {
+                        "case": f"board-{board}",
+                        "seed": seed,
+                        "subject": subject,
+                        "subjects": 2,
+                        "similar": board % 3 == 0,
+                        "n_frames": 33,
+                        "asked": [[start, end]] if board % 5 else [[0, 4], [8, 12]],
+                        "shown": [[start, end]],
+                        "t_iou": value,
+                        "t_l2": 1 - value,
+                        "presence": value,
+                        "absence": float("nan") if board == 0 else value,
+                        "detected": 1.0,
+                        "identity": float(subject),
+                    }
+                )
+    return rows
+
+
+def test_differences_are_paired():
+    """The gain is a tenth of the spread between boards, and found all the same."""
+    found = study.difference(_rows(0.02, noise=1), _rows(noise=2), "t_iou")
+    assert found["low"] > 0 and found["mean"] == pytest.approx(0.02, abs=0.005)
+    back = study.difference(_rows(noise=2), _rows(0.02, noise=1), "t_iou")
+    assert back["mean"] == pytest.approx(-found["mean"])
+    none = study.difference(_rows(noise=1), _rows(noise=2), "t_iou")
+    assert none["low"] < 0 < none["high"]
+    # Taken as two separate samples, their intervals overlap widely.
+    one, other = (study.summarise(r)["t_iou"] for r in (_rows(0.02, noise=1), _rows(noise=2)))
+    assert one["low"] < other["high"]
+
+
+def test_arms_on_other_boards_are_not_compared():
+    with pytest.raises(ValueError, match="different boards"):
+        study.difference(_rows(boards=8), _rows(boards=9), "t_iou")
+
+
+def test_groups_divide_the_subjects():
+    rows = _rows()
+    parts = dict(study.groups(rows))
+    single = [row for row in rows if len(row["asked"]) == 1]
+    for names in (("short", "medium", "long"), ("early", "middle", "late")):
+        sizes = [len(parts[f"{name} intervals"]) for name in names]
+        assert sum(sizes) == len(single) and sum(size > 0 for size in sizes) > 1
+    assert len(parts["several intervals"]) == len(rows) - len(single) > 0
+    assert len(parts["all"]) == len(parts["2 subjects"]) == len(rows)
+    assert 0 < len(parts["similar subjects"]) < len(rows)
+
+
+def test_shown_moments_that_are_those_asked_for_correlate_fully():
+    summary = study.summarise(_rows())
+    assert summary["midpoint_correlation"] == pytest.approx(1)
+    assert summary["length_correlation"] == pytest.approx(1)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A study whose arms are all done."""
+    for arm, gain in (("WeRope", 0.0), ("FittedRope", 0.1)):
+        for seed in (0, 1):
+            path = tmp_path / f"{arm}-{seed}" / "report" / "report.json"
+            path.parent.mkdir(parents=True)
+            rows = _rows(gain, seeds=(seed,), noise=int(gain > 0))
+            path.write_text(json.dumps({"settings": {"limit": 40}, "rows": rows}))
+    return tmp_path
+
+
+def _main(workdir, out, *more):
+    arms = ["--arms", "WeRope", "FittedRope", "--seeds", "0", "1"]
+    paths = ["--config", str(CONFIG), "--workdir", str(workdir), "--out", str(out)]
+    return study.main([*paths, *arms, *more])
+
+
+def test_a_finished_study_is_only_compared(finished, capsys):
+    out = finished / "schemes.json"
+    assert _main(finished, out, "--limit", "40") == 0
+    found = json.loads(out.read_text())
+    gain = found["differences"]["FittedRope"]["t_iou"]
+    assert gain["low"] > 0 and gain["mean"] == pytest.approx(0.1, abs=0.01)
+    assert set(found["per_seed"]["WeRope"]) == {"0", "1"}
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| WeRope |") and "+0.10" in lines[3]
+
+
+def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
+    for more, message in (
+        (["--limit", "12"], "has 40 boards, not 12"),
+        (["--limit", "40", "--baseline", "MidRope"], "--baseline MidRope"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            _main(finished, finished / "schemes.json", *more)
+        assert error.value.code == 2 and message in capsys.readouterr().err
+    assert not (finished / "schemes.json").exists()
+
+
+def test_arms_differ_in_one_thing():
+    tasks = {
+        arm: build_task(load_config(f"{CONFIG}:{arm}"))
+        for arm in ("WeRope", "WeRope-keys", "FittedRope", "FittedRope-no-tags")
+    }
+    assert tasks["WeRope"].loader == tasks["FittedRope"].loader
+    assert tasks["WeRope"].model.scheme != tasks["FittedRope"].model.scheme
+    assert not tasks["WeRope-keys"].model.mix_queries
+    assert not tasks["FittedRope-no-tags"].model.tags and tasks["FittedRope"].model.tags
+    with pytest.raises(ConfigError, match="no arm 'MyRope'; there are NoInterval, MidRope"):
+        load_config(f"{CONFIG}:MyRope")
