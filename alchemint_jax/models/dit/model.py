@@ -157,7 +157,8 @@ class DiT(nn.Module):
         block = nn.remat(Block, prevent_cse=False, static_argnums=()) if cfg.remat else Block
         blocks = nn.scan(
             block,
-            variable_axes={"params": 0},
+            # Intermediates, where a caller captures them, are stacked like the parameters.
+            variable_axes={"params": 0, "intermediates": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=cfg.n_layers,
