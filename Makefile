@@ -7,13 +7,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint clean help
+.PHONY: demo test lint notebooks clean help
 
 help:  ## list the targets
-	@echo "make demo    install what is needed and render examples/ into out/"
-	@echo "make test    install what is needed and run the test suite"
-	@echo "make lint    install what is needed; ruff (check, format) and mypy"
-	@echo "make clean   remove .venv, out and caches"
+	@echo "make demo       install what is needed and render examples/ into out/"
+	@echo "make test       install what is needed and run the test suite"
+	@echo "make lint       install what is needed; ruff (check, format) and mypy"
+	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
+	@echo "make clean      remove .venv, out and caches"
 	@echo
 	@echo "PYTHON=/path/to/python3.12 chooses the interpreter (3.11, 3.12 or 3.13)."
 
@@ -27,6 +28,11 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy alchemint_jax
+
+notebooks: $(VENV)/.installed-notebooks
+	cd notebooks && for text in *.py; do \
+	  ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) out build dist alchemint_jax.egg-info
@@ -61,6 +67,11 @@ $(VENV)/.installed: $(VENV)/.created setup.py
 $(VENV)/.installed-test: $(VENV)/.created setup.py
 	@echo "installing into $(VENV), with what the tests need (about 1 GB; a minute or two the first time)"
 	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-notebooks: $(VENV)/.created setup.py
+	@echo "installing into $(VENV), with what the notebooks need (about 1 GB; a minute or two the first time)"
+	@$(PIP) -e '.[notebooks]'
 	@touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.created setup.py

@@ -37,9 +37,15 @@ REQUIRES = [
 ]
 
 EXTRAS = {
-    "test": ["beartype>=0.21", "hypothesis>=6.130", "pytest>=8.3"],
+    "test": [
+        "beartype>=0.21",
+        "hypothesis>=6.130",
+        "jupytext>=1.17",
+        "matplotlib>=3.10",
+        "pytest>=8.3",
+    ],
     "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "types-PyYAML"],
-    "notebooks": ["jupytext>=1.17", "matplotlib>=3.10", "nbmake>=1.5", "papermill>=2.6"],
+    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7"],
     "cuda": ["jax[cuda13]>=0.10.2"],
     "cuda12": ["jax[cuda12]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],

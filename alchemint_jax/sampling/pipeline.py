@@ -143,7 +143,7 @@ class Pipeline:
         )
         frames = frames or self.settings.max_frames
         plan = self.settings.plan(steps, guidance)
-        conditions = self._conditions(prompts, references, words, intervals, negative_prompt)
+        conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         stride = self.models.vae.config.spatial_stride
         height, width = (side // stride for side in references.shape[2:4])
         shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
@@ -153,14 +153,15 @@ class Pipeline:
             latents = sample_latents(self.models, conditions, noise, plan, bar.update)
         return decode(self.models, latents)
 
-    def _conditions(
+    def conditions(
         self,
         prompts: Sequence[str],
         references: np.ndarray,
         words: Sequence[Sequence[str]],
         intervals: Sequence[Sequence[PixelIntervals]],
-        negative_prompt: str,
+        negative_prompt: str = "",
     ) -> Conditions:
+        """What the transformer is conditioned on, encoded; the arguments are those of `render`."""
         b, slots = references.shape[:2]
         most = max([2, *(len(runs) for video in intervals for runs in video)])
         frames = np.zeros((b, slots, most, 2), np.int32)

@@ -202,7 +202,7 @@ def test_more_intervals_than_in_training(pipe):
 
 
 def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe):
-    conditions = pipe._conditions(*BATCH, negative_prompt="")
+    conditions = pipe.conditions(*BATCH)
     noise = jax.random.normal(jax.random.key(3), (2, 3, 4, 4, 2))
     plan, done = Plan(12, 3.0, Guidance(0, 0, 1)), []
     latents = sample_latents(pipe.models, conditions, noise, plan, done.append)

@@ -1,0 +1,165 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What the model attends to
+#
+# A scheme gives every reference an attention profile over time, by position alone
+# (`01_rotary_kernels`). A trained model is free to use it, to ignore it, or to learn something else on
+# top. This notebook looks inside the bundled sprites model: how much does each latent frame really
+# attend to each reference, in every layer and head, and does that follow the kernel?
+
+# %%
+import os
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import alchemint_jax as al
+from alchemint_jax import flow, rotary
+from alchemint_jax.data.sprites import sample_clip
+from alchemint_jax.evaluate.benchmark import FIRST_SEED
+from alchemint_jax.models.dit import reference_attention
+
+CLIPS = 4 if "NOTEBOOK_SMALL" in os.environ else 48
+pipe = al.Pipeline.load("sprites")
+config = pipe.models.dit.config
+print(f"{config.n_layers} layers of {config.n_heads} heads; scheme: {config.scheme}")
+
+# %% [markdown]
+# ## Clips, noise, and the model's inputs
+#
+# Clips that training never saw, each with two subjects; their latents; and the point on the path between
+# data and noise at time 0.8, where the model has to decide what goes where.
+
+# %%
+clips = [sample_clip(i, seed=FIRST_SEED + 99, subjects=2) for i in range(CLIPS)]
+clips = [clip for clip in clips if all(subject.intervals for subject in clip.subjects)]
+videos = np.stack([clip.video for clip in clips])
+pictures = np.full((len(clips), config.slots, *videos.shape[2:]), 255, np.uint8)
+for i, clip in enumerate(clips):
+    for j, subject in enumerate(clip.subjects):
+        pictures[i, j] = subject.references[0]
+conditions = pipe.conditions(
+    [clip.caption[: pipe.settings.text_length - 1] for clip in clips],
+    pictures,
+    [[subject.word for subject in clip.subjects] for clip in clips],
+    [[subject.intervals for subject in clip.subjects] for clip in clips],
+)
+vae, vae_params = pipe.models.vae, pipe.models.vae_params
+encode = jax.jit(lambda p, x: vae.apply({"params": p}, x, method="encode"))
+latents = np.concatenate([encode(vae_params, x[None] / np.float32(127.5) - 1) for x in videos])
+noise = jax.random.normal(jax.random.key(0), latents.shape)
+
+
+@jax.jit
+def attention_at(time):
+    times = jnp.full(len(latents), time)
+    inputs = {
+        "latents": flow.interpolate(jnp.asarray(latents), noise, times),
+        "time": times,
+        **{name: value for name, value in conditions._asdict().items() if name != "null_text"},
+    }
+    return reference_attention(config, pipe.models.dit_params, inputs)
+
+
+maps = np.asarray(attention_at(0.8))[..., :2]  # [layer, clip, head, frame, subject]
+print(f"attention maps: {maps.shape}")
+
+# %% [markdown]
+# ## Attention and kernel, side by side
+#
+# For six subjects: what the position alone would give (blue), and what the model's video tokens give to
+# the reference's tokens, summed over layers and heads (red), both scaled to one range.
+
+# %%
+freqs = rotary.axis_frequencies(config.head_dim, config.theta_t, config.theta_hw)
+frames = latents.shape[1]
+gains = config.scheme.gains(conditions.intervals, frames, freqs)
+kernels = np.asarray(rotary.kernel(gains, frames, freqs))[:, :2].transpose(0, 2, 1)
+covered = np.asarray(rotary.coverage(conditions.intervals, frames))[:, :2].transpose(0, 2, 1)
+total = maps.sum((0, 2))
+
+
+def unit(curve):
+    return (curve - curve.min()) / max(np.ptp(curve), 1e-9)
+
+
+figure, axes = plt.subplots(2, 3, figsize=(11, 4.2), sharex=True)
+for axis, (clip, subject) in zip(
+    axes.flat, [(i, j) for i in range(3) for j in range(2)], strict=True
+):
+    axis.fill_between(
+        range(frames), covered[clip, :, subject], step="mid", color="#fde68a", label="on screen"
+    )
+    axis.plot(unit(kernels[clip, :, subject]), "o-", color="#1d4ed8", label="kernel")
+    axis.plot(unit(total[clip, :, subject]), "s-", color="#dc2626", label="attention")
+    axis.set_title(clips[clip].subjects[subject].word, fontsize=10)
+    axis.set_yticks([])
+axes[0, 0].legend(fontsize=8)
+figure.supxlabel("latent frame")
+figure.tight_layout()
+
+# %% [markdown]
+# ## Which layers and heads listen
+#
+# Over all subjects: how much more a head attends to a reference in frames where the subject is to be on
+# screen than elsewhere, as a ratio. One is indifference.
+
+# %%
+inside = covered > 0.5
+on = np.broadcast_to(inside[None, :, None], maps.shape)
+ratio = np.array(
+    [
+        [
+            maps[layer, :, head][on[layer, :, head]].mean()
+            / maps[layer, :, head][~on[layer, :, head]].mean()
+            for head in range(config.n_heads)
+        ]
+        for layer in range(config.n_layers)
+    ]
+)
+figure, axis = plt.subplots(figsize=(4.6, 4))
+image = axis.imshow(np.log2(ratio), cmap="RdBu_r", vmin=-4, vmax=4, aspect="auto")
+for layer in range(config.n_layers):
+    for head in range(config.n_heads):
+        axis.text(head, layer, f"{ratio[layer, head]:.1f}", ha="center", va="center", fontsize=9)
+axis.set(xlabel="head", ylabel="layer", xticks=range(config.n_heads))
+figure.colorbar(image, label="log2 of attention inside / outside")
+figure.tight_layout()
+
+# %% [markdown]
+# ## From noise to picture
+#
+# The same ratio, over all layers and heads, along the path: near noise there is nothing but position to go
+# by; near the data the frames themselves show who is there.
+
+# %%
+TIMES = (0.99, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.05)
+along = []
+for time in TIMES:
+    weights = np.asarray(attention_at(time))[..., :2].sum((0, 2))
+    along.append(weights[inside].mean() / weights[~inside].mean())
+figure, axis = plt.subplots(figsize=(5, 3.2))
+axis.plot(TIMES, along, "o-")
+axis.axhline(1, color="#9ca3af", linewidth=0.8)
+axis.set(xlabel="time of the path (1: noise, 0: data)", ylabel="attention inside / outside")
+axis.invert_xaxis()
+figure.tight_layout()
+
+# %%
+follows = [
+    np.corrcoef(kernels[i, :, j], total[i, :, j])[0, 1] for i in range(len(clips)) for j in range(2)
+]
+print(f"correlation of kernel and attention over frames: median {np.median(follows):.2f}, ")
+print(f"a quarter of the subjects below {np.quantile(follows, 0.25):.2f}")
+print(f"attention inside / outside at time 0.8: {along[TIMES.index(0.8)]:.2f}")

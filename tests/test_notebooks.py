@@ -1,0 +1,42 @@
+"""Every notebook runs at a small size, and is the same as its text twin."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import pytest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
+
+
+def test_there_are_notebooks():
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_the_notebook_runs(path):
+    settings = {"NOTEBOOK_SMALL": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, path.name],
+        cwd=path.parent,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
+def test_the_saved_notebook_is_its_twin_with_pictures(path):
+    text, saved = (jupytext.read(p) for p in (path, path.with_suffix(".ipynb")))
+    sources = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (text, saved)]
+    assert sources[0] == sources[1], f"run `make notebooks`: {path.stem} was edited"
+    outputs = [output for cell in saved.cells for output in cell.get("outputs", ())]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
