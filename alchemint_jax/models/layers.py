@@ -69,7 +69,7 @@ class Linear(nn.Module):
 def _rows(x: jax.Array) -> jax.Array:
     """All leading axes as one, where that moves nothing: XLA's CPU gradient is faster so.
 
-    A sequence that is split over the mesh stays as it is; merging it with the batch would gather it.
+    A sequence that is split over the mesh is left alone: merging it with the batch would gather it.
     """
     mesh = jax.sharding.get_abstract_mesh()
     split = not mesh.empty and mesh.shape.get("context", 1) > 1

@@ -183,7 +183,7 @@ class Downsample(nn.Module):
         if not self.temporal:
             return x
         # Fresh: the mean of the two frames that become one.
-        kernel = self.param("time_kernel", _tap_weights(0, 0.5, 0.5), (3, 1, 1, c, c))
+        kernel = self.param("time_kernel", _tap_weights(0.0, 0.5, 0.5), (3, 1, 1, c, c))
         bias = self.param("time_bias", nn.initializers.zeros, (c,))
         window = past.prepend(x, 1, zeros=False)
         halved = conv3d_valid(window, kernel, bias, stride=2) if window.shape[1] >= 3 else x[:, :0]
@@ -201,7 +201,7 @@ class Upsample(nn.Module):
         c = x.shape[-1]
         if self.temporal:
             # Fresh: every frame twice.
-            kernel = self.param("time_kernel", _tap_weights(0, 0, 1), (3, 1, 1, c, 2 * c))
+            kernel = self.param("time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c))
             bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
             # Frame 0 passes as it is, and the frames after it do not see it.
             first, rest = (x[:, :1], x[:, 1:]) if past.starts else (x[:, :0], x)
