@@ -41,10 +41,6 @@ class VAETask:
     `data` is a directory written by `alchemint data sprites`; `frames` is the length of training
     windows and `crop` their side in pixels. `init_from` is a model directory whose autoencoder a
     new run starts from; None starts from scratch.
-
-    `freeze_encoder` trains the decoder alone, so that latents made before stay what they were.
-    `latent_noise` disturbs the latents meanwhile, by up to so many of their standard deviations:
-    those of a generative model are not as clean as an encoder's.
     """
 
     model: VAEConfig
@@ -55,12 +51,8 @@ class VAETask:
     loss_weights: VAELoss = VAELoss()
     storage: str = "float16"
     init_from: str | None = None
-    freeze_encoder: bool = False
-    latent_noise: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.freeze_encoder and self.init_from is None:
-            raise ConfigError("freeze_encoder needs init_from: there is no encoder to keep")
         if self.crop < 1 or self.crop % self.model.spatial_stride:
             raise ConfigError(
                 f"crop is {self.crop}; it must be a multiple of {self.model.spatial_stride}"
@@ -91,11 +83,7 @@ class VAETask:
         video = pixels.astype(jnp.float32) / 127.5 - 1
         apply: Callable[..., Any] = VAE(self.model).apply
         mean, log_variance = apply({"params": params}, video, method="moments")
-        if self.freeze_encoder:
-            mean, log_variance = jax.lax.stop_gradient((mean, log_variance))
         sample = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
-        if self.latent_noise:
-            sample += self._disturbance(jax.random.fold_in(key, 1), mean.shape)
         output = apply({"params": params}, sample, method="reconstruct")
         pixel = jnp.abs(output - video).mean()
         edge = edge_loss(output, video)
@@ -105,13 +93,6 @@ class VAETask:
         loss = pixel + weight.square * square + weight.edges * edge + weight.kl * kl
         psnr = -10 * jnp.log10(jnp.mean((jnp.clip(output, -1, 1) - video) ** 2) / 4)
         return loss, {"l1": pixel, "edges": edge, "kl": kl, "psnr": psnr}
-
-    def _disturbance(self, key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """Noise whose size, from none to `latent_noise` standard deviations, each clip draws."""
-        size_key, noise_key = jax.random.split(key)
-        size = jax.random.uniform(size_key, (shape[0], 1, 1, 1, 1), maxval=self.latent_noise)
-        std = jnp.asarray(self.model.latents_std)[None, None, None, None]
-        return size * std * jax.random.normal(noise_key, shape)
 
     def pretrained(self) -> dict:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
@@ -150,9 +131,6 @@ class VAETask:
 
     def export(self, params: dict, directory: Path) -> None:
         """Writes the autoencoder with the statistics of its latents on the validation clips."""
-        if self.freeze_encoder:
-            weights.save(directory, "vae", self.model, params, dtype=self.storage)
-            return
         model = dataclasses.replace(
             self.model,
             latents_mean=(0.0,) * self.model.z_dim,
@@ -197,20 +175,13 @@ def edge_loss(a: Float[Array, "b f h w c"], b: Float[Array, "b f h w c"]) -> Flo
 
 
 def make_vae_task(config: ConfigDict) -> VAETask:
-    """The task of a config: the fields of `VAETask`, with the statistics of a kept encoder."""
-    model = build(VAEConfig, config.model.to_dict(), "model")
-    if config.freeze_encoder and config.init_from is not None:
-        kept = weights.read_config(weights.locate(config.init_from), "vae")
-        statistics = {name: tuple(kept[name]) for name in ("latents_mean", "latents_std")}
-        model = dataclasses.replace(model, **statistics)
+    """The task of a config with `model`, `data`, `loader`, `frames` and `loss_weights`."""
     return VAETask(
-        model=model,
+        model=build(VAEConfig, config.model.to_dict(), "model"),
         data=config.data,
         loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
         frames=config.frames,
         crop=config.crop,
         init_from=config.init_from,
-        freeze_encoder=config.freeze_encoder,
-        latent_noise=config.latent_noise,
         loss_weights=build(VAELoss, config.loss_weights.to_dict(), "loss_weights"),
     )

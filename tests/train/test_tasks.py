@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -190,39 +189,6 @@ def test_a_run_can_start_from_exported_weights(vae_config, vae_run):
     assert jax.tree.structure(start) == jax.tree.structure(
         jax.eval_shape(task.init, jax.random.key(0))
     )
-
-
-def test_a_frozen_encoder_stays_as_it_is_to_the_last_bit(vae_config, vae_run, tmp_path):
-    start = vae_run[1] / "export"
-    config = copy.deepcopy(vae_config).unlock()
-    config.update(init_from=str(start), freeze_encoder=True, latent_noise=0.2)
-    config.train.update(total_steps=3, sample_every=0)
-    config.train.optimizer.method = "muon"
-    task = build_task(config)
-    train.fit(task, build_train(config), tmp_path, mesh=_one_device())
-    (before_module, before), (module, after) = (
-        weights.load(path, "vae") for path in (start, tmp_path / "export")
-    )
-    jax.tree.map(np.testing.assert_array_equal, before["encoder"], after["encoder"])
-    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)["decoder"]
-    assert max(jax.tree.leaves(moved)) > 1e-3
-    # So its latents, normalised, are the same too.
-    assert module.config == before_module.config
-    with pytest.raises(ConfigError, match="freeze_encoder needs init_from"):
-        dataclasses.replace(task, init_from=None)
-
-
-def test_latent_noise_reaches_the_decoder(vae_config):
-    task = build_task(vae_config)
-    params = jax.jit(task.init)(jax.random.key(1))
-    batch = {name: jnp.asarray(x) for name, x in next(iter(task.train_data())).items()}
-
-    def loss(noise):
-        noisy = dataclasses.replace(task, latent_noise=noise)
-        return float(jax.jit(noisy.loss)(params, batch, jax.random.key(0))[0])
-
-    assert loss(0.0) == loss(0.0)
-    assert abs(loss(5.0) - loss(0.0)) > 1e-3
 
 
 def test_edges_are_differences_of_neighbours():
