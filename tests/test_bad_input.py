@@ -326,7 +326,7 @@ def get_config():
         (CONFIG, "mine.py: task is None; use one of vae, dit"),
         (CONFIG.replace("{}", "{'task': 'vae'}"), "mine.py: a field is missing"),
         ("raise SystemExit(0)", "mine.py: cannot be loaded: SystemExit"),
-        (None, "mine.py: no such file"),
+        (None, "mine.py: no such config file"),
     ],
 )
 def test_configs_that_cannot_be_used(refused, text, says):
