@@ -2,12 +2,12 @@
 
 Hardware: 2 CPU cores. Command, for one arm, after `alchemint data encode` as in configs/sprites.py:
 
-    JAX_NUM_CPU_DEVICES=2 alchemint train --config configs/sprites_schemes.py:FittedRope \
+    alchemint train --config configs/sprites_schemes.py:FittedRope \
         --workdir runs/schemes/FittedRope-0
 
 All arms, several seeds, and their comparison, resumable at any point:
 
-    JAX_NUM_CPU_DEVICES=2 python -m alchemint_jax.evaluate.study --workdir runs/schemes \
+    python -m alchemint_jax.evaluate.study --workdir runs/schemes \
         --out docs/results/schemes.json
 
 Arms with one seed start from the same parameters and see the same data in the same order.
