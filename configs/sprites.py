@@ -7,8 +7,7 @@ configs/sprites_vae.py:
         --out data/sprites_latents
     alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites/export. On Linux, large pages of memory make training faster,
-by a quarter where this was measured:
+The whole model is then in runs/sprites/export. On Linux, large pages of memory make this faster:
 
     export GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_MAX_=0 \
         MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
