@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib.util
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,12 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
     path = Path(name)
     if not path.is_file():
         raise ConfigError(f"{path}: no such config file; see configs/ for those there are")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ConfigError(f"{path}: a config is a Python file (.py)")
-    module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        config = module.get_config(argument) if colon else module.get_config()
+        # Run, not imported: an import may take the bytecode of an older version of the file.
+        get_config = runpy.run_path(str(path), run_name=path.stem)["get_config"]
+        config = get_config(argument) if colon else get_config()
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(config, ConfigDict):
