@@ -11,7 +11,7 @@
 # %% [markdown]
 # # Train a tiny AlcheMinT
 #
-# From nothing to a model that puts subjects on screen when it is told to, in one sitting: draw clips,
+# From nothing to a model that has begun to learn who is on screen when, in one sitting: draw clips,
 # encode them, train a small diffusion transformer, sample from it, and measure. Only the autoencoder is
 # borrowed from the bundled model. The same functions, with larger numbers, are the recipe of that model.
 

@@ -196,7 +196,7 @@ def score(
     return {
         "clips": len(cases),
         "subjects": len(rows),
-        "overall": _summary(rows, resamples),
+        "overall": summarise(rows, resamples),
         "baselines": {
             "always_present": metrics.always_present(unit),
             "middle_half": metrics.constant(unit, (0.25, 0.75)),
@@ -206,7 +206,7 @@ def score(
             "length": metrics.correlation(length[:, 0], length[:, 1]),
             "subjects": len(timed),
         },
-        "groups": {name: _summary(part, resamples) for name, part in _groups(rows)},
+        "groups": {name: summarise(part, resamples) for name, part in _groups(rows)},
         "rows": rows,
     }
 
@@ -261,7 +261,11 @@ def _groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, An
     yield "several intervals", [row for row in rows if len(row["asked"]) > 1]
 
 
-def _summary(rows: list[dict[str, Any]], resamples: int) -> dict[str, Any]:
+def summarise(rows: list[dict[str, Any]], resamples: int = 2000) -> dict[str, Any]:
+    """Mean of each measure over subjects, with the 95 % interval that resamples clips.
+
+    `rows` are those of `score`, or of a report, where what is not known is None.
+    """
     clips = [row["case"] for row in rows]
     summary: dict[str, Any] = {"clips": len(set(clips)), "subjects": len(rows)}
     for name in MEASURES:

@@ -40,18 +40,18 @@ def save_report(
     at random.
     """
     folder = media.check_folder(out)
-    plain = json.dumps(_finite(report), indent=1, allow_nan=False)
+    plain = json.dumps(finite(report), indent=1, allow_nan=False)
     text = render_html(report, videos, cases, gallery)
     media.write_bytes(folder / "report.json", plain.encode())
     media.write_bytes(folder / "report.html", text.encode())
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """NaN is not JSON: null instead."""
     if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
+        return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     if isinstance(value, (float, np.floating)):
         return float(value) if math.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value

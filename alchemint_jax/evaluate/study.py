@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,19 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from alchemint_jax import media
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate import metrics
+from alchemint_jax.evaluate import benchmark, metrics
+from alchemint_jax.evaluate.report import finite
 
 Rows = list[dict[str, Any]]
 
-FIGURES = {
-    "t_iou": "t-IOU",
-    "t_l2": "t-L2",
-    "presence": "presence",
-    "absence": "absence",
-    "detected": "detected",
-    "identity": "identity",
-}
+FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
 PAPER = {
     "MidRope": {"t_iou": 0.453, "t_l2": 0.300},
     "WeRope": {"t_iou": 0.469, "t_l2": 0.288},
@@ -68,21 +63,13 @@ def _middle(spans: Sequence[Sequence[int]]) -> float:
     return float(spans[0][0] + spans[-1][-1]) / 2
 
 
-def summarise(rows: Rows) -> dict[str, Any]:
-    """Means with 95 % intervals over boards, and how the shown moments follow the asked ones."""
-    boards = [row["case"] for row in rows]
-    summary: dict[str, Any] = {"subjects": len(rows)}
-    for name in FIGURES:
-        values = np.array([row[name] for row in rows], np.float64)
-        known = values[np.isfinite(values)]
-        low, high = metrics.bootstrap_ci(values, boards)
-        mean = float(known.mean()) if known.size else float("nan")
-        summary[name] = {"mean": mean, "low": low, "high": high}
+def correlations(rows: Rows) -> dict[str, float]:
+    """How the moments and lengths shown follow those asked for, over single intervals seen."""
     timed = [row for row in rows if row["shown"] and len(row["asked"]) == 1]
-    for name, of in (("midpoint", _middle), ("length", _length)):
-        asked, shown = ([of(row[key]) for row in timed] for key in ("asked", "shown"))
-        summary[f"{name}_correlation"] = metrics.correlation(asked, shown)
-    return summary
+    return {
+        name: metrics.correlation(*([of(row[key]) for row in timed] for key in ("asked", "shown")))
+        for name, of in (("midpoint", _middle), ("length", _length))
+    }
 
 
 def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
@@ -93,7 +80,9 @@ def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
     key = [(row["seed"], row["case"], row["subject"]) for row in one]
     if key != [(row["seed"], row["case"], row["subject"]) for row in other]:
         raise ValueError("the two arms have different boards or seeds")
-    values = np.array([a[figure] - b[figure] for a, b in zip(one, other, strict=True)])
+    # A report has None for a rate that nothing could be counted for; as a float it is NaN.
+    a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
+    values = a - b
     low, high = metrics.bootstrap_ci(values, [row["case"] for row in one])
     return {"mean": float(np.nanmean(values)), "low": low, "high": high}
 
@@ -102,7 +91,11 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
     """The tables of a study; `arms` maps each arm to its rows of all seeds, in the same order."""
     return {
         "arms": {
-            arm: {name: summarise(part) for name, part in groups(rows) if part}
+            arm: {
+                name: benchmark.summarise(part) | {"correlation": correlations(part)}
+                for name, part in groups(rows)
+                if part
+            }
             for arm, rows in arms.items()
         },
         "baseline": baseline,
@@ -124,12 +117,17 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
 
 def table(comparison: Mapping[str, Any]) -> str:
     """Markdown: one line per arm, all boards, with 95 % intervals for the two temporal metrics."""
-    head = [*FIGURES.values(), "midpoint r", "length r", f"t-IOU less {comparison['baseline']}"]
+    head = [
+        *(benchmark.MEASURES[name] for name in FIGURES),
+        "midpoint r",
+        "length r",
+        f"t-IOU less {comparison['baseline']}",
+    ]
     lines = ["| arm | " + " | ".join(head) + " |", "|---|" + "---:|" * len(head)]
     for arm, parts in comparison["arms"].items():
         every = parts["all"]
         cells = [_cell(every[name], name in ("t_iou", "t_l2")) for name in FIGURES]
-        cells += [f"{every[f'{name}_correlation']:.2f}" for name in ("midpoint", "length")]
+        cells += [f"{every['correlation'][name]:.2f}" for name in ("midpoint", "length")]
         gain = comparison["differences"].get(arm)
         cells.append(_cell(gain["t_iou"], True, "+.3f") if gain else "")
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
@@ -143,7 +141,6 @@ def _cell(figure: Mapping[str, float], interval: bool, form: str = ".2f") -> str
 
 def run_arm(config: str, workdir: Path, seed: int, limit: int, overrides: list[str]) -> Rows:
     """Trains one arm with one seed and scores it; what is already done is read."""
-    from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.train.run import run_config
 
     report = workdir / "report" / "report.json"
@@ -152,7 +149,7 @@ def run_arm(config: str, workdir: Path, seed: int, limit: int, overrides: list[s
         result = run_config(config, workdir, [*overrides, *seeds])
         if result.interrupted:
             raise KeyboardInterrupt
-        run_benchmark(str(workdir / "export"), out=report.parent, limit=limit, batch=16)
+        benchmark.run_benchmark(str(workdir / "export"), out=report.parent, limit=limit, batch=16)
     found = json.loads(report.read_text())
     if found["settings"]["limit"] != limit:
         raise ConfigError(
@@ -177,35 +174,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         arms: dict[str, Rows] = {arm: [] for arm in args.arms or _arms(args.config)}
         if args.baseline not in arms:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
+        media.check_writable(args.out)  # now, not after hours of training
         for seed in args.seeds:
             for arm in arms:
                 print(f"{arm}, seed {seed}", file=sys.stderr, flush=True)
                 where = args.workdir / f"{arm}-{seed}"
                 name = f"{args.config}:{arm}"
                 arms[arm] += run_arm(name, where, seed, args.limit, args.set)
-            _write(args.out, compare(arms, args.baseline))
+            text = json.dumps(finite(compare(arms, args.baseline)), indent=1, allow_nan=False)
+            media.write_bytes(args.out, f"{text}\n".encode())
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
-    print(table(json.loads(args.out.read_text())))
+    print(table(compare(arms, args.baseline)))
     return 0
 
 
 def _arms(config: Path) -> list[str]:
-    import runpy
-
     if not config.is_file():
         raise ConfigError(f"{config}: no such config file")
     return list(runpy.run_path(str(config)).get("ARMS", ()))
-
-
-def _write(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
 
 
 if __name__ == "__main__":
