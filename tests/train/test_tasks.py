@@ -14,9 +14,9 @@ from alchemint_jax import sharding, train, weights
 from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
-from alchemint_jax.models.vae import VAE, VARIANTS
+from alchemint_jax.models.umt5 import VARIANTS as TEXT
+from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import Guidance, Pipeline, settings
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.dit_task import Dropout, keep
@@ -294,15 +294,14 @@ def test_every_parameter_has_its_group(dit_task):
     assert "transformer/blocks/self_attn" in groups["backbone"]
 
 
-def test_the_bundled_variants_are_those_of_the_configs():
-    from alchemint_jax.models.umt5 import VARIANTS as TEXT
-
+def test_the_bundled_model_is_what_the_configs_make():
     vae, dit = (build_task(load_config(CONFIGS / f"{n}.py")) for n in ("sprites_vae", "sprites"))
-    assert vae.model == VARIANTS["sprites"]
+    models = Pipeline.load("sprites").models
+    measured = {f: getattr(models.vae.config, f) for f in ("latents_mean", "latents_std")}
+    assert models.vae.config == dataclasses.replace(vae.model, **measured)
+    assert models.dit.config == dit.model
+    assert settings.load(weights.locate("sprites")) == dit.sampling
     assert dit.text == TEXT["sprites"]
-    expected = settings.Settings(min_frames=33, shift=3.0, guidance=Guidance(both=2.0))
-    assert dit.sampling == expected
-    assert DiT(dit.model).abstract_params()["subjects"]["index"].shape == (3, dit.model.dim)
 
 
 @pytest.mark.parametrize(

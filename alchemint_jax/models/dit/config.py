@@ -64,15 +64,4 @@ class DiTConfig:
 VARIANTS = {
     "wan2.1-1.3b": DiTConfig(),
     "wan2.1-14b": DiTConfig(dim=5120, n_heads=40, n_layers=40, ffn_dim=13824),
-    "sprites": DiTConfig(
-        dim=192,
-        n_heads=4,
-        n_layers=6,
-        ffn_dim=768,
-        text_dim=128,
-        theta_t=30.0,
-        theta_hw=100.0,
-        slots=3,
-        unroll=6,
-    ),
 }

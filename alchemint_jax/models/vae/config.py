@@ -7,7 +7,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class VAEConfig:
-    """The causal 3D autoencoder of Wan2.1 (time 4x, space 8x), sized by its fields.
+    """The causal 3D autoencoder of Wan2.1 (there time 4x, space 8x), sized by its fields.
 
     Stage i of the encoder has `base_dim * dim_mult[i]` channels; the decoder mirrors it with one
     more residual block per stage. `latents_mean` and `latents_std` normalise each latent channel.
@@ -43,5 +43,4 @@ VARIANTS = {
             3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
         ),
     ),
-    "sprites": VAEConfig(base_dim=8, dim_mult=(1, 4, 8, 8), num_res_blocks=1),
 }  # fmt: skip
