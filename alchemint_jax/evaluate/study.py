@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import runpy
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from alchemint_jax import media
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, metrics
 from alchemint_jax.evaluate.report import finite
+from alchemint_jax.train.config import run_file
 
 Rows = list[dict[str, Any]]
 
@@ -170,8 +170,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     args = parser.parse_args(argv)
+    comparison: dict[str, Any] = {}
     try:
-        arms: dict[str, Rows] = {arm: [] for arm in args.arms or _arms(args.config)}
+        names = args.arms or run_file(args.config).get("ARMS", ())
+        arms: dict[str, Rows] = {arm: [] for arm in names}
         if args.baseline not in arms:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
         media.check_writable(args.out)  # now, not after hours of training
@@ -181,21 +183,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 where = args.workdir / f"{arm}-{seed}"
                 name = f"{args.config}:{arm}"
                 arms[arm] += run_arm(name, where, seed, args.limit, args.set)
-            text = json.dumps(finite(compare(arms, args.baseline)), indent=1, allow_nan=False)
+            comparison = compare(arms, args.baseline)
+            text = json.dumps(finite(comparison), indent=1, allow_nan=False)
             media.write_bytes(args.out, f"{text}\n".encode())
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return 130
-    print(table(compare(arms, args.baseline)))
+    print(table(comparison))
     return 0
-
-
-def _arms(config: Path) -> list[str]:
-    if not config.is_file():
-        raise ConfigError(f"{config}: no such config file")
-    return list(runpy.run_path(str(config)).get("ARMS", ()))
 
 
 if __name__ == "__main__":

@@ -30,13 +30,9 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
     if not (colon and name.endswith(".py")):
         name, colon = str(path), ""
     path = Path(name)
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such config file; see configs/ for those there are")
-    if path.suffix != ".py":
-        raise ConfigError(f"{path}: a config is a Python file (.py)")
+    names = run_file(path)
     try:
-        # Run, not imported: an import may take the bytecode of an older version of the file.
-        get_config = runpy.run_path(str(path), run_name=path.stem)["get_config"]
+        get_config = names["get_config"]
         config = get_config(argument) if colon else get_config()
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
@@ -46,6 +42,23 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
     for override in overrides:
         _override(config, override, path)
     return config
+
+
+def run_file(path: Path) -> dict[str, Any]:
+    """What a config file defines, by name.
+
+    Raises:
+        ConfigError: naming the file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such config file; see configs/ for those there are")
+    if path.suffix != ".py":
+        raise ConfigError(f"{path}: a config is a Python file (.py)")
+    try:
+        # Run, not imported: an import may take the bytecode of an older version of the file.
+        return runpy.run_path(str(path), run_name=path.stem)
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{path}: cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def build_train(config: ConfigDict) -> TrainConfig:

@@ -121,6 +121,19 @@ def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
     assert not (finished / "schemes.json").exists()
 
 
+def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
+    broken = tmp_path / "broken.py"
+    broken.write_text("ARMS = {")
+    for config, message in (
+        (broken, "broken.py: cannot be loaded: SyntaxError"),
+        (tmp_path / "none.py", "none.py: no such config file"),
+    ):
+        paths = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out.json")]
+        with pytest.raises(SystemExit) as error:
+            study.main(["--config", str(config), *paths])
+        assert error.value.code == 2 and message in capsys.readouterr().err
+
+
 def test_arms_differ_in_one_thing():
     tasks = {
         arm: build_task(load_config(f"{CONFIG}:{arm}"))

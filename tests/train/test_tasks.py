@@ -15,9 +15,8 @@ from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.conditioning import model_inputs
-from alchemint_jax.models.umt5 import VARIANTS as TEXT
 from alchemint_jax.models.vae import VAE
-from alchemint_jax.sampling import Guidance, Pipeline, settings
+from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.dit_task import Dropout, keep
 from alchemint_jax.train.run import build_task, run_config
@@ -296,12 +295,13 @@ def test_every_parameter_has_its_group(dit_task):
 
 def test_the_bundled_model_is_what_the_configs_make():
     vae, dit = (build_task(load_config(CONFIGS / f"{n}.py")) for n in ("sprites_vae", "sprites"))
-    models = Pipeline.load("sprites").models
+    pipe = Pipeline.load("sprites")
+    models = pipe.models
     measured = {f: getattr(models.vae.config, f) for f in ("latents_mean", "latents_std")}
     assert models.vae.config == dataclasses.replace(vae.model, **measured)
     assert models.dit.config == dit.model
-    assert settings.load(weights.locate("sprites")) == dit.sampling
-    assert dit.text == TEXT["sprites"]
+    assert pipe.text_encoder.config == dit.text
+    assert pipe.settings == dit.sampling
 
 
 @pytest.mark.parametrize(
