@@ -48,6 +48,7 @@ def span(intervals: Intervals) -> Span | None:
 def t_iou(pred: Intervals, true: Intervals) -> float:
     """Intersection over union of two intervals, in [0, 1].
 
+    Several intervals count as their span, from first start to last end; `frame_iou` minds the gaps.
     Disjoint intervals score 0, so does a subject never detected; one that is rightly absent scores
     1.
     """
