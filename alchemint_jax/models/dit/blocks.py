@@ -112,8 +112,14 @@ class Attention(nn.Module):
         """Attends from `x` to `context`; queries and keys are turned by their gains, if any."""
         dim = x.shape[-1]
 
+        # Where positions turn queries and keys, equal biases make attention a function of distance
+        # (and, for a reference, of its interval) from the first step on: a network trained from
+        # scratch starts with the prior that a pretrained one would bring along.
+        prior = nn.initializers.zeros if q_gains is None else nn.initializers.ones
+
         def project(name: str, y: jax.Array, normed: bool) -> jax.Array:
-            y = Linear(dim, ("embed", "heads"), name=name)(y)
+            bias = prior if normed else nn.initializers.zeros
+            y = Linear(dim, ("embed", "heads"), bias_init=bias, name=name)(y)
             if normed:
                 scale = self.param(
                     f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,)
@@ -127,6 +133,12 @@ class Attention(nn.Module):
         y = attention(q, k, v, key_mask).reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         return Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
+
+
+def _half_open_gates(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Wan's small random modulations [1 6 d], with gates around 1/2: closed ones learn slowly."""
+    gates = jnp.asarray([0.0, 0.0, 0.5, 0.0, 0.0, 0.5]).reshape(1, 6, 1)
+    return nn.initializers.normal(shape[-1] ** -0.5)(key, shape) + gates
 
 
 class Block(nn.Module):
@@ -145,7 +157,7 @@ class Block(nn.Module):
         cfg = self.config
         table = self.param(
             "modulation",
-            logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
+            logical(_half_open_gates, (None, None, "embed")),
             (1, 6, cfg.dim),
         )
         segments = [Segment(s.length, s.modulation + table[:, None]) for s in inputs.segments]

@@ -94,9 +94,10 @@ class Attention(nn.Module):
         q = heads("q", (c.dim * c.head_dim) ** -0.5)
         k = heads("k", c.dim**-0.5)
         v = heads("v", c.dim**-0.5)
+        # Large, so that every head starts at some distances of its own: letters become words.
         table = self.param(
             "relative_bias",
-            logical(normal(c.dim**-0.5), (None, "heads")),
+            logical(normal(2.0), (None, "heads")),
             (c.n_buckets, c.n_heads),
             jnp.float32,
         )
