@@ -29,19 +29,26 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
     for board in boards:
         video = pipe.generate(board, progress=True)
         pictures = [images.load_reference(s.image, video.shape[1:3]) for s in board.subjects]
+        sightings = track(video, pictures)
         measured = [
             timebase.frames_to_seconds(sighting.intervals, pipe.fps, len(video))
-            for sighting in track(video, pictures)
+            for sighting in sightings
         ]
         videos.append(video)
         sheets.append(draw_sheet(board, video, measured, pipe.fps))
-        for subject, found in zip(board.subjects, measured, strict=True):
-            score = evaluate.t_iou(found, subject.appears)
+        for subject, sighting, found in zip(board.subjects, sightings, measured, strict=True):
+            spans = evaluate.t_iou(found, subject.appears)
+            true = np.zeros(len(video), bool)
+            for start, end in timebase.seconds_to_frames(subject.appears, pipe.fps, len(video)):
+                true[start:end] = True
+            frames = evaluate.frame_iou(sighting.presence, true)
             asked, shown = _text(subject.appears), _text(found)
-            rows.append((Path(board.source).name, subject.word, asked, shown, f"{score:.2f}"))
+            name = Path(board.source).name
+            rows.append((name, subject.word, asked, shown, f"{spans:.2f}", f"{frames:.2f}"))
     media.write_video(out / "demo.mp4", np.concatenate(videos, axis=2), pipe.fps, upscale=4)
     media.write_png(out / "demo.png", _stack(sheets))
-    _print(("storyboard", "subject", "asked for (s)", "measured (s)", "t-IOU"), rows)
+    header = ("storyboard", "subject", "asked for (s)", "measured (s)", "t-IOU", "frame IoU")
+    _print(header, rows)
     print(f"\n{out / 'demo.mp4'}\n{out / 'demo.png'}")
     return 0
 

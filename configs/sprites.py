@@ -7,10 +7,11 @@ configs/sprites_vae.py:
         --out data/sprites_latents
     alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites/export. On Linux, large pages of memory make this faster:
+The whole model is then in runs/sprites/export. On Linux, jemalloc (Debian's libjemalloc2), told
+to keep its memory, makes all of this faster:
 
-    export GLIBC_TUNABLES=glibc.malloc.hugetlb=1 MALLOC_MMAP_MAX_=0 \
-        MALLOC_TRIM_THRESHOLD_=100000000000 MALLOC_TOP_PAD_=268435456
+    export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 \
+        MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:always
 
 The curve of the bundled run, its time and its scores are in
 alchemint_jax/bundled/sprites/README.md.
@@ -27,6 +28,9 @@ def get_config() -> ConfigDict:
             vae="runs/sprites_vae/export",
             model=dict(
                 dim=192,
+                patch=(1, 4, 4),
+                in_channels=8,
+                out_channels=8,
                 n_heads=4,
                 n_layers=6,
                 ffn_dim=768,
@@ -39,27 +43,27 @@ def get_config() -> ConfigDict:
             ),
             text=dict(vocab=259, dim=128, n_heads=4, head_dim=32, ffn_dim=256, n_layers=2),
             loader=dict(batch_size=16, seed=0),
-            shift=3.0,
-            dropout=dict(pictures=0.1, text=0.1, both=0.05),
+            shift=4.0,
+            dropout=dict(pictures=0.05, text=0.05, both=0.1),
             sampling=dict(
                 min_frames=33,
                 steps=40,
-                shift=3.0,
-                guidance=dict(text=0.0, image=0.0, both=2.0),
+                shift=4.0,
+                guidance=dict(text=0.0, image=0.0, both=3.0),
             ),
             train=dict(
-                total_steps=4200,
+                total_steps=7500,
                 seed=0,
                 log_every=25,
-                validate_every=1400,
-                sample_every=2100,
-                checkpoint_every=600,
+                validate_every=1500,
+                sample_every=2500,
+                checkpoint_every=500,
                 optimizer=dict(
                     method="muon",
-                    groups=(("backbone", 2e-3), ("added", 2e-3), ("text", 1e-3)),
+                    groups=(("backbone", 6e-3), ("added", 6e-3), ("text", 1e-3)),
                     warmup_steps=60,
                     schedule="cosine",
-                    total_steps=4200,
+                    total_steps=7500,
                     final_fraction=0.02,
                     weight_decay=0.01,
                     ema_decay=0.998,

@@ -53,7 +53,7 @@ Image.open(work / "sheet.png")
 # %% [markdown]
 # ## Latents
 #
-# The causal video autoencoder turns 33 frames of 64 x 64 pixels into 9 latent frames of 8 x 8 cells with 16
+# The causal video autoencoder turns 33 frames of 64 x 64 pixels into 9 latent frames of 16 x 16 cells with 8
 # numbers each; a reference picture becomes a single latent frame. Encoding once saves doing it at every step.
 
 # %%

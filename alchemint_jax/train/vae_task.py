@@ -130,24 +130,26 @@ class VAETask:
         }
 
     def export(self, params: dict, directory: Path) -> None:
-        """Writes the autoencoder with the statistics of its latents on the validation clips."""
-        model = dataclasses.replace(
-            self.model,
-            latents_mean=(0.0,) * self.model.z_dim,
-            latents_std=(1.0,) * self.model.z_dim,
+        """Writes the autoencoder with the statistics of its latents on the validation clips.
+
+        They are those of samples of the posterior: a channel that hardly says anything is not
+        blown up to the size of the others.
+        """
+        moments = jax.jit(
+            lambda p, x: VAE(self.model).apply({"params": p}, x / 127.5 - 1, method="moments")
         )
-        encode = jax.jit(lambda p, x: VAE(model).apply({"params": p}, x, method="encode"))
-        latents = []
+        found = []
         for batch in self.validation_data():
             stills = batch["references"][:, 0].reshape(-1, 1, *batch["video"].shape[2:])
-            latents += [
-                encode(params, x.astype(np.float32) / 127.5 - 1) for x in (batch["video"], stills)
-            ]
-        flat = np.concatenate([np.asarray(x).reshape(-1, model.z_dim) for x in latents])
-        mean, std = (
-            tuple(round(float(v), 4) for v in fn(flat, axis=0)) for fn in (np.mean, np.std)
-        )
-        config = dataclasses.replace(model, latents_mean=mean, latents_std=std)
+            for pixels in (batch["video"], stills):
+                mean, log_variance = moments(params, pixels.astype(np.float32))
+                pair = np.stack([mean, np.exp(log_variance)])
+                found.append(pair.reshape(2, -1, self.model.z_dim))
+        means, variances = np.concatenate(found, axis=1)
+        center = means.mean(axis=0)
+        spread = np.sqrt(means.var(axis=0) + variances.mean(axis=0))
+        mean, std = (tuple(round(float(v), 4) for v in x) for x in (center, spread))
+        config = dataclasses.replace(self.model, latents_mean=mean, latents_std=std)
         weights.save(directory, "vae", config, params, dtype=self.storage)
 
     def label(self, path: str) -> str:
