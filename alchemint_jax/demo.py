@@ -38,10 +38,8 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
         sheets.append(draw_sheet(board, video, measured, pipe.fps))
         for subject, sighting, found in zip(board.subjects, sightings, measured, strict=True):
             spans = evaluate.t_iou(found, subject.appears)
-            true = np.zeros(len(video), bool)
-            for start, end in timebase.seconds_to_frames(subject.appears, pipe.fps, len(video)):
-                true[start:end] = True
-            frames = evaluate.frame_iou(sighting.presence, true)
+            true = timebase.seconds_to_frames(subject.appears, pipe.fps, len(video))
+            frames = evaluate.frame_iou(sighting.presence, evaluate.presence(true, len(video)))
             asked, shown = _text(subject.appears), _text(found)
             name = Path(board.source).name
             rows.append((name, subject.word, asked, shown, f"{spans:.2f}", f"{frames:.2f}"))

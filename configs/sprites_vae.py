@@ -11,8 +11,8 @@ The weights are then in runs/sprites_vae/export/vae; configs/sprites.py goes on 
 Short windows learn pictures fastest, but have hardly anything in their past but zeros: the first
 stage alone falls apart later in a clip. The second one sees whole clips, through a small window.
 
-The weight of the KL is far from the usual 1e-6: it costs hardly any accuracy, and the latents then
-hold far fewer nats that the transformer would have to generate.
+The weight of the KL is far above the usual 1e-6, so that the latents hold few nats for the
+transformer to generate.
 """
 
 from ml_collections import ConfigDict, config_dict

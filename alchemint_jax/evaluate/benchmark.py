@@ -222,9 +222,7 @@ def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
         a.shape == b.shape or a.color == b.color for a, b in itertools.combinations(kinds, 2)
     )
     for i, (sighting, asked) in enumerate(zip(sightings, case.intervals, strict=True)):
-        true = np.zeros(case.n_frames, bool)
-        for start, end in asked:
-            true[start:end] = True
+        true = metrics.presence(asked, case.n_frames)
         iou = metrics.t_iou(sighting.intervals, asked)
         yield {
             "case": case.id,

@@ -74,6 +74,14 @@ def t_l2(pred: Intervals, true: Intervals, duration: Number = 1.0) -> float:
     return float(np.sqrt(((p[0] - g[0]) ** 2 + (p[1] - g[1]) ** 2) / 2) / duration)
 
 
+def presence(frames: Sequence[tuple[int, int]], n_frames: int) -> Bool[np.ndarray, " f"]:
+    """Whether a subject is on screen in each frame, for half-open runs of frames."""
+    mask = np.zeros(n_frames, bool)
+    for start, end in frames:
+        mask[start:end] = True
+    return mask
+
+
 def frame_iou(pred: Bool[np.ndarray, " f"], true: Bool[np.ndarray, " f"]) -> float:
     """Intersection over union of per-frame presence: unlike `t_iou` it sees gaps and flicker. 1 if
     both are empty.

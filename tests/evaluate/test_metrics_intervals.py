@@ -55,6 +55,13 @@ def test_metrics_agree_with_counting_frames(a, b):
     assert m.presence_rate(pred, true) == pytest.approx((pred & true).sum() / true.sum())
 
 
+def test_presence_has_the_gaps_that_spans_do_not():
+    twice = m.presence([(0, 2), (4, 6)], 7)
+    assert twice.tolist() == [True, True, False, False, True, True, False]
+    assert not m.presence([], 7).any()
+    assert m.t_iou([(0, 2), (4, 6)], (0, 6)) == 1 > m.frame_iou(twice, m.presence([(0, 6)], 7))
+
+
 def test_frame_rates_and_their_empty_cases():
     true = np.array([0, 1, 1, 0], bool)
     always, never = np.ones(4, bool), np.zeros(4, bool)

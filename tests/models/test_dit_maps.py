@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from alchemint_jax.models.dit import DiT, DiTConfig, reference_attention, self_attention
+from alchemint_jax.models.layers import unboxed
+from alchemint_jax.rotary import FittedRope
 
 CONFIG = DiTConfig(
     dim=24,
@@ -100,3 +102,29 @@ def test_the_interval_moves_the_map(inputs):
     later = inputs | {"intervals": inputs["intervals"].at[:, 0, 0].set(jnp.asarray([1.5, 2.0]))}
     one, other = (reference_attention(CONFIG, params, x) for x in (inputs, later))
     assert np.abs(one - other)[..., 0].max() > 1e-3
+
+
+def test_an_untrained_model_already_looks_at_references_during_their_intervals():
+    """By the biases of queries and keys alone: without them attention knows nothing of time."""
+    config = dataclasses.replace(CONFIG, dim=96, theta_t=20.0, scheme=FittedRope())
+    rng = np.random.default_rng(2)
+    inputs = DiT(config).example_inputs() | {
+        "latents": jnp.asarray(rng.standard_normal((1, 9, 4, 4, 3)), jnp.float32),
+        "references": jnp.asarray(rng.standard_normal((1, 2, 4, 4, 3)), jnp.float32),
+        "used": jnp.ones((1, 2), bool),
+        "intervals": jnp.asarray([[[[0.0, 3.0]], [[5.0, 8.0]]]]),
+        "tags": jnp.zeros((1, 2, 1, 10)),
+        "tag_mask": jnp.ones((1, 2, 1), bool),
+    }
+    params = unboxed(DiT(config).init(jax.random.key(0), **inputs)["params"])
+
+    def inside_over_outside(params):
+        first, second = np.asarray(reference_attention(config, params, inputs)).mean((0, 1, 2)).T
+        inside, outside = first[:4].mean() + second[5:].mean(), first[5:].mean() + second[:4].mean()
+        return inside / outside
+
+    attention = params["blocks"]["self_attn"]
+    flat = {name: attention[name] | {"bias": attention[name]["bias"] * 0} for name in ("q", "k")}
+    without = params | {"blocks": params["blocks"] | {"self_attn": attention | flat}}
+    assert inside_over_outside(params) > 1.2
+    assert 0.9 < inside_over_outside(without) < 1.1

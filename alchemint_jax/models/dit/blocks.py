@@ -136,7 +136,7 @@ class Attention(nn.Module):
 
 
 def _half_open_gates(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """Wan's small random modulations [1 6 d], with gates around 1/2: closed ones learn slowly."""
+    """Wan's small random modulations [1 6 d], gates around 1/2: layers start at work."""
     gates = jnp.asarray([0.0, 0.0, 0.5, 0.0, 0.0, 0.5]).reshape(1, 6, 1)
     return nn.initializers.normal(shape[-1] ** -0.5)(key, shape) + gates
 
