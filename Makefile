@@ -7,13 +7,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint notebooks clean help
+.PHONY: demo test lint notebooks parity goldens clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
 	@echo "make lint       install what is needed; ruff (check, format) and mypy"
 	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
+	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
+	@echo "make goldens    the same installation; write tests/goldens anew"
 	@echo "make clean      remove .venv, out and caches"
 	@echo
 	@echo "PYTHON=/path/to/python3.12 chooses the interpreter (3.11, 3.12 or 3.13)."
@@ -33,6 +35,13 @@ notebooks: $(VENV)/.installed-notebooks
 	cd notebooks && for text in *.py; do \
 	  ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
 	done
+
+# The references warn about themselves; what is compared here is numbers.
+parity: $(VENV)/.installed-parity
+	$(BIN)/python -m pytest -W default tests/parity/parity_*.py
+
+goldens: $(VENV)/.installed-parity
+	$(BIN)/python tests/parity/make_goldens.py
 
 clean:
 	rm -rf $(VENV) out build dist alchemint_jax.egg-info
@@ -77,4 +86,9 @@ $(VENV)/.installed-notebooks: $(VENV)/.created setup.py
 $(VENV)/.installed-lint: $(VENV)/.created setup.py
 	@echo "installing into $(VENV), with the linters (about 1 GB; a minute or two the first time)"
 	@$(PIP) -e '.[lint]'
+	@touch $@
+
+$(VENV)/.installed-parity: $(VENV)/.created setup.py
+	@echo "installing into $(VENV), with PyTorch and the reference libraries (about 3 GB; some minutes)"
+	@$(PIP) -e '.[test,parity]'
 	@touch $@

@@ -1,0 +1,1 @@
+"""Tensor names and configurations of the formats that other projects write."""
