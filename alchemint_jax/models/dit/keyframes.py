@@ -1,7 +1,7 @@
 """Given frames of the video as a condition of Wan2.1's image-to-video networks.
 
-After diffusers' WanImageToVideoPipeline.prepare_latents. Axes: b batch, f pixel frames, t latent
-frames, h w grid (of pixels in videos, of latent cells in latents), c channels.
+After diffusers' WanImageToVideoPipeline.prepare_latents. Axes: b batch, f pixel frames of y x
+pixels, t latent frames of h w cells, c channels.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-Picture = Float[Array | np.ndarray, "b h w 3"]
+Picture = Float[Array | np.ndarray, "b y x 3"]
 
 
 def keyframe_video(
     frames: int, first: Picture, last: Picture | None = None
-) -> Float[Array, "b f h w 3"]:
+) -> Float[Array, "b f y x 3"]:
     """A video in [-1, 1] of the given pictures, and grey (0) wherever none is given.
 
     Raises:
@@ -60,7 +60,7 @@ def keyframe_condition(
     """The `condition` of `DiT.__call__`: `stride` channels of mask, then latents of the pictures.
 
     Args:
-        encode: the autoencoder, video [b f h w 3] to normalised latents [b t h w c].
+        encode: the autoencoder, video [b f y x 3] to normalised latents [b t h w c].
         frames: pixel frames of the video to make, one more than a multiple of `stride`.
         first: its first frame, in [-1, 1].
         last: its last frame, for networks that take one (FLF2V).
