@@ -54,7 +54,9 @@ def test_states_equal_the_references(sizes, length, kept):
     ids, mask = reference_umt5.inputs(sizes["vocab_size"], length, kept)
     theirs = reference_umt5.states(network, ids, mask)
     params = params_from(network, config)
-    ours = np.asarray(UMT5Encoder(config).apply({"params": params}, ids.int().numpy(), mask.numpy()))
+    ours = np.asarray(
+        UMT5Encoder(config).apply({"params": params}, ids.int().numpy(), mask.numpy())
+    )
     assert relative(ours, theirs, mask.numpy()) <= 1e-5
     worst = np.abs(ours - theirs.numpy())[mask.numpy()].max()
     assert worst <= 1e-5 * theirs[mask].abs().max()

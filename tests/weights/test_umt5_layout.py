@@ -79,11 +79,14 @@ def test_xxl_has_the_published_tensors():
     assert len(theirs) == 24 * 10 + 2
     assert theirs["shared.weight"] == (256_384, 4096)
     assert theirs["encoder.block.23.layer.1.DenseReluDense.wo.weight"] == (4096, 10_240)
-    assert theirs["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"] == (32, 64)
+    assert theirs["encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"] == (
+        32,
+        64,
+    )
 
 
 def test_configurations_survive_both_ways():
-    assert CONFIG == UMT5Config(96, 24, 4, 10, 40, 3, 8, 20, 1e-6)
+    assert UMT5Config(96, 24, 4, 10, 40, 3, 8, 20, 1e-6) == CONFIG
     for config in (CONFIG, *VARIANTS.values()):
         text = json.dumps(umt5.config_to_diffusers(config))
         assert umt5.config_from_diffusers(json.loads(text)) == config

@@ -38,9 +38,7 @@ def quantize_leaf(path: str, leaf: np.ndarray | jax.Array) -> PyTree:
     values, scales = np.empty(array.shape, np.int8), []
     # In parts, since the float32 temporaries of a whole leaf would be several times its size.
     parts = min(len(array), 64)
-    for part, into in zip(
-        np.array_split(array, parts), np.array_split(values, parts), strict=True
-    ):
+    for part, into in zip(np.array_split(array, parts), np.array_split(values, parts), strict=True):
         part = part.astype(np.float32)
         largest = np.abs(part).max(axis=axis, keepdims=True)
         scale = np.where(largest > 0, largest / 127, 1).astype(np.float32)

@@ -10,7 +10,7 @@ from typing import Any
 
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.umt5 import UMT5Config
-from alchemint_jax.weights.layouts.moves import LINEAR, Entry
+from alchemint_jax.weights.layouts.moves import COPY, LINEAR, Entry
 
 ALIASES = {"encoder.embed_tokens.weight": "shared.weight"}
 """Second names of tied tensors: a file may hold either name, or both with the same values."""
@@ -55,11 +55,9 @@ def entries(config: UMT5Config) -> list[Entry]:
     layout = [Entry("shared.weight", "embedding")]
     for i in range(config.n_layers):
         for theirs, ours in _BLOCK.items():
-            name, path = f"encoder.block.{i}.{theirs}.weight", f"blocks.{ours}"
-            # An nn.Embedding (the bias table) lies as ours does; the others of rank two do not.
-            layout.append(
-                Entry(name, path, LINEAR, i) if ours.endswith("kernel") else Entry(name, path, layer=i)
-            )
+            # The bias table is an nn.Embedding, which lies as ours does.
+            move = LINEAR if ours.endswith("kernel") else COPY
+            layout.append(Entry(f"encoder.block.{i}.{theirs}.weight", f"blocks.{ours}", move, i))
     return [*layout, Entry("encoder.final_layer_norm.weight", "norm.scale")]
 
 
