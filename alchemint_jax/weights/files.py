@@ -83,7 +83,9 @@ def find(folder: Path) -> list[Path]:
             return _indexed(index)
         if (folder / f"{stem}.safetensors").is_file():
             return [folder / f"{stem}.safetensors"]
-    raise WeightsError(f"{folder / 'model.safetensors'} is missing{pickle_advice(folder)}")
+    raise WeightsError(
+        f"{folder / 'model.safetensors'} is missing{pickle_advice(folder, folder.parent)}"
+    )
 
 
 def _indexed(index: Path) -> list[Path]:
