@@ -1,4 +1,4 @@
-"""The command line: ``alchemint generate | train | evaluate | data | demo``.
+"""The command line: ``alchemint generate | train | evaluate | data | convert | demo``.
 
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
@@ -186,6 +186,16 @@ def _data_sheet(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         data.write_sheet(source, out)
     print(out)
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from alchemint_jax.weights import convert
+
+    source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
+    print(f"{args.to}: {', '.join(written)}")
     return 0
 
 
@@ -403,6 +413,23 @@ def _parser() -> argparse.ArgumentParser:
     c = add(kinds, "sheet", _data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--out", required=True, metavar="P.png")
+
+    c = add(commands, "convert", _convert, "write a model in another format")
+    c.add_argument(
+        "--from", required=True, dest="source", metavar="DIR", help="a model's folder, or one file"
+    )
+    c.add_argument("--to", required=True, metavar="DIR", help="a new folder")
+    c.add_argument(
+        "--format",
+        default="wan-diffusers",
+        choices=("wan-diffusers", "wan", "alchemint"),
+        help="wan-diffusers (default), wan (the original's names), alchemint",
+    )
+    c.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="default: as it is stored",
+    )
 
     c = add(commands, "demo", _demo, "render the examples and measure what appeared when")
     c.add_argument("--out", default="out", metavar="DIR", help="default: out")
