@@ -80,9 +80,14 @@ def _generate(args: argparse.Namespace) -> int:
         prepare_jax()
         pipe = al.Pipeline.load(model)
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
-        plan = pipe.settings.plan(args.steps, guidance)
+        plan = pipe.settings.plan(args.steps, guidance, args.solver)
         frames = pipe.generate(
-            board, seed=seed, steps=plan.steps, guidance=plan.guidance, progress=True
+            board,
+            seed=seed,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            progress=True,
+            solver=plan.solver,
         )
         fps = float(board.fps or pipe.fps)
         with _tidy():
@@ -104,6 +109,7 @@ def _generate(args: argparse.Namespace) -> int:
             "seconds": round(time.monotonic() - began, 3),
             "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
             "steps": plan.steps,
+            "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
         }
         print(json.dumps(report))
@@ -150,6 +156,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             steps=args.steps,
             batch=args.batch,
             guidance=guidance,
+            solver=args.solver,
         )
         report = run_benchmark(model, args.benchmark, out, **options)
     print("\n".join(_lines(report)))
@@ -374,6 +381,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
     c.add_argument("--seed", type=seed, metavar="N", help="default: the storyboard's, or 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument("--json", action="store_true", help="print one JSON object")
@@ -397,6 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--seed", type=seed, metavar="N", help="default 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
