@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageOps
 
 from alchemint_jax.errors import StoryboardError
 
@@ -49,6 +49,20 @@ def load_reference(
     canvas = Image.new("RGB", (width, height), "white")
     canvas.paste(picture, ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
     return np.array(canvas)
+
+
+def load_keyframe(
+    path: str | os.PathLike[str], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture at ``path`` as a whole frame of ``size`` = (height, width).
+
+    It is scaled to cover the frame, its aspect ratio kept, and what stands out is cut off evenly.
+
+    Raises:
+        StoryboardError: the picture cannot be used; the message begins with its path.
+    """
+    height, width = size
+    return np.array(ImageOps.fit(_open(Path(path)), (width, height), Image.Resampling.LANCZOS))
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:

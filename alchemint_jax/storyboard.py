@@ -14,6 +14,8 @@ A storyboard is a YAML (or JSON) file::
     size: [64, 64]                      # height, width
     seed: 0
     negative_prompt: blurry
+    first_frame: start.png              # for models that continue pictures, and only for them
+    last_frame: end.png
 
 Whatever is wrong with it is a StoryboardError that says what, where, and what to do.
 """
@@ -45,6 +47,7 @@ MAX_ITEMS = 64
 MAX_DURATION = 600.0
 MAX_FPS = 240.0
 MAX_SIDE = 4096
+KEYFRAMES = ("first_frame", "last_frame")
 _ANY_TIME = 1e6  # seconds; catches NaN and infinity with one rule
 
 
@@ -77,6 +80,7 @@ class Limits:
     max_pixels: int | None = None  # height * width of such a size
     min_frames: int = 1
     events: bool = False
+    keyframes: int = 0  # given pictures: 1 is the first frame, 2 the first and the last one
     stride: int = timebase.STRIDE
 
     def describe(self) -> str:
@@ -91,6 +95,7 @@ class Limits:
             f"fps {' or '.join(f'{f:g}' for f in self.fps)}; {self.min_frames} to "
             f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
             f"{'events' if self.events else 'no events'}"
+            + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
         )
 
 
@@ -106,6 +111,8 @@ class Storyboard:
     size: tuple[int, int] | None = None  # height, width
     seed: int | None = None
     negative_prompt: str = ""
+    first_frame: Path | None = None
+    last_frame: Path | None = None
     source: str = dataclasses.field(default="storyboard", compare=False, repr=False)
 
     @classmethod
@@ -160,6 +167,11 @@ class Storyboard:
             fail("subjects", f"{len(self.subjects)} subjects are too many")
         if self.events and not limits.events:
             fail("events", "dense captions are not possible")
+        for number, name in enumerate(KEYFRAMES, 1):
+            if getattr(self, name) is None and number <= limits.keyframes:
+                fail(name, "is missing; give a picture")
+            if getattr(self, name) is not None and number > limits.keyframes:
+                fail(name, "cannot be given")
         fps = limits.fps[0] if self.fps is None else self.fps
         if fps not in limits.fps:
             fail("fps", f"{fps:g} frames per second is not possible")
@@ -286,7 +298,7 @@ class _Check:
 def _build(data: Any, check: _Check, base: Path) -> Storyboard:
     if data is None:
         check.fail((), "is empty; a storyboard needs a prompt and a duration")
-    optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt")
+    optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt", *KEYFRAMES)
     top = check.mapping(data, (), ("prompt", "duration"), optional)
     prompt = check.text(top["prompt"], ("prompt",), MAX_TEXT)
     duration = check.number(top["duration"], ("duration",), 0, MAX_DURATION)
@@ -329,14 +341,23 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
     if top["negative_prompt"] is not None:
         negative = check.text(top["negative_prompt"], ("negative_prompt",), MAX_TEXT, empty=True)
 
+    keyframes = {
+        name: None if top[name] is None else check.image(top[name], (name,), base)
+        for name in KEYFRAMES
+    }
+
+    pictures: list[tuple[FieldPath, Path]] = [
+        (("subjects", i, "image"), subject.image) for i, subject in enumerate(subjects)
+    ]
+    pictures += [((name,), path) for name, path in keyframes.items() if path is not None]
     checked: set[Path] = set()  # last, for decoding pictures is slow
-    for i, subject in enumerate(subjects):
-        if subject.image not in checked:
+    for field, path in pictures:
+        if path not in checked:
             try:
-                images.check_picture(subject.image)
+                images.check_picture(path)
             except StoryboardError as error:
-                check.fail(("subjects", i, "image"), str(error))
-            checked.add(subject.image)
+                check.fail(field, str(error))
+            checked.add(path)
     return Storyboard(
         prompt=prompt,
         duration=duration,
@@ -346,5 +367,6 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
         size=size,
         seed=seed,
         negative_prompt=negative,
+        **keyframes,
         source=check.source,
     )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.images import check_picture, load_reference
+from alchemint_jax.images import check_picture, load_keyframe, load_reference
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
@@ -46,6 +46,16 @@ def test_kept_in_aspect_and_centred_on_white(tmp_path):
     np.testing.assert_array_equal(out[32, 3], RED)
     np.testing.assert_array_equal(out[32, 28], BLUE)
     assert np.any(out[24] != 255) and np.any(out[39] != 255)  # 16 rows, and no fewer
+
+
+def test_a_keyframe_fills_the_frame_and_loses_its_sides(tmp_path):
+    path = save(halves(), tmp_path / "a.png")
+    out = load_keyframe(path, (64, 32))
+    assert out.shape == (64, 32, 3) and out.dtype == np.uint8
+    assert not np.any(np.all(out == 255, axis=-1))
+    np.testing.assert_array_equal(out[5, 3], RED)
+    np.testing.assert_array_equal(out[60, 28], BLUE)
+    np.testing.assert_array_equal(load_keyframe(path, (20, 40)), np.array(halves()))
 
 
 def test_small_and_extreme_pictures_fill_one_side(tmp_path):

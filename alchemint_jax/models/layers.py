@@ -112,6 +112,23 @@ def layer_norm(
     return y.astype(x.dtype)
 
 
+class LayerNorm(nn.Module):
+    """`layer_norm` with a learnt scale and bias, float32 parameters.
+
+    Attributes:
+        eps: added to the variance.
+    """
+
+    eps: float
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
+        """Normalise over the last axis, in float32; returns `x`'s dtype."""
+        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        return layer_norm(x, scale, bias, self.eps)
+
+
 def unboxed(tree: PyTree) -> PyTree:
     """Take off the boxes that carry logical axis names, leaving the arrays or shapes in them.
 

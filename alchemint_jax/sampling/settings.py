@@ -9,7 +9,9 @@ import os
 from pathlib import Path
 
 from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.flow import GRIDS
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.solvers import SOLVERS
 from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
@@ -19,11 +21,24 @@ _COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "steps")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How to integrate: number of steps, time shift, guidance."""
+    """How to integrate: number of steps, time shift, guidance, solver and grid.
+
+    `solver` is a name of `sampling.SOLVERS`, `grid` one of `flow.GRIDS`.
+    """
 
     steps: int
     shift: float
     guidance: Guidance
+    solver: str = "euler"
+    grid: str = "linear"
+
+    def __post_init__(self) -> None:
+        for name, known in (("solver", tuple(SOLVERS)), ("grid", tuple(GRIDS))):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(
+                    f"sampling: {name} is {value!r}; it must be one of {', '.join(known)}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +47,9 @@ class Settings:
 
     Attributes:
         size: (height, width) in pixels.
+        size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
+            `size`.
+        max_pixels: height * width of such another size.
         fps: frames per second.
         max_frames: length of the longest clip it was trained for, in pixel frames.
         min_frames: length of the shortest one.
@@ -40,9 +58,13 @@ class Settings:
         steps: of the solver.
         shift: of the solver's times towards noise.
         guidance: weights of the branches.
+        solver: name of one of `sampling.SOLVERS`.
+        grid: name of one of `flow.GRIDS`, where the solver stops on its way.
     """
 
     size: tuple[int, int] = (64, 64)
+    size_multiple: int | None = None
+    max_pixels: int | None = None
     fps: float = 8.0
     max_frames: int = 33
     min_frames: int = 5
@@ -51,6 +73,8 @@ class Settings:
     steps: int = 40
     shift: float = 5.66
     guidance: Guidance = Guidance()
+    solver: str = "euler"
+    grid: str = "linear"
 
     def __post_init__(self) -> None:
         if len(self.size) != 2:
@@ -68,12 +92,28 @@ class Settings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"sampling: {name} is {value!r}; it must be positive and finite")
+        self.plan()  # has checks of its own
 
-    def plan(self, steps: int | None = None, guidance: Guidance | None = None) -> Plan:
-        """The sampling plan, with some of it replaced."""
-        return Plan(steps or self.steps, self.shift, guidance or self.guidance)
+    def plan(
+        self,
+        steps: int | None = None,
+        guidance: Guidance | None = None,
+        solver: str | None = None,
+    ) -> Plan:
+        """The sampling plan, with some of it replaced.
 
-    def limits(self, slots: int, events: bool) -> Limits:
+        Raises:
+            ConfigError: there is no such solver.
+        """
+        return Plan(
+            steps or self.steps,
+            self.shift,
+            guidance or self.guidance,
+            solver or self.solver,
+            self.grid,
+        )
+
+    def limits(self, slots: int, events: bool, keyframes: int = 0) -> Limits:
         """What storyboards this model can do."""
         return Limits(
             max_subjects=slots,
@@ -82,6 +122,9 @@ class Settings:
             sizes=(self.size,),
             min_frames=self.min_frames,
             events=events,
+            size_multiple=self.size_multiple,
+            max_pixels=self.max_pixels,
+            keyframes=keyframes,
         )
 
 

@@ -42,6 +42,7 @@ class Inputs(NamedTuple):
     key_mask: jax.Array | None
     text: jax.Array
     events: EventInputs | None
+    image: jax.Array | None = None
 
 
 class EventInputs(NamedTuple):
@@ -108,8 +109,13 @@ class Attention(nn.Module):
         q_gains: Complex[Array, "#b n half"] | None = None,
         k_gains: Complex[Array, "#b m half"] | None = None,
         key_mask: Bool[Array, "b m"] | None = None,
+        image: Float[Array, "b m2 d"] | None = None,
     ) -> Float[Array, "b n d"]:
-        """Attends from `x` to `context`; queries and keys are turned by their gains, if any."""
+        """Attends from `x` to `context`; queries and keys are turned by their gains, if any.
+
+        The same queries attend to `image` by keys and values of its own, in a softmax of its own;
+        the sum of both goes through the output projection.
+        """
         dim = x.shape[-1]
 
         # Where positions turn queries and keys, equal biases make attention a function of distance
@@ -130,7 +136,10 @@ class Attention(nn.Module):
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
             q, k = apply_gains(q, q_gains), apply_gains(k, k_gains)
-        y = attention(q, k, v, key_mask).reshape(x.shape)
+        y = attention(q, k, v, key_mask)
+        if image is not None:
+            y = y + attention(q, project("k_img", image, True), project("v_img", image, False))
+        y = y.reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         return Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
 
@@ -142,7 +151,7 @@ def _half_open_gates(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention to text (and dense captions), feed-forward.
+    """Self-attention, cross-attention to text (pictures, dense captions), feed-forward.
 
     All are modulated as in Wan.
     """
@@ -171,7 +180,7 @@ class Block(nn.Module):
         scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))
         bias = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
         h = layer_norm(x, scale, bias)
-        y = Attention(cfg.n_heads, name="cross_attn")(h, inputs.text)
+        y = Attention(cfg.n_heads, name="cross_attn")(h, inputs.text, image=inputs.image)
         if inputs.events is not None:
             y = y + self._events(h, inputs.segments[0].length, inputs.events)
         x = x + y

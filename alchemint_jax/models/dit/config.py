@@ -13,11 +13,18 @@ from alchemint_jax.rotary.schemes import Scheme
 class DiTConfig:
     """Wan2.1's text-to-video transformer; with `slots > 0` it also takes timed references.
 
+    Wan's image-to-video transformers have `image_dim > 0` and more channels in than out: those of
+    the condition (see `keyframes`) follow those of the noisy latents.
+
     Attributes:
         dim: width; `n_heads` heads of `dim // n_heads`.
+        in_channels: of the latents, and of the condition where there is one.
         patch: latent cells per token along (t, h, w).
         text_dim: width of the text encoder's states.
         freq_dim: width of the sinusoidal time embedding.
+        image_dim: width of the states of given pictures that every layer attends to; 0 for none.
+        image_positions: states of all given pictures together, where each has a learned position
+            (first and last frame: 2 x 257); 0 for none.
         theta_t: base of the temporal frequency ladder; a short clip may want a smaller one than
             Wan's 1e4.
         theta_hw: base of the spatial ladders.
@@ -42,6 +49,8 @@ class DiTConfig:
     text_dim: int = 4096
     freq_dim: int = 256
     patch: tuple[int, int, int] = (1, 2, 2)
+    image_dim: int = 0
+    image_positions: int = 0
     theta_t: float = 1e4
     theta_hw: float = 1e4
     slots: int = 0
@@ -61,7 +70,12 @@ class DiTConfig:
         return self.dim // self.n_heads
 
 
+_14B = DiTConfig(dim=5120, n_heads=40, n_layers=40, ffn_dim=13824)
+_14B_IMAGE = dataclasses.replace(_14B, in_channels=36, image_dim=1280)
+
 VARIANTS = {
     "wan2.1-1.3b": DiTConfig(),
-    "wan2.1-14b": DiTConfig(dim=5120, n_heads=40, n_layers=40, ffn_dim=13824),
+    "wan2.1-14b": _14B,
+    "wan2.1-i2v-14b": _14B_IMAGE,
+    "wan2.1-flf2v-14b": dataclasses.replace(_14B_IMAGE, image_positions=2 * 257),
 }

@@ -1,8 +1,8 @@
 """The diffusion transformer: Wan2.1 over `[video | references | word tags]` (AlcheMinT, section 3).
 
 Axes: b batch, t latent frames, h w latent grid, c channels, r reference slots, m intervals of a
-subject, j tokens of a word tag, l text tokens, e events, n tokens, d width. Without references and
-events this is Wan2.1's network exactly.
+subject, j tokens of a word tag, l text tokens, p image tokens, e events, n tokens, d width. Without
+references and events this is Wan2.1's network exactly, text-to-video or image-to-video.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from alchemint_jax.models.dit.blocks import (
     sinusoid,
 )
 from alchemint_jax.models.dit.config import DiTConfig
+from alchemint_jax.models.dit.image import ImageEmbedding, widened, zero_filled
 from alchemint_jax.models.layers import Linear, layer_norm, logical
 from alchemint_jax.rotary import (
     axis_frequencies,
@@ -49,6 +50,8 @@ class DiT(nn.Module):
         time: Float[Array, " b"] | Float[Array, "b n"],
         text: Float[Array, "b l text_dim"],
         *,
+        condition: Float[Array, "b t h w c4"] | None = None,
+        image: Float[Array, "b p image_dim"] | None = None,
         references: Float[Array, "b r h w c2"] | None = None,
         used: Bool[Array, "b r"] | None = None,
         intervals: Float[Array, "b r m 2"] | None = None,
@@ -64,7 +67,12 @@ class DiT(nn.Module):
             latents: noisy video latents, normalised; h and w multiples of the patch.
             time: flow time in [0, 1], 0 is data; one for each sample, or one for each video token.
             text: states of the caption, zero where padded (Wan attends to the padding too).
-            references: clean latents of each subject's picture, one latent frame.
+            condition: what is given of the video itself (see `keyframes`), for a model
+                whose `in_channels` are more than those of the latents.
+            image: CLIP states of the given pictures, one after another, for a model with an image
+                stream (which cannot do without).
+            references: clean latents of each subject's picture, one latent frame. Channels of a
+                condition are zero in them: a reference is no frame of the video, none is given.
             used: which slots hold a subject; the others have no effect at all.
             intervals: latent intervals of each subject; rows with start > end are empty.
             tags: text-encoder states of each subject's word.
@@ -72,6 +80,9 @@ class DiT(nn.Module):
             events: text-encoder states of the dense captions.
             event_mask: which tokens of `events` are not padding.
             event_intervals: latent interval of each dense caption.
+
+        Raises:
+            ValueError: inputs do not go together, or not with the model.
         """
         cfg = self.config
         pt, ph, pw = cfg.patch
@@ -82,6 +93,7 @@ class DiT(nn.Module):
 
         embed = Linear(cfg.dim, ("patch", "embed"), name="patch_embedding")
         embed_time = TimeEmbedding(cfg, name="time")
+        latents = widened(latents, condition, cfg.in_channels)
         x = embed(_patchify(latents.astype(self.dtype), cfg.patch))
         e, modulation = embed_time(time.reshape(b, -1))
         segments = [Segment(n_video, modulation)]
@@ -94,11 +106,18 @@ class DiT(nn.Module):
         def embed_text(states: jax.Array) -> jax.Array:
             return text_out(nn.gelu(text_in(states.astype(self.dtype)), approximate=True))
 
+        image_tokens = None
+        if (image is None) == bool(cfg.image_dim):
+            raise ValueError("image is for models with image_dim > 0, and these need it")
+        if image is not None:
+            image_tokens = ImageEmbedding(cfg, self.dtype, name="image")(image)
+
         if references is not None:
             if used is None or intervals is None or tags is None or tag_mask is None:
                 raise ValueError("references need used, intervals, tags and tag_mask")
             if not cfg.tags:
                 tags, tag_mask = tags[:, :, :0], tag_mask[:, :, :0]
+            references = zero_filled(references, cfg.in_channels)
             slots, words = tags.shape[1:3]
             pictures = rearrange(
                 _patchify(
@@ -153,7 +172,15 @@ class DiT(nn.Module):
                 ),
             )
 
-        inputs = Inputs(tuple(segments), q_gains, k_gains, key_mask, embed_text(text), event_inputs)
+        inputs = Inputs(
+            tuple(segments),
+            q_gains,
+            k_gains,
+            key_mask,
+            embed_text(text),
+            event_inputs,
+            image_tokens,
+        )
         block = nn.remat(Block, prevent_cse=False, static_argnums=()) if cfg.remat else Block
         blocks = nn.scan(
             block,
@@ -200,7 +227,9 @@ class DiT(nn.Module):
             time=jnp.zeros((1,)),
             text=jnp.zeros((1, 1, cfg.text_dim)),
         )
-        return plain | (subjects if r else {}) | (captions if e else {})
+        image = dict(image=jnp.zeros((1, cfg.image_positions or 1, cfg.image_dim)))
+        parts = [(cfg.image_dim, image), (r, subjects), (e, captions)]
+        return plain | {k: v for wanted, part in parts if wanted for k, v in part.items()}
 
     @nn.nowrap
     def abstract_params(self) -> dict:

@@ -46,10 +46,11 @@ def reshaped(ours: Sequence[int], theirs: Sequence[int]) -> Move:
     return Move(lambda x: x.reshape(ours), lambda x: x.reshape(theirs))
 
 
-def patches(patch: tuple[int, int, int], channels: int) -> Move:
+def patches(patch: tuple[int, ...], channels: int) -> Move:
     """A convolution [out, c, pt, ph, pw] whose stride is its kernel, and a Linear over patches.
 
-    Our kernel is [pt ph pw c, out], rows in the order (time, row, column, channel).
+    Our kernel is [pt ph pw c, out], rows in the order (time, row, column, channel); of pictures,
+    without the time.
     """
     return Move(
         lambda x: _channels_last(x).reshape(-1, x.shape[0]),
