@@ -52,11 +52,14 @@ def narrow():
 
 @pytest.fixture(scope="module")
 def wide(narrow):
-    """All branches at work, attention included, which sees the whole of a frame."""
-    leaves, structure = jax.tree.flatten(narrow)
+    """All branches at work, and a little attention, which sees the whole of a frame."""
     rng = np.random.default_rng(0)
-    noise = [rng.standard_normal(x.shape) * (0.3 / np.sqrt(x[..., 0].size)) for x in leaves]
-    return structure.unflatten([x + jnp.float32(n) for x, n in zip(leaves, noise, strict=True)])
+
+    def add_noise(path, x):
+        scale = 0.03 if "attention" in jax.tree_util.keystr(path) else 0.3
+        return x + jnp.float32(rng.standard_normal(x.shape) * scale / np.sqrt(x[..., 0].size))
+
+    return jax.tree_util.tree_map_with_path(add_noise, narrow)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +156,7 @@ def _seam(difference):
     return np.sqrt(max(down.mean(axis=(0, 1, 3, 4)).max(), across.mean(axis=(0, 1, 2, 4)).max()))
 
 
-def test_seams_are_small_where_each_tile_attends_to_itself(wide, clip, latents):
+def test_seams_are_small_where_tiles_disagree(wide, clip, latents):
     for method, plain, x in (
         (tiled_encode, stream_encode, clip),
         (tiled_decode, stream_decode, latents),
@@ -161,9 +164,8 @@ def test_seams_are_small_where_each_tile_attends_to_itself(wide, clip, latents):
         whole = _run(plain, wide, x)
         blended = _run(method, wide, x, **TILES) - whole
         hard = _run(method, wide, x, tile=32, overlap=0) - whole
-        assert np.abs(blended).max() > 1e-3, "attention is not at work: the test is vacuous"
-        print(_seam(blended), _seam(hard), _seam(whole))
-        assert _seam(blended) < _seam(hard) / 3
+        assert np.abs(blended).max() > 1e-3, "tiles agree: nothing to blend"
+        assert _seam(blended) < _seam(hard) / 4
         assert _seam(blended) < _seam(whole) / 20
 
 
