@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, UInt8
 from alchemint_jax.flow import time_grid
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
-from alchemint_jax.models.vae import VAE, stream_decode
+from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
 from alchemint_jax.sampling.guidance import Branch, guided_velocity
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import euler
@@ -91,7 +91,8 @@ def _solve(
 def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarray, "b f h2 w2 3"]:
     """Frames of normalised latents.
 
-    Decoded clip by clip, in memory that does not grow with length or batch.
+    Decoded clip by clip and, where frames are larger than a tile, tile by tile, in memory that
+    does not grow with length, batch or size, but for the frames themselves.
     """
     return np.concatenate(
         [np.asarray(_decode(models.vae_params, z[None], vae=models.vae)) for z in latents]
@@ -100,7 +101,7 @@ def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarr
 
 @partial(jax.jit, static_argnames=("vae",))
 def _decode(params: dict, latents: jax.Array, *, vae: VAE) -> jax.Array:
-    video = stream_decode(vae, params, latents)
+    video = tiled_decode(vae, params, latents)
     return (video * 127.5 + 128).astype(jnp.uint8)
 
 
@@ -111,5 +112,5 @@ def encode_pictures(
     """Each picture as the one latent frame of a one-frame video."""
     b, r, *shape = pictures.shape
     video = pictures.reshape(b * r, 1, *shape).astype(jnp.float32) / 127.5 - 1
-    latents = cast(jax.Array, vae.apply({"params": params}, video, method="encode"))
+    latents = tiled_encode(vae, params, video)
     return latents.reshape(b, r, *latents.shape[2:])

@@ -3,5 +3,16 @@
 from alchemint_jax.models.vae.config import VARIANTS, VAEConfig
 from alchemint_jax.models.vae.model import VAE
 from alchemint_jax.models.vae.streaming import stream_decode, stream_encode
+from alchemint_jax.models.vae.tiling import OVERLAP, TILE, tiled_decode, tiled_encode
 
-__all__ = ["VAE", "VARIANTS", "VAEConfig", "stream_decode", "stream_encode"]
+__all__ = [
+    "OVERLAP",
+    "TILE",
+    "VAE",
+    "VARIANTS",
+    "VAEConfig",
+    "stream_decode",
+    "stream_encode",
+    "tiled_decode",
+    "tiled_encode",
+]

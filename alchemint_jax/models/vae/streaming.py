@@ -1,4 +1,4 @@
-"""Encoding and decoding in memory that does not grow with the clip.
+"""Encoding and decoding in memory that does not grow with the clip, but for the result.
 
 Both are a scan over chunks of fixed shape.
 """
@@ -30,15 +30,18 @@ def stream_decode(
 
 
 def _stream(vae: VAE, params: dict, x: jax.Array, chunk: int, method: str) -> jax.Array:
-    b, f, *rest = x.shape
     apply: Callable[..., Any] = vae.apply  # Linen's own type allows for changed collections
     first, past = apply({"params": params}, x[:, :1], method=method)
-    chunks = x[:, 1:].reshape(b, (f - 1) // chunk, chunk, *rest).swapaxes(0, 1)
+    count = (x.shape[1] - 1) // chunk
+    if count == 0:  # a picture: its scan would be compiled, and never run
+        return first
 
-    def step(past: list[jax.Array], part: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+    def step(past: list[jax.Array], start: jax.Array) -> tuple[list[jax.Array], jax.Array]:
+        # Sliced here, since a scan over the chunks would first copy the clip.
+        part = jax.lax.dynamic_slice_in_dim(x, start, chunk, axis=1)
         y, past = apply({"params": params}, part, past, method=method)
         return past, y
 
-    _, parts = jax.lax.scan(step, past, chunks)
-    later = parts.swapaxes(0, 1).reshape(b, -1, *parts.shape[3:])
+    _, parts = jax.lax.scan(step, past, 1 + chunk * jnp.arange(count))
+    later = parts.swapaxes(0, 1).reshape(x.shape[0], -1, *parts.shape[3:])
     return jnp.concatenate([first, later], axis=1)

@@ -1,0 +1,130 @@
+"""Tokenizers with a vocabulary file, as Wan2.1 has one; `text.ByteTokenizer` needs none."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int32
+
+from alchemint_jax.errors import ConfigError, WeightsError
+
+FILE = "tokenizer.json"
+PAD = 0
+
+
+def clean_prompt(text: str) -> str:
+    """Wan's cleaning: mend wrong decodings (ftfy), undo HTML escapes twice, collapse white space.
+
+    Unlike `text.clean_text`, which the sprites model was trained with, characters that the escapes
+    stood for are not composed afterwards.
+    """
+    import ftfy
+
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
+
+
+@dataclasses.dataclass(frozen=True)
+class UMT5Tokenizer:
+    """The tokenizer of google/umt5-xxl, or another of its kind. Make one with `load`.
+
+    `dataclasses.replace(tokenizer, length=n)` shares the vocabulary.
+
+    Attributes:
+        length: tokens per text, the end token included; at least 1. Wan reads 512.
+        backend: the `tokenizers.Tokenizer`.
+        end: id of the end token.
+    """
+
+    length: int
+    backend: Any = dataclasses.field(repr=False)
+    end: int
+
+    def __post_init__(self):
+        if self.length < 1:
+            raise ConfigError(
+                f"UMT5Tokenizer.length is {self.length}; it must be at least 1, for the end token"
+            )
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike, length: int = 512) -> UMT5Tokenizer:
+        """Reads `tokenizer.json` from the `tokenizer/` directory of a model.
+
+        The file alone decides normalisation, pieces and what becomes of unknown characters.
+
+        Raises:
+            WeightsError: the file is missing, corrupt, or describes another kind of tokenizer.
+        """
+        import tokenizers
+
+        file = Path(directory) / FILE
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            raise WeightsError(f"{file} is missing{_advice(file.parent)}") from None
+        except OSError as e:
+            raise WeightsError(f"cannot read {file}: {e}") from e
+        try:
+            backend = tokenizers.Tokenizer.from_buffer(data)
+        except Exception as e:  # the library raises nothing narrower
+            raise WeightsError(f"{file} is truncated or not a tokenizer.json: {e}") from e
+        return cls(length, backend, _end_token(backend, file))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids; the embedding may have more rows."""
+        return self.backend.get_vocab_size()
+
+    def encode(
+        self, texts: Sequence[str]
+    ) -> tuple[Int32[np.ndarray, "b l"], Bool[np.ndarray, "b l"]]:
+        """Clean and tokenize `texts`: `(ids, mask)`, both `[len(texts), length]`.
+
+        `mask` is true on a text's tokens and its end token; ids are 0 beyond. A text that is too
+        long loses its last tokens and still ends with the end token.
+        """
+        if isinstance(texts, str):
+            raise TypeError("encode takes a list of texts; for a single one, pass [text]")
+        ids = np.full((len(texts), self.length), PAD, np.int32)
+        mask = np.zeros(ids.shape, np.bool_)
+        cleaned = [clean_prompt(text) for text in texts]
+        pieces = self.backend.encode_batch(cleaned, add_special_tokens=False)
+        for row, seen, piece in zip(ids, mask, pieces, strict=True):
+            kept = [*piece.ids[: self.length - 1], self.end]
+            row[: len(kept)] = kept
+            seen[: len(kept)] = True
+        return ids, mask
+
+
+def _end_token(backend: Any, file: Path) -> int:
+    """The id that ends a text; refuses what is no tokenizer of T5's family."""
+    problems = []
+    kind = type(backend.model).__name__
+    if kind != "Unigram":
+        problems.append(f"its model is {kind}, not Unigram")
+    if backend.token_to_id("<pad>") != PAD:
+        problems.append(f"the id of <pad> is {backend.token_to_id('<pad>')}, not {PAD}")
+    # Truncation and padding that were saved along would act on every text.
+    backend.no_truncation()
+    backend.no_padding()
+    bare, ended = (backend.encode("a", add_special_tokens=end).ids for end in (False, True))
+    if ended[:-1] != bare:
+        problems.append("it does not put one end token after a text, and nothing else")
+    if problems:
+        raise WeightsError(f"{file} is not a tokenizer of UMT5's kind: {'; '.join(problems)}")
+    return ended[-1]
+
+
+def _advice(directory: Path) -> str:
+    if not (directory / "spiece.model").is_file():
+        return "; it is in tokenizer/ of a Wan2.1 *-Diffusers model"
+    return (
+        "; spiece.model alone cannot be read. Take tokenizer.json from google/umt5-xxl or from "
+        "tokenizer/ of a Wan2.1 *-Diffusers model, or make it with the transformers library: "
+        f"AutoTokenizer.from_pretrained({str(directory)!r}).save_pretrained({str(directory)!r})"
+    )

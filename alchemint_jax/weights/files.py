@@ -1,0 +1,333 @@
+"""Tensors in safetensors files, one or several, read and written one at a time.
+
+Only safetensors is read; pickles are refused, since loading one runs whatever code its author put
+in. Nothing here ever holds more than one tensor (or one layer of a stacked one) besides what the
+caller keeps.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from alchemint_jax.errors import WeightsError
+
+PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
+STEMS = ("model", "diffusion_pytorch_model")
+"""Names of weight files without their ending: ours and transformers', and diffusers'."""
+MAX_SHARD = 5 * 10**9
+"""Bytes of tensors in one file; more are written as several with an index, as others do."""
+DTYPES = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F64": np.dtype(np.float64),
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_SHOWN = 20  # offending tensors listed per kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A tensor that is not in memory yet.
+
+    Attributes:
+        shape: of the whole.
+        dtype: as it is stored, a key of `DTYPES`; others are refused before anything is read.
+        read: the whole for None, else one row along axis 0.
+        stacked: whether it is better read row by row, being made from one tensor for each layer.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[int | None], np.ndarray]
+    stacked: bool = False
+
+    def parts(self) -> Iterable[np.ndarray]:
+        """Arrays that make up the whole, one after the other."""
+        return map(self.read, range(self.shape[0]) if self.stacked else [None])
+
+
+def in_memory(array: Any) -> Tensor:
+    """A JAX or NumPy array of floating point as a tensor; a JAX one is fetched when it is read.
+
+    Raises:
+        WeightsError: it is not floating point.
+    """
+    dtype = _NAMES.get(np.dtype(array.dtype))
+    if dtype is None:
+        raise WeightsError(f"is {array.dtype}; only floating point is stored")
+    return Tensor(tuple(array.shape), dtype, lambda i: np.asarray(array if i is None else array[i]))
+
+
+def find(folder: Path) -> list[Path]:
+    """The weight files in `folder`; of a sharded network all that its index names.
+
+    Raises:
+        WeightsError: there are none, only pickles, or the index is damaged or not complete.
+    """
+    for stem in STEMS:
+        index = folder / f"{stem}.safetensors.index.json"
+        if index.is_file():
+            return _indexed(index)
+        if (folder / f"{stem}.safetensors").is_file():
+            return [folder / f"{stem}.safetensors"]
+    raise WeightsError(
+        f"{folder / 'model.safetensors'} is missing{pickle_advice(folder, folder.parent)}"
+    )
+
+
+def _indexed(index: Path) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [index.parent / name for name in names]
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise WeightsError(f"{index} is damaged: it must hold a 'weight_map' ({e})") from e
+    except OSError as e:
+        raise WeightsError(f"cannot read {index}: {e}") from e
+    strange = [name for name in names if Path(name).name != name or name in ("", ".", "..")]
+    if strange:
+        raise WeightsError(f"{index} names {strange[0]!r}, which does not lie beside it")
+    if absent := [file.name for file in files if not file.is_file()]:
+        raise WeightsError(
+            f"{index} names {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} "
+            f"missing: fetch all {len(names)} parts"
+        )
+    return files
+
+
+def pickle_advice(*folders: Path) -> str:
+    """What to do where safetensors was expected; it depends on whether pickles are there."""
+    names = sorted(
+        p.name for d in folders if d.is_dir() for p in d.iterdir() if p.suffix.lower() in PICKLES
+    )
+    if not names:
+        return "; save the component with alchemint_jax.weights.save, or check the directory"
+    return (
+        f"; pickled weights ({', '.join(names[:3])}) are never loaded, since unpickling runs "
+        "code from the file: fetch the safetensors version (for Wan the *-Diffusers repository)"
+    )
+
+
+def open_files(files: Iterable[Path]) -> dict[str, Tensor]:
+    """All tensors in `files` by name; only the headers are read.
+
+    Raises:
+        WeightsError: a file is a pickle, truncated or no safetensors file, or two hold one name.
+    """
+    found: dict[str, Tensor] = {}
+    for file in files:
+        if file.suffix.lower() in PICKLES:
+            raise WeightsError(
+                f"{file} may be a pickle, which is never loaded, since unpickling runs code from "
+                "the file: fetch the safetensors version (for Wan the *-Diffusers repository)"
+            )
+        try:
+            with safe_open(file, framework="np") as f:
+                slices = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118 (not a dict)
+                for name, part in slices.items():
+                    if name in found:
+                        raise WeightsError(f"{file} holds {name}, and so does a file before it")
+                    shape, dtype = tuple(part.get_shape()), part.get_dtype()
+                    found[name] = Tensor(shape, dtype, _reader(file, name))
+        except (SafetensorError, OSError) as e:
+            raise _damaged(file, e) from e
+    return found
+
+
+def _reader(file: Path, name: str) -> Callable[[int | None], np.ndarray]:
+    def read(row: int | None) -> np.ndarray:
+        # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
+        try:
+            with safe_open(file, framework="np") as f:
+                return f.get_tensor(name) if row is None else f.get_slice(name)[row]
+        except (SafetensorError, OSError) as e:
+            raise _damaged(file, e) from e
+
+    return read
+
+
+def _damaged(file: Path, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{file} is truncated or not a safetensors file ({error}); fetch or save it again"
+    )
+
+
+def compare(
+    where: Path, wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], hint: str = ""
+) -> None:
+    """Checks that there is just what is wanted, in the right shapes.
+
+    Raises:
+        WeightsError: all that is missing, unexpected, misshapen or not floating point.
+    """
+    shared = [name for name in wanted if name in found]
+    kinds = {
+        "missing": [f"{n} {list(wanted[n])}" for n in wanted if n not in found],
+        "unexpected": [f"{n} {list(found[n].shape)}" for n in found if n not in wanted],
+        "of another shape": [
+            f"{n}: file {list(found[n].shape)}, model {list(wanted[n])}"
+            for n in shared
+            if found[n].shape != tuple(wanted[n])
+        ],
+        "not floating point": [
+            f"{n} {found[n].dtype}" for n in shared if found[n].dtype not in DTYPES
+        ],
+    }
+    if not any(kinds.values()):
+        return
+    count = sum(math.prod(shape) for shape in wanted.values())
+    lines = [f"{where} does not fit the model ({len(wanted)} tensors, {count} parameters):"]
+    for kind, names in kinds.items():
+        lines += _listing(kind, names)
+    lines.append(hint or "The file and config.json beside it must come from the same model.")
+    raise WeightsError("\n".join(lines))
+
+
+def _listing(kind: str, names: Iterable[str]) -> list[str]:
+    names = sorted(names)
+    if not names:
+        return []
+    more = [f"    ... and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+    return [f"  {len(names)} {kind}:", *(f"    {name}" for name in names[:_SHOWN]), *more]
+
+
+def write(
+    folder: Path,
+    stem: str,
+    tensors: Mapping[str, Tensor],
+    texts: Mapping[str, str],
+    dtype: str | None = None,
+    max_shard: int = MAX_SHARD,
+    on_tensor: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Writes a network into `folder`, tensor by tensor.
+
+    Everything is written completely beside the folder and then renamed into it, the text files
+    last, so that whatever fails, what was there before stays readable.
+
+    Args:
+        folder: made if absent; its other files stay as they are.
+        stem: name of the weight file without its ending, one of `STEMS` or another.
+        tensors: by name.
+        texts: further files by name, such as config.json.
+        dtype: key of `DTYPES` to store in; None keeps that of each tensor.
+        max_shard: bytes per file; several files get an index.
+        on_tensor: called with the number of tensors written.
+
+    Raises:
+        WeightsError: values do not fit the dtype, or writing failed.
+    """
+    shards = _shards(tensors, dtype, max_shard)
+    count = len(shards)
+    names = [f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]
+    names = names if count > 1 else [f"{stem}.safetensors"]
+    index = f"{stem}.safetensors.index.json"
+    texts = dict(texts)
+    if count > 1:
+        weight_map = {
+            name: file for file, shard in zip(names, shards, strict=True) for name in shard
+        }
+        total = sum(size(t, dtype) for t in tensors.values())
+        texts[index] = json.dumps(
+            {"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2
+        )
+    temporary, done = None, 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(
+            tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent)
+        )
+        for file, shard in zip(names, shards, strict=True):
+            with open(temporary / file, "wb") as f:
+                f.write(_header(shard, dtype))
+                for name, tensor in shard.items():
+                    for part in tensor.parts():
+                        f.write(_stored(name, part, dtype or tensor.dtype).data)
+                    on_tensor(done := done + 1)
+                f.flush()
+                os.fsync(f.fileno())
+        for file, text in texts.items():
+            with open(temporary / file, "w", encoding="utf-8") as f:
+                f.write(text)
+                f.flush()
+                os.fsync(f.fileno())
+        for file in [*names, *texts]:
+            os.replace(temporary / file, folder / file)
+        _remove_older(folder, stem, {*names, *texts})
+    except OSError as e:
+        raise WeightsError(f"cannot write weights to {folder}: {e}") from e
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def size(tensor: Tensor, dtype: str | None = None) -> int:
+    """Bytes of a tensor stored as `dtype`."""
+    return math.prod(tensor.shape) * DTYPES[dtype or tensor.dtype].itemsize
+
+
+def _shards(
+    tensors: Mapping[str, Tensor], dtype: str | None, max_shard: int
+) -> list[dict[str, Tensor]]:
+    shards: list[dict[str, Tensor]] = [{}]
+    held = 0
+    for name, tensor in tensors.items():
+        bytes_ = size(tensor, dtype)
+        if shards[-1] and held + bytes_ > max_shard:
+            shards.append({})
+            held = 0
+        shards[-1][name] = tensor
+        held += bytes_
+    return shards
+
+
+def _header(shard: Mapping[str, Tensor], dtype: str | None) -> bytes:
+    # "pt" is what other readers look for: tensors that torch, too, may load.
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name, tensor in shard.items():
+        end = start + size(tensor, dtype)
+        header[name] = {
+            "dtype": dtype or tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
+    wanted = DTYPES[dtype]
+    with np.errstate(over="ignore"):  # reported below
+        stored = np.asarray(array, wanted, order="C")
+    if wanted.itemsize < array.dtype.itemsize:
+        lost = ~np.isfinite(stored.astype(np.float32)) & np.isfinite(array.astype(np.float32))
+        if lost.any():
+            raise WeightsError(
+                f"parameter {name} does not fit {wanted}: the largest magnitude is "
+                f"{np.nanmax(np.abs(array)):.3g}; store bfloat16 or float32"
+            )
+    return stored.view(np.uint8) if stored.ndim else stored.reshape(1).view(np.uint8)
+
+
+def _remove_older(folder: Path, stem: str, kept: set[str]) -> None:
+    """Files of an earlier save in another number of parts would be found first, or left over."""
+    for file in folder.glob(f"{stem}*.safetensors*"):
+        parts = file.name.removeprefix(stem)
+        ours = parts in (".safetensors", ".safetensors.index.json") or parts.startswith("-0")
+        if ours and file.name not in kept:
+            file.unlink()
