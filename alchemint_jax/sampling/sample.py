@@ -43,7 +43,7 @@ def sample_latents(
     compilation cache.
     """
     solver = SOLVERS[plan.solver]
-    rows = solver.table(GRIDS[plan.grid](plan.steps, plan.shift))
+    rows = jnp.asarray(solver.table(GRIDS[plan.grid](plan.steps, plan.shift)))
     branches = plan.guidance.branches()
     weights = jnp.asarray(list(branches.values()), jnp.float32)
     piece = max(n for n in range(1, 11) if plan.steps % n == 0)
@@ -70,7 +70,7 @@ def _advance(
     params: dict,
     conditions: Conditions,
     state: State,
-    rows: np.ndarray,
+    rows: jax.Array,
     weights: jax.Array,
     *,
     dit: DiT,
