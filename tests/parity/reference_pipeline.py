@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import (
     AutoencoderKLWan,
@@ -12,6 +13,8 @@ from diffusers import (
     WanPipeline,
     WanTransformer3DModel,
 )
+from PIL import Image
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import (
     CLIPImageProcessor,
@@ -22,6 +25,9 @@ from transformers import (
     UMT5EncoderModel,
 )
 
+HEIGHT, WIDTH, FRAMES, STEPS = 32, 48, 9, 10
+PROMPTS = ["a red disc glides past &amp; a cat", "eine Katze"]
+NEGATIVE = "ein Hund"
 LINES = (
     "a red disc glides past while a blue star bounces in",
     "un chat noir saute par-dessus la clôture",
@@ -61,7 +67,7 @@ def parts(seed: int, image: bool = False, positions: int | None = None) -> dict:
         )
     )  # fmt: skip
     vae = AutoencoderKLWan(
-        base_dim=8, z_dim=16, dim_mult=[1, 2, 2, 2], num_res_blocks=1,
+        base_dim=4, z_dim=16, dim_mult=[1, 2, 2, 2], num_res_blocks=1,
         temperal_downsample=[False, True, True],
     )  # fmt: skip
     transformer = WanTransformer3DModel(
@@ -107,3 +113,44 @@ def frames_to_video(directory: Path) -> WanImageToVideoPipeline:
     pipe = WanImageToVideoPipeline(**parts(1, image=True, positions=2 * 5))
     pipe.save_pretrained(directory, safe_serialization=True)
     return pipe
+
+
+def noise(count: int) -> np.ndarray:
+    """What both start from, [b t h w c]."""
+    return np.random.default_rng(0).standard_normal((count, 3, 4, 6, 16)).astype(np.float32)
+
+
+def pictures() -> np.ndarray:
+    """A first and a last frame, uint8."""
+    return np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), np.uint8)
+
+
+def generate(pipe: WanPipeline | WanImageToVideoPipeline, z: np.ndarray) -> np.ndarray:
+    """The reference's frames in [0, 1], [b f h w 3], for the first prompts."""
+    given = {}
+    if isinstance(pipe, WanImageToVideoPipeline):
+        first, last = map(Image.fromarray, pictures())
+        given = {"image": first, "last_image": last}
+    return pipe(
+        prompt=PROMPTS[: len(z)],
+        negative_prompt=[NEGATIVE] * len(z),
+        height=HEIGHT,
+        width=WIDTH,
+        num_frames=FRAMES,
+        num_inference_steps=STEPS,
+        guidance_scale=5.0,
+        latents=torch.from_numpy(z).permute(0, 4, 1, 2, 3),
+        output_type="np",
+        **given,
+    ).frames
+
+
+def write(directory: Path) -> None:
+    """Both pipelines, the noise, and the frames made from it."""
+    for name, build in (("t2v", text_to_video), ("flf2v", frames_to_video)):
+        pipe = build(directory / name)
+        frames = generate(pipe, noise(1))
+        found = {"noise": noise(1), "frames": np.ascontiguousarray(frames, np.float32)}
+        if name == "flf2v":
+            found["pictures"] = pictures()
+        save_file(found, directory / name / "io.safetensors")
