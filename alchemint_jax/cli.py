@@ -197,11 +197,13 @@ def _data_sheet(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from alchemint_jax.weights import convert
+    from alchemint_jax.weights import convert, left_out
 
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
+        for name in left_out(source, args.format):
+            print(f"alchemint: warning: {name}/ was not converted", file=sys.stderr)
     print(f"{args.to}: {', '.join(written)}")
     return 0
 

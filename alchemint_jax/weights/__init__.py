@@ -1,7 +1,8 @@
 """Weights on disk: safetensors in and out, and the bundled models."""
 
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
-from alchemint_jax.weights.convert import convert
+from alchemint_jax.weights.convert import convert, left_out
+from alchemint_jax.weights.placing import read_array
 from alchemint_jax.weights.store import (
     BUNDLED,
     COMPONENTS,
@@ -9,7 +10,6 @@ from alchemint_jax.weights.store import (
     load,
     locate,
     open_component,
-    read_array,
     read_config,
     read_params,
     save,
@@ -22,6 +22,7 @@ __all__ = [
     "config_from_dict",
     "config_to_dict",
     "convert",
+    "left_out",
     "load",
     "locate",
     "open_component",

@@ -93,6 +93,19 @@ def convert(
     return components
 
 
+def left_out(source: str | os.PathLike, format: str) -> list[str]:
+    """Folders of a model's directory that `convert` does not write, though they hold weights."""
+    if Path(source).is_file():
+        return []
+    written = ["transformer"] if format == "wan" else store.COMPONENTS
+    folders = [folder for folder in store.locate(source).iterdir() if folder.is_dir()]
+    return sorted(
+        folder.name
+        for folder in folders
+        if folder.name not in written and any(folder.glob("*.safetensors"))
+    )
+
+
 def _carry(root: Path, into: Path) -> None:
     for name in _CARRIED:
         if (root / name).is_dir():

@@ -13,10 +13,11 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -34,6 +35,9 @@ DTYPES = {
     "BF16": np.dtype(ml_dtypes.bfloat16),
     "F64": np.dtype(np.float64),
 }
+Rows = int | slice | None
+PART = 64 * 2**20
+"""Bytes of a tensor to hold at once, roughly."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _SHOWN = 20  # offending tensors listed per kind
 
@@ -45,18 +49,30 @@ class Tensor:
     Attributes:
         shape: of the whole.
         dtype: as it is stored, a key of `DTYPES`; others are refused before anything is read.
-        read: the whole for None, else one row along axis 0.
-        stacked: whether it is better read row by row, being made from one tensor for each layer.
+        read: the whole for None, else one row along axis 0 (without this axis), or a slice of them.
+        rows: how many rows are best read at once, None for all: one where layers are tensors of
+            their own, as many as fit into `PART` where any rows can be read alone.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    read: Callable[[int | None], np.ndarray]
-    stacked: bool = False
+    read: Callable[[Rows], np.ndarray]
+    rows: int | None = None
 
-    def parts(self) -> Iterable[np.ndarray]:
-        """Arrays that make up the whole, one after the other."""
-        return map(self.read, range(self.shape[0]) if self.stacked else [None])
+    def parts(self) -> Iterator[tuple[slice | None, np.ndarray]]:
+        """Arrays that make up the whole, one after the other, and which rows of it they are."""
+        if self.rows is None or not self.shape:
+            yield None, self.read(None)
+            return
+        for start in range(0, self.shape[0], self.rows):
+            rows = slice(start, min(start + self.rows, self.shape[0]))
+            yield rows, self.read(rows)
+
+
+def rows_at_once(shape: tuple[int, ...], dtype: str) -> int | None:
+    """Of a tensor any rows of which can be read alone: None if it is small."""
+    size = math.prod(shape) * DTYPES[dtype].itemsize if dtype in DTYPES else 0
+    return max(1, PART * shape[0] // size) if size > PART else None
 
 
 def in_memory(array: Any) -> Tensor:
@@ -68,7 +84,17 @@ def in_memory(array: Any) -> Tensor:
     dtype = _NAMES.get(np.dtype(array.dtype))
     if dtype is None:
         raise WeightsError(f"is {array.dtype}; only floating point is stored")
-    return Tensor(tuple(array.shape), dtype, lambda i: np.asarray(array if i is None else array[i]))
+    shape = tuple(array.shape)
+
+    def read(rows: Rows) -> np.ndarray:
+        if isinstance(rows, slice) and isinstance(array, jax.Array):
+            # Compiled once for all rows of a tensor. What an array of JAX's is asked for itself, it
+            # keeps on the host for as long as it lives.
+            count = rows.stop - rows.start
+            return np.asarray(jax.lax.dynamic_slice_in_dim(array, rows.start, count))
+        return np.asarray(array if rows is None else array[rows])
+
+    return Tensor(shape, dtype, read, rows_at_once(shape, dtype))
 
 
 def find(folder: Path) -> list[Path]:
@@ -83,6 +109,12 @@ def find(folder: Path) -> list[Path]:
             return _indexed(index)
         if (folder / f"{stem}.safetensors").is_file():
             return [folder / f"{stem}.safetensors"]
+    if others := sorted(file.name for file in folder.glob("*.safetensors")):
+        names = " or ".join(f"{stem}.safetensors" for stem in STEMS)
+        raise WeightsError(
+            f"{folder} holds {', '.join(others[:5])}, but weights are looked for in {names} (or "
+            "several parts and an index): rename the file, or give it alone"
+        )
     raise WeightsError(
         f"{folder / 'model.safetensors'} is missing{pickle_advice(folder, folder.parent)}"
     )
@@ -140,18 +172,20 @@ def open_files(files: Iterable[Path]) -> dict[str, Tensor]:
                     if name in found:
                         raise WeightsError(f"{file} holds {name}, and so does a file before it")
                     shape, dtype = tuple(part.get_shape()), part.get_dtype()
-                    found[name] = Tensor(shape, dtype, _reader(file, name))
+                    found[name] = Tensor(
+                        shape, dtype, _reader(file, name), rows_at_once(shape, dtype)
+                    )
         except (SafetensorError, OSError) as e:
             raise _damaged(file, e) from e
     return found
 
 
-def _reader(file: Path, name: str) -> Callable[[int | None], np.ndarray]:
-    def read(row: int | None) -> np.ndarray:
+def _reader(file: Path, name: str) -> Callable[[Rows], np.ndarray]:
+    def read(rows: Rows) -> np.ndarray:
         # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
         try:
             with safe_open(file, framework="np") as f:
-                return f.get_tensor(name) if row is None else f.get_slice(name)[row]
+                return f.get_tensor(name) if rows is None else f.get_slice(name)[rows]
         except (SafetensorError, OSError) as e:
             raise _damaged(file, e) from e
 
@@ -191,6 +225,8 @@ def compare(
     lines = [f"{where} does not fit the model ({len(wanted)} tensors, {count} parameters):"]
     for kind, names in kinds.items():
         lines += _listing(kind, names)
+    if any(found[n].dtype.startswith("F8") for n in shared):
+        lines.append("8-bit weights are not read: fetch the bf16, fp16 or fp32 edition.")
     lines.append(hint or "The file and config.json beside it must come from the same model.")
     raise WeightsError("\n".join(lines))
 
@@ -253,7 +289,7 @@ def write(
             with open(temporary / file, "wb") as f:
                 f.write(_header(shard, dtype))
                 for name, tensor in shard.items():
-                    for part in tensor.parts():
+                    for _, part in tensor.parts():
                         f.write(_stored(name, part, dtype or tensor.dtype).data)
                     on_bytes(size(tensor, dtype))
                 f.flush()
@@ -325,9 +361,10 @@ def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
 
 
 def _remove_older(folder: Path, stem: str, kept: set[str]) -> None:
-    """Files of an earlier save in another number of parts would be found first, or left over."""
-    for file in folder.glob(f"{stem}*.safetensors*"):
-        parts = file.name.removeprefix(stem)
-        ours = parts in (".safetensors", ".safetensors.index.json") or parts.startswith("-0")
-        if ours and file.name not in kept:
-            file.unlink()
+    """Files of an earlier save, in other parts or another format, might be found first."""
+    for file in folder.glob("*.safetensors*"):
+        for old in STEMS if stem in STEMS else (stem,):
+            parts = file.name.removeprefix(old)
+            ours = parts in (".safetensors", ".safetensors.index.json") or parts.startswith("-0")
+            if ours and parts != file.name and file.name not in kept:
+                file.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from alchemint_jax.errors import WeightsError
@@ -25,6 +23,7 @@ from alchemint_jax.models.layers import unboxed
 from alchemint_jax.weights import files, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.files import Tensor
+from alchemint_jax.weights.placing import place
 
 BUNDLED = ("sprites",)
 COMPONENTS = {
@@ -42,7 +41,6 @@ _CLASSES = {
     "CLIPVision": ("alchemint_jax.models.clip", "CLIPVisionConfig"),
 }
 _FOREIGN = {"_class_name", "model_type", "architectures"}  # fields of others' config.json
-_ALIGNMENT = 64
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -249,16 +247,16 @@ def _build(component: str, config: Any, where: str) -> tuple[nn.Module, dict[str
 
 
 def read_params(tensors: Mapping[str, Tensor], target: PyTree) -> PyTree:
-    """Reads tensors by dotted path into the structure of `target`, as float32 arrays.
+    """Reads tensors by dotted path into the structure of `target`, with its dtypes.
 
-    One leaf at a time, so that memory never holds much more than the parameters themselves.
+    One tensor at a time, so that memory never holds much more than the parameters themselves.
 
     Args:
         tensors: from `open_component`.
         target: pytree of `jax.ShapeDtypeStruct`, e.g. `module.abstract_params()`. A leaf with a
             sharding is placed accordingly; others go to the default device.
     """
-    leaves = [_place(tensors[path], leaf) for path, leaf in _named(target).items()]
+    leaves = [place(tensors[path], leaf) for path, leaf in _named(target).items()]
     return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
 
@@ -309,27 +307,3 @@ def _named(tree: PyTree) -> dict[str, Any]:
             raise WeightsError(f"parameter name {parts} contains a dot, which separates names")
         leaves[".".join(parts)] = leaf
     return leaves
-
-
-def read_array(tensor: Tensor) -> np.ndarray:
-    """A tensor of `open_component` as a float32 array of its own."""
-    array = _aligned(tensor.shape)
-    if tensor.stacked:
-        for i in range(len(array)):
-            array[i] = tensor.read(i)
-    else:
-        array[...] = tensor.read(None)
-    return array
-
-
-def _place(tensor: Tensor, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-    # Nobody else holds the array: where the device's memory is the host's it is handed over.
-    return jax.device_put(read_array(tensor), leaf.sharding, may_alias=True)
-
-
-def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """An empty float32 array that begins where the CPU backend takes it without a copy."""
-    size = 4 * math.prod(shape)
-    raw = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(np.float32).reshape(shape)

@@ -20,11 +20,12 @@ from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.weights import files
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
-from alchemint_jax.weights.files import Tensor
+from alchemint_jax.weights.files import Rows, Tensor
 from alchemint_jax.weights.layouts import clip, dit, umt5, vae
-from alchemint_jax.weights.layouts.moves import Entry, to_foreign
+from alchemint_jax.weights.layouts.moves import COPY, Entry
 
 ADDITIONS = "alchemint"
+_HEAD = 128  # width of an attention head in every Wan
 # Fields of a transformer that Wan's own configuration does not have.
 _ADDED_FIELDS = (
     "theta_t", "theta_hw", "slots", "index", "tags", "scheme", "mix_queries", "layout",
@@ -189,16 +190,26 @@ def _joined(
     dtypes = {found[entry.name].dtype for entry in by_layer.values()}
     dtype = dtypes.pop() if len(dtypes) == 1 else "F32"
 
-    def row(layer: int | None) -> np.ndarray:
+    def foreign(layer: int | None, rows: Rows = None) -> np.ndarray:
         entry = by_layer[layer]
-        return entry.move.read(found[entry.name].read(None))
+        if entry.move is COPY:  # rows are rows
+            return found[entry.name].read(rows)
+        whole = entry.move.read(found[entry.name].read(None))
+        return whole if rows is None else whole[rows]
 
-    def read(layer: int | None) -> np.ndarray:
-        if layer is not None or None in by_layer:
-            return row(layer)
-        return np.stack([row(i) for i in range(shape[0])])
+    def read(rows: Rows) -> np.ndarray:
+        if None in by_layer:
+            return foreign(None, rows)
+        if isinstance(rows, int):
+            return foreign(rows)
+        layers = range(shape[0]) if rows is None else range(rows.start, rows.stop)
+        if len(layers) == 1:
+            return foreign(layers[0])[None]
+        return np.stack([foreign(layer) for layer in layers])
 
-    return Tensor(shape, dtype, read, stacked=None not in by_layer)
+    alone = None in by_layer and by_layer[None].move is COPY
+    many = files.rows_at_once(shape, dtype) if alone else None
+    return Tensor(shape, dtype, read, rows=many if None in by_layer else 1)
 
 
 def from_ours(entries: Sequence[Entry], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -207,14 +218,14 @@ def from_ours(entries: Sequence[Entry], ours: Mapping[str, Tensor]) -> dict[str,
     def tensor(entry: Entry) -> Tensor:
         whole = ours[entry.path]
 
-        def read(row: int | None) -> np.ndarray:
-            if entry.layer is None:
-                found = to_foreign(entry, whole.read(None))
-            else:
-                found = entry.move.write(whole.read(entry.layer))
-            return found if row is None else found[row]
+        def read(rows: Rows) -> np.ndarray:
+            if entry.layer is None and entry.move is COPY:
+                return whole.read(rows)
+            found = entry.move.write(whole.read(entry.layer))
+            return found if rows is None else found[rows]
 
-        return Tensor(entry.foreign_shape(whole.shape), whole.dtype, read)
+        rows = whole.rows if entry.layer is None and entry.move is COPY else None
+        return Tensor(entry.foreign_shape(whole.shape), whole.dtype, read, rows)
 
     return {entry.name: tensor(entry) for entry in entries}
 
@@ -245,6 +256,11 @@ def write(
         if added:
             files.write(folder, ADDITIONS, added, {}, **options)
     files.write(folder, layout.stem, from_ours(layout.entries(config), ours), texts, **options)
+    # Those of an earlier save would be read with it.
+    stale = [f"{ADDITIONS}.json"] if f"{ADDITIONS}.json" not in texts else []
+    stale += [] if added else [f"{ADDITIONS}.safetensors"]
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _adds(config: DiTConfig) -> bool:
@@ -287,11 +303,13 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
             image = f"{embedder}.image_embedder.norm1.weight"
             positions = f"{embedder}.image_embedder.pos_embed"
         dim, channels, pt, ph, pw = names["patch_embedding.weight"]
-        layers = {int(name.split(".")[1]) for name in names if name.startswith("blocks.")}
+        layers = {name.split(".")[1] for name in names if name.startswith("blocks.")}
+        if dim % _HEAD:
+            raise ValueError(f"a width of {dim} that is a multiple of {_HEAD}")
         config = DiTConfig(
             dim=dim,
-            n_heads=dim // 128,  # as in every Wan
-            n_layers=max(layers) + 1,
+            n_heads=dim // _HEAD,
+            n_layers=len(layers),
             ffn_dim=names[f"blocks.0.{first}.weight"][0],
             in_channels=channels,
             out_channels=names[f"{head}.weight"][0] // math.prod((pt, ph, pw)),
@@ -302,18 +320,37 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
             image_positions=names[positions][1] if positions in names else 0,
         )
     except (KeyError, ValueError, IndexError) as e:
-        raise WeightsError(f"{where} does not hold a transformer of Wan2.1 ({e} is missing)") from e
+        raise WeightsError(
+            f"{where} does not hold a transformer of Wan2.1 ({e} is missing). {_hint({}, found)}"
+        ) from e
     return config, layout
 
 
-def _hint(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> str:
+# Parts of names, and what a file with such a tensor is.
+_SIGNS = {
+    "lora_": "a LoRA, not a whole network: pass it beside its base model",
+    "vace_": "a VACE network, which is not supported",
+    "motion_encoder": "an animate network, which is not supported",
+    "audio": "a network for speech, which is not supported",
+    "control_adapter": "a control network, which is not supported",
+    "add_k_proj": "an image-to-video network",
+    "k_img": "an image-to-video network",
+    "image_embedder": "an image-to-video network",
+    "img_emb": "an image-to-video network",
+}
+# By the channels that go in.
+_CHANNELS = {
+    16: "a text-to-video network",
+    36: "an image-to-video network",
+    48: "Wan2.2's TI2V-5B",
+}
+
+
+def _hint(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> str:
     """What the strange tensors of a file say about it."""
-    signs = {
-        "vace_": "This is a VACE network, which is not supported.",
-        "lora_": "This is a LoRA, not a whole network: pass it beside its base model.",
-        "add_k_proj": "This is an image-to-video network, but config.json describes another one.",
-        "img_emb": "This is an image-to-video network, but config.json describes another one.",
-        "motion_": "This is an animate network, which is not supported.",
-    }
     strange = [name for name in found if name not in wanted]
-    return next((text for sign, text in signs.items() if any(sign in n for n in strange)), "")
+    kinds = [kind for sign, kind in _SIGNS.items() if any(sign in name for name in strange)]
+    patches = "patch_embedding.weight"
+    if patches in wanted and patches in found and found[patches].shape[1:2] != wanted[patches][1:2]:
+        kinds += [_CHANNELS[n] for n in found[patches].shape[1:2] if n in _CHANNELS]
+    return f"The file is that of {kinds[0]}; another network was expected." if kinds else ""
