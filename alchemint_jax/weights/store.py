@@ -43,7 +43,7 @@ _CLASSES = {
 }
 _FOREIGN = {"_class_name", "model_type", "architectures"}  # fields of others' config.json
 _ALIGNMENT = 64
-_DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 def locate(name_or_dir: str | os.PathLike) -> Path:
@@ -105,8 +105,8 @@ def save(
         WeightsError: the parameters cannot be stored like that, or writing failed.
     """
     _check_component(component)
-    if dtype not in _DTYPES:
-        raise WeightsError(f"storage dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
+    if dtype not in DTYPES:
+        raise WeightsError(f"storage dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     tensors = {}
     for name, leaf in _named(unboxed(params)).items():
         try:
@@ -114,7 +114,7 @@ def save(
         except WeightsError as e:
             raise WeightsError(f"parameter {name} {e}") from e
     folder = Path(directory) / component
-    write_tensors(folder, component, config, tensors, format, dtype=_DTYPES[dtype])
+    write_tensors(folder, component, config, tensors, format, dtype=DTYPES[dtype])
     return folder
 
 
@@ -181,6 +181,11 @@ def component_folder(directory: Path, component: str) -> Path:
     folder = directory / component
     top = component == "transformer" and not folder.exists()
     return directory if top and (directory / "config.json").is_file() else folder
+
+
+def holds(directory: Path, component: str) -> bool:
+    """Whether a model's directory has that component, readable or not."""
+    return (component_folder(directory, component) / "config.json").is_file()
 
 
 def open_component(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +250,19 @@ def write(
 def _adds(config: DiTConfig) -> bool:
     plain = DiTConfig()
     return any(getattr(config, name) != getattr(plain, name) for name in _ADDED_FIELDS)
+
+
+def model_index(components: Iterable[str]) -> dict[str, Any]:
+    """The model_index.json of a diffusers directory with these components."""
+    classes = {
+        "transformer": ["diffusers", dit.CLASS],
+        "vae": ["diffusers", vae.CLASS],
+        "text_encoder": ["transformers", "UMT5EncoderModel"],
+        "image_encoder": ["transformers", "CLIPVisionModel"],
+    }
+    components = list(components)
+    kind = "WanImageToVideoPipeline" if "image_encoder" in components else "WanPipeline"
+    return {"_class_name": kind, **{name: classes[name] for name in components}}
 
 
 def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, Layout]:
