@@ -21,6 +21,7 @@ REQUIRES = [
     "einops>=0.8",
     "etils[epath]>=1.9",
     "flax>=0.12.8",
+    "ftfy>=6.3",
     "grain>=0.2.15",
     "jax>=0.10.2",
     "jaxtyping>=0.3",
@@ -34,6 +35,7 @@ REQUIRES = [
     "scipy>=1.14",
     "tensorboardX>=2.6.2",
     "tensorflow-datasets>=4.9.9",
+    "tokenizers>=0.22",
 ]
 
 EXTRAS = {
@@ -49,7 +51,6 @@ EXTRAS = {
     "parity": [
         "accelerate>=1",
         "diffusers>=0.35",
-        "ftfy>=6.3",
         "peft>=0.17",
         "sentencepiece>=0.2",
         "torch==2.13.0",

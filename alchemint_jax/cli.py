@@ -1,4 +1,4 @@
-"""The command line: ``alchemint generate | train | evaluate | data | demo``.
+"""The command line: ``alchemint generate | train | evaluate | data | convert | demo``.
 
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
@@ -80,9 +80,14 @@ def _generate(args: argparse.Namespace) -> int:
         prepare_jax()
         pipe = al.Pipeline.load(model)
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
-        plan = pipe.settings.plan(args.steps, guidance)
+        plan = pipe.settings.plan(args.steps, guidance, args.solver)
         frames = pipe.generate(
-            board, seed=seed, steps=plan.steps, guidance=plan.guidance, progress=True
+            board,
+            seed=seed,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            progress=True,
+            solver=plan.solver,
         )
         fps = float(board.fps or pipe.fps)
         with _tidy():
@@ -104,6 +109,7 @@ def _generate(args: argparse.Namespace) -> int:
             "seconds": round(time.monotonic() - began, 3),
             "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
             "steps": plan.steps,
+            "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
         }
         print(json.dumps(report))
@@ -150,6 +156,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             steps=args.steps,
             batch=args.batch,
             guidance=guidance,
+            solver=args.solver,
         )
         report = run_benchmark(model, args.benchmark, out, **options)
     print("\n".join(_lines(report)))
@@ -186,6 +193,16 @@ def _data_sheet(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         data.write_sheet(source, out)
     print(out)
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from alchemint_jax.weights import convert
+
+    source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
+    print(f"{args.to}: {', '.join(written)}")
     return 0
 
 
@@ -364,6 +381,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
     c.add_argument("--seed", type=seed, metavar="N", help="default: the storyboard's, or 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument("--json", action="store_true", help="print one JSON object")
@@ -387,6 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--seed", type=seed, metavar="N", help="default 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
+    c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
@@ -403,6 +422,23 @@ def _parser() -> argparse.ArgumentParser:
     c = add(kinds, "sheet", _data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--out", required=True, metavar="P.png")
+
+    c = add(commands, "convert", _convert, "write a model in another format")
+    c.add_argument(
+        "--from", required=True, dest="source", metavar="DIR", help="a model's folder, or one file"
+    )
+    c.add_argument("--to", required=True, metavar="DIR", help="a new folder")
+    c.add_argument(
+        "--format",
+        default="wan-diffusers",
+        choices=("wan-diffusers", "wan", "alchemint"),
+        help="wan-diffusers (default), wan (the original's names), alchemint",
+    )
+    c.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        help="default: as it is stored",
+    )
 
     c = add(commands, "demo", _demo, "render the examples and measure what appeared when")
     c.add_argument("--out", default="out", metavar="DIR", help="default: out")

@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.text import PAD, ByteTokenizer
 
 FILE = "tokenizer.json"
-PAD = 0
 
 
 def clean_prompt(text: str) -> str:
@@ -99,6 +99,9 @@ class UMT5Tokenizer:
             row[: len(kept)] = kept
             seen[: len(kept)] = True
         return ids, mask
+
+
+Tokenizer = ByteTokenizer | UMT5Tokenizer
 
 
 def _end_token(backend: Any, file: Path) -> int:

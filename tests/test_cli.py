@@ -85,12 +85,13 @@ def test_generate_writes_the_video_and_prints_its_path(board, pipe, tmp_path, ca
     assert frames.shape == (9, 32, 32, 3) and fps == 8
     assert pipe.loaded == ["sprites"]
     # What was not given is the model's own; the seed is the storyboard's.
-    own = {"steps": 9, "guidance": pipe.settings.guidance}
+    own = {"steps": 9, "guidance": pipe.settings.guidance, "solver": "euler"}
     assert pipe.calls == [{"seed": 5, "progress": True, **own}]
 
 
 def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
+    options += ["--solver", "unipc"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
@@ -100,6 +101,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "progress": True,
         "steps": 12,
         "guidance": al.Guidance(text=2.0, image=1.5, both=10.0),
+        "solver": "unipc",
     }
 
 
@@ -112,7 +114,7 @@ def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys
     assert "noise" in captured.err
     assert report["video"] == str(out) and report["sheet"] == str(sheet)
     assert (report["frames"], report["fps"], report["size"]) == (9, 8.0, [32, 32])
-    assert (report["seed"], report["steps"]) == (5, 9)
+    assert (report["seed"], report["steps"], report["solver"]) == (5, 9, "euler")
     assert report["guidance"] == {"text": 0.5, "image": 1.5, "both": 2.5}
     assert report["subjects"] == [{"word": "red disc", "appears": [[0.25, 1.0]]}]
     with Image.open(sheet) as picture:
@@ -181,6 +183,7 @@ def test_a_bad_storyboard_is_reported_without_importing_jax(tmp_path):
         "--steps=0",
         "--steps=2.5",
         "--steps=many",
+        "--solver=heun",
         "--seed=-1",
         f"--seed={2**32}",
         "--guidance-text=nan",
@@ -245,8 +248,10 @@ def test_evaluate_prints_the_figures(monkeypatch, tmp_path, capsys):
         return {"model": "sprites", "t_iou": figure, "groups": groups, "rows": [1, 2, 3]}
 
     monkeypatch.setitem(evaluate.__dict__, "run_benchmark", run_benchmark)
-    assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--limit", "4", "--batch", "2"]) == 0
-    assert calls == [(("sprites", "sprites", tmp_path / "r"), {"limit": 4, "batch": 2})]
+    options = ["--limit", "4", "--batch", "2", "--solver", "unipc"]
+    assert cli.main(["evaluate", "--out", str(tmp_path / "r"), *options]) == 0
+    asked = {"limit": 4, "batch": 2, "solver": "unipc"}
+    assert calls == [(("sprites", "sprites", tmp_path / "r"), asked)]
     figure = "t_iou: 0.8123 (0.75 to 0.9)"
     group = f"groups:\n  few:\n    subjects: 2\n    {figure}\n"
     assert capsys.readouterr().out == f"model: sprites\n{figure}\n{group}"

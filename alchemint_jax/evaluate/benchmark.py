@@ -8,6 +8,7 @@ other worlds are refused.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import os
@@ -343,15 +344,17 @@ def run_benchmark(
     batch: int = 8,
     guidance: Any = None,
     progress: bool = True,
+    solver: str | None = None,
 ) -> dict[str, Any]:
     """Renders a benchmark ("sprites" or a .jsonl file) with a model, scores it, and writes
     report.json and .html.
 
     `limit` keeps the first so many cases; None is all of a file, and 128 of the sprites, which have
-    no end. `seed` draws both the sprites cases and the noise. `steps` and `guidance` are the
-    model's own where they are None. Returns the report without its rows.
+    no end. `seed` draws both the sprites cases and the noise. `steps`, `guidance` and `solver` are
+    the model's own where they are None. Returns the report without its rows.
 
-    Raises DataError, StoryboardError or WeightsError for a file, or a model, that cannot be used.
+    Raises DataError, StoryboardError or WeightsError for a file, or a model, that cannot be used,
+    and ConfigError for a solver that there is not.
     """
     from alchemint_jax.evaluate.report import save_report
     from alchemint_jax.sampling.pipeline import Pipeline
@@ -363,10 +366,10 @@ def run_benchmark(
         cases = read_benchmark(benchmark, limit)
     pipe = Pipeline.load(model)
     _check_model(pipe, cases)
-    plan = pipe.settings.plan(steps, guidance)
+    plan = pipe.settings.plan(steps, guidance, solver)
     began = time.perf_counter()
     videos = render(
-        pipe.render,
+        functools.partial(pipe.render, solver=plan.solver),
         cases,
         seed=seed,
         steps=plan.steps,
@@ -383,6 +386,7 @@ def run_benchmark(
             "limit": "none" if limit is None else limit,
             "seed": seed,
             "steps": plan.steps,
+            "solver": plan.solver,
             "batch": batch,
             "guidance": dataclasses.asdict(plan.guidance),
             "t_l2": "root mean square over start and end, as a fraction of the duration",

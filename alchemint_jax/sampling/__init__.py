@@ -2,6 +2,6 @@
 
 from alchemint_jax.sampling.guidance import Guidance, guided_velocity
 from alchemint_jax.sampling.pipeline import Pipeline
-from alchemint_jax.sampling.solvers import euler
+from alchemint_jax.sampling.solvers import SOLVERS, solve
 
-__all__ = ["Guidance", "Pipeline", "euler", "guided_velocity"]
+__all__ = ["SOLVERS", "Guidance", "Pipeline", "guided_velocity", "solve"]

@@ -74,6 +74,7 @@ class Pipeline:
         steps: int | None = None,
         guidance: Guidance | None = None,
         progress: bool = False,
+        solver: str | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. Same seed, same frames.
 
@@ -81,6 +82,7 @@ class Pipeline:
 
         Raises:
             StoryboardError: naming what this model cannot do.
+            ConfigError: there is no such solver.
         """
         board = board.validate_for(self.limits)
         assert board.fps is not None and board.size is not None  # filled in by validate_for
@@ -111,6 +113,7 @@ class Pipeline:
             frames=frames,
             negative_prompt=board.negative_prompt,
             progress=progress,
+            solver=solver,
         )[0]
 
     def render(
@@ -126,6 +129,7 @@ class Pipeline:
         frames: int | None = None,
         negative_prompt: str = "",
         progress: bool = False,
+        solver: str | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch.
 
@@ -135,6 +139,7 @@ class Pipeline:
 
         Raises:
             StoryboardError: a text is longer than the model reads.
+            ConfigError: there is no such solver.
         """
         self.check_lengths(
             {f"prompts[{i}]": prompt for i, prompt in enumerate(prompts)}
@@ -142,7 +147,7 @@ class Pipeline:
             {f"words[{i}][{j}]": w for i, video in enumerate(words) for j, w in enumerate(video)},
         )
         frames = frames or self.settings.max_frames
-        plan = self.settings.plan(steps, guidance)
+        plan = self.settings.plan(steps, guidance, solver)
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         stride = self.models.vae.config.spatial_stride
         height, width = (side // stride for side in references.shape[2:4])

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from alchemint_jax.flow import time_grid
+from alchemint_jax.flow import GRIDS
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
 from alchemint_jax.sampling.guidance import Branch, guided_velocity
 from alchemint_jax.sampling.settings import Plan
-from alchemint_jax.sampling.solvers import euler
+from alchemint_jax.sampling.solvers import SOLVERS, State, advance
 
 
 class Models(NamedTuple):
@@ -42,39 +42,41 @@ def sample_latents(
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
     compilation cache.
     """
-    times = time_grid(plan.steps, plan.shift)
+    solver = SOLVERS[plan.solver]
+    rows = solver.table(GRIDS[plan.grid](plan.steps, plan.shift))
     branches = plan.guidance.branches()
     weights = jnp.asarray(list(branches.values()), jnp.float32)
     piece = max(n for n in range(1, 11) if plan.steps % n == 0)
-    z = noise
+    state = solver.start(noise)
     for start in range(0, plan.steps, piece):
-        part = times[start : start + piece + 1]
-        z = _solve(
+        state = _advance(
             models.dit_params,
             conditions,
-            z,
-            part,
+            state,
+            rows[start : start + piece],
             weights,
             dit=models.dit,
             branches=tuple(branches),
+            solver=plan.solver,
         )
         if on_step is not None:
-            jax.block_until_ready(z)
+            jax.block_until_ready(state)
             on_step(start + piece)
-    return z
+    return state[0]
 
 
-@partial(jax.jit, static_argnames=("dit", "branches"))
-def _solve(
+@partial(jax.jit, static_argnames=("dit", "branches", "solver"))
+def _advance(
     params: dict,
     conditions: Conditions,
-    z: jax.Array,
-    times: jax.Array,
+    state: State,
+    rows: np.ndarray,
     weights: jax.Array,
     *,
     dit: DiT,
     branches: tuple[Branch, ...],
-) -> jax.Array:
+    solver: str,
+) -> State:
     stacked = repeat(conditions, len(branches))
 
     def velocity(z: jax.Array, t: jax.Array) -> jax.Array:
@@ -85,7 +87,7 @@ def _solve(
 
         return guided_velocity(model, z, branches, weights)
 
-    return euler(velocity, z, times)
+    return advance(SOLVERS[solver], velocity, state, rows)
 
 
 def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarray, "b f h2 w2 3"]:

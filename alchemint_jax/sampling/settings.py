@@ -9,7 +9,9 @@ import os
 from pathlib import Path
 
 from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.flow import GRIDS
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.solvers import SOLVERS
 from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
@@ -19,11 +21,24 @@ _COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "steps")
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How to integrate: number of steps, time shift, guidance."""
+    """How to integrate: number of steps, time shift, guidance, solver and grid.
+
+    `solver` is a name of `sampling.SOLVERS`, `grid` one of `flow.GRIDS`.
+    """
 
     steps: int
     shift: float
     guidance: Guidance
+    solver: str = "euler"
+    grid: str = "linear"
+
+    def __post_init__(self) -> None:
+        for name, known in (("solver", tuple(SOLVERS)), ("grid", tuple(GRIDS))):
+            value = getattr(self, name)
+            if value not in known:
+                raise ConfigError(
+                    f"sampling: {name} is {value!r}; it must be one of {', '.join(known)}"
+                )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +55,8 @@ class Settings:
         steps: of the solver.
         shift: of the solver's times towards noise.
         guidance: weights of the branches.
+        solver: name of one of `sampling.SOLVERS`.
+        grid: name of one of `flow.GRIDS`, where the solver stops on its way.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -51,6 +68,8 @@ class Settings:
     steps: int = 40
     shift: float = 5.66
     guidance: Guidance = Guidance()
+    solver: str = "euler"
+    grid: str = "linear"
 
     def __post_init__(self) -> None:
         if len(self.size) != 2:
@@ -68,10 +87,26 @@ class Settings:
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ConfigError(f"sampling: {name} is {value!r}; it must be positive and finite")
+        self.plan()  # has checks of its own
 
-    def plan(self, steps: int | None = None, guidance: Guidance | None = None) -> Plan:
-        """The sampling plan, with some of it replaced."""
-        return Plan(steps or self.steps, self.shift, guidance or self.guidance)
+    def plan(
+        self,
+        steps: int | None = None,
+        guidance: Guidance | None = None,
+        solver: str | None = None,
+    ) -> Plan:
+        """The sampling plan, with some of it replaced.
+
+        Raises:
+            ConfigError: there is no such solver.
+        """
+        return Plan(
+            steps or self.steps,
+            self.shift,
+            guidance or self.guidance,
+            solver or self.solver,
+            self.grid,
+        )
 
     def limits(self, slots: int, events: bool) -> Limits:
         """What storyboards this model can do."""

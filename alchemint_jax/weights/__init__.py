@@ -1,11 +1,14 @@
 """Weights on disk: safetensors in and out, and the bundled models."""
 
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
+from alchemint_jax.weights.convert import convert
 from alchemint_jax.weights.store import (
     BUNDLED,
     COMPONENTS,
+    FORMATS,
     load,
     locate,
+    open_component,
     read_config,
     read_params,
     save,
@@ -14,10 +17,13 @@ from alchemint_jax.weights.store import (
 __all__ = [
     "BUNDLED",
     "COMPONENTS",
+    "FORMATS",
     "config_from_dict",
     "config_to_dict",
+    "convert",
     "load",
     "locate",
+    "open_component",
     "read_config",
     "read_params",
     "save",

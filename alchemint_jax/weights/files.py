@@ -83,7 +83,9 @@ def find(folder: Path) -> list[Path]:
             return _indexed(index)
         if (folder / f"{stem}.safetensors").is_file():
             return [folder / f"{stem}.safetensors"]
-    raise WeightsError(f"{folder / 'model.safetensors'} is missing{pickle_advice(folder)}")
+    raise WeightsError(
+        f"{folder / 'model.safetensors'} is missing{pickle_advice(folder, folder.parent)}"
+    )
 
 
 def _indexed(index: Path) -> list[Path]:
@@ -208,7 +210,7 @@ def write(
     texts: Mapping[str, str],
     dtype: str | None = None,
     max_shard: int = MAX_SHARD,
-    on_tensor: Callable[[int], None] = lambda done: None,
+    on_bytes: Callable[[int], None] = lambda more: None,
 ) -> None:
     """Writes a network into `folder`, tensor by tensor.
 
@@ -222,7 +224,7 @@ def write(
         texts: further files by name, such as config.json.
         dtype: key of `DTYPES` to store in; None keeps that of each tensor.
         max_shard: bytes per file; several files get an index.
-        on_tensor: called with the number of tensors written.
+        on_bytes: called with the size of each tensor once it is written.
 
     Raises:
         WeightsError: values do not fit the dtype, or writing failed.
@@ -241,7 +243,7 @@ def write(
         texts[index] = json.dumps(
             {"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2
         )
-    temporary, done = None, 0
+    temporary = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = Path(
@@ -253,7 +255,7 @@ def write(
                 for name, tensor in shard.items():
                     for part in tensor.parts():
                         f.write(_stored(name, part, dtype or tensor.dtype).data)
-                    on_tensor(done := done + 1)
+                    on_bytes(size(tensor, dtype))
                 f.flush()
                 os.fsync(f.fileno())
         for file, text in texts.items():

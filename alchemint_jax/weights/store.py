@@ -1,7 +1,7 @@
-"""Our own layout: `DIR/{transformer,vae,text_encoder}/{config.json,model.safetensors}`.
+"""Models on disk: `DIR/{transformer,vae,text_encoder,...}/{config.json,*.safetensors}`.
 
-Tensors are named by their parameter path joined with dots. Only safetensors is read, through a
-memory map; pickles are refused, since loading one runs whatever code its author put in.
+In our own layout tensors are named by their parameter path joined with dots; `wan` knows those of
+others.
 """
 
 from __future__ import annotations
@@ -11,41 +11,39 @@ import importlib
 import json
 import math
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 from jaxtyping import PyTree
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.layers import unboxed
+from alchemint_jax.weights import files, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
+from alchemint_jax.weights.files import Tensor
 
 BUNDLED = ("sprites",)
-COMPONENTS = {"transformer": "DiT", "vae": "VAE", "text_encoder": "UMT5Encoder"}
+COMPONENTS = {
+    "transformer": "DiT",
+    "vae": "VAE",
+    "text_encoder": "UMT5Encoder",
+    "image_encoder": "CLIPVision",
+}
+FORMATS = ("alchemint", "wan-diffusers", "wan")
 # Module class name: where it is, and the name of its configuration's class.
 _CLASSES = {
     "DiT": ("alchemint_jax.models.dit", "DiTConfig"),
     "VAE": ("alchemint_jax.models.vae", "VAEConfig"),
     "UMT5Encoder": ("alchemint_jax.models.umt5", "UMT5Config"),
+    "CLIPVision": ("alchemint_jax.models.clip", "CLIPVisionConfig"),
 }
-_DTYPES = {
-    "float32": np.dtype(np.float32),
-    "float16": np.dtype(np.float16),
-    "bfloat16": np.dtype(ml_dtypes.bfloat16),
-}
-_READABLE = {"F64", "F32", "F16", "BF16"}
-_PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
-_SHOWN = 20  # offending tensors listed per kind
+_FOREIGN = {"_class_name", "model_type", "architectures"}  # fields of others' config.json
+_ALIGNMENT = 64
+DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
 def locate(name_or_dir: str | os.PathLike) -> Path:
@@ -67,10 +65,11 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
         return path
     path = Path(name_or_dir).expanduser()
     if path.is_dir():
-        if any((path / component).is_dir() for component in COMPONENTS):
+        at_top = (path / "config.json").is_file()  # the original's transformer
+        if at_top or any((path / component).is_dir() for component in COMPONENTS):
             return path
         parts = ", ".join(f"{component}/" for component in COMPONENTS)
-        raise WeightsError(f"{path} holds none of {parts}{_pickle_advice(path)}")
+        raise WeightsError(f"{path} holds none of {parts}{files.pickle_advice(path)}")
     raise WeightsError(
         f"no model at {str(name_or_dir)!r}: pass {' or '.join(map(repr, BUNDLED))} (bundled), or "
         f"a directory holding {', '.join(f'{c}/' for c in COMPONENTS)} "
@@ -84,17 +83,20 @@ def save(
     config: Any,
     params: PyTree,
     dtype: str = "float32",
+    format: str = "alchemint",
 ) -> Path:
     """Write one component; whatever fails, a component that was there before stays readable.
 
-    Both files are written completely beside the component and then renamed into it.
+    Tensors are written one at a time, completely beside the component, and then renamed into it.
 
     Args:
         directory: of the model; made if absent.
-        component: "transformer", "vae" or "text_encoder".
-        config: the module's frozen dataclass, or its fields as a dict.
+        component: a key of `COMPONENTS`.
+        config: the module's frozen dataclass, or (in our own format) its fields as a dict.
         params: a pytree of dicts of arrays (Flax's boxes are taken off).
         dtype: storage dtype, "float32", "float16" or "bfloat16"; loading gives float32 again.
+        format: "alchemint", "wan-diffusers" (what diffusers and transformers load), or "wan" (a
+            transformer in the names of Wan's own files).
 
     Returns:
         The component's directory.
@@ -103,44 +105,58 @@ def save(
         WeightsError: the parameters cannot be stored like that, or writing failed.
     """
     _check_component(component)
-    if dtype not in _DTYPES:
-        raise WeightsError(f"storage dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
-    text = json.dumps(_config_json(component, config), indent=2, ensure_ascii=False) + "\n"
-    tensors = {k: _stored(k, v, _DTYPES[dtype]) for k, v in _named(unboxed(params)).items()}
-    target = Path(directory) / component
-    temporary = None
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        # A directory of our own, since the safetensors writer makes further temporary files.
-        temporary = Path(tempfile.mkdtemp(prefix=f".{component}.", suffix=".tmp", dir=directory))
-        config_file, model_file = temporary / "config.json", temporary / "model.safetensors"
-        config_file.write_text(text, encoding="utf-8")
-        save_file(tensors, model_file, metadata={"format": "alchemint"})
-        shutil.copymode(config_file, model_file)  # the writer makes it private; follow the umask
-        for file in (config_file, model_file):
-            _flush(file)
-        os.replace(model_file, target / "model.safetensors")
-        os.replace(config_file, target / "config.json")
-    except (OSError, SafetensorError) as e:
-        raise WeightsError(f"cannot write weights to {target}: {e}") from e
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return target
+    if dtype not in DTYPES:
+        raise WeightsError(f"storage dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    tensors = {}
+    for name, leaf in _named(unboxed(params)).items():
+        try:
+            tensors[name] = files.in_memory(leaf)
+        except WeightsError as e:
+            raise WeightsError(f"parameter {name} {e}") from e
+    folder = Path(directory) / component
+    write_tensors(folder, component, config, tensors, format, dtype=DTYPES[dtype])
+    return folder
+
+
+def write_tensors(
+    folder: Path,
+    component: str,
+    config: Any,
+    tensors: Mapping[str, Tensor],
+    format: str = "alchemint",
+    **options: Any,
+) -> None:
+    """Writes our parameters, by dotted path, in one of the formats; options as `files.write`.
+
+    Raises:
+        WeightsError: the format cannot hold them, or writing failed.
+    """
+    if format == "alchemint":
+        text = json.dumps(_config_json(component, config), indent=2, ensure_ascii=False) + "\n"
+        files.write(folder, "model", tensors, {"config.json": text}, **options)
+    elif format == "wan-diffusers":
+        wan.write(folder, component, config, tensors, **options)
+    elif format == "wan" and component == "transformer":
+        wan.write(folder, component, config, tensors, wan.ORIGINAL, **options)
+    elif format == "wan":
+        raise WeightsError(f"Wan's own {component} is a pickle, which is not written")
+    else:
+        raise WeightsError(f"format {format!r} is not one of {', '.join(FORMATS)}")
 
 
 def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
-    """The component's config.json as a dict with its "_class".
+    """The component's config.json as a dict: ours has a "_class", others their own fields.
 
     Raises:
-        WeightsError: it is missing, unreadable, or not one of ours.
+        WeightsError: it is missing, unreadable, or of no kind that we know.
     """
     _check_component(component)
-    file = Path(directory) / component / "config.json"
+    folder = component_folder(Path(directory), component)
+    file = folder / "config.json"
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        advice = _pickle_advice(file.parent, Path(directory))
+        advice = files.pickle_advice(folder, Path(directory))
         raise WeightsError(f"{file} is missing: {directory} holds no {component}{advice}") from None
     except OSError as e:
         raise WeightsError(f"cannot read {file}: {e}") from e
@@ -149,76 +165,120 @@ def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
     # A list, since "_class" may hold anything, also what cannot be hashed.
     if isinstance(values, dict) and values.get("_class") in list(_CLASSES):
         return values
-    foreign = isinstance(values, dict) and "_class" not in values
+    if isinstance(values, dict) and "_class" not in values and _FOREIGN & values.keys():
+        return values
     raise WeightsError(
-        f"{file} does not name a model of ours: its '_class' must be one of {', '.join(_CLASSES)}"
-        + ("; weights of other projects, in their own format, cannot be read" if foreign else "")
+        f"{file} does not name a model of ours: its '_class' must be one of {', '.join(_CLASSES)} "
+        "(or it must be the config.json of a Wan2.1 model)"
     )
 
 
-def read_params(directory: str | os.PathLike, component: str, target: PyTree) -> PyTree:
-    """Read the component's parameters into the structure of `target`, as float32 arrays.
+def component_folder(directory: Path, component: str) -> Path:
+    """Where a component lies: in a folder of its name, or, in Wan's own repositories, at the top.
+
+    There only the transformer can be read; autoencoder and text encoder are pickles.
+    """
+    folder = directory / component
+    top = component == "transformer" and not folder.exists()
+    return directory if top and (directory / "config.json").is_file() else folder
+
+
+def holds(directory: Path, component: str) -> bool:
+    """Whether a model's directory has that component, readable or not."""
+    return (component_folder(directory, component) / "config.json").is_file()
+
+
+def open_component(
+    directory: str | os.PathLike, component: str
+) -> tuple[nn.Module, dict[str, Tensor]]:
+    """A component's module and its tensors by our paths, none of them read yet.
 
     Args:
-        directory: of the model.
-        component: "transformer", "vae" or "text_encoder".
-        target: pytree of `jax.ShapeDtypeStruct`, e.g. `module.abstract_params()`. A leaf with a
-            sharding is placed accordingly, one tensor at a time; others go to the default device.
+        directory: a model's directory (see `locate`), or a single safetensors file with a
+            transformer of Wan2.1 in diffusers' or the original names.
+        component: a key of `COMPONENTS`.
 
     Raises:
-        WeightsError: the file is missing, corrupt or a pickle, or any tensor is missing,
-            unexpected or misshapen; all of them are listed.
+        WeightsError: the files are missing, corrupt or pickles, or do not fit the configuration.
     """
     _check_component(component)
-    file = Path(directory) / component / "model.safetensors"
-    if not file.is_file():
-        raise WeightsError(f"{file} is missing{_pickle_advice(file.parent, Path(directory))}")
-    wanted = _named(target)
+    if Path(directory).is_file():
+        return _open_single(Path(directory), component)
+    directory = locate(directory)
+    values = read_config(directory, component)
+    folder = component_folder(directory, component)
+    where = str(folder / "config.json")
+    if "_class" in values:
+        name = values["_class"]
+        if name != COMPONENTS[component]:
+            raise WeightsError(
+                f"{where} describes a {name}, but a {component} is a {COMPONENTS[component]}"
+            )
+        path, config_name = _CLASSES[name]
+        config_class = getattr(importlib.import_module(path), config_name)
+        config = config_from_dict(config_class, values, where=where)
+    else:
+        config = wan.read_config(folder, component, values)
+    module, shapes = _build(component, config, where)
+    if "_class" in values:
+        found = files.open_files(files.find(folder))
+        files.compare(folder / "model.safetensors", shapes, found)
+        return module, found
+    return module, wan.tensors(folder, wan.layout_of(component, values), config, shapes)
+
+
+def _open_single(file: Path, component: str) -> tuple[nn.Module, dict[str, Tensor]]:
+    if component != "transformer":
+        raise WeightsError(f"{file} is a file; a {component} is read from a model's directory")
+    found = files.open_files([file])
+    config, layout = wan.guess_config(found, file)
+    module, shapes = _build(component, config, str(file))
+    found = wan.named(found, layout, config)
+    return module, wan.to_ours(file, layout.entries(config), shapes, found)
+
+
+def _build(component: str, config: Any, where: str) -> tuple[nn.Module, dict[str, tuple[int, ...]]]:
+    name = COMPONENTS[component]
+    module = getattr(importlib.import_module(_CLASSES[name][0]), name)(config)
     try:
-        with safe_open(file, framework="np") as f:
-            slices = {name: f.get_slice(name) for name in f.keys()}  # noqa: SIM118 (not a dict)
-            found = {name: (tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
-            _compare(file, wanted, found)
-            arrays = [_place(f.get_tensor(name), leaf) for name, leaf in wanted.items()]
-    except (SafetensorError, OSError) as e:
-        raise WeightsError(
-            f"{file} is truncated or not a safetensors file ({e}); fetch or save it again"
-        ) from e
-    return jax.tree.unflatten(jax.tree.structure(target), arrays)
+        target = module.abstract_params()
+    except Exception as e:  # networks of impossible sizes fail in many ways
+        problem = str(e).partition("\n")[0]
+        raise WeightsError(f"{where}: its fields do not fit together: {problem}") from e
+    return module, {path: leaf.shape for path, leaf in _named(target).items()}
+
+
+def read_params(tensors: Mapping[str, Tensor], target: PyTree) -> PyTree:
+    """Reads tensors by dotted path into the structure of `target`, as float32 arrays.
+
+    One leaf at a time, so that memory never holds much more than the parameters themselves.
+
+    Args:
+        tensors: from `open_component`.
+        target: pytree of `jax.ShapeDtypeStruct`, e.g. `module.abstract_params()`. A leaf with a
+            sharding is placed accordingly; others go to the default device.
+    """
+    leaves = [_place(tensors[path], leaf) for path, leaf in _named(target).items()]
+    return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
 
 def load(directory: str | os.PathLike, component: str) -> tuple[nn.Module, PyTree]:
     """Build the component's module and read its float32 parameters.
 
     Args:
-        directory: a directory in our layout, or the name of a bundled model (see `locate`).
-        component: "transformer", "vae" or "text_encoder".
+        directory: a directory in our layout or Wan's (`*-Diffusers`, or the original with its
+            transformer), a single safetensors file with a transformer, or the name of a bundled
+            model (see `locate`).
+        component: a key of `COMPONENTS`.
 
     Returns:
         `(module, params)` for `module.apply({"params": params}, ...)`.
 
     Raises:
-        WeightsError: see `locate`, `read_config` and `read_params`.
+        WeightsError: see `locate`, `read_config` and `open_component`.
     """
-    directory = locate(directory)
-    values = read_config(directory, component)
-    name = values["_class"]
-    if name != COMPONENTS[component]:
-        raise WeightsError(
-            f"{directory / component / 'config.json'} describes a {name}, but a {component} is "
-            f"a {COMPONENTS[component]}"
-        )
-    path, config_name = _CLASSES[name]
-    models = importlib.import_module(path)
-    where = str(directory / component / "config.json")
-    config = config_from_dict(getattr(models, config_name), values, where=where)
-    module = getattr(models, name)(config)
-    try:
-        target = module.abstract_params()
-    except Exception as e:  # networks of impossible sizes fail in many ways
-        problem = str(e).partition("\n")[0]
-        raise WeightsError(f"{where}: its fields do not fit together: {problem}") from e
-    return module, read_params(directory, component, target)
+    module, tensors = open_component(directory, component)
+    return module, read_params(tensors, module.abstract_params())  # type: ignore[attr-defined]
 
 
 def _check_component(component: str) -> None:
@@ -251,75 +311,20 @@ def _named(tree: PyTree) -> dict[str, Any]:
     return leaves
 
 
-def _stored(name: str, leaf: Any, dtype: np.dtype) -> np.ndarray:
-    array = np.asarray(leaf)
-    if not jnp.issubdtype(array.dtype, np.floating):
-        raise WeightsError(f"parameter {name} is {array.dtype}; only floating point is stored")
-    with np.errstate(over="ignore"):  # reported below
-        stored = np.asarray(array, dtype, order="C")
-    if dtype.itemsize < 4 and not np.isfinite(stored[np.isfinite(array)]).all():
-        raise WeightsError(
-            f"parameter {name} does not fit {dtype}: the largest magnitude is "
-            f"{np.nanmax(np.abs(array)):.3g}; store bfloat16 or float32"
-        )
-    return stored
+def _place(tensor: Tensor, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    array = _aligned(tensor.shape)
+    if tensor.stacked:
+        for i in range(len(array)):
+            array[i] = tensor.read(i)
+    else:
+        array[...] = tensor.read(None)
+    # Nobody else holds the array: where the device's memory is the host's it is handed over.
+    return jax.device_put(array, leaf.sharding, may_alias=True)
 
 
-def _flush(file: Path) -> None:
-    with open(file, "rb") as f:
-        os.fsync(f.fileno())
-
-
-def _place(array: np.ndarray, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-    array = array.astype(np.float32)
-    return jnp.asarray(array) if leaf.sharding is None else jax.device_put(array, leaf.sharding)
-
-
-def _pickle_advice(*folders: Path) -> str:
-    """What to do where safetensors was expected; it depends on whether pickles are there."""
-    names = sorted(
-        p.name for d in folders if d.is_dir() for p in d.iterdir() if p.suffix.lower() in _PICKLES
-    )
-    if not names:
-        return "; save the component with alchemint_jax.weights.save, or check the directory"
-    return (
-        f"; pickled weights ({', '.join(names[:3])}) are never loaded, since unpickling runs "
-        "code from the file: only safetensors written by `alchemint train` or "
-        "alchemint_jax.weights.save are read"
-    )
-
-
-def _compare(
-    file: Path,
-    wanted: Mapping[str, jax.ShapeDtypeStruct],
-    found: Mapping[str, tuple[tuple[int, ...], str]],
-) -> None:
-    shared = [name for name in wanted if name in found]
-    kinds = {
-        "missing": [f"{n} {list(wanted[n].shape)}" for n in wanted if n not in found],
-        "unexpected": [f"{n} {list(found[n][0])}" for n in found if n not in wanted],
-        "of another shape": [
-            f"{n}: file {list(found[n][0])}, model {list(wanted[n].shape)}"
-            for n in shared
-            if found[n][0] != tuple(wanted[n].shape)
-        ],
-        "not floating point": [
-            f"{n} {found[n][1]}" for n in shared if found[n][1] not in _READABLE
-        ],
-    }
-    if not any(kinds.values()):
-        return
-    count = sum(math.prod(leaf.shape) for leaf in wanted.values())
-    lines = [f"{file} does not fit the model ({len(wanted)} tensors, {count} parameters):"]
-    for kind, names in kinds.items():
-        lines += _listing(kind, names)
-    lines.append("The file and config.json beside it must come from the same model.")
-    raise WeightsError("\n".join(lines))
-
-
-def _listing(kind: str, names: Iterable[str]) -> list[str]:
-    names = sorted(names)
-    if not names:
-        return []
-    more = [f"    ... and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return [f"  {len(names)} {kind}:", *(f"    {name}" for name in names[:_SHOWN]), *more]
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """An empty float32 array that begins where the CPU backend takes it without a copy."""
+    size = 4 * math.prod(shape)
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(np.float32).reshape(shape)

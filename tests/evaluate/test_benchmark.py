@@ -118,7 +118,7 @@ class FakePipeline:
         if self.refuses in texts["prompt"] and self.refuses:
             raise StoryboardError(f"{source}: prompt: too long")
 
-    def render(self, prompts, references, words, intervals, seed, steps, guidance, frames):
+    def render(self, prompts, references, words, intervals, *, seed, steps, frames, **how):
         assert frames == 33
         assert references.shape == (len(prompts), 3, 64, 64, 3)
         assert references.dtype == np.uint8
@@ -127,7 +127,7 @@ class FakePipeline:
             assert all(
                 (picture == 255).all() for picture, s in zip(row, spans, strict=True) if not s
             )
-        self.calls.append((len(prompts), seed, steps, guidance))
+        self.calls.append((len(prompts), seed, steps, how))
         known = {case.prompt: truth(case) for case in evaluate.sprites_cases(5, 0)}
         return np.stack([known[prompt] for prompt in prompts])
 
@@ -137,9 +137,12 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     fake.Pipeline = FakePipeline
     monkeypatch.setitem(sys.modules, "alchemint_jax.sampling.pipeline", fake)
     out = tmp_path / "report"
-    returned = evaluate.run_benchmark("sprites", "sprites", out, limit=5, steps=7, batch=2)
-    own = Guidance(both=2.0)  # of the model, since none is asked for
-    assert FakePipeline.calls == [(2, 0, 7, own), (2, 1, 7, own), (2, 2, 7, own)]
+    options = {"limit": 5, "steps": 7, "batch": 2, "solver": "unipc"}
+    returned = evaluate.run_benchmark("sprites", "sprites", out, **options)
+    # The guidance is of the model, since none is asked for.
+    how = {"guidance": Guidance(both=2.0), "solver": "unipc"}
+    assert FakePipeline.calls == [(2, 0, 7, how), (2, 1, 7, how), (2, 2, 7, how)]
+    assert returned["settings"]["solver"] == "unipc"
     assert returned["settings"]["guidance"] == {"text": 0.0, "image": 0.0, "both": 2.0}
     assert returned["overall"]["t_iou"]["mean"] > 0.95
     assert returned["settings"]["seconds_per_clip"] > 0

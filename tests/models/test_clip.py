@@ -25,8 +25,9 @@ def _golden():
     config = clip.config_from_diffusers(
         json.loads((GOLDEN / "config.json").read_text()), "config.json"
     )
-    tensors = load_file(GOLDEN / "model.safetensors")  # transformers 5 leaves the prefix out
-    params = read(CLIPVision(config).abstract_params(), clip.entries(config, ""), tensors)
+    tensors = load_file(GOLDEN / "model.safetensors")
+    tensors = {name: x for name, x in tensors.items() if name not in clip.IGNORED}
+    params = read(CLIPVision(config).abstract_params(), clip.entries(config), tensors)
     return config, params, load_file(GOLDEN / "io.safetensors")
 
 

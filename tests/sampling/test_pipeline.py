@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from alchemint_jax import weights
-from alchemint_jax.errors import StoryboardError, WeightsError
-from alchemint_jax.flow import time_grid
+from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
+from alchemint_jax.flow import GRIDS
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
-from alchemint_jax.sampling import Guidance, Pipeline, euler, settings
+from alchemint_jax.sampling import Guidance, Pipeline, settings, solve
 from alchemint_jax.sampling.sample import encode_pictures, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.storyboard import Storyboard
@@ -201,10 +201,11 @@ def test_more_intervals_than_in_training(pipe):
     assert np.abs(videos[1] - _render(pipe)[1]).max() <= 1
 
 
-def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe):
+@pytest.mark.parametrize(("solver", "grid"), [("euler", "linear"), ("unipc", "wan")])
+def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe, solver, grid):
     conditions = pipe.conditions(*BATCH)
     noise = jax.random.normal(jax.random.key(3), (2, 3, 4, 4, 2))
-    plan, done = Plan(12, 3.0, Guidance(0, 0, 1)), []
+    plan, done = Plan(12, 3.0, Guidance(0, 0, 1), solver, grid), []
     latents = sample_latents(pipe.models, conditions, noise, plan, done.append)
     assert done == [6, 12]
 
@@ -216,10 +217,18 @@ def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe):
             dit = pipe.models.dit
             return dit.apply({"params": pipe.models.dit_params}, z, time, conditions.text, **inputs)
 
-        return euler(velocity, noise, time_grid(12, 3.0))
+        return solve(velocity, noise, GRIDS[grid](12, 3.0), solver)
 
     np.testing.assert_allclose(latents, whole(noise), atol=1e-5)
     assert np.abs(latents - noise).max() > 0.1
+
+
+def test_the_solver_can_be_chosen(pipe):
+    own, unipc = _render(pipe), _render(pipe, solver="unipc")
+    np.testing.assert_array_equal(_render(pipe, solver="euler"), own)
+    assert (unipc != own).any()
+    with pytest.raises(ConfigError, match="solver is 'heun'; it must be one of euler, unipc"):
+        _render(pipe, solver="heun")
 
 
 def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):

@@ -19,6 +19,8 @@ ODD = Settings(
     steps=7,
     shift=2.5,
     guidance=Guidance(1.0, 2.0, 3.5),
+    solver="unipc",
+    grid="wan",
 )
 
 
@@ -29,9 +31,16 @@ def test_saved_settings_are_loaded(tmp_path):
 
 
 def test_plan_takes_what_is_given_and_keeps_the_rest():
-    assert ODD.plan() == Plan(7, 2.5, Guidance(1.0, 2.0, 3.5))
-    assert ODD.plan(steps=3) == Plan(3, 2.5, Guidance(1.0, 2.0, 3.5))
-    assert ODD.plan(guidance=Guidance(0, 0, 1)) == Plan(7, 2.5, Guidance(0, 0, 1))
+    own = Guidance(1.0, 2.0, 3.5)
+    assert ODD.plan() == Plan(7, 2.5, own, "unipc", "wan")
+    assert ODD.plan(steps=3) == Plan(3, 2.5, own, "unipc", "wan")
+    other = Guidance(0, 0, 1)
+    assert ODD.plan(guidance=other) == Plan(7, 2.5, other, "unipc", "wan")
+    assert ODD.plan(solver="euler") == Plan(7, 2.5, own, "euler", "wan")
+
+
+def test_models_that_name_no_solver_keep_the_one_they_had():
+    assert Settings().plan() == Plan(40, 5.66, Guidance(), "euler", "linear")
 
 
 def test_limits_are_those_of_the_settings():
@@ -64,6 +73,9 @@ def test_missing_file_is_named(tmp_path):
         ({"fps": "8"}, "fps is '8'"),
         ({"fps": 0.0}, "fps is 0.0"),
         ({"shift": float("nan")}, "shift is nan"),
+        ({"solver": "heun"}, "solver is 'heun'; it must be one of euler, unipc"),
+        ({"solver": ["euler"]}, "solver is "),
+        ({"grid": "Wan"}, "grid is 'Wan'; it must be one of linear, wan, diffusers-unipc"),
         ({"guidance": {"text": None}}, "guidance: text is None"),
         ({"guidance": {"text": float("nan")}}, "guidance: text is nan"),
         ({"guidance": {"texts": 1}}, "no field 'texts'"),

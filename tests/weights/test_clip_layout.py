@@ -24,31 +24,36 @@ def _named(tree):
     return {jax.tree_util.keystr(p, simple=True, separator="."): x for p, x in leaves}
 
 
+def _tower():
+    tensors = load_file(GOLDEN / "model.safetensors")
+    return {name: x for name, x in tensors.items() if name not in clip.IGNORED}
+
+
 def test_every_tensor_has_its_place_and_shape():
     config = clip.config_from_diffusers(VALUES, "config.json")
     ours = _named(CLIPVision(config).abstract_params())
-    entries = clip.entries(config, prefix="")
-    theirs = load_file(GOLDEN / "model.safetensors")
+    entries = clip.entries(config)
+    theirs = _tower()
     assert {e.name: e.foreign_shape(ours[e.path].shape) for e in entries} == {
         name: x.shape for name, x in theirs.items()
     }
     assert {e.path for e in entries} == set(ours)
-    prefixed = [e.name for e in clip.entries(config)]
-    assert prefixed == [f"vision_model.{e.name}" for e in entries]
-    assert not set(prefixed) & set(clip.IGNORED)
+    bare = [e.name for e in clip.entries(config, prefix="")]
+    assert [f"vision_model.{name}" for name in bare] == [e.name for e in entries]
+    assert not set(bare) & set(clip.IGNORED)
 
 
 def test_tensors_come_back_as_they_were():
     config = clip.config_from_diffusers(VALUES, "config.json")
-    theirs = load_file(GOLDEN / "model.safetensors")
+    theirs = _tower()
     shapes = _named(CLIPVision(config).abstract_params())
     ours = {path: np.zeros(x.shape, x.dtype) for path, x in shapes.items()}
-    for e in clip.entries(config, prefix=""):
+    for e in clip.entries(config):
         if e.layer is None:
             ours[e.path] = e.move.read(theirs[e.name])
         else:
             ours[e.path][e.layer] = e.move.read(theirs[e.name])
-    for e in clip.entries(config, prefix=""):
+    for e in clip.entries(config):
         np.testing.assert_array_equal(to_foreign(e, ours[e.path]), theirs[e.name])
 
 

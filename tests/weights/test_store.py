@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from alchemint_jax import weights
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
-from alchemint_jax.weights import store
+from alchemint_jax.weights import files, store
 
 CONFIG = UMT5Config(vocab=11, dim=8, n_heads=2, head_dim=4, ffn_dim=12, n_layers=2)
 PART = "text_encoder"
@@ -119,7 +119,7 @@ def test_leaves_with_a_sharding_are_placed(saved):
     target = UMT5Encoder(CONFIG).abstract_params()
     shape = target["embedding"].shape
     target["embedding"] = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=sharding)
-    params = weights.read_params(saved, PART, target)
+    params = weights.read_params(weights.open_component(saved, PART)[1], target)
     assert params["embedding"].sharding == sharding
     _assert_identical(params, _params())
 
@@ -257,7 +257,7 @@ def test_pickles_are_refused_and_never_run(saved, monkeypatch, name, gone):
     monkeypatch.setenv("BOMB", str(bomb))
     (saved / PART / name).write_bytes(pickle.dumps(_Bomb()))
     (saved / PART / gone).unlink()
-    with pytest.raises(WeightsError, match="never loaded.*alchemint train"):
+    with pytest.raises(WeightsError, match="never loaded.*fetch the safetensors"):
         weights.load(saved, PART)
     assert not bomb.exists()
 
@@ -302,10 +302,17 @@ def test_config_of_something_else(saved, fields, message):
         weights.load(saved, PART)
 
 
-@pytest.mark.parametrize("content", ['{"_class_name": "UMT5EncoderModel"}', "[1]"])
-def test_config_of_another_project(saved, content):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"model_type": "t5"}', "not a UMT5 encoder"),
+        ('{"width": 3}', "does not name a model of ours"),
+        ("[1]", "does not name a model of ours"),
+    ],
+)
+def test_config_of_another_project(saved, content, message):
     (saved / PART / "config.json").write_text(content)
-    with pytest.raises(WeightsError, match="does not name a model of ours"):
+    with pytest.raises(WeightsError, match=message):
         weights.load(saved, PART)
 
 
@@ -341,19 +348,10 @@ def _disk_full(*args, **kwargs):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _half_written(tensors, file, metadata=None):
-    with open(file, "wb") as f:
-        f.write(b"half")
-    _disk_full()
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "failing"),
-    [(store, "save_file", _half_written), (os, "fsync", _disk_full), (os, "replace", _disk_full)],
-)
-def test_a_failed_write_destroys_nothing(saved, monkeypatch, owner, name, failing):
+@pytest.mark.parametrize(("owner", "name"), [(files, "_stored"), (os, "fsync"), (os, "replace")])
+def test_a_failed_write_destroys_nothing(saved, monkeypatch, owner, name):
     before = _files(saved)
-    monkeypatch.setattr(owner, name, failing)
+    monkeypatch.setattr(owner, name, _disk_full)
     with pytest.raises(WeightsError, match="cannot write.*No space left"):
         weights.save(saved, PART, CONFIG, _params(1))
     monkeypatch.undo()

@@ -7,6 +7,9 @@ are rounded, never activations (as in LLM.int8(), Dettmers et al. 2022, without 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -56,9 +59,9 @@ def dequantize(tree: PyTree) -> PyTree:
     """The float32 parameters that a quantized tree, or one layer of it, stands for."""
 
     def is_pair(x: object) -> bool:
-        return isinstance(x, dict) and x.keys() == {INT8, SCALE}
+        return isinstance(x, Mapping) and x.keys() == {INT8, SCALE}
 
-    def values(x: PyTree) -> jax.Array:
+    def values(x: PyTree) -> PyTree:
         return x[INT8].astype(jnp.float32) * x[SCALE] if is_pair(x) else x
 
     return jax.tree.map(values, tree, is_leaf=is_pair)
@@ -82,10 +85,11 @@ class Int8UMT5Encoder(UMT5Encoder):
         block, norm = Block(c, parent=None), RMSNorm(c.eps, parent=None)
 
         def layer(x: jax.Array, weights: PyTree) -> tuple[jax.Array, None]:
-            return block.apply({"params": dequantize(weights)}, x, mask, buckets)
+            x, _ = block.apply({"params": dequantize(weights)}, x, mask, buckets)
+            return x, None
 
         x, _ = jax.lax.scan(layer, dequantize(rows).astype(self.dtype), params["blocks"])
-        return norm.apply({"params": params["norm"]}, x)
+        return cast(jax.Array, norm.apply({"params": params["norm"]}, x))
 
     @nn.nowrap
     def abstract_params(self) -> PyTree:

@@ -125,10 +125,10 @@ def blend_weights(
     """
     at = np.arange(size) + 0.5
     begin, end = starts[:, None], starts[:, None] + tile
-    left = np.where(begin > 0, at - begin, size)
-    right = np.where(end < size, end - at, size)
+    left = np.where(begin > 0, at - begin - margin, size)
+    right = np.where(end < size, end - at - margin, size)
     inside = (at > begin) & (at < end)
-    depth = np.where(inside, np.clip(np.minimum(left, right) - margin, 0, None), 0)
+    depth = np.where(inside, np.clip(np.minimum(left, right), 0, None), 0)
     return (depth / depth.sum(axis=0)).astype(np.float32)
 
 

@@ -1,0 +1,101 @@
+"""A whole model from one format to another, tensor by tensor."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from alchemint_jax.errors import WeightsError
+from alchemint_jax.progress import Progress
+from alchemint_jax.weights import files, store, wan
+
+_CARRIED = ("tokenizer", "scheduler", "image_processor", "model_index.json", "pipeline.json")
+"""What is copied as it is, where the source has it."""
+_MB = 10**6
+
+
+def convert(
+    source: str | os.PathLike,
+    target: str | os.PathLike,
+    format: str = "wan-diffusers",
+    dtype: str | None = None,
+    max_shard: int = files.MAX_SHARD,
+    progress: bool = False,
+) -> list[str]:
+    """Writes the model at `source` anew in another format; nothing else of it changes.
+
+    Tensors are streamed, so memory holds one at a time. `target` appears only when it is whole.
+
+    Args:
+        source: a model's directory, a single file with a transformer, or a bundled model's name.
+        target: a new directory.
+        format: "wan-diffusers", "alchemint", or "wan" (the transformer alone, in Wan's names).
+        dtype: "float32", "float16" or "bfloat16"; None keeps that of each tensor.
+        max_shard: bytes in one file; larger networks are split, with an index.
+        progress: whether to show it.
+
+    Returns:
+        The components that were written.
+
+    Raises:
+        WeightsError: the source cannot be read, or not be written in that format, or the target
+            exists.
+    """
+    if format not in store.FORMATS:
+        raise WeightsError(f"format {format!r} is not one of {', '.join(store.FORMATS)}")
+    if dtype is not None and dtype not in store.DTYPES:
+        raise WeightsError(f"dtype {dtype!r} is not one of {', '.join(store.DTYPES)}")
+    target = Path(target)
+    if target.exists() or target.is_symlink():
+        raise WeightsError(f"{target} exists already; give a new directory")
+    if Path(source).is_file():
+        root, components = Path(source), ["transformer"]
+    else:
+        root = store.locate(source)
+        components = [c for c in store.COMPONENTS if store.holds(root, c)]
+    if format == "wan":
+        components = [c for c in components if c == "transformer"]
+    opened = {c: store.open_component(root, c) for c in components}
+    if not opened:
+        raise WeightsError(f"{source} holds nothing that can be written as {format}")
+    stored = dtype and store.DTYPES[dtype]
+    sizes = [files.size(t, stored) for _, tensors in opened.values() for t in tensors.values()]
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        with Progress(1 + sum(sizes) // _MB, "converting (MB)", quiet=not progress) as bar:
+            written = 0
+
+            def count(more: int) -> None:
+                nonlocal written
+                before, written = written // _MB, written + more
+                if written // _MB > before:
+                    bar.update(written // _MB)
+
+            for component, (module, tensors) in opened.items():
+                # Wan's own repositories have the transformer's files at the top.
+                folder = temporary / ("" if format == "wan" else component)
+                options = dict(dtype=stored, max_shard=max_shard, on_bytes=count)
+                store.write_tensors(folder, component, module.config, tensors, format, **options)
+            bar.update(bar.total)
+        if root.is_dir() and format != "wan":
+            _carry(root, temporary)
+        if format == "wan-diffusers" and not (temporary / "model_index.json").exists():
+            text = json.dumps(wan.model_index(components), indent=2) + "\n"
+            (temporary / "model_index.json").write_text(text, encoding="utf-8")
+        os.rename(temporary, target)
+    except OSError as e:
+        raise WeightsError(f"cannot write {target}: {e}") from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return components
+
+
+def _carry(root: Path, into: Path) -> None:
+    for name in _CARRIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, into / name)
+        elif (root / name).is_file():
+            shutil.copyfile(root / name, into / name)

@@ -1,0 +1,208 @@
+"""diffusers' autoencoders: their names, their configuration, and what they compute."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from alchemint_jax.errors import WeightsError
+from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
+from alchemint_jax.weights.layouts.moves import to_foreign
+from alchemint_jax.weights.layouts.vae import config_from_diffusers, config_to_diffusers, entries
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "vae"
+NAMES = ("wan", "small")
+WAN = VARIANTS["wan2.1"]
+LAST = (0, 2, 3, 4, 1)  # their channels-first video, channels last
+# The fields of the published vae/config.json of Wan2.1.
+PUBLISHED = {
+    "_class_name": "AutoencoderKLWan",
+    "_diffusers_version": "0.33.0.dev0",
+    "attn_scales": [],
+    "base_dim": 96,
+    "dim_mult": [1, 2, 4, 4],
+    "dropout": 0.0,
+    "latents_mean": list(WAN.latents_mean),
+    "latents_std": list(WAN.latents_std),
+    "num_res_blocks": 2,
+    "temperal_downsample": [False, True, True],
+    "z_dim": 16,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_fast():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def _shapes(vae):
+    return {k: x.shape for k, x in _flat(vae.abstract_params()).items()}
+
+
+def _flat(params):
+    return flax.traverse_util.flatten_dict(params, sep=".")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def golden(request):
+    """Configuration, tensors as they were saved, our module with its parameters, and examples."""
+    directory = GOLDENS / request.param
+    values = json.loads((directory / "config.json").read_text())
+    vae = VAE(config_from_diffusers(values, "config.json"))
+    tensors = load_file(directory / "diffusion_pytorch_model.safetensors")
+    flat = {e.path: jnp.asarray(e.move.read(tensors[e.name])) for e in entries(vae.config)}
+    params = flax.traverse_util.unflatten_dict(flat, sep=".")
+    examples = load_file(directory / "io.safetensors")
+    return vae, params, tensors, {name: x.transpose(LAST) for name, x in examples.items()}
+
+
+def test_every_tensor_has_its_place(golden):
+    vae, params, tensors, _ = golden
+    found, ours = entries(vae.config), _shapes(vae)
+    assert sorted(e.name for e in found) == sorted(tensors)
+    assert sorted(e.path for e in found) == sorted(ours)
+    assert {k: x.shape for k, x in _flat(params).items()} == ours
+    assert {e.name: e.foreign_shape(ours[e.path]) for e in found} == {
+        name: x.shape for name, x in tensors.items()
+    }
+
+
+def test_written_tensors_are_those_that_were_read(golden):
+    vae, params, tensors, _ = golden
+    flat = _flat(params)
+    for entry in entries(vae.config):
+        back = to_foreign(entry, np.asarray(flat[entry.path]))
+        np.testing.assert_array_equal(back, tensors[entry.name], err_msg=entry.name)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9])
+def test_encoding_is_that_of_diffusers(golden, frames):
+    vae, params, _, examples = golden
+    video, expected = examples["video"][:, :frames], examples["encoded"]
+    expected = expected[:, : 1 + (frames - 1) // vae.config.temporal_stride]
+    whole = jax.jit(lambda x: vae.apply({"params": params}, x, method="encode"))(video)
+    stream = jax.jit(lambda x: stream_encode(vae, params, x))(video)
+    limit = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=limit)
+    np.testing.assert_allclose(stream, expected, rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 9])
+def test_decoding_is_that_of_diffusers(golden, frames):
+    vae, params, _, examples = golden
+    expected = examples["decoded"][:, :frames]
+    latents = examples["latents"][:, : 1 + (frames - 1) // vae.config.temporal_stride]
+    whole = jax.jit(lambda z: vae.apply({"params": params}, z, method="decode"))(latents)
+    stream = jax.jit(lambda z: stream_decode(vae, params, z))(latents)
+    assert np.mean(np.abs(expected) < 1) > 0.5, "nearly all is clamped: nothing to compare"
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(stream, expected, rtol=0, atol=1e-5)
+
+
+def test_a_picture_is_latent_frame_0_of_diffusers_video(golden):
+    """So a reference picture is one well-defined latent frame."""
+    vae, params, _, examples = golden
+    encode = jax.jit(lambda x: vae.apply({"params": params}, x, method="encode"))
+    video, expected = examples["video"], examples["encoded"][:, :1]
+    limit = 1e-5 * np.abs(expected).max()
+    np.testing.assert_allclose(encode(video[:, :1]), expected, rtol=0, atol=limit)
+    assert np.abs(encode(video[:, 1:2]) - expected).max() > 0.1
+
+
+def test_names_at_full_size():
+    found, ours = entries(WAN), _shapes(VAE(WAN))
+    shapes = {e.name: e.foreign_shape(ours[e.path]) for e in found}
+    assert len(shapes) == len(found) == 194
+    assert sum(map(math.prod, shapes.values())) == 126_892_531
+    assert sorted(e.path for e in found) == sorted(ours)
+    for name, shape in {
+        "encoder.down_blocks.0.norm1.gamma": (96, 1, 1, 1),
+        "encoder.down_blocks.2.resample.1.weight": (96, 96, 3, 3),
+        "encoder.down_blocks.3.conv_shortcut.weight": (192, 96, 1, 1, 1),
+        "encoder.down_blocks.8.time_conv.weight": (384, 384, 3, 1, 1),
+        "encoder.down_blocks.10.conv2.weight": (384, 384, 3, 3, 3),
+        "encoder.mid_block.attentions.0.norm.gamma": (384, 1, 1),
+        "encoder.mid_block.attentions.0.to_qkv.weight": (1152, 384, 1, 1),
+        "quant_conv.weight": (32, 32, 1, 1, 1),
+        "post_quant_conv.bias": (16,),
+        "decoder.up_blocks.0.upsamplers.0.time_conv.weight": (768, 384, 3, 1, 1),
+        "decoder.up_blocks.1.resnets.0.conv_shortcut.weight": (384, 192, 1, 1, 1),
+        "decoder.up_blocks.2.upsamplers.0.resample.1.weight": (96, 192, 3, 3),
+        "decoder.up_blocks.3.resnets.2.norm2.gamma": (96, 1, 1, 1),
+        "decoder.conv_out.weight": (3, 96, 3, 3, 3),
+    }.items():
+        assert shapes[name] == shape, name
+    # Space only, hence no time_conv.
+    assert "encoder.down_blocks.2.time_conv.weight" not in shapes
+    assert "decoder.up_blocks.2.upsamplers.0.time_conv.weight" not in shapes
+
+
+def test_the_published_configuration_is_our_variant():
+    assert config_from_diffusers(PUBLISHED, "config.json") == WAN
+    # diffusers fills in what a file leaves out.
+    assert config_from_diffusers({"_class_name": "AutoencoderKLWan"}, "config.json") == WAN
+    written = config_to_diffusers(WAN)
+    for field in PUBLISHED.keys() - {"_diffusers_version"}:
+        assert written[field] == PUBLISHED[field], field
+    assert (written["scale_factor_temporal"], written["scale_factor_spatial"]) == (4, 8)
+
+
+def test_configurations_survive_a_round_trip(golden):
+    config = golden[0].config
+    assert config != WAN
+    written = json.loads(json.dumps(config_to_diffusers(config)))
+    assert config_from_diffusers(written, "config.json") == config
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("_class_name", "AutoencoderKL", "AutoencoderKLWan"),
+        ("is_residual", True, "Wan2.2"),
+        ("attn_scales", [0.5], "only [] is supported"),
+        ("patch_size", 2, "only None or 1"),
+        ("in_channels", 12, "only 3"),
+        ("out_channels", 12, "only 3"),
+        ("decoder_base_dim", 256, "null or base_dim"),
+        ("base_dim", "96", "a whole number above 0"),
+        ("num_res_blocks", 0, "a whole number above 0"),
+        ("z_dim", True, "a whole number above 0"),
+        ("dim_mult", [], "a list of whole numbers"),
+        ("dim_mult", [1, 2, 4], "2"),
+        ("temperal_downsample", [0, 1, 1], "true and false"),
+        ("temperal_downsample", [True, True], "expected 3"),
+        ("latents_mean", [0.0] * 15, "z_dim is 16"),
+        ("latents_mean", [math.nan] * 16, "a list of numbers"),
+        ("latents_std", [0.0] * 16, "above 0"),
+        ("latents_std", None, "above 0"),
+        ("use_attention_in_time", True, "not a known field"),
+    ],
+)
+def test_what_is_not_ours_is_refused(field, value, said):
+    with pytest.raises(WeightsError) as error:
+        config_from_diffusers({**PUBLISHED, field: value}, "model/vae/config.json")
+    expected = "temperal_downsample" if (field, value) == ("dim_mult", [1, 2, 4]) else field
+    for part in ("model/vae/config.json", expected, said):
+        assert part in str(error.value)
+
+
+def test_all_that_is_wrong_is_listed():
+    wrong = {**PUBLISHED, "is_residual": True, "patch_size": 2, "base_dim": 0}
+    with pytest.raises(WeightsError, match="(?s)base_dim.*is_residual.*patch_size"):
+        config_from_diffusers(wrong, "config.json")
+
+
+def test_what_diffusers_cannot_run_is_not_written():
+    eight = config_from_diffusers({**PUBLISHED, "temperal_downsample": [True] * 3}, "config.json")
+    with pytest.raises(WeightsError, match="8 frames"):
+        config_to_diffusers(eight)
