@@ -2,8 +2,8 @@
 
 A LoRA is a nested dict like the parameters, with `{"a": [.., in, r], "b": [.., r, out]}` where
 these have a layer's `kernel`; layers stacked by `nn.scan` keep their leading axis. Given to
-`apply` as the collection "lora" (see `scaled`) it acts beside the kernels, so that neither their
-sum nor a gradient of their size is ever in memory; `merge` adds it to them for good.
+`apply` as the collection "lora" (see `scaled_lora`) it acts beside the kernels, so that neither their
+sum nor a gradient of their size is ever in memory; `merge_lora` adds it to them for good.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LoraConfig:
         return self.alpha / self.rank
 
 
-def init(key: jax.Array, params: PyTree, config: LoraConfig) -> dict[str, Any]:
+def init_lora(key: jax.Array, params: PyTree, config: LoraConfig) -> dict[str, Any]:
     """A LoRA that changes nothing yet: `b` is 0 and `a` uniform with variance 1 / (3 in).
 
     That is the start of the reference implementation (peft). Traceable.
@@ -64,7 +64,9 @@ def init(key: jax.Array, params: PyTree, config: LoraConfig) -> dict[str, Any]:
         config: rank and targets.
     """
     kernels = {
-        path[:-1]: leaf for path, leaf in sorted(flatten_dict(params).items()) if _aimed(path, config)
+        path[:-1]: leaf
+        for path, leaf in sorted(flatten_dict(params).items())
+        if _aimed(path, config)
     }
     found: dict[tuple[str, ...], Any] = {}
     keys = jax.random.split(key, len(kernels))
@@ -88,14 +90,14 @@ def _aimed(path: tuple[str, ...], config: LoraConfig) -> bool:
     return path[-1] == "kernel" and within
 
 
-def scaled(lora: PyTree, scale: float) -> PyTree:
+def scaled_lora(lora: PyTree, scale: float) -> PyTree:
     """The collection "lora" for `apply`: `scale` is in its `b`."""
     return jax.tree_util.tree_map_with_path(
         lambda path, x: x * scale if path[-1].key == "b" else x, lora
     )
 
 
-def merge(params: PyTree, lora: PyTree, scale: float = 1.0) -> dict[str, Any]:
+def merge_lora(params: PyTree, lora: PyTree, scale: float = 1.0) -> dict[str, Any]:
     """`params` with `kernel + scale * a @ b` in place of every kernel that `lora` is for.
 
     Differentiable. NumPy arrays stay NumPy arrays, so that a model larger than the accelerator can

@@ -18,7 +18,6 @@ from alchemint_jax.data.encode import read_header
 from alchemint_jax.data.loader import LoaderConfig, latent_loader
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import interpolate, sample_times, velocity
-from alchemint_jax.models import lora as loras
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import (
     Conditions,
@@ -27,6 +26,7 @@ from alchemint_jax.models.dit.conditioning import (
     latent_intervals,
     model_inputs,
 )
+from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
@@ -87,7 +87,7 @@ class DiTTask:
     storage: str = "float16"
     init_from: str | None = None
     train_text: bool = True
-    lora: loras.LoraConfig | None = None
+    lora: LoraConfig | None = None
     compute: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
@@ -108,7 +108,7 @@ class DiTTask:
         text = UMT5Encoder(self.text).init(text_key, ids, jnp.ones((1, 2), bool))["params"]
         params = {"transformer": transformer, "text_encoder": text}
         if self.lora:
-            params["lora"] = loras.init(jax.random.fold_in(key, 2), transformer, self.lora)
+            params["lora"] = init_lora(jax.random.fold_in(key, 2), transformer, self.lora)
         return params
 
     def pretrained(self) -> dict:
@@ -131,7 +131,7 @@ class DiTTask:
         z = interpolate(data, noise, t)
         variables = {"params": params["transformer"]}
         if self.lora:
-            variables["lora"] = loras.scaled(params["lora"], self.lora.scale)
+            variables["lora"] = scaled_lora(params["lora"], self.lora.scale)
         dit = DiT(self.model, dtype=jnp.dtype(self.compute))
         v = cast(jax.Array, dit.apply(variables, z, t, text, **extra))
         error = jnp.mean((v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
@@ -191,9 +191,7 @@ class DiTTask:
         That is transformer, text encoder, autoencoder and sampling settings. A LoRA is merged into
         the transformer, and is also there by itself, for diffusers and for ComfyUI.
         """
-        weights.save(
-            directory, "transformer", self.model, self.merged(params), dtype=self.storage
-        )
+        weights.save(directory, "transformer", self.model, self.merged(params), dtype=self.storage)
         if self.lora:
             for form in ("diffusers", "comfyui"):
                 file = directory / f"lora_{form}.safetensors"
@@ -209,7 +207,7 @@ class DiTTask:
         """The transformer's parameters, the LoRA in them."""
         if self.lora is None:
             return params["transformer"]
-        return loras.merge(params["transformer"], params["lora"], self.lora.scale)
+        return merge_lora(params["transformer"], params["lora"], self.lora.scale)
 
     def label(self, path: str) -> str:
         """The group of a parameter.
@@ -237,7 +235,8 @@ def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.A
 def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
-    It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`.
+    It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
+    `init_from`, `train_text`, `lora`, `compute` and `storage`.
     """
     model = config.model.to_dict()
     for name, allowed in (
@@ -261,7 +260,12 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
         sampling=build(settings.Settings, sampling, "sampling"),
         shift=config.shift,
         dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
+        lora=build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
+        **{name: config[name] for name in OPTIONAL if name in config},
     )
+
+
+OPTIONAL = ("init_from", "train_text", "compute", "storage")
 
 
 SCHEMES = {
