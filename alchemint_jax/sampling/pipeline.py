@@ -11,20 +11,22 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from alchemint_jax import images, timebase, weights
 from alchemint_jax.errors import StoryboardError, WeightsError
+from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, Tokens, encode_text, latent_intervals
-from alchemint_jax.models.umt5 import UMT5Encoder
-from alchemint_jax.models.vae import VAE
+from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
+from alchemint_jax.models.dit.keyframes import keyframe_condition
+from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
+from alchemint_jax.sampling.texts import Texts
+from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.storyboard import Limits, Storyboard
-from alchemint_jax.text import ByteTokenizer, clean_text
 
 PixelIntervals = Sequence[tuple[int, int]]
 
@@ -34,25 +36,41 @@ class Pipeline:
     """A loaded model. Make one with `Pipeline.load`."""
 
     models: Models
-    text_encoder: UMT5Encoder
-    text_params: dict
+    texts: Texts
     settings: settings.Settings
+    image_encoder: tuple[CLIPVision, dict] | None = None
+    """For models that continue pictures, with its parameters."""
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] = "sprites") -> Pipeline:
-        """Loads the bundled model by name, or a directory written by training.
+    def load(cls, model: str | os.PathLike[str] = "sprites", int8_text: bool = False) -> Pipeline:
+        """Loads a model.
+
+        Args:
+            model: the bundled one by name, a directory written by training, or one in Wan2.1's
+                diffusers format.
+            int8_text: keep a large text encoder in 8 bits: a quarter of the memory.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
         """
         directory = weights.locate(model)
-        chosen = settings.load(directory)
+        foreign = (
+            not (directory / settings.FILE).exists() and (directory / "model_index.json").exists()
+        )
+        chosen = None if foreign else settings.load(directory)
         vae, vae_params = weights.load(directory, "vae")
         dit, dit_params = weights.load(directory, "transformer")
-        encoder, text_params = weights.load(directory, "text_encoder")
         # `load` has checked that each component is of its class.
         models = Models(cast(DiT, dit), dit_params, cast(VAE, vae), vae_params)
-        pipe = cls(models, cast(UMT5Encoder, encoder), text_params, chosen)
+        if chosen is None:
+            unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])
+            chosen = wan_settings(directory, unit)
+        texts = Texts.load(directory, int8_text)
+        image_encoder = None
+        if models.dit.config.image_dim:
+            tower, tower_params = weights.load(directory, "image_encoder")
+            image_encoder = (cast(CLIPVision, tower), tower_params)
+        pipe = cls(models, texts, chosen, image_encoder)
         pipe._check_parts(str(directory))
         return pipe
 
@@ -65,7 +83,15 @@ class Pipeline:
     def limits(self) -> Limits:
         """What storyboards this model can do."""
         config = self.models.dit.config
-        return self.settings.limits(config.slots, config.events)
+        return self.settings.limits(config.slots, config.events, self.keyframes)
+
+    @property
+    def keyframes(self) -> int:
+        """How many frames the model must be given: 0, 1 (the first) or 2 (the last one too)."""
+        if self.image_encoder is None:
+            return 0
+        tokens = self.image_encoder[0].config.n_tokens
+        return max(1, self.models.dit.config.image_positions // tokens)
 
     def generate(
         self,
@@ -99,6 +125,8 @@ class Pipeline:
             )
             for s in board.subjects
         ]
+        given = [path for path in (board.first_frame, board.last_frame) if path is not None]
+        shown = [images.load_keyframe(path, size) for path in given]
         slots = self.models.dit.config.slots
         blank = np.full((slots - len(pictures), *size, 3), 255, np.uint8)
         references = np.concatenate([np.stack(pictures), blank]) if pictures else blank
@@ -112,6 +140,7 @@ class Pipeline:
             guidance=guidance,
             frames=frames,
             negative_prompt=board.negative_prompt,
+            keyframes=np.stack(shown)[None] if shown else None,
             progress=progress,
             solver=solver,
         )[0]
@@ -128,6 +157,8 @@ class Pipeline:
         guidance: Guidance | None = None,
         frames: int | None = None,
         negative_prompt: str = "",
+        keyframes: UInt8[np.ndarray, "b k h w 3"] | None = None,
+        noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
         progress: bool = False,
         solver: str | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
@@ -135,7 +166,9 @@ class Pipeline:
 
         For each video there is a prompt and, for each slot, a picture, a word and pixel-frame
         intervals. Slots without any interval, and those beyond the words of a video, are empty.
-        Video i of a batch depends on `(seed, i)` and its own inputs alone.
+        Video i of a batch depends on `(seed, i)` and its own inputs alone. `keyframes` are the
+        frames that the model must be given (see `Pipeline.keyframes`); `noise` is what to start
+        from instead of what `seed` draws.
 
         Raises:
             StoryboardError: a text is longer than the model reads.
@@ -149,13 +182,19 @@ class Pipeline:
         frames = frames or self.settings.max_frames
         plan = self.settings.plan(steps, guidance, solver)
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
+        if keyframes is not None:
+            conditions = self._with_keyframes(conditions, keyframes, frames)
         stride = self.models.vae.config.spatial_stride
         height, width = (side // stride for side in references.shape[2:4])
         shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
-        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(jnp.arange(len(prompts)))
-        noise = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+        if noise is not None:
+            start = jnp.asarray(noise)
+        else:
+            fold = partial(jax.random.fold_in, jax.random.key(seed))
+            keys = jax.vmap(fold)(jnp.arange(len(prompts)))
+            start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
-            latents = sample_latents(self.models, conditions, noise, plan, bar.update)
+            latents = sample_latents(self.models, conditions, start, plan, bar.update)
         return decode(self.models, latents)
 
     def conditions(
@@ -176,28 +215,48 @@ class Pipeline:
                 tags[i][j] = word
                 frames[i, j, : len(runs)] = np.asarray(runs, np.int32).reshape(-1, 2)
         used = (frames[..., 1] > frames[..., 0]).any(-1)
-        text, null = (
-            self._tokens(texts, self.settings.text_length)
-            for texts in (prompts, [negative_prompt] * b)
+        long, short = self.settings.text_length, self.settings.tag_length
+        (text, _), (null, _), (tag, mask) = self.texts.states(
+            (prompts, long),
+            ([negative_prompt] * b, long),
+            ([word for video in tags for word in video], short),
         )
-        flat = self._tokens([word for video in tags for word in video], self.settings.tag_length)
-        tag = Tokens(*(x.reshape(b, slots, self.settings.tag_length) for x in flat))
-        encode = partial(_encode_text, self.text_params, encoder=self.text_encoder)
+        tag, mask = (x.reshape(b, slots, *x.shape[1:]) for x in (tag, mask))
         return Conditions(
-            text=encode(text),
-            null_text=encode(null),
+            text=text,
+            null_text=null,
             references=encode_pictures(
                 self.models.vae_params, jnp.asarray(references), vae=self.models.vae
             ),
             used=jnp.asarray(used),
             intervals=latent_intervals(jnp.asarray(frames)),
-            tags=encode(tag),
-            tag_mask=tag.mask & jnp.asarray(used)[..., None],
+            tags=tag,
+            tag_mask=mask & jnp.asarray(used)[..., None],
         )
 
-    def _tokens(self, texts: Sequence[str], length: int) -> Tokens:
-        ids, mask = ByteTokenizer(length).encode(list(texts))
-        return Tokens(jnp.asarray(ids), jnp.asarray(mask))
+    def _with_keyframes(
+        self, conditions: Conditions, keyframes: np.ndarray, frames: int
+    ) -> Conditions:
+        """The conditions of a model that continues pictures."""
+        if self.image_encoder is None or keyframes.shape[1] != self.keyframes:
+            raise StoryboardError(
+                f"{keyframes.shape[1]} keyframes are given; this model takes {self.keyframes}"
+            )
+        tower, params = self.image_encoder
+        prepared = np.stack(
+            [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
+        )
+        states = _see(params, jnp.asarray(prepared), tower=tower)
+        pictures = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
+        return conditions._replace(
+            image=states.reshape(len(keyframes), -1, states.shape[-1]),
+            condition=keyframe_condition(
+                partial(_encode_video, self.models.vae_params, vae=self.models.vae),
+                frames,
+                pictures[:, 0],
+                pictures[:, 1] if self.keyframes > 1 else None,
+            ),
+        )
 
     def check_lengths(
         self, texts: Mapping[str, str], words: Mapping[str, str], source: str = "render"
@@ -212,23 +271,24 @@ class Pipeline:
         limits = ((self.settings.text_length, texts), (self.settings.tag_length, words))
         for length, named in limits:
             for name, text in named.items():
-                size = len(clean_text(text).encode("utf-8", "replace"))
-                if size > length - 1:  # the last one says that the text ends
-                    raise StoryboardError(
-                        f"{source}: {name}: {size} bytes long; this model reads {length - 1}; "
-                        "shorten it"
-                    )
+                if problem := self.texts.excess(text, length):
+                    raise StoryboardError(f"{source}: {name}: {problem}")
 
     def _check_parts(self, source: str) -> None:
         """Parts of different models are refused before they meet inside a network."""
         dit, vae = self.models.dit.config, self.models.vae.config
         pairs = {
-            "transformer in_channels": (dit.in_channels, "vae z_dim", vae.z_dim),
+            # Beside the latents: a mask for each frame that one latent frame holds, and pictures.
+            "transformer in_channels": (
+                dit.in_channels - (vae.temporal_stride + vae.z_dim if dit.image_dim else 0),
+                "vae z_dim",
+                vae.z_dim,
+            ),
             "transformer out_channels": (dit.out_channels, "vae z_dim", vae.z_dim),
             "transformer text_dim": (
                 dit.text_dim,
                 "text_encoder dim",
-                self.text_encoder.config.dim,
+                self.texts.encoder.config.dim,
             ),
         }
         for name, (value, other, wanted) in pairs.items():
@@ -245,6 +305,11 @@ class Pipeline:
             )
 
 
-@partial(jax.jit, static_argnames=("encoder",))
-def _encode_text(params: dict, tokens: Tokens, *, encoder: UMT5Encoder) -> jax.Array:
-    return encode_text(encoder, params, tokens)
+@partial(jax.jit, static_argnames=("tower",))
+def _see(params: dict, pictures: jax.Array, *, tower: CLIPVision) -> jax.Array:
+    return cast(CLIPStates, tower.apply({"params": params}, pictures)).penultimate
+
+
+@partial(jax.jit, static_argnames=("vae",))
+def _encode_video(params: dict, video: jax.Array, *, vae: VAE) -> jax.Array:
+    return tiled_encode(vae, params, video)

@@ -33,8 +33,8 @@ def encode_prompts(
 def encode_ids(
     encoder: UMT5Encoder,
     params: PyTree,
-    ids: Int[np.ndarray, "b l"],
-    mask: Bool[np.ndarray, "b l"],
+    ids: Int[Array | np.ndarray, "b l"],
+    mask: Bool[Array | np.ndarray, "b l"],
     device: jax.Device | jax.sharding.Sharding | None = None,
 ) -> Float[Array, "b l d"]:
     """Text-encoder states of tokens, zero where padded.
@@ -49,7 +49,7 @@ def encode_ids(
         mask: true on tokens.
         device: where to put the states; None leaves them beside the parameters.
     """
-    longest = int(np.max(np.flatnonzero(mask.any(axis=0)), initial=0)) + 1
+    longest = int(np.max(np.flatnonzero(np.any(mask, axis=0)), initial=0)) + 1
     length = min(-(-longest // STEP) * STEP, ids.shape[1])
     states = _encode(params, ids[:, :length], mask[:, :length], encoder=encoder)
     states = jnp.pad(states, ((0, 0), (0, ids.shape[1] - length), (0, 0)))

@@ -43,7 +43,7 @@ def sample_latents(
     compilation cache.
     """
     solver = SOLVERS[plan.solver]
-    rows = solver.table(GRIDS[plan.grid](plan.steps, plan.shift))
+    rows = jnp.asarray(solver.table(GRIDS[plan.grid](plan.steps, plan.shift)))
     branches = plan.guidance.branches()
     weights = jnp.asarray(list(branches.values()), jnp.float32)
     piece = max(n for n in range(1, 11) if plan.steps % n == 0)
@@ -70,7 +70,7 @@ def _advance(
     params: dict,
     conditions: Conditions,
     state: State,
-    rows: np.ndarray,
+    rows: jax.Array,
     weights: jax.Array,
     *,
     dit: DiT,
@@ -113,6 +113,9 @@ def encode_pictures(
 ) -> Float[Array, "b r h2 w2 c"]:
     """Each picture as the one latent frame of a one-frame video."""
     b, r, *shape = pictures.shape
+    if r == 0:  # a model without slots
+        side = vae.config.spatial_stride
+        return jnp.zeros((b, 0, *(x // side for x in shape[:2]), vae.config.z_dim))
     video = pictures.reshape(b * r, 1, *shape).astype(jnp.float32) / 127.5 - 1
     latents = tiled_encode(vae, params, video)
     return latents.reshape(b, r, *latents.shape[2:])

@@ -47,6 +47,9 @@ class Settings:
 
     Attributes:
         size: (height, width) in pixels.
+        size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
+            `size`.
+        max_pixels: height * width of such another size.
         fps: frames per second.
         max_frames: length of the longest clip it was trained for, in pixel frames.
         min_frames: length of the shortest one.
@@ -60,6 +63,8 @@ class Settings:
     """
 
     size: tuple[int, int] = (64, 64)
+    size_multiple: int | None = None
+    max_pixels: int | None = None
     fps: float = 8.0
     max_frames: int = 33
     min_frames: int = 5
@@ -108,7 +113,7 @@ class Settings:
             self.grid,
         )
 
-    def limits(self, slots: int, events: bool) -> Limits:
+    def limits(self, slots: int, events: bool, keyframes: int = 0) -> Limits:
         """What storyboards this model can do."""
         return Limits(
             max_subjects=slots,
@@ -117,6 +122,9 @@ class Settings:
             sizes=(self.size,),
             min_frames=self.min_frames,
             events=events,
+            size_multiple=self.size_multiple,
+            max_pixels=self.max_pixels,
+            keyframes=keyframes,
         )
 
 

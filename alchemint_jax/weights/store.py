@@ -311,15 +311,20 @@ def _named(tree: PyTree) -> dict[str, Any]:
     return leaves
 
 
-def _place(tensor: Tensor, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+def read_array(tensor: Tensor) -> np.ndarray:
+    """A tensor of `open_component` as a float32 array of its own."""
     array = _aligned(tensor.shape)
     if tensor.stacked:
         for i in range(len(array)):
             array[i] = tensor.read(i)
     else:
         array[...] = tensor.read(None)
+    return array
+
+
+def _place(tensor: Tensor, leaf: jax.ShapeDtypeStruct) -> jax.Array:
     # Nobody else holds the array: where the device's memory is the host's it is handed over.
-    return jax.device_put(array, leaf.sharding, may_alias=True)
+    return jax.device_put(read_array(tensor), leaf.sharding, may_alias=True)
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:

@@ -214,7 +214,7 @@ def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, 
     assert pipe.models.dit.config == dit_task.model and pipe.limits.max_subjects == 3
     assert pipe.settings.steps == 1 and pipe.settings.guidance == Guidance(0.0, 0.0, 1.0)
     ema = jax.device_get(result.state["ema"])
-    saved = {"transformer": pipe.models.dit_params, "text_encoder": pipe.text_params}
+    saved = {"transformer": pipe.models.dit_params, "text_encoder": pipe.texts.params()}
     for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(ema), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # stored as float16
 
@@ -303,7 +303,7 @@ def test_the_bundled_model_is_what_the_configs_make():
     measured = {f: getattr(models.vae.config, f) for f in ("latents_mean", "latents_std")}
     assert models.vae.config == dataclasses.replace(vae.model, **measured)
     assert models.dit.config == dit.model
-    assert pipe.text_encoder.config == dit.text
+    assert pipe.texts.encoder.config == dit.text
     assert pipe.settings == dit.sampling
 
 

@@ -35,6 +35,10 @@ class Conditions(NamedTuple):
     """Latent intervals [b r m 2]; rows with start > end are empty."""
     tags: jax.Array
     tag_mask: jax.Array
+    condition: jax.Array | None = None
+    """What is given of the video itself [b t h w c], for models that continue pictures."""
+    image: jax.Array | None = None
+    """CLIP states of the given pictures [b p c]."""
 
 
 def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Array, "*batch l d"]:
@@ -52,13 +56,15 @@ def model_inputs(
 
     Emptying pictures zeroes reference latents and tags together, and leaves slots, masks and
     intervals as they are: the rotary gains of a null branch must be those of the full one
-    (AlcheMinT, section 3).
+    (AlcheMinT, section 3). Given frames of the video stay too, as in Wan.
     """
     text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
+    given = {"condition": conditions.condition, "image": conditions.image}
+    extra: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
     if conditions.references.shape[1] == 0:  # a model without slots
-        return text, {}
+        return text, extra
     pictures = with_pictures[:, None, None, None]
-    return text, {
+    return text, extra | {
         "references": jnp.where(pictures[..., None], conditions.references, 0),
         "used": conditions.used,
         "intervals": conditions.intervals,

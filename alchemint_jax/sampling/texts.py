@@ -1,0 +1,108 @@
+"""Texts to what the transformer reads: a tokenizer, and an encoder that is loaded when needed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PyTree
+
+from alchemint_jax import weights
+from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Encoder, quantize_leaf
+from alchemint_jax.sampling.prompt_cache import PromptCache, fingerprint
+from alchemint_jax.sampling.prompts import encode_ids, on_host
+from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
+
+_ALL = 2**16  # tokens; no text that is worth counting has more
+
+
+@dataclasses.dataclass(frozen=True)
+class Texts:
+    """How a model reads. Make one with `load`.
+
+    Attributes:
+        tokenizer: of any length.
+        encoder: the text encoder.
+        params: gives its parameters; called only if some text's states are not known yet.
+        cache: of states on disk; None keeps none.
+    """
+
+    tokenizer: Tokenizer
+    encoder: UMT5Encoder
+    params: Callable[[], PyTree]
+    cache: PromptCache | None = None
+
+    @classmethod
+    def load(cls, directory: Path, int8: bool = False) -> Texts:
+        """The text encoder of a model's directory.
+
+        One with a `tokenizer/` is as large as Wan's: it is read only when a text is new, runs in
+        host memory and is let go, and the states of texts are kept on disk. `int8` stores its
+        matrices in 8 bits.
+
+        Raises:
+            WeightsError: naming what is missing or does not fit.
+        """
+        module, tensors = weights.open_component(directory, "text_encoder")
+        assert isinstance(module, UMT5Encoder)
+        if not (directory / "tokenizer").is_dir():
+            params = weights.read_params(tensors, module.abstract_params())
+            return cls(ByteTokenizer(1), module, lambda: params)
+        tokenizer = UMT5Tokenizer.load(directory / "tokenizer")
+        how = "int8" if int8 else "float32"
+        cache = PromptCache(fingerprint(directory / "text_encoder", how))
+        target = module.abstract_params()
+        if not int8:
+            return cls(
+                tokenizer,
+                module,
+                lambda: on_host(weights.read_params(tensors, target)),
+                cache,
+            )
+
+        def quantized() -> PyTree:
+            def leaf(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
+                name = ".".join(str(entry.key) for entry in path)
+                return quantize_leaf(name, weights.read_array(tensors[name]))
+
+            return on_host(jax.tree_util.tree_map_with_path(leaf, target))
+
+        return cls(tokenizer, Int8UMT5Encoder(module.config), quantized, cache)
+
+    def states(
+        self, *groups: tuple[Sequence[str], int]
+    ) -> list[tuple[Float[Array, "n l d"], Bool[Array, "n l"]]]:
+        """States and masks of groups of texts, each group cut and padded to its own length.
+
+        States are zero where padded.
+        """
+        params = functools.cache(self.params)  # read at most once, and dropped afterwards
+        found = []
+        for texts, length in groups:
+            if not texts:
+                empty = jnp.zeros((0, length, self.encoder.config.dim))
+                found.append((empty, jnp.zeros((0, length), bool)))
+                continue
+            ids, mask = dataclasses.replace(self.tokenizer, length=length).encode(list(texts))
+
+            def encode(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
+                return encode_ids(self.encoder, params(), ids, mask)
+
+            states = self.cache.states(ids, mask, encode) if self.cache else encode(ids, mask)
+            found.append((jnp.asarray(states), jnp.asarray(mask)))
+        return found
+
+    def excess(self, text: str, length: int) -> str | None:
+        """What is wrong with a text that would be cut off at `length` tokens; None if it is not."""
+        mask = dataclasses.replace(self.tokenizer, length=_ALL).encode([text])[1]
+        size = int(mask.sum()) - 1  # the last one says that the text ends
+        if size < length:
+            return None
+        unit = "bytes" if isinstance(self.tokenizer, ByteTokenizer) else "tokens"
+        return f"{size} {unit} long; this model reads {length - 1}; shorten it"
