@@ -2,8 +2,8 @@
 
 A LoRA is a nested dict like the parameters, with `{"a": [.., in, r], "b": [.., r, out]}` where
 these have a layer's `kernel`; layers stacked by `nn.scan` keep their leading axis. Given to
-`apply` as the collection "lora" (see `scaled_lora`) it acts beside the kernels, so that neither their
-sum nor a gradient of their size is ever in memory; `merge_lora` adds it to them for good.
+`apply` as the collection "lora" (see `scaled_lora`) it acts beside the kernels, so that neither
+their sum nor a gradient of their size is ever in memory; `merge_lora` adds it to them for good.
 """
 
 from __future__ import annotations

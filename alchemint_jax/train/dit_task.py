@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -31,6 +32,8 @@ from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.base import read_base
 from alchemint_jax.train.config import build
 from alchemint_jax.train.optimizer import FROZEN
@@ -95,6 +98,11 @@ class DiTTask:
             raise ConfigError(f"shift is {self.shift}; it must be positive (1 shifts nothing)")
         if self.compute not in ("float32", "bfloat16"):
             raise ConfigError(f"compute is {self.compute!r}; use 'float32' or 'bfloat16'")
+        if self.model.image_dim:
+            raise ConfigError(
+                "model.image_dim is set: image-to-video networks cannot be trained here, since the "
+                "data has no states of given pictures"
+            )
         if self.init_from is None and (self.lora or not self.train_text):
             what = "lora is set" if self.lora else "train_text is False"
             raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
@@ -141,8 +149,8 @@ class DiTTask:
     def conditions(self, params: dict, batch: dict[str, jax.Array]) -> Conditions:
         """The conditions of a loader's batch."""
         encoder = UMT5Encoder(self.text)
-        b, length = batch["text_ids"].shape
-        ids, mask = ByteTokenizer(length).encode([""])
+        b = batch["text_ids"].shape[0]
+        ids, mask = self.tokenizer().encode([""])
         null = encode_text(encoder, params, Tokens(jnp.asarray(ids), jnp.asarray(mask)))
         return Conditions(
             text=encode_text(encoder, params, Tokens(batch["text_ids"], batch["text_mask"])),
@@ -162,12 +170,28 @@ class DiTTask:
                 f"model.slots is {self.model.slots}, but clips in {self.data} have up to {slots} "
                 "references"
             )
-        return latent_loader(self.data, "train", self.loader)
+        return self._batches("train", self.loader)
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
-        yield from itertools.islice(latent_loader(self.data, "validation", loader), 8)
+        yield from itertools.islice(self._batches("validation", loader), 8)
+
+    def _batches(self, split: str, loader: LoaderConfig) -> Iterable[dict[str, Any]]:
+        tokenizer, tag_length = self.tokenizer(), self.sampling.tag_length
+        return latent_loader(self.data, split, loader, tokenizer=tokenizer, tag_length=tag_length)
+
+    def tokenizer(self) -> Tokenizer:
+        """That of `init_from`, where it has a `tokenizer/`, else bytes; captions' length."""
+        folder = self._tokenizer_folder()
+        length = self.sampling.text_length
+        return UMT5Tokenizer.load(folder, length) if folder else ByteTokenizer(length)
+
+    def _tokenizer_folder(self) -> Path | None:
+        if self.init_from is None:
+            return None
+        folder = weights.locate(self.init_from) / "tokenizer"
+        return folder if folder.is_dir() else None
 
     def sample(self, params: dict) -> dict[str, np.ndarray]:
         """Validation prompts and references rendered with the averaged weights."""
@@ -202,6 +226,8 @@ class DiTTask:
         vae, vae_params = weights.load(self.vae, "vae")
         weights.save(directory, "vae", vae.config, vae_params, dtype=self.storage)
         settings.save(directory, self.sampling)
+        if folder := self._tokenizer_folder():
+            shutil.copytree(folder, directory / "tokenizer", dirs_exist_ok=True)
 
     def merged(self, params: dict) -> dict:
         """The transformer's parameters, the LoRA in them."""

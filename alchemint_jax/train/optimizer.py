@@ -14,7 +14,6 @@ import optax.contrib
 
 from alchemint_jax.errors import ConfigError
 
-
 FROZEN = "frozen"
 """The group of parameters that never move: no gradient, no moments, no average, no rate."""
 

@@ -73,7 +73,7 @@ def save_lora(
         if comfyui:
             tensors[f"diffusion_model.{name}.lora_down.weight"] = a.T
             tensors[f"diffusion_model.{name}.lora_up.weight"] = b.T
-            tensors[f"diffusion_model.{name}.alpha"] = np.float32(scale * a.shape[-1])
+            tensors[f"diffusion_model.{name}.alpha"] = np.asarray(scale * a.shape[-1], np.float32)
         else:
             tensors[f"transformer.{name}.lora_A.weight"] = a.T
             tensors[f"transformer.{name}.lora_B.weight"] = scale * b.T
