@@ -20,7 +20,7 @@ from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer
 
 TAG_LENGTH = 16
-TEXT_LENGTH = 112
+_BYTES = ByteTokenizer(112)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def latent_loader(
     config: LoaderConfig,
     augment: Augment = Augment(),
     *,
-    tokenizer: Tokenizer = ByteTokenizer(TEXT_LENGTH),
+    tokenizer: Tokenizer = _BYTES,
     tag_length: int = TAG_LENGTH,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.

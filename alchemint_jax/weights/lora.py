@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
@@ -39,7 +39,7 @@ def save_lora(
     config: DiTConfig,
     lora: PyTree,
     scale: float = 1.0,
-    format: Literal["diffusers", "comfyui"] = "diffusers",
+    format: str = "diffusers",
 ) -> Path:
     """Writes a LoRA as float32; both formats are the same function wherever they are read.
 
@@ -60,7 +60,7 @@ def save_lora(
     leaves = {".".join(keys): np.asarray(x, np.float32) for keys, x in flatten_dict(lora).items()}
     tensors: dict[str, np.ndarray] = {}
     comfyui = format == "comfyui"
-    if format not in ("diffusers", "comfyui"):
+    if not comfyui and format != "diffusers":
         raise WeightsError(f"format {format!r} is neither 'diffusers' nor 'comfyui'")
     known = set()
     for name, entry in _layers(config, comfyui).items():
