@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grain
 import numpy as np
 
 from alchemint_jax.data import records
 from alchemint_jax.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import Tokenizer
 
 TAG_LENGTH = 16
-TEXT_LENGTH = 112
+_BYTES = ByteTokenizer(112)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,19 +88,26 @@ def clip_loader(
 
 
 def latent_loader(
-    data_dir: Path | str, split: str, config: LoaderConfig, augment: Augment = Augment()
+    data_dir: Path | str,
+    split: str,
+    config: LoaderConfig,
+    augment: Augment = Augment(),
+    *,
+    tokenizer: Tokenizer = _BYTES,
+    tag_length: int = TAG_LENGTH,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
     `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised, with zeros in
     unused slots; `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where
-    empty; `tag_ids` int32 and `tag_mask` bool [b r 16]; `text_ids` int32 and `text_mask` bool
-    [b 112].
+    empty; `tag_ids` int32 and `tag_mask` bool [b r tag_length]; `text_ids` int32 and `text_mask`
+    bool [b l], as long as the tokenizer's texts.
     Raises DataError if there is no such dataset.
     """
     from alchemint_jax.data.encode import open_encoded
 
-    return pipeline(open_encoded(data_dir, split), _Example(augment), config)
+    example = _Example(augment, tokenizer, dataclasses.replace(tokenizer, length=tag_length))
+    return pipeline(open_encoded(data_dir, split), example, config)
 
 
 def pipeline(
@@ -177,6 +183,8 @@ def _window(video: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarra
 @dataclasses.dataclass(frozen=True)
 class _Example(grain.transforms.RandomMap):
     augment: Augment
+    captions: Tokenizer
+    tags: Tokenizer
 
     def random_map(
         self, element: dict[str, Any], rng: np.random.Generator
@@ -189,8 +197,8 @@ class _Example(grain.transforms.RandomMap):
         view = view if self.augment.random_view else np.zeros_like(view)
         used = order < element["n_subjects"]
         chosen = references[order, view[order]].astype(np.float32)
-        tag_ids, tag_mask = tokens([words[slot] for slot in order], TAG_LENGTH)
-        text_ids, text_mask = tokens([element["caption"]], TEXT_LENGTH)
+        tag_ids, tag_mask = self.tags.encode([words[slot] for slot in order])
+        text_ids, text_mask = self.captions.encode([element["caption"]])
         return {
             "latents": element["latents"].astype(np.float32),
             "references": np.where(used[:, None, None, None], chosen, np.float32(0)),
@@ -201,11 +209,3 @@ class _Example(grain.transforms.RandomMap):
             "text_ids": text_ids[0],
             "text_mask": text_mask[0],
         }
-
-
-def tokens(texts: Sequence[str], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Byte tokens of each text: ids int32 [n length] and mask bool [n length]."""
-    from alchemint_jax.text import ByteTokenizer
-
-    ids, mask = ByteTokenizer(length).encode(list(texts))
-    return np.asarray(ids, np.int32), np.asarray(mask, bool)

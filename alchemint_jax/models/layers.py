@@ -28,6 +28,8 @@ class Linear(nn.Module):
 
     Parameters are float32 masters ("kernel" [in, features], "bias" [features]); they are cast to
     the dtype of `x`, so the caller's activations alone decide the precision of the product.
+    Where the caller gives a collection "lora" with "a" [in, r] and "b" [r, features] for this
+    layer, `x @ a @ b` is added.
 
     Attributes:
         features: width of the output.
@@ -53,7 +55,12 @@ class Linear(nn.Module):
             (x.shape[-1], self.features),
             jnp.float32,
         )
-        y = _rows(x) @ kernel.astype(x.dtype)
+        rows = _rows(x)
+        y = rows @ kernel.astype(x.dtype)
+        if self.has_variable("lora", "a"):  # see models.lora: the sum of both is never formed
+            a: jax.Array = self.get_variable("lora", "a")
+            b: jax.Array = self.get_variable("lora", "b")
+            y = y + rows @ a.astype(x.dtype) @ b.astype(x.dtype)
         if self.use_bias:
             bias = self.param(
                 "bias",

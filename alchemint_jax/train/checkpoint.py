@@ -16,6 +16,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from alchemint_jax.errors import TrainingError
+from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.state import State
 
 
@@ -70,13 +71,15 @@ class Checkpoints:
     def save(self, step: int, state: State, data: Any) -> None:
         """Starts writing in the background; the state may be donated as soon as this returns.
 
+        Frozen parameters are left out: see ``StatePlan.frozen``.
+
         ``data`` is the grain iterator, having yielded the batches of exactly ``step`` steps.
         """
         with self._writing():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
-                    state=ocp.args.StandardSave(state),
+                    state=ocp.args.StandardSave(_moving(state)),
                     data=grain.checkpoint.CheckpointSave(data),
                 ),
             )
@@ -93,6 +96,8 @@ class Checkpoints:
     def restore(self, step: int, abstract: State, data: Any = None) -> State:
         """The state of a step, with the shardings of ``abstract`` (any mesh will do).
 
+        It is without frozen parameters.
+
         ``data``, a fresh grain iterator, is moved to where the saved one was.
 
         Raises:
@@ -105,7 +110,7 @@ class Checkpoints:
             names = sorted(n for n in saved | wanted if saved.get(n) != wanted.get(n))
             told = [f"{n} is {saved.get(n)} there, {wanted.get(n)} here" for n in names[:5]]
             raise self._misfit(step, "; ".join(told))
-        items: dict[str, Any] = {"state": ocp.args.StandardRestore(abstract)}
+        items: dict[str, Any] = {"state": ocp.args.StandardRestore(_moving(abstract))}
         if data is not None:
             items["data"] = grain.checkpoint.CheckpointRestore(data)
         try:
@@ -121,6 +126,10 @@ class Checkpoints:
             f"checkpoint {self.directory / str(step)} does not fit this configuration ({problem}); "
             "train in another workdir, or restore the configuration the run was started with"
         )
+
+
+def _moving(state: State) -> State:
+    return {name: tree for name, tree in state.items() if name != FROZEN}
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import jax.numpy as jnp
@@ -26,12 +27,17 @@ from alchemint_jax.models.dit.conditioning import (
     latent_intervals,
     model_inputs,
 )
+from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
+from alchemint_jax.train.base import read_base
 from alchemint_jax.train.config import build
+from alchemint_jax.train.optimizer import FROZEN
+from alchemint_jax.weights.lora import save_lora
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +59,23 @@ class Dropout:
 
 @dataclasses.dataclass(frozen=True)
 class DiTTask:
-    """Training the transformer and the text encoder together.
+    """Training the transformer, from scratch or from `init_from`, with or without text encoder.
 
-    `data` is a directory written by `alchemint data encode`, `vae` the model directory of the
-    autoencoder that wrote it.
+    Attributes:
+        model: sizes of the transformer.
+        text: sizes of the text encoder.
+        data: a directory written by `alchemint data encode`.
+        vae: the model directory of the autoencoder that wrote it.
+        loader: how `data` is read.
+        sampling: what the exported model says about its use.
+        shift: of the flow times towards noise.
+        dropout: how often conditions are taken away.
+        samples: clips rendered when it is time for samples.
+        storage: dtype of the exported weights.
+        init_from: the model directory that a new run starts from (see `read_base`), or "sprites".
+        train_text: whether the text encoder moves; if not it is kept as it is.
+        lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
+        compute: dtype of the transformer's activations.
     """
 
     model: DiTConfig
@@ -69,19 +88,40 @@ class DiTTask:
     dropout: Dropout = Dropout()
     samples: int = 4
     storage: str = "float16"
+    init_from: str | None = None
+    train_text: bool = True
+    lora: LoraConfig | None = None
+    compute: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
             raise ConfigError(f"shift is {self.shift}; it must be positive (1 shifts nothing)")
+        if self.compute not in ("float32", "bfloat16"):
+            raise ConfigError(f"compute is {self.compute!r}; use 'float32' or 'bfloat16'")
+        if self.model.image_dim:
+            raise ConfigError(
+                "model.image_dim is set: image-to-video networks cannot be trained here, since the "
+                "data has no states of given pictures"
+            )
+        if self.init_from is None and (self.lora or not self.train_text):
+            what = "lora is set" if self.lora else "train_text is False"
+            raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
 
     def init(self, key: jax.Array) -> dict:
-        """Fresh parameters of both networks."""
+        """Fresh parameters of both networks, and of the LoRA."""
         dit_key, text_key = jax.random.split(key)
         cfg = self.model
         transformer = DiT(cfg).init(dit_key, **DiT(cfg).example_inputs())["params"]
         ids = jnp.zeros((1, 2), jnp.int32)
         text = UMT5Encoder(self.text).init(text_key, ids, jnp.ones((1, 2), bool))["params"]
-        return {"transformer": transformer, "text_encoder": text}
+        params = {"transformer": transformer, "text_encoder": text}
+        if self.lora:
+            params["lora"] = init_lora(jax.random.fold_in(key, 2), transformer, self.lora)
+        return params
+
+    def pretrained(self) -> dict:
+        """The weights of `init_from`, which a new run starts from; nothing where it is None."""
+        return {} if self.init_from is None else read_base(self.init_from, self.model, self.text)
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
@@ -97,8 +137,11 @@ class DiTTask:
             self.conditions(params["text_encoder"], batch), with_text, with_pictures
         )
         z = interpolate(data, noise, t)
-        transformer = {"params": params["transformer"]}
-        v = cast(jax.Array, DiT(self.model).apply(transformer, z, t, text, **extra))
+        variables = {"params": params["transformer"]}
+        if self.lora:
+            variables["lora"] = scaled_lora(params["lora"], self.lora.scale)
+        dit = DiT(self.model, dtype=jnp.dtype(self.compute))
+        v = cast(jax.Array, dit.apply(variables, z, t, text, **extra))
         error = jnp.mean((v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
         early = t > 0.8
         return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
@@ -106,8 +149,8 @@ class DiTTask:
     def conditions(self, params: dict, batch: dict[str, jax.Array]) -> Conditions:
         """The conditions of a loader's batch."""
         encoder = UMT5Encoder(self.text)
-        b, length = batch["text_ids"].shape
-        ids, mask = ByteTokenizer(length).encode([""])
+        b = batch["text_ids"].shape[0]
+        ids, mask = self.tokenizer().encode([""])
         null = encode_text(encoder, params, Tokens(jnp.asarray(ids), jnp.asarray(mask)))
         return Conditions(
             text=encode_text(encoder, params, Tokens(batch["text_ids"], batch["text_mask"])),
@@ -127,12 +170,28 @@ class DiTTask:
                 f"model.slots is {self.model.slots}, but clips in {self.data} have up to {slots} "
                 "references"
             )
-        return latent_loader(self.data, "train", self.loader)
+        return self._batches("train", self.loader)
 
     def validation_data(self) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
-        yield from itertools.islice(latent_loader(self.data, "validation", loader), 8)
+        yield from itertools.islice(self._batches("validation", loader), 8)
+
+    def _batches(self, split: str, loader: LoaderConfig) -> Iterable[dict[str, Any]]:
+        tokenizer, tag_length = self.tokenizer(), self.sampling.tag_length
+        return latent_loader(self.data, split, loader, tokenizer=tokenizer, tag_length=tag_length)
+
+    def tokenizer(self) -> Tokenizer:
+        """That of `init_from`, where it has a `tokenizer/`, else bytes; captions' length."""
+        folder = self._tokenizer_folder()
+        length = self.sampling.text_length
+        return UMT5Tokenizer.load(folder, length) if folder else ByteTokenizer(length)
+
+    def _tokenizer_folder(self) -> Path | None:
+        if self.init_from is None:
+            return None
+        folder = weights.locate(self.init_from) / "tokenizer"
+        return folder if folder.is_dir() else None
 
     def sample(self, params: dict) -> dict[str, np.ndarray]:
         """Validation prompts and references rendered with the averaged weights."""
@@ -143,7 +202,7 @@ class DiTTask:
             for name, x in next(iter(self.validation_data())).items()
         }
         vae, vae_params = weights.load(self.vae, "vae")
-        models = Models(DiT(self.model), params["transformer"], cast(VAE, vae), vae_params)
+        models = Models(DiT(self.model), self.merged(params), cast(VAE, vae), vae_params)
         conditions = self.conditions(params["text_encoder"], batch)
 
         noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)
@@ -153,27 +212,42 @@ class DiTTask:
     def export(self, params: dict, directory: Path) -> None:
         """Writes a whole model directory.
 
-        That is transformer, text encoder, autoencoder and sampling settings.
+        That is transformer, text encoder, autoencoder and sampling settings. A LoRA is merged into
+        the transformer, and is also there by itself, for diffusers and for ComfyUI.
         """
-        weights.save(
-            directory, "transformer", self.model, params["transformer"], dtype=self.storage
-        )
+        weights.save(directory, "transformer", self.model, self.merged(params), dtype=self.storage)
+        if self.lora:
+            for form in ("diffusers", "comfyui"):
+                file = directory / f"lora_{form}.safetensors"
+                save_lora(file, self.model, params["lora"], self.lora.scale, form)
         weights.save(
             directory, "text_encoder", self.text, params["text_encoder"], dtype=self.storage
         )
         vae, vae_params = weights.load(self.vae, "vae")
         weights.save(directory, "vae", vae.config, vae_params, dtype=self.storage)
         settings.save(directory, self.sampling)
+        if folder := self._tokenizer_folder():
+            shutil.copytree(folder, directory / "tokenizer", dirs_exist_ok=True)
+
+    def merged(self, params: dict) -> dict:
+        """The transformer's parameters, the LoRA in them."""
+        if self.lora is None:
+            return params["transformer"]
+        return merge_lora(params["transformer"], params["lora"], self.lora.scale)
 
     def label(self, path: str) -> str:
         """The group of a parameter.
 
-        There are those of the paper's two learning rates, and one for a text encoder that is
-        trained from scratch.
+        There are those of the paper's two learning rates, one for a text encoder that is trained
+        from scratch, one for a LoRA, and what stays as it is.
         """
         if path.startswith("text_encoder/"):
-            return "text"
-        return "added" if "/subjects/" in path or "/event_attn/" in path else "backbone"
+            return "text" if self.train_text else FROZEN
+        if path.startswith("lora/"):
+            return "lora"
+        if "/subjects/" in path or "/event_attn/" in path:
+            return "added"
+        return "backbone" if self.lora is None else FROZEN
 
 
 def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.Array]:
@@ -187,7 +261,8 @@ def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.A
 def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
-    It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`.
+    It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
+    `init_from`, `train_text`, `lora`, `compute` and `storage`.
     """
     model = config.model.to_dict()
     for name, allowed in (
@@ -211,7 +286,12 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
         sampling=build(settings.Settings, sampling, "sampling"),
         shift=config.shift,
         dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
+        lora=build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
+        **{name: config[name] for name in OPTIONAL if name in config},
     )
+
+
+OPTIONAL = ("init_from", "train_text", "compute", "storage")
 
 
 SCHEMES = {

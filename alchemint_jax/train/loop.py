@@ -23,7 +23,7 @@ from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
-from alchemint_jax.train.state import State, StatePlan, plan_state
+from alchemint_jax.train.state import State, StatePlan, everything, plan_state
 from alchemint_jax.train.step import GUARDED, Metrics, jit_train_step, jit_validation_step
 from alchemint_jax.train.task import Task
 
@@ -95,7 +95,7 @@ def fit(
             result = _Run(task, config, workdir, plan, checkpoints).train(data)
             checkpoints.wait()
         if not result.interrupted:
-            weights = _to_host(result.state["ema"])
+            weights = _to_host(everything(result.state, "ema"))
             if jax.process_index() == 0:
                 task.export(weights, workdir / "export")
     return result
@@ -132,6 +132,7 @@ class _Run:
         start = checkpoints.latest() or 0
         if start:
             state = checkpoints.restore(start, self.plan.abstract, data)
+            state |= self.plan.frozen(self.key)
         else:
             state = self.plan.init(self.key)
         step, stop, pending = start, False, None
@@ -162,7 +163,7 @@ class _Run:
                 if validates:
                     self._validate(step, state)
                 if samples:
-                    videos = self.task.sample(state["ema"])
+                    videos = self.task.sample(everything(state, "ema"))
                     self.writer.write_videos(step, videos, config.sample_fps)
         return FitResult(state, step, step < config.total_steps, stopped.signal)
 
@@ -203,11 +204,11 @@ class _Run:
 
     def _validate(self, step: int, state: State) -> None:
         """Loss of the averaged weights on fixed batches with fixed keys."""
-        key, results = self._key(1), []
+        key, results, params = self._key(1), [], everything(state, "ema")
         for index, batch in enumerate(self.task.validation_data()):
             batch = sharding.put_batch(batch, self.plan.mesh)
             each = jax.random.fold_in(key, index)
-            results.append(self.validation_step(state["ema"], batch, each))
+            results.append(self.validation_step(params, batch, each))
         if results:
             host = jax.device_get(results)
             self.writer.write(

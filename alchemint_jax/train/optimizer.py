@@ -14,6 +14,9 @@ import optax.contrib
 
 from alchemint_jax.errors import ConfigError
 
+FROZEN = "frozen"
+"""The group of parameters that never move: no gradient, no moments, no average, no rate."""
+
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
@@ -54,6 +57,10 @@ class OptimizerConfig:
 
         require(len(self.groups) > 0, "groups is empty; give at least one (name, rate) pair")
         require(len(dict(self.groups)) == len(self.groups), f"{self.groups} repeats a name")
+        require(
+            FROZEN not in dict(self.groups),
+            f"the group {FROZEN!r} does not move; it can have no learning rate",
+        )
         require(all(rate >= 0 for _, rate in self.groups), "learning rates must be >= 0")
         require(
             self.method in ("adamw", "muon"),
@@ -94,7 +101,7 @@ def group_labels(params: Any, label: Callable[[str], str], config: OptimizerConf
     def name(path: Any, _: Any) -> str:
         text = jax.tree_util.keystr(path, simple=True, separator="/")
         group = label(text)
-        if group not in dict(config.groups):
+        if group != FROZEN and group not in dict(config.groups):
             raise ConfigError(
                 f"parameter {text} is in group {group!r}, which has no learning rate; "
                 f"optimizer.groups has {[g for g, _ in config.groups]}"

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import optax
 
 from alchemint_jax import sharding
-from alchemint_jax.train.optimizer import OptimizerConfig, learning_rate, update_ema
-from alchemint_jax.train.state import State, StatePlan
+from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig, learning_rate, update_ema
+from alchemint_jax.train.state import State, StatePlan, everything, joined
 from alchemint_jax.train.task import Batch, Params, Task
 
 Metrics = dict[str, jax.Array]
@@ -37,10 +37,16 @@ def train_step(
     """
     step = state["step"]
     key = jax.random.fold_in(key, step)
-    (loss, figures), grads = _gradient(task, state["params"], batch, key, config.accumulate)
+    frozen = state.get(FROZEN, {})
+
+    def loss_of(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        return task.loss(joined(params, frozen), batch, key)
+
+    (loss, figures), grads = _gradient(loss_of, state["params"], batch, key, config.accumulate)
     updates, opt = tx.update(grads, state["opt"], state["params"])
     params = optax.apply_updates(state["params"], updates)
     new = {
+        **state,
         "params": params,
         "ema": update_ema(state["ema"], params, step, config.ema_decay),
         "opt": opt,
@@ -72,7 +78,7 @@ def jit_train_step(
 
 
 def jit_validation_step(plan: StatePlan) -> Callable[[Params, Batch, jax.Array], Metrics]:
-    """The loss and figures of one batch, without an update."""
+    """The loss and figures of one batch, without an update; of all parameters, frozen ones too."""
 
     def validate(params: Params, batch: Batch, key: jax.Array) -> Metrics:
         loss, figures = plan.task.loss(params, batch, key)
@@ -81,15 +87,17 @@ def jit_validation_step(plan: StatePlan) -> Callable[[Params, Batch, jax.Array],
     whole = sharding.replicated(plan.mesh)
     batch = sharding.batch_sharding(plan.mesh)
     return jax.jit(
-        validate, in_shardings=(plan.shardings["params"], batch, whole), out_shardings=whole
+        validate,
+        in_shardings=(everything(plan.shardings, "params"), batch, whole),
+        out_shardings=whole,
     )
 
 
 def _gradient(
-    task: Task, params: Params, batch: Batch, key: jax.Array, parts: int
+    loss: Callable[..., Any], params: Params, batch: Batch, key: jax.Array, parts: int
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
     """Loss, figures and gradient, averaged over ``parts`` equal parts of the batch."""
-    grad = jax.value_and_grad(task.loss, has_aux=True)
+    grad = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
         return grad(params, batch, key)
 

@@ -48,5 +48,8 @@ class Task(Protocol):
         ...
 
     def label(self, path: str) -> str:
-        """The optimizer group of the parameter at ``path``, for example ``blocks/q/kernel``."""
+        """The optimizer group of the parameter at ``path``, for example ``blocks/q/kernel``.
+
+        What is in the group "frozen" stays as ``init`` or ``pretrained`` gave it.
+        """
         ...

@@ -185,7 +185,7 @@ class DiT(nn.Module):
         blocks = nn.scan(
             block,
             # Intermediates, where a caller captures them, are stacked like the parameters.
-            variable_axes={"params": 0, "intermediates": 0},
+            variable_axes={"params": 0, "lora": 0, "intermediates": 0},
             split_rngs={"params": True},
             in_axes=nn.broadcast,
             length=cfg.n_layers,

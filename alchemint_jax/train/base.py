@@ -1,0 +1,75 @@
+"""The model that a fine-tune starts from: its weights, and zeros where AlcheMinT adds to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from alchemint_jax import weights
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit import DiTConfig
+from alchemint_jax.models.umt5 import UMT5Config
+
+# Fields that change how a network is computed, but not what.
+_FREE = {"unroll", "remat"}
+# Fields that say nothing about a network without references.
+_REFERENCES = {"slots", "index", "tags", "scheme", "mix_queries", "layout", "reference_time"}
+
+
+def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Any]:
+    """NumPy weights of transformer and text encoder from a model directory, ours or Wan's.
+
+    Where the transformer there has no references, the index embeddings and the output of the word
+    MLP start at zero, and a fresh dense-caption branch ends in zeros already. So without references
+    the network is the one it starts from; with them, pictures and words have no mark yet, and the
+    backbone sees pictures as further latent frames and words as empty tokens.
+
+    Args:
+        directory: of the model, or "sprites".
+        model: the transformer to train.
+        text: the text encoder.
+
+    Raises:
+        WeightsError: there is no such model, or it is damaged.
+        ConfigError: the networks differ in other ways than that; all differences are listed.
+    """
+    transformer, transformer_tensors = weights.open_component(directory, "transformer")
+    encoder, text_tensors = weights.open_component(directory, "text_encoder")
+    old = transformer.config  # type: ignore[attr-defined]  # `open_component` has checked the class
+    free = _FREE if old.slots else _FREE | _REFERENCES
+    free = free if old.events else free | {"events"}
+    problems = _differences("model", model, old, free)
+    problems += _differences("text", text, encoder.config, set())  # type: ignore[attr-defined]
+    if problems:
+        raise ConfigError(
+            "\n  ".join([f"init_from: {directory} is another model than the config's:", *problems])
+        )
+    found = {
+        (name, *path.split(".")): tensor.read(None)
+        for name, tensors in (("transformer", transformer_tensors), ("text_encoder", text_tensors))
+        for path, tensor in tensors.items()
+    }
+    if model.slots and not old.slots:
+        subjects = ("transformer", "subjects")
+        if model.index:
+            found[(*subjects, "index")] = np.zeros((model.slots, model.dim), np.float32)
+        if model.tags:
+            found[(*subjects, "tag_out", "kernel")] = np.zeros((model.dim, model.dim), np.float32)
+    return unflatten_dict(found)
+
+
+def _differences(where: str, wanted: Any, found: Any, free: set[str]) -> list[str]:
+    pairs = {
+        f.name: (getattr(wanted, f.name), getattr(found, f.name))
+        for f in dataclasses.fields(wanted)
+        if f.name not in free
+    }
+    return [
+        f"{where}.{name} is {here!r}, there {there!r}"
+        for name, (here, there) in pairs.items()
+        if here != there
+    ]
