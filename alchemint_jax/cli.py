@@ -78,7 +78,7 @@ def _generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        pipe = al.Pipeline.load(model)
+        pipe = al.Pipeline.load(model, int8_text=args.int8_text)
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
         plan = pipe.settings.plan(args.steps, guidance, args.solver)
         frames = pipe.generate(
@@ -386,6 +386,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
+    c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
     c = add(commands, "train", _train, "train a model, or go on training it")
