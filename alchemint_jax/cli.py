@@ -203,7 +203,7 @@ def _convert(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
         for name in left_out(source, args.format):
-            print(f"alchemint: warning: {name}/ was not converted", file=sys.stderr)
+            print(f"alchemint: warning: {name} was not converted", file=sys.stderr)
     print(f"{args.to}: {', '.join(written)}")
     return 0
 

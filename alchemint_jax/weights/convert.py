@@ -59,7 +59,8 @@ def convert(
         components = [c for c in components if c == "transformer"]
     opened = {c: store.open_component(root, c) for c in components}
     if not opened:
-        raise WeightsError(f"{source} holds nothing that can be written as {format}")
+        advice = files.pickle_advice(*(p for p in (root, *root.iterdir()) if p.is_dir()))
+        raise WeightsError(f"{source} holds nothing that can be written as {format}{advice}")
     stored = dtype and store.DTYPES[dtype]
     sizes = [files.size(t, stored) for _, tensors in opened.values() for t in tensors.values()]
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -94,16 +95,15 @@ def convert(
 
 
 def left_out(source: str | os.PathLike, format: str) -> list[str]:
-    """Folders of a model's directory that `convert` does not write, though they hold weights."""
+    """What of a model's directory holds weights that `convert` does not write."""
     if Path(source).is_file():
         return []
     written = ["transformer"] if format == "wan" else store.COMPONENTS
-    folders = [folder for folder in store.locate(source).iterdir() if folder.is_dir()]
-    return sorted(
-        folder.name
-        for folder in folders
-        if folder.name not in written and any(folder.glob("*.safetensors"))
-    )
+    found = list(store.locate(source).iterdir())
+    folders = [
+        f"{p.name}/" for p in found if p.name not in written and any(p.glob("*.safetensors"))
+    ]
+    return sorted(folders) + sorted(p.name for p in found if p.suffix.lower() in files.PICKLES)
 
 
 def _carry(root: Path, into: Path) -> None:
