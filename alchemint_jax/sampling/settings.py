@@ -47,9 +47,6 @@ class Settings:
 
     Attributes:
         size: (height, width) in pixels.
-        size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
-            `size`.
-        max_pixels: height * width of such another size.
         fps: frames per second.
         max_frames: length of the longest clip it was trained for, in pixel frames.
         min_frames: length of the shortest one.
@@ -60,11 +57,12 @@ class Settings:
         guidance: weights of the branches.
         solver: name of one of `sampling.SOLVERS`.
         grid: name of one of `flow.GRIDS`, where the solver stops on its way.
+        size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
+            `size`.
+        max_pixels: height * width of such another size.
     """
 
     size: tuple[int, int] = (64, 64)
-    size_multiple: int | None = None
-    max_pixels: int | None = None
     fps: float = 8.0
     max_frames: int = 33
     min_frames: int = 5
@@ -75,6 +73,8 @@ class Settings:
     guidance: Guidance = Guidance()
     solver: str = "euler"
     grid: str = "linear"
+    size_multiple: int | None = None
+    max_pixels: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.size) != 2:

@@ -96,8 +96,8 @@ def _unipc_table(grid: Grid) -> np.ndarray:
 
     y is the corrected sample. Order 2 leaves c1 and c2 no choice (`_corrector`). m2 is asked at the
     predicted z', for the next step needs it anyway: the corrector costs no pass of the model.
-    Where there is no m1, and for the last step, the order is 1: D = 0 and c2 = 1/2, so that the
-    predictor is Euler's. At sigma = 1, where lambda is minus infinity, q = 0 is the limit.
+    Where there is no m1, and for the last step, which takes m0 as it is, the order is 1: D = 0 and
+    c2 = 1/2. At sigma = 1, where lambda is minus infinity, q = 0 is the limit.
 
     Columns: time and sigma; c2 (1 - r) of the step before, to finish y; then r, and the weights of
     m0 and m1 in z' and in y' without m2.

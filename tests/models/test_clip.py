@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 
 import jax
@@ -11,24 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from wan_names import read
 
+from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.clip import VARIANTS, CLIPVision, CLIPVisionConfig, preprocess
-from alchemint_jax.weights.layouts import clip
 
 GOLDEN = Path(__file__).parents[1] / "goldens" / "clip"
 
 
 @functools.cache
 def _golden():
-    config = clip.config_from_diffusers(
-        json.loads((GOLDEN / "config.json").read_text()), "config.json"
-    )
-    tensors = load_file(GOLDEN / "model.safetensors")
-    tensors = {name: x for name, x in tensors.items() if name not in clip.IGNORED}
-    params = read(CLIPVision(config).abstract_params(), clip.entries(config), tensors)
-    return config, params, load_file(GOLDEN / "io.safetensors")
+    module, params = weights.load(GOLDEN, "image_encoder")
+    return module.config, params, load_file(GOLDEN / "io.safetensors")
 
 
 def _states(config, params, pixels, dtype=jnp.float32):

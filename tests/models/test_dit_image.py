@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 from safetensors.numpy import load_file
-from wan_names import load_dit
 
+from alchemint_jax import weights
 from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
 from alchemint_jax.sharding import make_mesh, state_shardings
 
@@ -23,10 +23,10 @@ WITH_IMAGE = ["i2v", "flf2v"]
 
 @functools.cache
 def _golden(name):
-    config, params = load_dit(GOLDENS / name)
+    module, params = weights.load(GOLDENS / name, "transformer")
     arrays = load_file(GOLDENS / name / "io.safetensors")
     wanted = arrays.pop("velocity")
-    return config, params, {k: jnp.asarray(v) for k, v in arrays.items()}, wanted
+    return module.config, params, {k: jnp.asarray(v) for k, v in arrays.items()}, wanted
 
 
 def _run(config, params, given, dtype=jnp.float32):

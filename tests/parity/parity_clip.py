@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from reference_clip import network, picture, processed, run
-from safetensors.numpy import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-sys.path.append(str(Path(__file__).parents[1] / "models"))
-from wan_names import read
-
+from alchemint_jax import weights
 from alchemint_jax.models.clip import VARIANTS, CLIPVision, preprocess
 from alchemint_jax.models.clip.preprocess import MEAN, STD
 from alchemint_jax.weights.layouts import clip
-from alchemint_jax.weights.layouts.moves import to_foreign
 
 
 def load(directory):
-    values = json.loads((directory / "config.json").read_text())
-    config = clip.config_from_diffusers(values, "config.json")
-    tensors = load_file(directory / "model.safetensors")
-    tensors = {k: v for k, v in tensors.items() if k not in clip.IGNORED}
-    prefix = clip.PREFIX if any(k.startswith(clip.PREFIX) for k in tensors) else ""
-    target = CLIPVision(config).abstract_params()
-    return config, read(target, clip.entries(config, prefix), tensors)
+    module, params = weights.load(directory, "image_encoder")
+    return module.config, params
 
 
 def states(config, params, pixels, dtype=jnp.float32):
@@ -47,7 +34,7 @@ def relative(ours, theirs):
 @pytest.mark.parametrize("size", [42, 224])
 def test_states(tmp_path, size, projection):
     model = network(size, projection, seed=2)
-    model.save_pretrained(tmp_path, safe_serialization=True)
+    model.save_pretrained(tmp_path / "image_encoder", safe_serialization=True)
     config, params = load(tmp_path)
     pixels = processed([picture(300, 260), picture(250, 400, seed=1)], size)
     theirs, ours = run(model, pixels), states(config, params, pixels)
@@ -59,9 +46,9 @@ def test_states(tmp_path, size, projection):
 
 def test_bfloat16_is_no_worse_than_the_reference(tmp_path):
     model = network(seed=2)
-    model.save_pretrained(tmp_path, safe_serialization=True)
+    model.save_pretrained(tmp_path / "image_encoder", safe_serialization=True)
     config, params = load(tmp_path)
-    half = CLIPVisionModel.from_pretrained(tmp_path, dtype=torch.bfloat16).eval()
+    half = CLIPVisionModel.from_pretrained(tmp_path / "image_encoder", dtype=torch.bfloat16).eval()
     errors = []
     for seed in range(4):
         pixels = processed([picture(50, 60, seed)], 42)
@@ -110,20 +97,14 @@ def test_names_and_shapes_of_the_whole_tower():
     print(sum(int(np.prod(s)) for s in found.values()), "parameters,", len(found), "tensors")
 
 
-@pytest.mark.parametrize("prefix", ["", clip.PREFIX])
-def test_transformers_loads_what_we_write(tmp_path, prefix):
+def test_transformers_loads_what_we_write(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     model = network(seed=4)
-    model.save_pretrained(source, safe_serialization=True)
-    config, params = load(source)
-    target.mkdir()
-    (target / "config.json").write_text(json.dumps(clip.config_to_diffusers(config)))
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    ours = {jax.tree_util.keystr(p, simple=True, separator="."): np.asarray(x) for p, x in leaves}
-    tensors = {e.name: to_foreign(e, ours[e.path]) for e in clip.entries(config, prefix)}
-    tensors = {name: np.ascontiguousarray(x) for name, x in tensors.items()}
-    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
-    again, report = CLIPVisionModel.from_pretrained(target, output_loading_info=True)
+    model.save_pretrained(source / "image_encoder", safe_serialization=True)
+    weights.save(target, "image_encoder", *load(source), format="wan-diffusers")
+    again, report = CLIPVisionModel.from_pretrained(
+        target / "image_encoder", output_loading_info=True
+    )
     assert not any(report.values()), report
     pixels = processed([picture(60, 60)], 42)
     np.testing.assert_array_equal(run(model, pixels)[0], run(again.eval(), pixels)[0])

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +11,15 @@ from diffusers import WanTransformer3DModel
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers
 from reference_dit_image import NAMES, inputs, network, run
 
-sys.path.append(str(Path(__file__).parents[1] / "models"))
-from wan_names import load_dit, text_entries
-
+from alchemint_jax import weights
 from alchemint_jax.models.dit import VARIANTS, DiT
-from alchemint_jax.weights.layouts.dit_image import image_entries, original_image_entries
+from alchemint_jax.weights.layouts import dit
 from alchemint_jax.weights.layouts.moves import to_foreign
+
+
+def load(directory):
+    module, params = weights.load(directory, "transformer")
+    return module.config, params
 
 
 def velocity(config, params, given, dtype=jnp.float32):
@@ -37,7 +37,7 @@ def relative(ours, theirs):
 def test_velocity(tmp_path, name, batch, grid):
     model = network(name, seed=3)
     model.save_pretrained(tmp_path, safe_serialization=True)
-    config, params = load_dit(tmp_path)
+    config, params = load(tmp_path)
     given = inputs(name, batch, grid)
     error = relative(velocity(config, params, given), run(model, given))
     print(f"{name} batch {batch} grid {grid}: {error:.1e}")
@@ -48,7 +48,7 @@ def test_velocity(tmp_path, name, batch, grid):
 def test_bfloat16_is_no_worse_than_the_reference(tmp_path, name):
     model = network(name, seed=3)
     model.save_pretrained(tmp_path, safe_serialization=True)
-    config, params = load_dit(tmp_path)
+    config, params = load(tmp_path)
     half = WanTransformer3DModel.from_pretrained(tmp_path, torch_dtype=torch.bfloat16).eval()
     theirs, ours = [], []
     for seed in range(4):
@@ -76,7 +76,7 @@ def test_names_and_shapes_of_the_published_sizes(variant, positions):
         )
     theirs = {name: tuple(x.shape) for name, x in model.state_dict().items()}
     shapes = {path: x.shape for path, x in _named(DiT(config).abstract_params()).items()}
-    found = text_entries(config) + image_entries(config)
+    found = dit.entries(config)
     assert {e.name: e.foreign_shape(shapes[e.path]) for e in found} == theirs
     assert {e.path for e in found} == set(shapes)
     count = sum(x.numel() for x in model.parameters())
@@ -87,15 +87,14 @@ def test_names_and_shapes_of_the_published_sizes(variant, positions):
 def test_original_names_are_those_that_diffusers_converts(tmp_path, name):
     model = network(name, seed=5)
     model.save_pretrained(tmp_path, safe_serialization=True)
-    config, params = load_dit(tmp_path)
+    config, params = load(tmp_path)
     ours = {path: np.asarray(x) for path, x in _named(params).items()}
-    given = {e.name: to_foreign(e, ours[e.path]) for e in original_image_entries(config)}
-    wanted = {e.name: to_foreign(e, ours[e.path]) for e in image_entries(config)}
+    given = {e.name: to_foreign(e, ours[e.path]) for e in dit.original_entries(config)}
     converted = convert_wan_transformer_to_diffusers(given)
     if name == "flf2v":  # which this one forgets; scripts/convert_wan_to_diffusers.py does not
         embedder = "condition_embedder.image_embedder"
         converted[f"{embedder}.pos_embed"] = converted.pop("img_emb.emb_pos")
-    assert sorted(converted) == sorted(wanted)
     theirs = model.state_dict()
+    assert sorted(converted) == sorted(theirs)
     for key, value in converted.items():
         np.testing.assert_array_equal(value, theirs[key].numpy())

@@ -59,7 +59,7 @@ def run(model, pixels: np.ndarray, dtype: torch.dtype = torch.float32) -> tuple:
 def write(directory: Path) -> None:
     # Of the two classes, this one's files have the names of published ones in every version.
     model, pictures = network(projection=True), [picture(50, 71), picture(64, 45, seed=1)]
-    model.save_pretrained(directory, safe_serialization=True)
+    model.save_pretrained(directory / "image_encoder", safe_serialization=True)
     pixels = processed(pictures, 42)
     penultimate, pooled = run(model, pixels)
     arrays = {"picture_0": pictures[0], "picture_1": pictures[1], "pixels": pixels}

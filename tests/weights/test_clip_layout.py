@@ -15,7 +15,7 @@ from alchemint_jax.models.clip import VARIANTS, CLIPVision
 from alchemint_jax.weights.layouts import clip
 from alchemint_jax.weights.layouts.moves import to_foreign
 
-GOLDEN = Path(__file__).parents[1] / "goldens" / "clip"
+GOLDEN = Path(__file__).parents[1] / "goldens" / "clip" / "image_encoder"
 VALUES = json.loads((GOLDEN / "config.json").read_text())
 
 
