@@ -226,6 +226,10 @@ def test_the_defaults_suit_wan():
 
 
 def test_sampling_tiles_large_frames_only(wide, latents):
+    # Attention sees all of a frame or all of a tile: loud, it tells one from the other.
+    wide = jax.tree_util.tree_map_with_path(
+        lambda path, x: x * (30.0 if "attention" in jax.tree_util.keystr(path) else 1.0), wide
+    )
     models = Models(None, {}, VAE_, wide)
     for cells, tiled in ((TILE // CELL, False), (TILE // CELL + 8, True)):
         z = jnp.resize(latents, (1, 1, 4, cells, 3))
@@ -235,5 +239,7 @@ def test_sampling_tiles_large_frames_only(wide, latents):
         assert np.array_equal(frames, (video * 127.5 + 128).astype(np.uint8)) != tiled
         encoded = encode_pictures(wide, frames, vae=VAE_)
         pictures = frames.astype(np.float32) / 127.5 - 1
-        np.testing.assert_allclose(encoded, _run(tiled_encode, wide, pictures), atol=1e-5)
-        assert np.allclose(encoded, _run(stream_encode, wide, pictures), atol=1e-5) != tiled
+        # Loud attention is loud about rounding too.
+        np.testing.assert_allclose(encoded, _run(tiled_encode, wide, pictures), atol=1e-4)
+        difference = np.abs(encoded - _run(stream_encode, wide, pictures)).max()
+        assert (difference > 1e-3) == tiled

@@ -74,10 +74,10 @@ def decode(model: AutoencoderKLWan, latents: np.ndarray) -> np.ndarray:
 
 
 def write(directory: Path) -> None:
-    """Each autoencoder as diffusers saves it, with a clip, its latents, latents and their video."""
+    """Each autoencoder in a model's directory, with a clip, its latents, latents, their video."""
     for seed, (name, fields) in enumerate(GOLDENS.items()):
         model = build(seed, **fields)
-        model.save_pretrained(directory / name)
+        model.save_pretrained(directory / name / "vae")
         side = 2 ** (len(fields["dim_mult"]) - 1)
         clip = video(seed, 1 + seed, 3, 9, 3 * side, 5 * side)
         encoded = encode(model, clip)

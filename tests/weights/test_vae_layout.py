@@ -8,11 +8,11 @@ from pathlib import Path
 
 import flax
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from alchemint_jax import weights
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.weights.layouts.moves import to_foreign
@@ -55,13 +55,10 @@ def _flat(params):
 
 @pytest.fixture(scope="module", params=NAMES)
 def golden(request):
-    """Configuration, tensors as they were saved, our module with its parameters, and examples."""
+    """Our module and parameters as users load them, the tensors of the file, and examples."""
     directory = GOLDENS / request.param
-    values = json.loads((directory / "config.json").read_text())
-    vae = VAE(config_from_diffusers(values, "config.json"))
-    tensors = load_file(directory / "diffusion_pytorch_model.safetensors")
-    flat = {e.path: jnp.asarray(e.move.read(tensors[e.name])) for e in entries(vae.config)}
-    params = flax.traverse_util.unflatten_dict(flat, sep=".")
+    vae, params = weights.load(directory, "vae")
+    tensors = load_file(directory / "vae" / "diffusion_pytorch_model.safetensors")
     examples = load_file(directory / "io.safetensors")
     return vae, params, tensors, {name: x.transpose(LAST) for name, x in examples.items()}
 
