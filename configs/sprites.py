@@ -7,8 +7,9 @@ configs/sprites_vae.py:
         --out data/sprites_latents
     alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites/export. On Linux, jemalloc (Debian's libjemalloc2), told
-to keep its memory, makes all of this faster:
+The whole model is then in runs/sprites/export. --config.init_from=DIR starts from a model that
+there is already ("sprites", the bundled one) instead of from scratch. On Linux, jemalloc (Debian's
+libjemalloc2), told to keep its memory, makes all of this faster:
 
     export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 \
         MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:always
@@ -17,11 +18,11 @@ The curve of the bundled run, its time and its scores are in
 alchemint_jax/bundled/sprites/README.md.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config() -> ConfigDict:
-    return ConfigDict(
+    config = ConfigDict(
         dict(
             task="dit",
             data="data/sprites_latents",
@@ -70,4 +71,6 @@ def get_config() -> ConfigDict:
                 ),
             ),
         )
-    ).lock()
+    )
+    config.init_from = config_dict.placeholder(str)
+    return config.lock()

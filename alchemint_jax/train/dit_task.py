@@ -7,7 +7,7 @@ import itertools
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +91,7 @@ class DiTTask:
     init_from: str | None = None
     train_text: bool = True
     lora: LoraConfig | None = None
-    compute: Literal["float32", "bfloat16"] = "float32"
+    compute: str = "float32"
 
     def __post_init__(self) -> None:
         if not self.shift > 0:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alchemint_jax import weights
+from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, fit
@@ -18,18 +18,21 @@ def run_config(
 ) -> FitResult:
     """Trains what the config file describes; `overrides` are `field.subfield=value` strings.
 
+    Its `mesh`, where it has one, are arguments of `sharding.make_mesh`.
+
     Raises ConfigError, DataError and WeightsError, naming the file, before anything is written.
     """
     config = load_config(path, overrides)
     try:
         try:
             task, train = build_task(config), build_train(config)
+            mesh = sharding.make_mesh(**config.get("mesh", {}))
         except (AttributeError, KeyError, TypeError) as error:  # of ConfigDict and dataclasses
             problem = str(error).strip("\"'")
             raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
         if "vae" in config:  # needed last, to export; hours may have passed by then
             weights.read_config(weights.locate(config.vae), "vae")
-        return fit(task, train, workdir)
+        return fit(task, train, workdir, mesh=mesh)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
 

@@ -222,14 +222,15 @@ def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, 
 def test_a_run_is_what_its_config_says(monkeypatch, dit_overrides, dit_task, tmp_path):
     called = []
 
-    def fit(*args):
-        called.extend(args)
+    def fit(*args, mesh):
+        called.extend((*args, mesh))
         return train.FitResult({}, 24, False)
 
     monkeypatch.setattr("alchemint_jax.train.run.fit", fit)
     assert run_config(CONFIGS / "sprites.py", tmp_path, dit_overrides).step == 24
-    task, config, workdir = called
+    task, config, workdir, mesh = called
     assert task == dit_task and config.total_steps == 24 and workdir == tmp_path
+    assert mesh == sharding.make_mesh()
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""LoRA files: what diffusers, ComfyUI and trainers write is read, and ours says the same in each."""
+"""LoRA files: what diffusers, ComfyUI and trainers write is read; ours mean the same to each."""
 
 from __future__ import annotations
 

@@ -1,0 +1,96 @@
+"""AlcheMinT on Wan2.1-T2V-1.3B: fine-tuning the whole transformer, or a LoRA beside it.
+
+The recipe is the paper's (arXiv 2512.10943) as far as it is known: two learning rates, 1 K steps of
+warm-up, batch 32, 30 K + 10 K steps, four branches of conditions. Which rate is whose is not
+published; here what AlcheMinT adds (slots and word tags), or a LoRA, has 1e-4 and Wan's own weights
+have 3e-5. Commands, with the weights of Wan-AI/Wan2.1-T2V-1.3B-Diffusers in
+models/Wan2.1-T2V-1.3B-Diffusers:
+
+    alchemint data sprites --out data/sprites
+    alchemint data encode --data data/sprites --vae models/Wan2.1-T2V-1.3B-Diffusers \
+        --out data/wan_latents
+    alchemint train --config configs/wan_1_3b.py --workdir runs/wan_1_3b
+    alchemint train --config configs/wan_1_3b.py:lora --workdir runs/wan_1_3b_lora
+
+Another place of the weights: --config.init_from=DIR. The whole model is then in WORKDIR/export; of
+a LoRA run also lora_diffusers.safetensors and lora_comfyui.safetensors, which hold the LoRA alone
+(AlcheMinT's additions have no place in them). An interrupted run goes on with the same command.
+
+Memory, from the shapes: weights, their average, two moments and gradients of the whole transformer
+are 5 x 5.3 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.2 GiB, beside 5.3 GiB of
+frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it over the devices.
+Hardware: 8 accelerators of 80 GB.
+
+Neither has been run: there is no such machine here. Two things are between this file and the
+paper's clips of 480 x 832 pixels. The clips of `data sprites` are 64 x 64, and no other source of
+timed references is built yet. And `ops.attention` forms all weights of a layer: it is the one
+place to change before sequences get longer than some thousand tokens.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from alchemint_jax.models.dit import VARIANTS
+from alchemint_jax.models.umt5 import VARIANTS as TEXT_VARIANTS
+
+STEPS = 40_000
+SIZES = ("dim", "n_heads", "n_layers", "ffn_dim")
+
+
+def get_config(kind: str = "full") -> ConfigDict:
+    return recipe("wan2.1-1.3b", "models/Wan2.1-T2V-1.3B-Diffusers", kind)
+
+
+def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
+    if kind not in ("full", "lora"):
+        raise ValueError(f"no kind {kind!r}; there are full, lora")
+    lora = kind == "lora"
+    groups = (("added", 1e-4), ("lora" if lora else "backbone", 1e-4 if lora else 3e-5))
+    config = ConfigDict(
+        dict(
+            task="dit",
+            data="data/wan_latents",
+            init_from=directory,
+            train_text=False,
+            compute="bfloat16",
+            storage="bfloat16",
+            mesh=dict(data=1, fsdp=-1),
+            model=dict(
+                {name: getattr(VARIANTS[variant], name) for name in SIZES},
+                slots=3,
+                remat=True,
+                scheme=dict(name="WeRope"),
+            ),
+            text=dataclasses.asdict(TEXT_VARIANTS["xxl"]),
+            loader=dict(batch_size=32, seed=0),
+            shift=3.0,
+            dropout=dict(pictures=0.1, text=0.1, both=0.05),
+            sampling=dict(
+                min_frames=33,
+                text_length=512,
+                steps=40,
+                shift=5.66,
+                guidance=dict(text=0.0, image=0.0, both=5.0),
+            ),
+            train=dict(
+                total_steps=STEPS,
+                seed=0,
+                log_every=50,
+                validate_every=1000,
+                sample_every=5000,
+                checkpoint_every=1000,
+                optimizer=dict(
+                    groups=groups,
+                    warmup_steps=1000,
+                    weight_decay=0.01,
+                    accumulate=1,
+                    ema_decay=0.9999,
+                ),
+            ),
+        )
+    )
+    config.vae = config.get_ref("init_from")
+    if lora:
+        config.lora = dict(rank=32, alpha=32.0, targets=("self_attn", "cross_attn", "ffn"))
+    return config.lock()
