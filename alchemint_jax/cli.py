@@ -78,7 +78,7 @@ def _generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        pipe = al.Pipeline.load(model, int8_text=args.int8_text)
+        pipe = al.Pipeline.load(model, int8_text=args.int8_text, loras=dict(args.lora))
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
         plan = pipe.settings.plan(args.steps, guidance, args.solver)
         frames = pipe.generate(
@@ -347,6 +347,14 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _lora(text: str) -> tuple[str, float]:
+    name, colon, strength = text.rpartition(":")
+    with contextlib.suppress(ValueError):
+        if colon and math.isfinite(value := float(strength)):
+            return name, value
+    return text, 1.0
+
+
 def _weight(text: str) -> float:
     with contextlib.suppress(ValueError):
         if math.isfinite(value := float(text)) and 0 <= value <= 100:
@@ -386,6 +394,14 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
+    c.add_argument(
+        "--lora",
+        type=_lora,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="merge a LoRA into the transformer; may be repeated",
+    )
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
     c.add_argument("--json", action="store_true", help="print one JSON object")
 

@@ -19,6 +19,7 @@ from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
 from alchemint_jax.models.dit.keyframes import keyframe_condition
+from alchemint_jax.models.lora import merge_lora
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
@@ -27,6 +28,7 @@ from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sampl
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.weights.lora import load_lora
 
 PixelIntervals = Sequence[tuple[int, int]]
 
@@ -42,13 +44,19 @@ class Pipeline:
     """For models that continue pictures, with its parameters."""
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] = "sprites", int8_text: bool = False) -> Pipeline:
+    def load(
+        cls,
+        model: str | os.PathLike[str] = "sprites",
+        int8_text: bool = False,
+        loras: Mapping[str | os.PathLike[str], float] | None = None,
+    ) -> Pipeline:
         """Loads a model.
 
         Args:
             model: the bundled one by name, a directory written by training, or one in Wan2.1's
                 diffusers format.
             int8_text: keep a large text encoder in 8 bits: a quarter of the memory.
+            loras: LoRA files for the transformer, and how strongly each counts (1: as trained).
 
         Raises:
             WeightsError: saying what is missing or does not fit.
@@ -60,6 +68,9 @@ class Pipeline:
         chosen = None if foreign else settings.load(directory)
         vae, vae_params = weights.load(directory, "vae")
         dit, dit_params = weights.load(directory, "transformer")
+        for file, strength in (loras or {}).items():
+            lora = load_lora(file, cast(DiT, dit).config)
+            dit_params = merge_lora(dit_params, lora, strength)
         # `load` has checked that each component is of its class.
         models = Models(cast(DiT, dit), dit_params, cast(VAE, vae), vae_params)
         if chosen is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -226,8 +225,8 @@ class DiTTask:
         vae, vae_params = weights.load(self.vae, "vae")
         weights.save(directory, "vae", vae.config, vae_params, dtype=self.storage)
         settings.save(directory, self.sampling)
-        if folder := self._tokenizer_folder():
-            shutil.copytree(folder, directory / "tokenizer", dirs_exist_ok=True)
+        if self.init_from is not None:
+            weights.carry(weights.locate(self.init_from), directory)
 
     def merged(self, params: dict) -> dict:
         """The transformer's parameters, the LoRA in them."""

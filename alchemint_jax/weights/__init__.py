@@ -1,7 +1,7 @@
 """Weights on disk: safetensors in and out, and the bundled models."""
 
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
-from alchemint_jax.weights.convert import convert, left_out
+from alchemint_jax.weights.convert import carry, convert, left_out
 from alchemint_jax.weights.placing import read_array
 from alchemint_jax.weights.store import (
     BUNDLED,
@@ -19,6 +19,7 @@ __all__ = [
     "BUNDLED",
     "COMPONENTS",
     "FORMATS",
+    "carry",
     "config_from_dict",
     "config_to_dict",
     "convert",

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.progress import Progress
 from alchemint_jax.weights import files, store, wan
 
-_CARRIED = ("tokenizer", "scheduler", "image_processor", "model_index.json", "pipeline.json")
-"""What is copied as it is, where the source has it."""
+CARRIED = ("tokenizer", "scheduler", "image_processor", "model_index.json")
+"""What belongs to a model in Wan's format beside its networks."""
 _MB = 10**6
 
 
@@ -82,7 +83,7 @@ def convert(
                 store.write_tensors(folder, component, module.config, tensors, format, **options)
             bar.update(bar.total)
         if root.is_dir() and format != "wan":
-            _carry(root, temporary)
+            carry(root, temporary, [*CARRIED, "pipeline.json"])
         if format == "wan-diffusers" and not (temporary / "model_index.json").exists():
             text = json.dumps(wan.model_index(components), indent=2) + "\n"
             (temporary / "model_index.json").write_text(text, encoding="utf-8")
@@ -106,9 +107,10 @@ def left_out(source: str | os.PathLike, format: str) -> list[str]:
     return sorted(folders) + sorted(p.name for p in found if p.suffix.lower() in files.PICKLES)
 
 
-def _carry(root: Path, into: Path) -> None:
-    for name in _CARRIED:
-        if (root / name).is_dir():
-            shutil.copytree(root / name, into / name)
-        elif (root / name).is_file():
-            shutil.copyfile(root / name, into / name)
+def carry(source: Path, target: Path, names: Iterable[str] = CARRIED) -> None:
+    """Copies files and folders, as they are, from one model's directory to another's."""
+    for name in names:
+        if (source / name).is_dir():
+            shutil.copytree(source / name, target / name, dirs_exist_ok=True)
+        elif (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
