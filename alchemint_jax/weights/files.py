@@ -11,6 +11,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -301,7 +302,8 @@ def write(
                 os.fsync(f.fileno())
         for file in [*names, *texts]:
             os.replace(temporary / file, folder / file)
-        _remove_older(folder, stem, {*names, *texts})
+        whole = "config.json" in texts  # a network, and not a file beside others
+        _remove_older(folder, STEMS if whole else (stem,), {*names, *texts})
     except OSError as e:
         raise WeightsError(f"cannot write weights to {folder}: {e}") from e
     finally:
@@ -360,11 +362,10 @@ def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     return stored.view(np.uint8) if stored.ndim else stored.reshape(1).view(np.uint8)
 
 
-def _remove_older(folder: Path, stem: str, kept: set[str]) -> None:
+def _remove_older(folder: Path, stems: Iterable[str], kept: set[str]) -> None:
     """Files of an earlier save, in other parts or another format, might be found first."""
-    for file in folder.glob("*.safetensors*"):
-        for old in STEMS if stem in STEMS else (stem,):
-            parts = file.name.removeprefix(old)
-            ours = parts in (".safetensors", ".safetensors.index.json") or parts.startswith("-0")
-            if ours and parts != file.name and file.name not in kept:
-                file.unlink(missing_ok=True)
+    names = "|".join(map(re.escape, stems))
+    older = re.compile(rf"({names})(-\d{{5}}-of-\d{{5}})?\.safetensors(\.index\.json)?")
+    for file in folder.iterdir():
+        if older.fullmatch(file.name) and file.name not in kept:
+            file.unlink()

@@ -20,7 +20,7 @@ from alchemint_jax.weights import files
 GOLDENS = Path(__file__).parents[1] / "goldens"
 PARTS = {
     "transformer": GOLDENS / "dit" / "small" / "transformer",
-    "vae": GOLDENS / "vae" / "small",
+    "vae": GOLDENS / "vae" / "small" / "vae",
     "text_encoder": GOLDENS / "umt5",
 }
 

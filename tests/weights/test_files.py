@@ -104,6 +104,15 @@ def test_what_was_there_before_is_replaced(tmp_path, before, after):
     assert names == {p.name for p in (tmp_path / "y").iterdir()} | {"README.md"}
 
 
+def test_files_of_others_stay(tmp_path):
+    """A LoRA, say, is written beside others, or beside a network."""
+    others = ("x-0100.safetensors", "x2.safetensors", "model.safetensors", "x.safetensors.bak")
+    for name in others:
+        (tmp_path / name).write_text("kept")
+    files.write(tmp_path, "x", {"a": files.in_memory(np.ones(3, np.float32))}, {})
+    assert {p.name for p in tmp_path.iterdir()} == {*others, "x.safetensors"}
+
+
 def test_values_beyond_the_dtype_are_refused(tmp_path, part):
     arrays = {"a": np.asarray([[1.0], [7e4]], np.float32), "b": np.asarray([np.inf], np.float32)}
     with pytest.raises(WeightsError, match="a does not fit float16.*7e"):
