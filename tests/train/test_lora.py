@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tokenizers
 from safetensors.numpy import load_file
+from tokenizers import models, processors
 
 from alchemint_jax import sharding, train, weights
 from alchemint_jax.data import write_sprites
@@ -31,6 +35,7 @@ WAN = DiTConfig(
     freq_dim=16, patch=(1, 4, 4),
 )  # fmt: skip
 TEXT = UMT5Config(dim=12, n_heads=2, head_dim=6, ffn_dim=16, n_layers=1)
+KEY = jax.random.key(0)
 LORA = LoraConfig(rank=2, alpha=3.0)
 OURS = dataclasses.replace(WAN, slots=3)
 
@@ -59,7 +64,7 @@ def drawn(shapes, seed, size=0.1):
 @pytest.fixture(scope="module")
 def base():
     ids, mask = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
-    text = jax.eval_shape(UMT5Encoder(TEXT).init, jax.random.key(0), ids, mask)["params"]
+    text = jax.eval_shape(UMT5Encoder(TEXT).init, KEY, ids, mask)["params"]
     return {
         "transformer": drawn(DiT(WAN).abstract_params(), 0),
         "text_encoder": drawn(sharding.unbox(text), 1),
@@ -76,7 +81,7 @@ def directory(base, tmp_path_factory):
         base_dim=2, dim_mult=(1, 2, 2), num_res_blocks=1, temporal_downsample=(True, True),
         z_dim=8, latents_mean=(0.0,) * 8, latents_std=(1.0,) * 8,
     )  # fmt: skip
-    shapes = jax.eval_shape(VAE(config).init, jax.random.key(0), jnp.zeros((1, 5, 4, 4, 3)))
+    shapes = jax.eval_shape(VAE(config).init, KEY, jnp.zeros((1, 5, 4, 4, 3)))
     weights.save(directory, "vae", config, drawn(sharding.unbox(shapes["params"]), 2))
     return directory
 
@@ -134,6 +139,11 @@ def size(tree):
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
+@partial(jax.jit, static_argnums=0)
+def velocity(config, variables, given):
+    return DiT(config).apply(variables, **given)
+
+
 def inputs(config=WAN, references=False):
     rng = np.random.default_rng(0)
     found = {
@@ -153,10 +163,10 @@ def inputs(config=WAN, references=False):
 
 def test_a_fresh_lora_changes_no_bit(base):
     params = base["transformer"]
-    lora = init_lora(jax.random.key(0), params, LORA)
+    lora = init_lora(KEY, params, LORA)
     same(merge_lora(params, lora, LORA.scale), params)
-    plain = DiT(WAN).apply({"params": params}, **inputs())
-    beside = DiT(WAN).apply({"params": params, "lora": lora}, **inputs())
+    plain = velocity(WAN, {"params": params}, inputs())
+    beside = velocity(WAN, {"params": params, "lora": lora}, inputs())
     np.testing.assert_array_equal(plain, beside)
     for layer in jax.tree.leaves(lora, is_leaf=lambda x: "a" in x):
         wide = layer["a"].shape[-2]
@@ -166,9 +176,9 @@ def test_a_fresh_lora_changes_no_bit(base):
 
 def test_beside_the_kernels_is_the_same_as_merged(base):
     params = base["transformer"]
-    lora = drawn(init_lora(jax.random.key(0), params, LORA), 3, size=0.3)
+    lora = drawn(init_lora(KEY, params, LORA), 3, size=0.3)
     plain, beside, merged = (
-        DiT(WAN).apply(variables, **inputs())
+        velocity(WAN, variables, inputs())
         for variables in (
             {"params": params},
             {"params": params, "lora": scaled_lora(lora, LORA.scale)},
@@ -180,9 +190,9 @@ def test_beside_the_kernels_is_the_same_as_merged(base):
 
 
 def test_targets_say_which_layers(base):
-    found = init_lora(jax.random.key(0), base["transformer"], LoraConfig(targets=("ffn",)))
+    found = init_lora(KEY, base["transformer"], LoraConfig(targets=("ffn",)))
     assert found["blocks"].keys() == {"ffn_up", "ffn_down"}
-    found = init_lora(jax.random.key(0), base["transformer"], LORA)
+    found = init_lora(KEY, base["transformer"], LORA)
     assert found["blocks"].keys() == {"ffn_up", "ffn_down", "self_attn", "cross_attn"}
     assert found["blocks"]["self_attn"].keys() == set("qkvo")
     assert found["blocks"]["ffn_up"]["a"].shape == (2, 24, 2)
@@ -205,11 +215,16 @@ def test_bad_lora_configurations(fields, message):
         LoraConfig(**fields)
 
 
+def test_what_is_frozen_has_no_rate():
+    with pytest.raises(ConfigError, match=r"group 'frozen' does not move"):
+        train.OptimizerConfig(groups=(("frozen", 0.1),))
+
+
 def test_a_lora_needs_no_gradient_and_no_sum_of_the_size_of_the_kernels():
     """As XLA plans the memory of a step; merging first, as a control, needs both."""
     config = dataclasses.replace(WAN, dim=192, ffn_dim=768, n_layers=4)
     params = DiT(config).abstract_params()
-    lora = jax.eval_shape(lambda: init_lora(jax.random.key(0), params, LORA))
+    lora = jax.eval_shape(lambda: init_lora(KEY, params, LORA))
     given = {name: x[:1] for name, x in inputs(config).items()}
 
     def beside(lora, params):
@@ -238,29 +253,29 @@ def test_step_zero_is_the_model_it_starts_from(base, directory, full):
         train.OptimizerConfig(groups=(("added", 1.0), ("backbone", 1.0))),
         sharding.make_mesh(devices=jax.devices()[:1]),
     )
-    state = plan.init(jax.random.key(0))
+    state = plan.init(KEY)
     params = everything(state, "params")
     same(params["text_encoder"], base["text_encoder"])
-    expected = DiT(WAN).apply({"params": base["transformer"]}, **inputs())
+    expected = velocity(WAN, {"params": base["transformer"]}, inputs())
     variables = {"params": params["transformer"]}
-    np.testing.assert_array_equal(DiT(events).apply(variables, **inputs()), expected)
+    np.testing.assert_array_equal(velocity(events, variables, inputs()), expected)
     # Dense captions say nothing yet.
     captions = {k: x for k, x in inputs(events, True).items() if k.startswith("event")}
     captions |= {"event_mask": jnp.ones((2, 1, 1), bool), "event_intervals": jnp.zeros((2, 1, 2))}
-    np.testing.assert_array_equal(DiT(events).apply(variables, **inputs(), **captions), expected)
+    np.testing.assert_array_equal(velocity(events, variables, inputs() | captions), expected)
     # Empty slots: only the length of sums differs.
-    empty = {k: x for k, x in inputs(OURS, True).items()}
-    np.testing.assert_allclose(DiT(events).apply(variables, **empty), expected, atol=1e-6, rtol=0)
+    empty = inputs(OURS, True)
+    np.testing.assert_allclose(velocity(events, variables, empty), expected, atol=1e-6, rtol=0)
     # And of filled ones, neither the slot nor the word makes a difference.
     filled = empty | {"used": jnp.ones((2, 3), bool)}
-    one = DiT(events).apply(variables, **filled)
-    other = DiT(events).apply(variables, **filled | {"tags": filled["tags"] + 1})
+    one = velocity(events, variables, filled)
+    other = velocity(events, variables, filled | {"tags": filled["tags"] + 1})
     swapped = {
         name: jnp.roll(x, 1, axis=1) if name in ("references", "tags") else x
         for name, x in filled.items()
     }
     np.testing.assert_array_equal(one, other)
-    np.testing.assert_allclose(one, DiT(events).apply(variables, **swapped), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(one, velocity(events, variables, swapped), atol=1e-6, rtol=0)
     assert float(jnp.abs(one - expected).max()) > 1e-4, "test is vacuous: pictures are not seen"
 
 
@@ -290,6 +305,26 @@ def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
         read_base("/nowhere", OURS, TEXT)
 
 
+def test_a_base_with_a_vocabulary_is_read_and_exported_with_it(small, directory, tmp_path):
+    made = tokenizers.Tokenizer(
+        models.Unigram([(x, 0.0) for x in ("<pad>", "</s>", "<unk>", "a")], 2)
+    )
+    made.add_special_tokens(["<pad>", "</s>", "<unk>"])
+    made.post_processor = processors.TemplateProcessing("$A </s>", special_tokens=[("</s>", 1)])
+    shutil.copytree(directory, tmp_path / "base")
+    (tmp_path / "base" / "tokenizer").mkdir()
+    made.save(str(tmp_path / "base" / "tokenizer" / "tokenizer.json"))
+    lengths = dataclasses.replace(small.sampling, text_length=9, tag_length=4)
+    task = dataclasses.replace(small, init_from=str(tmp_path / "base"), sampling=lengths)
+    batch = next(iter(task.train_data()))
+    assert batch["text_ids"].shape == (8, 9) and batch["tag_ids"].shape == (8, 3, 4)
+    assert set(np.unique(batch["text_ids"])) <= {0, 1, 2, 3}
+    assert next(iter(small.train_data()))["text_ids"].shape == (8, 112)
+    params = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), jax.eval_shape(task.init, KEY))
+    task.export(sharding.unbox(params), tmp_path / "export")
+    assert (tmp_path / "export" / "tokenizer" / "tokenizer.json").is_file()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -316,7 +351,10 @@ def test_frozen_weights_have_no_moments_and_no_average(small):
     assert size(state["ema"]) == moving
     assert 2 * moving <= size(state["opt"]) <= 2 * moving + 64  # and counters
     assert state["frozen"].keys() == {"transformer", "text_encoder"}
-    whole = jax.eval_shape(small.init, jax.random.key(0))
+    whole = jax.eval_shape(small.init, KEY)
+    sharded = train.plan_state(small, optimizer, sharding.make_mesh(fsdp=8)).abstract
+    layer = sharded["params"]["lora"]["blocks"]["self_attn"]["q"]
+    assert tuple(layer["a"].sharding.spec) == (None, "fsdp", None)
     assert size(state["frozen"]) + moving == size(sharding.unbox(whole))
 
 
