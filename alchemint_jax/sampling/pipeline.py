@@ -65,6 +65,11 @@ class Pipeline:
         foreign = (
             not (directory / settings.FILE).exists() and (directory / "model_index.json").exists()
         )
+        if (directory / "transformer_2").is_dir():
+            raise WeightsError(
+                f"{directory} has a transformer_2: it is Wan2.2's pair of experts, and running one "
+                "of the two alone would look like a bad model; only Wan2.1 is supported"
+            )
         chosen = None if foreign else settings.load(directory)
         vae, vae_params = weights.load(directory, "vae")
         dit, dit_params = weights.load(directory, "transformer")

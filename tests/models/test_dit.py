@@ -417,9 +417,15 @@ def test_the_null_branch_has_the_gains_of_the_full_one(timed):
 
 
 def test_repeat_tiles_the_batch(timed):
-    twice = repeat(_conditions(timed), 2)
-    for once, both in zip(_conditions(timed), twice, strict=True):
-        np.testing.assert_array_equal(both, np.concatenate([once, once]))
+    plain = _conditions(timed)
+    given = plain._replace(condition=plain.references[:, :1], image=plain.text)
+    for conditions in (plain, given):
+        twice = repeat(conditions, 2)
+        for once, both in zip(conditions, twice, strict=True):
+            if once is None:
+                assert both is None
+            else:
+                np.testing.assert_array_equal(both, np.concatenate([once, once]))
 
 
 def test_latent_intervals_are_the_timebases():

@@ -9,6 +9,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import yaml
@@ -17,8 +18,10 @@ from safetensors.numpy import load_file
 
 from alchemint_jax import cli
 from alchemint_jax.errors import StoryboardError, WeightsError
+from alchemint_jax.models.lora import LoraConfig, init_lora
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.weights.lora import save_lora
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
 
@@ -104,6 +107,27 @@ def test_a_strange_scheduler_is_named(tmp_path):
     file.write_text(json.dumps({"_class_name": "DDIMScheduler"}))
     with pytest.raises(WeightsError, match="scheduler_config.json.*DDIMScheduler.*UniPC"):
         Pipeline.load(tmp_path / "model")
+
+
+def test_a_pair_of_experts_is_refused(tmp_path):
+    shutil.copytree(GOLDENS / "t2v", tmp_path / "model")
+    shutil.copytree(GOLDENS / "t2v" / "transformer", tmp_path / "model" / "transformer_2")
+    with pytest.raises(WeightsError, match="transformer_2.*Wan2.2"):
+        Pipeline.load(tmp_path / "model")
+
+
+def test_a_lora_counts_as_strongly_as_said(t2v, tmp_path):
+    io = load_file(GOLDENS / "t2v" / "io.safetensors")
+    module, params = t2v.models.dit, t2v.models.dit_params
+    lora = init_lora(jax.random.key(0), params, LoraConfig(rank=2))
+    lora = jax.tree.map(lambda x: x + 0.05, lora)
+    file = save_lora(tmp_path / "lora.safetensors", module.config, lora)
+    plain, none, half = (
+        render(Pipeline.load(GOLDENS / "t2v", loras=loras), io).astype(int)
+        for loras in ({}, {file: 0.0}, {file: 0.5})
+    )
+    np.testing.assert_array_equal(plain, none)
+    assert np.abs(plain - half).max() > 5
 
 
 def test_generate_from_the_command_line(tmp_path, capsys):
