@@ -199,7 +199,7 @@ class Pipeline:
         plan = self.settings.plan(steps, guidance, solver)
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         if keyframes is not None:
-            conditions = self._with_keyframes(conditions, keyframes, frames)
+            conditions = self.with_keyframes(conditions, keyframes, frames)
         stride = self.models.vae.config.spatial_stride
         height, width = (side // stride for side in references.shape[2:4])
         shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
@@ -250,10 +250,14 @@ class Pipeline:
             tag_mask=mask & jnp.asarray(used)[..., None],
         )
 
-    def _with_keyframes(
-        self, conditions: Conditions, keyframes: np.ndarray, frames: int
+    def with_keyframes(
+        self, conditions: Conditions, keyframes: UInt8[np.ndarray, "b k h w 3"], frames: int
     ) -> Conditions:
-        """The conditions of a model that continues pictures."""
+        """The conditions of a model that continues pictures, for so many pixel frames.
+
+        Raises:
+            StoryboardError: the model takes another number of keyframes.
+        """
         if self.image_encoder is None or keyframes.shape[1] != self.keyframes:
             raise StoryboardError(
                 f"{keyframes.shape[1]} keyframes are given; this model takes {self.keyframes}"
