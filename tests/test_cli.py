@@ -52,11 +52,13 @@ class FakePipeline:
 
     def __init__(self):
         self.loaded: list[str] = []
+        self.load_options: dict = {}
         self.calls: list[dict] = []
         self.raises: BaseException | None = None
 
-    def load(self, model):
+    def load(self, model, **options):
         self.loaded.append(model)
+        self.load_options = options
         return self
 
     def generate(self, board, **options):
@@ -91,10 +93,13 @@ def test_generate_writes_the_video_and_prints_its_path(board, pipe, tmp_path, ca
 
 def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
-    options += ["--solver", "unipc"]
+    options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
+    options += ["--lora", "dir:x/b.safetensors"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
+    loras = {"a.safetensors": 0.5, "dir:x/b.safetensors": 1.0}
+    assert pipe.load_options == {"int8_text": True, "loras": loras}
     [call] = pipe.calls
     assert call == {
         "seed": 7,
