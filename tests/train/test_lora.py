@@ -23,6 +23,8 @@ from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
 from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
+from alchemint_jax.sampling import Pipeline
+from alchemint_jax.storyboard import Storyboard
 from alchemint_jax.train.base import read_base
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.run import build_task
@@ -368,6 +370,9 @@ def test_a_whole_fine_tune_learns_and_keeps_the_text_encoder(full, base, tmp_pat
     moved = result.state["params"]["transformer"]["blocks"]["ffn_up"]["kernel"]
     assert np.abs(moved - base["transformer"]["blocks"]["ffn_up"]["kernel"]).max() > 1e-3
     assert not list((tmp_path / "export").glob("lora*"))
+    board = Storyboard.from_dict({"prompt": "a red disc", "duration": 4.0})
+    video = Pipeline.load(tmp_path / "export").generate(board, steps=1)
+    assert video.shape == (33, 64, 64, 3) and video.std() > 1
 
 
 @pytest.fixture(scope="module")
