@@ -71,7 +71,7 @@ def on_host(params: PyTree) -> PyTree:
             "the text encoder cannot run on the host, since JAX has no CPU platform here; add it, "
             f"e.g. JAX_PLATFORMS=cuda,cpu ({e})"
         ) from e
-    return jax.device_put(params, cpu)
+    return jax.device_put(params, cpu, may_alias=True)  # what lies there already is not copied
 
 
 @partial(jax.jit, static_argnames=("encoder",))

@@ -52,28 +52,22 @@ class Texts:
         module, tensors = weights.open_component(directory, "text_encoder")
         assert isinstance(module, UMT5Encoder)
         if not (directory / "tokenizer").is_dir():
-            params = weights.read_params(tensors, module.abstract_params())
-            return cls(ByteTokenizer(1), module, lambda: params)
+            small = weights.read_params(tensors, module.abstract_params())
+            return cls(ByteTokenizer(1), module, lambda: small)
         tokenizer = UMT5Tokenizer.load(directory / "tokenizer")
-        how = "int8" if int8 else "float32"
-        cache = PromptCache(fingerprint(directory / "text_encoder", how))
-        target = module.abstract_params()
-        if not int8:
-            return cls(
-                tokenizer,
-                module,
-                lambda: on_host(weights.read_params(tensors, target)),
-                cache,
-            )
+        cache = PromptCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
 
-        def quantized() -> PyTree:
-            def leaf(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
-                name = ".".join(str(entry.key) for entry in path)
-                return quantize_leaf(name, weights.read_array(tensors[name]))
+        def leaf(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
+            name = ".".join(str(entry.key) for entry in path)
+            array = weights.read_array(tensors[name])
+            return quantize_leaf(name, array) if int8 else array
 
-            return on_host(jax.tree_util.tree_map_with_path(leaf, target))
+        def params() -> PyTree:
+            # Read as NumPy arrays: an accelerator, where others go, may not have room for them.
+            return on_host(jax.tree_util.tree_map_with_path(leaf, module.abstract_params()))
 
-        return cls(tokenizer, Int8UMT5Encoder(module.config), quantized, cache)
+        encoder = Int8UMT5Encoder(module.config) if int8 else module
+        return cls(tokenizer, encoder, params, cache)
 
     def states(
         self, *groups: tuple[Sequence[str], int]

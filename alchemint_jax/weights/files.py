@@ -225,14 +225,15 @@ def compare(
     count = sum(math.prod(shape) for shape in wanted.values())
     lines = [f"{where} does not fit the model ({len(wanted)} tensors, {count} parameters):"]
     for kind, names in kinds.items():
-        lines += _listing(kind, names)
+        lines += listing(kind, names)
     if any(found[n].dtype.startswith("F8") for n in shared):
         lines.append("8-bit weights are not read: fetch the bf16, fp16 or fp32 edition.")
     lines.append(hint or "The file and config.json beside it must come from the same model.")
     raise WeightsError("\n".join(lines))
 
 
-def _listing(kind: str, names: Iterable[str]) -> list[str]:
+def listing(kind: str, names: Iterable[str]) -> list[str]:
+    """Lines of an error that lists tensors of a kind; none where there are no such tensors."""
     names = sorted(names)
     if not names:
         return []

@@ -118,13 +118,13 @@ def load_lora(path: str | os.PathLike, config: DiTConfig) -> dict[str, Any]:
         if _ENDINGS[ending] in into:
             unknown.append(f"{name}: the same layer is there twice")
         into[_ENDINGS[ending]] = tensor
-    problems = _listed("that the model has no place for", unknown)
+    problems = files.listing("that the model has no place for", unknown)
     shapes = _shapes(config)
     broken = [
         f"{part['name']}: {why}" for (layer, _), part in parts.items()
         if (why := _misfit(part, shapes[layer]))
     ]  # fmt: skip
-    problems += _listed("that are not two matrices of the layer's size", broken)
+    problems += files.listing("that are not two matrices of the layer's size", broken)
     if not parts and not problems:
         problems = ["  it holds no tensors"]
     if problems:
@@ -225,10 +225,3 @@ def _file_alpha(path: Path) -> float | None:
         return None if fields.get("lora_alpha") is None else float(fields["lora_alpha"])
     except (ValueError, TypeError, AttributeError) as e:
         raise WeightsError(f"{path}: its metadata {_METADATA} is damaged: {e}") from e
-
-
-def _listed(what: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    more = [f"    ... and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return [f"  {len(names)} {what}:", *(f"    {name}" for name in sorted(names)[:_SHOWN]), *more]

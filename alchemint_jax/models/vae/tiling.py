@@ -7,6 +7,7 @@ network is compiled once. Neighbours overlap and are blended.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ def tiled_encode(
             f"pictures of {height} x {width} pixels cannot be cut into tiles: "
             f"both sides must be multiples of {cell}, the pixels of a latent cell"
         )
-    run = lambda part: stream_encode(vae, params, part)  # noqa: E731
+    run = partial(stream_encode, vae, params)
     return _tiled(run, video, tile // cell, overlap // cell, cell, 1)
 
 
@@ -79,7 +80,7 @@ def tiled_decode(
     cell = vae.config.spatial_stride
     if max(latents.shape[2:4]) * cell <= tile:
         return stream_decode(vae, params, latents)
-    run = lambda part: stream_decode(vae, params, part)  # noqa: E731
+    run = partial(stream_decode, vae, params)
     return _tiled(run, latents, tile // cell, overlap // cell, 1, cell)
 
 
