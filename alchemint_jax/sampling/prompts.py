@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax
@@ -13,21 +12,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.conditioning import Tokens, encode_text
 from alchemint_jax.models.umt5 import UMT5Encoder
-from alchemint_jax.tokenizers import Tokenizer
 
 STEP = 64
 """Texts are encoded at multiples of this length, so that few lengths are compiled."""
-
-
-def encode_prompts(
-    encoder: UMT5Encoder,
-    params: PyTree,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    device: jax.Device | jax.sharding.Sharding | None = None,
-) -> Float[Array, "b l d"]:
-    """States of `texts`, `[b, tokenizer.length, dim]`, zero where padded; see `encode_ids`."""
-    return encode_ids(encoder, params, *tokenizer.encode(texts), device=device)
 
 
 def encode_ids(
@@ -35,7 +22,6 @@ def encode_ids(
     params: PyTree,
     ids: Int[Array | np.ndarray, "b l"],
     mask: Bool[Array | np.ndarray, "b l"],
-    device: jax.Device | jax.sharding.Sharding | None = None,
 ) -> Float[Array, "b l d"]:
     """Text-encoder states of tokens, zero where padded.
 
@@ -47,13 +33,11 @@ def encode_ids(
         params: its parameters.
         ids: token ids.
         mask: true on tokens.
-        device: where to put the states; None leaves them beside the parameters.
     """
     longest = int(np.max(np.flatnonzero(np.any(mask, axis=0)), initial=0)) + 1
     length = min(-(-longest // STEP) * STEP, ids.shape[1])
     states = _encode(params, ids[:, :length], mask[:, :length], encoder=encoder)
-    states = jnp.pad(states, ((0, 0), (0, ids.shape[1] - length), (0, 0)))
-    return states if device is None else jax.device_put(states, device)
+    return jnp.pad(states, ((0, 0), (0, ids.shape[1] - length), (0, 0)))
 
 
 def on_host(params: PyTree) -> PyTree:

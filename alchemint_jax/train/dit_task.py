@@ -286,11 +286,11 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
         shift=config.shift,
         dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
         lora=build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
-        **{name: config[name] for name in OPTIONAL if name in config},
+        **{name: config[name] for name in _OPTIONAL if name in config},
     )
 
 
-OPTIONAL = ("init_from", "train_text", "compute", "storage")
+_OPTIONAL = ("init_from", "train_text", "compute", "storage")
 
 
 SCHEMES = {

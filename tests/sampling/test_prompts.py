@@ -10,7 +10,7 @@ import pytest
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.conditioning import Tokens, encode_text
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Config, UMT5Encoder, quantize
-from alchemint_jax.sampling.prompts import encode_ids, encode_prompts, on_host
+from alchemint_jax.sampling.prompts import encode_ids, on_host
 from alchemint_jax.text import ByteTokenizer
 
 CONFIG = UMT5Config(dim=16, n_heads=2, head_dim=4, ffn_dim=24)
@@ -27,7 +27,7 @@ def params():
 
 def test_they_are_the_encoders_states_and_zero_beyond(params):
     encoder = UMT5Encoder(CONFIG)
-    states = encode_prompts(encoder, params, TOKENIZER, TEXTS)
+    states = encode_ids(encoder, params, *TOKENIZER.encode(TEXTS))
     assert states.shape == (3, 512, 16)
     ids, mask = (jnp.asarray(x) for x in TOKENIZER.encode(TEXTS))
     np.testing.assert_allclose(states, encode_text(encoder, params, Tokens(ids, mask)), atol=2e-6)
@@ -46,7 +46,7 @@ def test_what_is_beyond_the_longest_text_is_not_computed(params):
 
     for text, length in [("", 512), ("x" * 63, 512), ("x" * 64, 512), ("x" * 600, 512), ("x", 7)]:
         tokenizer = ByteTokenizer(length)
-        states = encode_prompts(Watched(CONFIG), params, tokenizer, [text])
+        states = encode_ids(Watched(CONFIG), params, *tokenizer.encode([text]))
         assert states.shape == (1, length, 16)
     assert lengths == [64, 128, 512, 7]  # traced once for each length
     nothing = np.zeros((1, 9), np.int32), np.zeros((1, 9), bool)
@@ -54,22 +54,19 @@ def test_what_is_beyond_the_longest_text_is_not_computed(params):
 
 
 def test_eight_bits_are_a_drop_in(params):
-    exact = np.asarray(encode_prompts(UMT5Encoder(CONFIG), params, TOKENIZER, TEXTS))
-    small = encode_prompts(Int8UMT5Encoder(CONFIG), quantize(params), TOKENIZER, TEXTS)
+    exact = np.asarray(encode_ids(UMT5Encoder(CONFIG), params, *TOKENIZER.encode(TEXTS)))
+    small = encode_ids(Int8UMT5Encoder(CONFIG), quantize(params), *TOKENIZER.encode(TEXTS))
     assert 0 < np.sqrt(np.mean((small - exact) ** 2) / np.mean(exact**2)) < 0.03
 
 
-def test_it_runs_beside_the_weights_and_states_move(params):
+def test_it_runs_beside_the_weights(params):
     here, there = jax.devices("cpu")[0], jax.devices()[5]
     held = on_host(jax.device_put(params, there))
     assert all(x.devices() == {here} for x in jax.tree.leaves(held))
     for encoder, p in ((UMT5Encoder(CONFIG), held), (Int8UMT5Encoder(CONFIG), quantize(held))):
         p = on_host(p)
-        states = encode_prompts(encoder, p, TOKENIZER, TEXTS)
+        states = encode_ids(encoder, p, *TOKENIZER.encode(TEXTS))
         assert states.devices() == {here}
-        moved = encode_prompts(encoder, p, TOKENIZER, TEXTS, device=there)
-        assert moved.devices() == {there}
-        np.testing.assert_array_equal(states, moved)
 
 
 def test_no_cpu_platform(params, monkeypatch):
