@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -60,17 +61,21 @@ def make_mesh(
 ) -> Mesh:
     """A mesh with axes ``data, fsdp, context, tensor``, every axis of type Auto.
 
-    Sizes multiply to the number of devices; one may be -1, "all devices that remain".
+    Sizes multiply to the number of devices; one may be -1, "all devices that remain". On a TPU the
+    axes follow the torus where the sizes allow it. Several slices, which only a slow network joins,
+    are spanned by ``data``; where it is too small for them by ``fsdp`` too, then by ``context``.
 
     Args:
         data: copies of the weights, each with its part of the batch.
         fsdp: parts of the weights; the batch is split over this axis too.
         context: parts of a sequence.
         tensor: parts of the heads and of the feed-forward width.
-        devices: the devices to use, all of them by default.
+        devices: the devices to use, all of them by default; those of a topology that is not there
+            (``jax.experimental.topologies``) give a mesh to compile for.
 
     Raises:
-        ConfigError: if the sizes do not multiply to the number of devices.
+        ConfigError: the sizes do not multiply to the number of devices, or slices differ in size
+            or would cut the tensor axis.
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes = dict(zip(MESH_AXES, (data, fsdp, context, tensor), strict=True))
@@ -85,12 +90,38 @@ def make_mesh(
             f"mesh {sizes} needs {math.prod(sizes.values()) or known} devices but there are "
             f"{len(devices)}; change the sizes, or give -1 to one axis"
         )
-    return jax.make_mesh(
-        tuple(sizes.values()),
-        MESH_AXES,
-        axis_types=(AxisType.Auto,) * len(MESH_AXES),
-        devices=devices,
-    )
+    array = _across_slices(sizes, devices)
+    return Mesh(array, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
+
+
+def _across_slices(sizes: Mapping[str, int], devices: Sequence[Any]) -> np.ndarray:
+    """The devices as an array of these sizes; along outer axes slice after slice."""
+    slices: dict[int, list[Any]] = {}
+    for device in devices:
+        slices.setdefault(getattr(device, "slice_index", None) or 0, []).append(device)
+    parts, left = [], len(slices)
+    for name, size in sizes.items():
+        parts.append(1 if name == "tensor" else math.gcd(size, left))
+        left //= parts[-1]
+    if left > 1 or len({len(group) for group in slices.values()}) > 1:
+        found = ", ".join(f"{len(group)} devices" for group in slices.values())
+        raise ConfigError(
+            f"mesh {dict(sizes)} does not fit the slices ({found}): they must be equal, and data x "
+            f"fsdp a multiple of their number, {len(slices)}; only a slow network joins them"
+        )
+    inner = [size // part for size, part in zip(sizes.values(), parts, strict=True)]
+    blocks = np.empty(len(slices), object)
+    for i, index in enumerate(sorted(slices)):
+        blocks[i] = _on_torus(inner, slices[index])
+    return np.block(blocks.reshape(parts).tolist())
+
+
+def _on_torus(sizes: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
+    """One slice's devices, each axis along axes of the torus if possible, else along parts."""
+    for split in (False, True):
+        with contextlib.suppress(NotImplementedError, ValueError, AssertionError):
+            return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=split)
+    return np.asarray(devices, object).reshape(sizes)
 
 
 def spec(*names: str | None) -> P:
@@ -107,6 +138,25 @@ def spec(*names: str | None) -> P:
     if len(used) != len(set(used)):
         raise ConfigError(f"logical axes {names} use a mesh axis twice: {axes}")
     return P(*axes)
+
+
+def constrain(x: jax.Array, *names: str | None) -> jax.Array:
+    """``x``, split as these logical names say; as it is where no mesh of ours is current.
+
+    Left to itself the compiler may well gather a sequence or a batch that it could keep split. A
+    dimension that does not divide is split unevenly, one with fewer entries than parts is whole.
+
+    Raises:
+        ConfigError: see ``spec``; also if the number of names is not that of dimensions.
+    """
+    wanted = spec(*names)
+    if len(names) != x.ndim:
+        raise ConfigError(f"logical axes {names} do not fit the shape {x.shape}")
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size == 1 or mesh.axis_names != MESH_AXES:
+        return x
+    fits = (a if n >= _parts(a, mesh) else None for a, n in zip(wanted, x.shape, strict=True))
+    return jax.lax.with_sharding_constraint(x, P(*fits))
 
 
 def unbox(tree: Any) -> Any:
@@ -178,8 +228,10 @@ def _boxed(x: Any) -> bool:
     return isinstance(x, nn.LogicallyPartitioned)
 
 
-def _divisible(wanted: P, shape: tuple[int, ...], mesh: Mesh) -> P:
-    def size(axis: Any) -> int:
-        return math.prod(mesh.shape[a] for a in jax.tree.leaves(axis))
+def _parts(axis: Any, mesh: Any) -> int:
+    return math.prod(mesh.shape[a] for a in jax.tree.leaves(axis))
 
-    return P(*(a if n % size(a) == 0 else None for a, n in zip(wanted, shape, strict=True)))
+
+def _divisible(wanted: P, shape: tuple[int, ...], mesh: Mesh) -> P:
+    axes = zip(wanted, shape, strict=True)
+    return P(*(a if n % _parts(a, mesh) == 0 else None for a, n in axes))

@@ -59,7 +59,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             model=dict(
                 {name: getattr(VARIANTS[variant], name) for name in SIZES},
                 slots=3,
-                remat=True,
+                remat="full",
                 scheme=dict(name="WeRope"),
             ),
             text=dataclasses.asdict(TEXT_VARIANTS["xxl"]),

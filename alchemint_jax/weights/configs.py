@@ -16,6 +16,9 @@ import numpy as np
 
 from alchemint_jax.errors import WeightsError
 
+# Switches in files written by earlier versions, and what they are called now.
+_OLDER = {"DiTConfig": {"remat": {False: "none", True: "full"}}}
+
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """The fields of a frozen dataclass as plain JSON values; tuples become lists."""
@@ -78,6 +81,9 @@ def config_from_dict(
         hints = typing.get_type_hints(cls)
     except NameError:  # an annotation imported for type checkers only
         hints = {}
+    for name, renamed in _OLDER.get(cls.__name__, {}).items():
+        if isinstance(given.get(name), bool):
+            given[name] = renamed[given[name]]
     kwargs = {k: _decode(v, hints.get(k, Any), classes, f"{where}: {k}") for k, v in given.items()}
     try:
         return cls(**kwargs)

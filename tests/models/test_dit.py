@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig, remat
 from alchemint_jax.models.dit.blocks import sinusoid
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals, model_inputs, repeat
 from alchemint_jax.models.layers import unboxed
@@ -485,34 +486,54 @@ def _loss(config, params, inputs):
     return jnp.sum(DiT(config).apply({"params": params}, **inputs) ** 2)
 
 
-def test_unrolled_and_recomputed_layers_are_the_same(timed):
-    """In value, and recomputed also in gradient; and both really happen."""
-    params = _params(TIMED)
+def _value_and_grad(config, params, inputs):
+    return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, inputs)))(params)
 
-    def value_and_grad(config):
-        return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, timed)))(params)
 
-    unrolled, recomputed = (
-        dataclasses.replace(TIMED, **change) for change in ({"unroll": 2}, {"remat": True})
-    )
+def test_unrolled_layers_are_the_same_and_every_parameter_is_trained(timed):
+    params, unrolled = _params(TIMED), dataclasses.replace(TIMED, unroll=2)
     v = _run(TIMED, params, timed)
     np.testing.assert_allclose(_run(unrolled, params, timed), v, atol=1e-5)
-    value, gradient = value_and_grad(TIMED)
-    other, other_gradient = value_and_grad(recomputed)
-    np.testing.assert_allclose(other, value, rtol=1e-5)
-    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5 * max(1, float(np.abs(a).max())))
-    for config in (TIMED, unrolled, recomputed):
-        text = str(jax.make_jaxpr(lambda p, c=config: _loss(c, p, timed))(params))
-        assert ("remat" in text or "checkpoint" in text) == config.remat
-        assert ("unroll=2" in text) == (config.unroll == 2)
-    # Every parameter is trained, in every layer.
+    assert "unroll=2" in str(jax.make_jaxpr(lambda p: _loss(unrolled, p, timed))(params))
+    _, gradient = _value_and_grad(TIMED, params, timed)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         name = jax.tree_util.keystr(path)
         if name.endswith("['k']['bias']"):
             continue
         for layer in leaf if "blocks" in name else [leaf]:
             assert np.abs(layer).max() > 1e-4, name
+
+
+def _kept(config, params, inputs):
+    """Bytes that the layers keep between forward and backward pass, outside of host memory."""
+    jaxpr = jax.make_jaxpr(jax.grad(lambda p: _loss(config, p, inputs)))(params).jaxpr
+    forward = next(e for e in jaxpr.eqns if e.primitive.name == "scan")
+    sizes, weights = [], {leaf.shape for leaf in jax.tree.leaves(params["blocks"])}
+    for v in forward.outvars:
+        here = v.aval.memory_space is not jax.memory.Space.Host
+        if v.aval.shape[:1] == (config.n_layers,) and v.aval.shape not in weights and here:
+            sizes.append(v.aval.size * v.aval.dtype.itemsize)
+    return sum(sizes)
+
+
+def test_policies_keep_less_and_change_nothing(plain):
+    params = _params(PLAIN)
+    value, gradient = _value_and_grad(PLAIN, params, plain)
+    kept = {"none": _kept(PLAIN, params, plain)}
+    for name in remat.POLICIES.keys() - {"none"}:
+        config = dataclasses.replace(PLAIN, remat=name)
+        kept[name] = _kept(config, params, plain)
+        other, other_gradient = _value_and_grad(config, params, plain)
+        np.testing.assert_allclose(other, value, rtol=1e-6)
+        for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6 * max(1, float(np.abs(a).max())))
+    order = ["none", "dots", "attention", "full", "offload"]
+    assert sorted(kept, key=kept.get, reverse=True) == order and len(set(kept.values())) == 5
+
+
+def test_an_unknown_policy_is_named():
+    with pytest.raises(ConfigError, match="remat is 'some'.*offload"):
+        dataclasses.replace(TIMED, remat="some")
 
 
 def test_bfloat16_computes_and_returns_float32(timed):

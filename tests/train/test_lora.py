@@ -288,7 +288,7 @@ def test_a_model_with_references_is_started_from_as_it_is():
 
 
 def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
-    wanted = dataclasses.replace(OURS, ffn_dim=64, theta_t=50.0, unroll=2, remat=True)
+    wanted = dataclasses.replace(OURS, ffn_dim=64, theta_t=50.0, unroll=2, remat="full")
     text = dataclasses.replace(TEXT, n_layers=3)
     with pytest.raises(ConfigError) as caught:
         read_base(directory, wanted, text)
@@ -445,7 +445,7 @@ def test_a_rate_of_zero_leaves_every_bit_through_export(
 def test_wan_recipes_build_without_any_weights(name, variant, count, kind):
     config = load_config(CONFIGS / f"{name}.py:{kind}")
     task, schedule = build_task(config), build_train(config)
-    sizes = dataclasses.replace(VARIANTS[variant], slots=3, remat=True)
+    sizes = dataclasses.replace(VARIANTS[variant], slots=3, remat="full")
     assert task.model == sizes and schedule.total_steps == 40_000
     assert task.vae == task.init_from and not task.train_text
     state = train.plan_state(task, schedule.optimizer, sharding.make_mesh()).abstract

@@ -19,6 +19,7 @@ from safetensors.numpy import load_file, save_file
 
 from alchemint_jax import weights
 from alchemint_jax.errors import WeightsError
+from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.weights import files, store
 
@@ -180,6 +181,11 @@ def test_wrong_fields_are_named(change, message):
     values = {"sizes": [1], **change}
     with pytest.raises(WeightsError, match=message):
         weights.config_from_dict(Model, values, {"Scheme": Scheme})
+
+
+@pytest.mark.parametrize(("old", "new"), [(False, "none"), (True, "full"), ("dots", "dots")])
+def test_a_switch_of_earlier_versions_is_read(old, new):
+    assert weights.config_from_dict(DiTConfig, {"remat": old}).remat == new
 
 
 def test_absent_fields():

@@ -13,12 +13,15 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Complex, Float
 
+from alchemint_jax.models.dit import remat
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.layers import Linear, layer_norm, logical, rms_norm
 from alchemint_jax.ops.attention import attention
 from alchemint_jax.rotary import apply_gains
+from alchemint_jax.sharding import constrain
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["modulation"], meta_fields=["length"])
@@ -65,31 +68,44 @@ def sinusoid(t: Float[Array, " ..."], dim: int) -> Float[Array, "... dim"]:
     return jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-def per_segment(
+def modulations(segments: Sequence[Segment], index: int, tokens: int) -> Float[Array, "b s d"]:
+    """Row `index` of each token's modulation (or one row for all tokens), float32.
+
+    Rows are chosen by the token's place, not cut out and joined: a sequence that is split over
+    devices stays where it is, and nothing of the sequence's size is stored.
+    """
+    first, *others = (segment.modulation[:, :, index] for segment in segments)
+    if not others:
+        return first
+    place = jnp.arange(tokens)[None, :, None]
+    rows, start = _along(first, 0, tokens), segments[0].length
+    for segment, other in zip(segments[1:], others, strict=True):
+        rows = jnp.where(place >= start, _along(other, start, tokens), rows)
+        start += segment.length
+    return rows
+
+
+def _along(rows: Float[Array, "b s d"], start: int, tokens: int) -> Float[Array, "b s2 d"]:
+    """Rows of single tokens at their places; one for all tokens as it is."""
+    after = tokens - start - rows.shape[1]
+    return rows if rows.shape[1] == 1 else jnp.pad(rows, ((0, 0), (start, after), (0, 0)))
+
+
+def modulated_norm(
     x: Float[Array, "b n d"], segments: Sequence[Segment], shift: int, scale: int
 ) -> Float[Array, "b n d"]:
-    """Modulates each segment by its own rows: x (1 + scale) + shift."""
-    parts, start = [], 0
-    for segment in segments:
-        part = x[:, start : start + segment.length]
-        parts.append(
-            part * (1 + segment.modulation[:, :, scale]).astype(x.dtype)
-            + segment.modulation[:, :, shift].astype(x.dtype)
-        )
-        start += segment.length
-    return jnp.concatenate(parts, axis=1)
+    """`norm(x) (1 + scale) + shift`, by each segment's rows; in float32, returns `x`'s dtype."""
+    y = layer_norm(x.astype(jnp.float32))
+    y = y * (1 + modulations(segments, scale, x.shape[1]))
+    return (y + modulations(segments, shift, x.shape[1])).astype(x.dtype)
 
 
-def gated(
-    x: Float[Array, "b n d"], segments: Sequence[Segment], gate: int
+def add_gated(
+    x: Float[Array, "b n d"], y: Float[Array, "b n d"], segments: Sequence[Segment], gate: int
 ) -> Float[Array, "b n d"]:
-    """Each segment of x times its own gate."""
-    parts, start = [], 0
-    for segment in segments:
-        part = x[:, start : start + segment.length]
-        parts.append(part * segment.modulation[:, :, gate].astype(x.dtype))
-        start += segment.length
-    return jnp.concatenate(parts, axis=1)
+    """`x + y gate`, by each segment's own gate; in float32, returns `x`'s dtype."""
+    y = y.astype(jnp.float32) * modulations(segments, gate, x.shape[1])
+    return (x.astype(jnp.float32) + y).astype(x.dtype)
 
 
 class Attention(nn.Module):
@@ -117,6 +133,7 @@ class Attention(nn.Module):
         the sum of both goes through the output projection.
         """
         dim = x.shape[-1]
+        seen = "tokens" if context is x else "text_tokens"
 
         # Where positions turn queries and keys, equal biases make attention a function of distance
         # (and, for a reference, of its interval) from the first step on: a network trained from
@@ -131,7 +148,8 @@ class Attention(nn.Module):
                     f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,)
                 )
                 y = rms_norm(y, scale)
-            return y.reshape(*y.shape[:2], self.n_heads, dim // self.n_heads)
+            y = y.reshape(*y.shape[:2], self.n_heads, dim // self.n_heads)
+            return constrain(y, "batch", "tokens" if name == "q" else seen, "heads", None)
 
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
@@ -139,7 +157,7 @@ class Attention(nn.Module):
         y = attention(q, k, v, key_mask)
         if image is not None:
             y = y + attention(q, project("k_img", image, True), project("v_img", image, False))
-        y = y.reshape(x.shape)
+        y = checkpoint_name(y, remat.ATTENTION).reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         return Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
 
@@ -164,6 +182,7 @@ class Block(nn.Module):
     ) -> tuple[Float[Array, "b n d"], None]:
         """The tokens after this layer, as the carry of a scan over layers."""
         cfg = self.config
+        x = checkpoint_name(x, remat.LAYER)
         table = self.param(
             "modulation",
             logical(_half_open_gates, (None, None, "embed")),
@@ -171,11 +190,11 @@ class Block(nn.Module):
         )
         segments = [Segment(s.length, s.modulation + table[:, None]) for s in inputs.segments]
 
-        h = per_segment(layer_norm(x), segments, shift=0, scale=1)
+        h = modulated_norm(x, segments, shift=0, scale=1)
         h = Attention(cfg.n_heads, name="self_attn")(
             h, h, inputs.q_gains, inputs.k_gains, inputs.key_mask
         )
-        x = x + gated(h, segments, gate=2)
+        x = add_gated(x, h, segments, gate=2)
 
         scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))
         bias = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
@@ -185,10 +204,12 @@ class Block(nn.Module):
             y = y + self._events(h, inputs.segments[0].length, inputs.events)
         x = x + y
 
-        h = per_segment(layer_norm(x), segments, shift=3, scale=4)
-        h = nn.gelu(Linear(cfg.ffn_dim, ("embed", "mlp"), name="ffn_up")(h), approximate=True)
+        h = modulated_norm(x, segments, shift=3, scale=4)
+        h = Linear(cfg.ffn_dim, ("embed", "mlp"), name="ffn_up")(h)
+        h = nn.gelu(constrain(h, "batch", "tokens", "mlp"), approximate=True)
         h = Linear(cfg.dim, ("mlp", "embed"), name="ffn_down")(h)
-        return x + gated(h, segments, gate=5), None
+        x = add_gated(x, h, segments, gate=5)
+        return constrain(x, "batch", "tokens", None), None
 
     def _events(self, h: jax.Array, n_video: int, events: EventInputs) -> jax.Array:
         """Video tokens attend to the captions of events; all other tokens are left as they are."""

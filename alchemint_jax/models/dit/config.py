@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit.remat import POLICIES
 from alchemint_jax.rotary import ReferenceLayout, WeRope
 from alchemint_jax.rotary.schemes import Scheme
 
@@ -37,7 +39,11 @@ class DiTConfig:
         reference_time: references are modulated as clean data (t = 0) or with the video's own time.
         events: whether there is a dense-caption branch (a parallel cross-attention with ReRoPE).
         unroll: layers per iteration of the scan over layers.
-        remat: whether the backward pass recomputes each layer.
+        remat: what a layer keeps from the forward pass for the backward pass: "none" (recomputed:
+            it keeps all), "dots", "attention", "full" or "offload", see `dit.remat`.
+
+    Raises:
+        ConfigError: there is no such `remat`.
     """
 
     dim: int = 1536
@@ -62,7 +68,11 @@ class DiTConfig:
     reference_time: Literal["clean", "video"] = "clean"
     events: bool = False
     unroll: int = 1
-    remat: bool = False
+    remat: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.remat not in POLICIES:
+            raise ConfigError(f"model.remat is {self.remat!r}; use one of {', '.join(POLICIES)}")
 
     @property
     def head_dim(self) -> int:

@@ -17,17 +17,18 @@ from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.models import layers
+from alchemint_jax.models.dit import remat
 from alchemint_jax.models.dit.blocks import (
     Block,
     EventInputs,
     Inputs,
     Segment,
-    per_segment,
+    modulated_norm,
     sinusoid,
 )
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.dit.image import ImageEmbedding, widened, zero_filled
-from alchemint_jax.models.layers import Linear, layer_norm, logical
+from alchemint_jax.models.layers import Linear, logical
 from alchemint_jax.rotary import (
     axis_frequencies,
     rerope_key_gains,
@@ -35,6 +36,7 @@ from alchemint_jax.rotary import (
     sequence_gains,
     video_gains,
 )
+from alchemint_jax.sharding import constrain
 
 
 class DiT(nn.Module):
@@ -104,7 +106,8 @@ class DiT(nn.Module):
         text_out = Linear(cfg.dim, ("embed", None), name="text_out")
 
         def embed_text(states: jax.Array) -> jax.Array:
-            return text_out(nn.gelu(text_in(states.astype(self.dtype)), approximate=True))
+            states = text_out(nn.gelu(text_in(states.astype(self.dtype)), approximate=True))
+            return constrain(states, "batch", "text_tokens", None)
 
         image_tokens = None
         if (image is None) == bool(cfg.image_dim):
@@ -174,16 +177,15 @@ class DiT(nn.Module):
 
         inputs = Inputs(
             tuple(segments),
-            q_gains,
-            k_gains,
+            constrain(q_gains, "batch", "tokens", None),
+            constrain(k_gains, "batch", "tokens", None),
             key_mask,
             embed_text(text),
             event_inputs,
             image_tokens,
         )
-        block = nn.remat(Block, prevent_cse=False, static_argnums=()) if cfg.remat else Block
         blocks = nn.scan(
-            block,
+            remat.recomputed(Block, cfg.remat),
             # Intermediates, where a caller captures them, are stacked like the parameters.
             variable_axes={"params": 0, "lora": 0, "intermediates": 0},
             split_rngs={"params": True},
@@ -192,7 +194,7 @@ class DiT(nn.Module):
             unroll=cfg.unroll,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        x, _ = blocks(cfg, name="blocks")(x, inputs)
+        x, _ = blocks(cfg, name="blocks")(constrain(x, "batch", "tokens", None), inputs)
         table = self.param(
             "head_modulation",
             logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
@@ -200,9 +202,10 @@ class DiT(nn.Module):
         )
         # The head is modulated by the embedding itself, the layers by its projection.
         head = Segment(n_video, e[:, :, None] + table[:, None])
-        x = per_segment(layer_norm(x[:, :n_video]), [head], shift=0, scale=1)
+        x = modulated_norm(x[:, :n_video], [head], shift=0, scale=1)
         width = int(np.prod(cfg.patch)) * cfg.out_channels
         x = Linear(width, ("embed", "patch"), kernel_init=nn.initializers.zeros, name="head")(x)
+        x = constrain(x, "batch", "tokens", None)
         return _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
 
     @nn.nowrap
@@ -253,7 +256,8 @@ class TimeEmbedding(nn.Module):
         )
         e = Linear(cfg.dim, ("embed", None), kernel_init=normal, name="second")(nn.silu(e))
         e0 = Linear(6 * cfg.dim, ("embed", "heads"), name="projection")(nn.silu(e))
-        return e, e0.reshape(*e.shape[:2], 6, cfg.dim)
+        e0 = e0.reshape(*e.shape[:2], 6, cfg.dim)
+        return e, constrain(e0, "batch", "tokens", None, None)
 
 
 class Subjects(nn.Module):
