@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig, learning_rate, update_ema
 from alchemint_jax.train.state import State, StatePlan, everything, joined
 from alchemint_jax.train.task import Batch, Params, Task
@@ -30,10 +31,16 @@ def train_step(
     task: Task,
     tx: optax.GradientTransformation,
     config: OptimizerConfig,
+    shardings: Params | None = None,
 ) -> tuple[State, Metrics]:
     """The state after one update, and scalar figures of the update.
 
     All randomness comes from ``fold_in(key, state["step"])``, so a resumed run repeats it.
+    Gradients, and their sums over the parts of a batch, have the parameters' dtype (float32) and
+    lie where ``shardings`` says that each parameter does.
+
+    Raises:
+        ConfigError: the batch does not divide into ``config.accumulate`` parts on this mesh.
     """
     step = state["step"]
     key = jax.random.fold_in(key, step)
@@ -42,7 +49,15 @@ def train_step(
     def loss_of(params: Params, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         return task.loss(joined(params, frozen), batch, key)
 
-    (loss, figures), grads = _gradient(loss_of, state["params"], batch, key, config.accumulate)
+    def value_and_grad(*args: Any) -> Any:
+        value, grads = jax.value_and_grad(loss_of, has_aux=True)(*args)
+        if shardings is not None:
+            grads = jax.lax.with_sharding_constraint(grads, shardings)
+        return value, grads
+
+    (loss, figures), grads = _averaged(
+        value_and_grad, state["params"], batch, key, config.accumulate
+    )
     updates, opt = tx.update(grads, state["opt"], state["params"])
     params = optax.apply_updates(state["params"], updates)
     new = {
@@ -70,7 +85,13 @@ def jit_train_step(
     """
     whole = sharding.replicated(plan.mesh)
     return jax.jit(
-        partial(train_step, task=plan.task, tx=plan.tx, config=config),
+        partial(
+            train_step,
+            task=plan.task,
+            tx=plan.tx,
+            config=config,
+            shardings=plan.shardings["params"],
+        ),
         in_shardings=(plan.shardings, sharding.batch_sharding(plan.mesh), whole),
         out_shardings=(plan.shardings, whole),
         donate_argnums=0,
@@ -93,17 +114,25 @@ def jit_validation_step(plan: StatePlan) -> Callable[[Params, Batch, jax.Array],
     )
 
 
-def _gradient(
-    loss: Callable[..., Any], params: Params, batch: Batch, key: jax.Array, parts: int
+def _averaged(
+    grad: Callable[..., Any], params: Params, batch: Batch, key: jax.Array, parts: int
 ) -> tuple[tuple[jax.Array, Metrics], Any]:
     """Loss, figures and gradient, averaged over ``parts`` equal parts of the batch."""
-    grad = jax.value_and_grad(loss, has_aux=True)
     if parts == 1:
         return grad(params, batch, key)
+    mesh = jax.sharding.get_abstract_mesh()
+    devices = mesh.shape.get("data", 1) * mesh.shape.get("fsdp", 1)
 
     def split(x: jax.Array) -> jax.Array:
+        if x.shape[0] % (parts * devices):
+            raise ConfigError(
+                f"a batch of {x.shape[0]} cannot be worked off in {parts} parts (accumulate) on "
+                f"{devices} devices (mesh axes data and fsdp); it must be a multiple of "
+                f"{parts * devices}"
+            )
         # Part i takes examples i, i + parts, ...: each device keeps the examples it has.
-        return jnp.swapaxes(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 0, 1)
+        x = jnp.swapaxes(x.reshape(x.shape[0] // parts, parts, *x.shape[1:]), 0, 1)
+        return sharding.constrain(x, None, "batch", *(None,) * (x.ndim - 2))
 
     def body(total: Any, xs: tuple[Batch, jax.Array]) -> tuple[Any, None]:
         part, index = xs

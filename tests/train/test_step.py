@@ -10,7 +10,17 @@ import pytest
 from toy_task import ToyTask, config
 
 from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.train import jit_train_step, plan_state
+from alchemint_jax.train.checkpoint import Checkpoints
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_fast():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    trained.cache_clear()
 
 
 def run(task, mesh, steps=4, optimizer=None, events=None):
@@ -67,6 +77,23 @@ def test_steps_compile_once(sizes):
     assert len(events.names) == 1
 
 
+def test_a_restored_state_compiles_nothing(tmp_path):
+    task, c = ToyTask(), config().optimizer
+    plan = plan_state(task, c, sharding.make_mesh(data=2, fsdp=4))
+    key = jax.device_put(jax.random.key(0), sharding.replicated(plan.mesh))
+    with sharding.use_mesh(plan.mesh), Checkpoints(tmp_path) as checkpoints:
+        step, data = jit_train_step(plan, c), iter(task.train_data())
+        state, _ = step(plan.init(key), sharding.put_batch(next(data), plan.mesh), key)
+        checkpoints.save(1, state, data)
+        checkpoints.wait()
+        restored = checkpoints.restore(1, plan.abstract, data)
+        batch = sharding.put_batch(next(data), plan.mesh)
+        with Compiles() as events:
+            for fresh_or_not in (restored, state):
+                jax.block_until_ready(step(fresh_or_not, batch, key))
+    assert events.names == [] and step._cache_size() == 1
+
+
 def test_eight_devices_do_what_one_does():
     one, history = trained(4)
     for sizes in ({"data": 8}, {"data": 1, "fsdp": 8}, {"data": 2, "fsdp": 2, "tensor": 2}):
@@ -79,9 +106,10 @@ def test_eight_devices_do_what_one_does():
     assert max(jax.tree.leaves(moved)) > 1e-2, "test is vacuous: nothing was trained"
 
 
-def test_optimizer_state_and_average_are_really_sharded():
+@pytest.mark.parametrize("method", ["adamw", "muon"])
+def test_optimizer_state_and_average_are_really_sharded(method):
     mesh = sharding.make_mesh(data=1, fsdp=8)
-    state, _ = run(ToyTask(width=256), mesh, steps=1)
+    state, _ = run(ToyTask(width=256), mesh, steps=1, optimizer={"method": method})
 
     def bytes_on(device, tree):
         return sum(
@@ -110,6 +138,11 @@ def test_accumulation_is_the_mean_over_the_parts():
     two, other = run(task, sharding.make_mesh(), optimizer={"accumulate": 2})
     close(one["params"], two["params"], 1e-6)
     np.testing.assert_allclose([h["loss"] for h in history], [h["loss"] for h in other], atol=1e-6)
+
+
+def test_a_batch_that_does_not_divide_into_parts_is_refused():
+    with pytest.raises(ConfigError, match=r"batch of 16 .* 4 parts .* multiple of 32"):
+        run(ToyTask(batch=16), sharding.make_mesh(), steps=1, optimizer={"accumulate": 4})
 
 
 def test_parts_of_a_batch_see_different_noise():
