@@ -78,7 +78,8 @@ def _generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        pipe = al.Pipeline.load(model, int8_text=args.int8_text, loras=dict(args.lora))
+        options = {"int8_text": args.int8_text, "loras": dict(args.lora), "dtype": args.dtype}
+        pipe = al.Pipeline.load(model, **options)
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
         plan = pipe.settings.plan(args.steps, guidance, args.solver)
         frames = pipe.generate(
@@ -403,6 +404,8 @@ def _parser() -> argparse.ArgumentParser:
         help="merge a LoRA into the transformer; may be repeated",
     )
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
+    precisions = ("float32", "bfloat16")
+    c.add_argument("--dtype", choices=precisions, help="default: float32 on CPU, else bfloat16")
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
     c = add(commands, "train", _train, "train a model, or go on training it")

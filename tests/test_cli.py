@@ -94,12 +94,12 @@ def test_generate_writes_the_video_and_prints_its_path(board, pipe, tmp_path, ca
 def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
     options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
-    options += ["--lora", "dir:x/b.safetensors"]
+    options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
     loras = {"a.safetensors": 0.5, "dir:x/b.safetensors": 1.0}
-    assert pipe.load_options == {"int8_text": True, "loras": loras}
+    assert pipe.load_options == {"int8_text": True, "loras": loras, "dtype": "bfloat16"}
     [call] = pipe.calls
     assert call == {
         "seed": 7,

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax import images, timebase, weights
-from alchemint_jax.errors import StoryboardError, WeightsError
+from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
 from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
@@ -49,6 +49,7 @@ class Pipeline:
         model: str | os.PathLike[str] = "sprites",
         int8_text: bool = False,
         loras: Mapping[str | os.PathLike[str], float] | None = None,
+        dtype: str | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -57,10 +58,17 @@ class Pipeline:
                 diffusers format.
             int8_text: keep a large text encoder in 8 bits: a quarter of the memory.
             loras: LoRA files for the transformer, and how strongly each counts (1: as trained).
+            dtype: of the transformer's computation, and of its matrices on the device: "float32" or
+                "bfloat16"; None is float32 on a CPU and bfloat16 elsewhere. Norms, modulations and
+                the embedding of time are float32 in any case, and so are the other networks.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
+            ConfigError: there is no such dtype.
         """
+        dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        if dtype not in ("float32", "bfloat16"):
+            raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
         directory = weights.locate(model)
         foreign = (
             not (directory / settings.FILE).exists() and (directory / "model_index.json").exists()
@@ -72,12 +80,16 @@ class Pipeline:
             )
         chosen = None if foreign else settings.load(directory)
         vae, vae_params = weights.load(directory, "vae")
-        dit, dit_params = weights.load(directory, "transformer")
+        module, tensors = weights.open_component(directory, "transformer")
+        # `open_component` has checked that each component is of its class.
+        dit = DiT(cast(DiT, module).config, jnp.dtype(dtype))
+        held = dit.abstract_params() if loras else dit.held_params()
+        dit_params = weights.read_params(tensors, held)
         for file, strength in (loras or {}).items():
-            lora = load_lora(file, cast(DiT, dit).config)
-            dit_params = merge_lora(dit_params, lora, strength)
-        # `load` has checked that each component is of its class.
-        models = Models(cast(DiT, dit), dit_params, cast(VAE, vae), vae_params)
+            dit_params = merge_lora(dit_params, load_lora(file, dit.config), strength)
+        if loras:  # a small change may be lost where it is added to rounded weights
+            dit_params = jax.tree.map(lambda x, y: x.astype(y.dtype), dit_params, dit.held_params())
+        models = Models(dit, dit_params, cast(VAE, vae), vae_params)
         if chosen is None:
             unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])
             chosen = wan_settings(directory, unit)

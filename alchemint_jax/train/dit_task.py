@@ -201,7 +201,8 @@ class DiTTask:
             for name, x in next(iter(self.validation_data())).items()
         }
         vae, vae_params = weights.load(self.vae, "vae")
-        models = Models(DiT(self.model), self.merged(params), cast(VAE, vae), vae_params)
+        dit = DiT(self.model, jnp.dtype(self.compute))
+        models = Models(dit, self.merged(params), cast(VAE, vae), vae_params)
         conditions = self.conditions(params["text_encoder"], batch)
 
         noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
@@ -17,7 +18,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from alchemint_jax import cli
-from alchemint_jax.errors import StoryboardError, WeightsError
+from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
 from alchemint_jax.models.lora import LoraConfig, init_lora
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.storyboard import Storyboard
@@ -128,6 +129,26 @@ def test_a_lora_counts_as_strongly_as_said(t2v, tmp_path):
     )
     np.testing.assert_array_equal(plain, none)
     assert np.abs(plain - half).max() > 5
+
+
+def test_half_precision_is_held_where_it_is_computed(t2v, tmp_path):
+    io = load_file(GOLDENS / "t2v" / "io.safetensors")
+    lora = init_lora(jax.random.key(0), t2v.models.dit_params, LoraConfig(rank=2))
+    file = save_lora(tmp_path / "lora.safetensors", t2v.models.dit.config, lora)  # changes nothing
+    half, merged = (
+        Pipeline.load(GOLDENS / "t2v", dtype="bfloat16", loras=loras) for loras in ({}, {file: 1.0})
+    )
+    leaves = jax.tree_util.tree_leaves_with_path(half.models.dit_params)
+    for path, leaf in leaves:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        matrix = name.endswith("kernel") and not name.startswith("time/")
+        assert leaf.dtype == (jnp.bfloat16 if matrix else jnp.float32), name
+    jax.tree.map(np.testing.assert_array_equal, half.models.dit_params, merged.models.dit_params)
+    error = render(half, io) / 255.0 - io["frames"]
+    assert np.abs(error).max() > 1e-3 and np.sqrt(np.mean(error**2)) < 0.05 * io["frames"].std()
+    assert {x.dtype for x in jax.tree.leaves(t2v.models.dit_params)} == {jnp.dtype(jnp.float32)}
+    with pytest.raises(ConfigError, match="dtype is 'float16'.*bfloat16"):
+        Pipeline.load(GOLDENS / "t2v", dtype="float16")
 
 
 def test_generate_from_the_command_line(tmp_path, capsys):

@@ -30,7 +30,7 @@ TASK = DiTTask(
     init_from="sprites",  # without which the text encoder could not be left as it is
     train_text=False,
 )
-RATES = (("backbone", 1e-2), ("added", 1e-2))
+RATES = (("backbone", 0.1), ("added", 0.1))
 
 
 def batch(size: int = 8, slots: int = 2) -> dict[str, np.ndarray]:
@@ -61,14 +61,21 @@ def plan_of(mesh, config=None, **changes) -> StatePlan:
     return plan_state(dataclasses.replace(TASK, **changes), config or optimizer(), mesh)
 
 
-def fresh(plan: StatePlan) -> dict:
-    """A state on the host whose last layer is not zero: gradients reach everything."""
-    state = jax.device_get(jax.jit(plan.fresh)(jax.random.key(0)))
+def trained(plan: StatePlan) -> dict:
+    """A state on the host as after some training: fresh layers that are zero let nothing through.
+
+    (Nothing is compiled for it.)
+    """
     rng = np.random.default_rng(1)
-    state["params"] = jax.tree.map(
-        lambda x: x + 0.2 * rng.standard_normal(x.shape, np.float32), state["params"]
-    )
-    return state
+
+    def leaf(path, x):
+        mean = "norm" in jax.tree_util.keystr(path)
+        return np.float32(mean + 0.2 * rng.standard_normal(x.shape))
+
+    state = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), plan.abstract)
+    weights = {name: plan.abstract[name] for name in ("params", "frozen")}
+    state |= jax.tree_util.tree_map_with_path(leaf, weights)
+    return state | {"ema": state["params"]}
 
 
 def compiled_step(plan: StatePlan, config=None, options=None, size: int = 8):

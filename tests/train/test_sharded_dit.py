@@ -38,8 +38,7 @@ def stepped(name):
     mesh = sharding.make_mesh(**MESHES[name], devices=jax.devices()[:count])
     plan = dit_setup.plan_of(mesh)
     compiled = dit_setup.compiled_step(plan, options=quick.options())
-    # Born whole on one device; `test_fresh_state_is_the_same_on_any_mesh` is about the others.
-    host = dit_setup.fresh(plan) if name == "one" else stepped("one")[0]
+    host = dit_setup.trained(plan)
     state = jax.device_put(host, plan.shardings)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
     after, metrics = compiled(state, sharding.put_batch(dit_setup.batch(), mesh), key)

@@ -24,9 +24,9 @@ from alchemint_jax.models.dit.blocks import (
     Inputs,
     Segment,
     modulated_norm,
-    sinusoid,
 )
 from alchemint_jax.models.dit.config import DiTConfig
+from alchemint_jax.models.dit.embeddings import Subjects, TimeEmbedding
 from alchemint_jax.models.dit.image import ImageEmbedding, widened, zero_filled
 from alchemint_jax.models.layers import Linear, logical
 from alchemint_jax.rotary import (
@@ -239,58 +239,19 @@ class DiT(nn.Module):
         """Shapes and types of the parameters, without computing any."""
         return layers.abstract_params(self, **self.example_inputs())
 
+    @nn.nowrap
+    def held_params(self) -> dict:
+        """As `abstract_params`, for use without training: matrices in `dtype`.
 
-class TimeEmbedding(nn.Module):
-    """Wan's embedding of flow time, and its projection to the layers' modulations, in float32."""
+        Those of the time embedding stay float32, as all vectors and modulations do.
+        """
 
-    config: DiTConfig
+        def leaf(path: Any, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+            names = [str(entry.key) for entry in path]
+            rounded = names[-1] == "kernel" and names[0] != "time"
+            return jax.ShapeDtypeStruct(x.shape, self.dtype if rounded else x.dtype)
 
-    @nn.compact
-    def __call__(
-        self, time: Float[Array, "b s"]
-    ) -> tuple[Float[Array, "b s d"], Float[Array, "b s 6 d"]]:
-        """The embedding, and the six modulations (shift, scale, gate; twice) of a layer."""
-        cfg, normal = self.config, nn.initializers.normal(0.02)
-        e = Linear(cfg.dim, (None, "embed"), kernel_init=normal, name="first")(
-            sinusoid(time, cfg.freq_dim)
-        )
-        e = Linear(cfg.dim, ("embed", None), kernel_init=normal, name="second")(nn.silu(e))
-        e0 = Linear(6 * cfg.dim, ("embed", "heads"), name="projection")(nn.silu(e))
-        e0 = e0.reshape(*e.shape[:2], 6, cfg.dim)
-        return e, constrain(e0, "batch", "tokens", None, None)
-
-
-class Subjects(nn.Module):
-    """What a subject adds to its tokens: an index embedding per slot, and an MLP for its word.
-
-    Either is left out where the config says so.
-    """
-
-    config: DiTConfig
-
-    @nn.compact
-    def __call__(
-        self, pictures: Float[Array, "b r p d"], tags: Float[Array, "b r j text_dim"]
-    ) -> tuple[Float[Array, "b r p d"], Float[Array, "b r j d"]]:
-        """Tokens of the pictures and of the words. Raises ValueError if slots are too few."""
-        cfg = self.config
-        slots = pictures.shape[1]
-        if slots > cfg.slots:
-            raise ValueError(f"{slots} references, but the model has {cfg.slots} slots")
-        if cfg.tags:
-            words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
-            words = Linear(cfg.dim, ("embed", None), name="tag_out")(
-                nn.gelu(words, approximate=True)
-            )
-        else:
-            words = jnp.zeros((*tags.shape[:3], cfg.dim), pictures.dtype)
-        if not cfg.index:
-            return pictures, words
-        table = self.param(
-            "index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim)
-        )
-        index = table[None, :slots, None].astype(pictures.dtype)
-        return pictures + index, words + index
+        return jax.tree_util.tree_map_with_path(leaf, self.abstract_params())
 
 
 def _patchify(x: Float[Array, "b t h w c"], patch: tuple[int, int, int]) -> Float[Array, "b n p"]:
