@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import topologies
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
@@ -21,6 +25,62 @@ def test_mesh_fills_the_free_axis_with_auto_axes():
     assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
     assert set(mesh.axis_types) == {AxisType.Auto}
     assert sharding.make_mesh(devices=jax.devices()[:1]).size == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """As much of a device as a mesh is made from."""
+
+    id: int
+    slice_index: int
+    device_kind: str = "made up"
+    platform: str = "made up"
+
+
+@pytest.mark.parametrize(
+    ("slices", "sizes", "spanned"),
+    [
+        (2, {"data": 2, "fsdp": 4}, {"data"}),
+        (4, {"data": 2, "fsdp": 8}, {"data", "fsdp"}),
+        (2, {"data": 4, "fsdp": 2, "tensor": 2}, {"data"}),
+        (2, {"data": 1, "context": 4, "tensor": 2}, {"context"}),
+    ],
+)
+def test_outer_axes_span_slices(slices, sizes, spanned):
+    count = int(np.prod(list(sizes.values())))
+    devices = [Device(i, i % slices) for i in range(count)]
+    mesh = sharding.make_mesh(**sizes, devices=devices)
+    index = np.vectorize(lambda d: d.slice_index)(mesh.devices)
+    crossed = {name for i, name in enumerate(sharding.MESH_AXES) if np.ptp(index, axis=i).max() > 0}
+    assert crossed == spanned
+    assert len(set(mesh.devices.flat)) == count
+
+
+@pytest.mark.parametrize(("slices", "count"), [(2, 8), (3, 8)])
+def test_slices_that_do_not_fit_are_refused(slices, count):
+    devices = [Device(i, i % slices) for i in range(count)]
+    with pytest.raises(ConfigError, match=rf"slices .* their number, {slices}"):
+        sharding.make_mesh(data=1, tensor=-1, devices=devices)
+
+
+@pytest.mark.parametrize(
+    ("topology", "options", "sizes"),
+    [
+        ("v5p:4x4x4", {}, {"data": 4, "fsdp": 16}),
+        ("v5p:4x4x4", {}, {"data": 8, "fsdp": 8}),  # splits axes of the torus
+        ("v5e:2x2", {"num_slices": 2}, {"data": 2, "fsdp": 4}),
+        ("v4:2x2x1", {}, {"data": 1, "fsdp": 8}),  # two devices per chip
+    ],
+)
+def test_a_mesh_of_devices_that_are_not_there(topology, options, sizes):
+    if importlib.util.find_spec("libtpu") is None:
+        pytest.skip("needs libtpu")
+    found = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options)
+    mesh = sharding.make_mesh(**sizes, devices=found.devices)
+    assert set(mesh.devices.flat) == set(found.devices)
+    if sizes == {"data": 4, "fsdp": 16}:  # one step along `data` moves along one axis of the torus
+        steps = np.abs(np.diff([d.coords for d in mesh.devices[:, 0, 0, 0]], axis=0))
+        assert (np.count_nonzero(steps, axis=1) == 1).all()
 
 
 @pytest.mark.parametrize(
@@ -76,6 +136,26 @@ def test_batch_is_split_over_data_and_fsdp():
     np.testing.assert_array_equal(put, x)
     with pytest.raises(ConfigError, match="batch size"):
         sharding.put_batch({"x": x[:6]}, mesh)
+
+
+def test_constrained_arrays_are_split_also_where_that_is_uneven():
+    mesh = sharding.make_mesh(data=4, tensor=2)
+    shape = (8, 5, 3, 1)
+    with sharding.use_mesh(mesh):
+        y = jax.jit(lambda x: sharding.constrain(2 * x, "batch", "tokens", "heads", None))(
+            jnp.ones(shape)
+        )
+        with pytest.raises(ConfigError, match="do not fit the shape"):
+            sharding.constrain(y, "batch")
+        with pytest.raises(ConfigError, match="unknown"):
+            sharding.constrain(y, "batch", "token", None, None)
+        text = jax.jit(lambda x: sharding.constrain(x, "batch", "tokens", "heads", None)).lower(y)
+        one = sharding.constrain(y[:1], "batch", None, None, None)
+    assert y.addressable_shards[0].data.shape[0] == 2
+    assert '"data"' in text.as_text() and '"tensor"' in text.as_text()
+    np.testing.assert_array_equal(one, y[:1])  # one sample is not split over four devices
+    x = jnp.ones(shape)
+    assert sharding.constrain(x, "batch", "tokens", "heads", None) is x
 
 
 def test_constraints_in_modules_take_effect_only_inside_use_mesh():

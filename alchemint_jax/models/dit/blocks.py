@@ -159,7 +159,8 @@ class Attention(nn.Module):
             y = y + attention(q, project("k_img", image, True), project("v_img", image, False))
         y = checkpoint_name(y, remat.ATTENTION).reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
-        return Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
+        y = Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
+        return constrain(y, "batch", "tokens", None)
 
 
 def _half_open_gates(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

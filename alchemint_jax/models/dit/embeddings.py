@@ -55,6 +55,7 @@ class Subjects(nn.Module):
             raise ValueError(f"{slots} references, but the model has {cfg.slots} slots")
         if cfg.tags:
             words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
+            words = constrain(words, "batch", "slots", "text_tokens", None)
             words = Linear(cfg.dim, ("embed", None), name="tag_out")(
                 nn.gelu(words, approximate=True)
             )

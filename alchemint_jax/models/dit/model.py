@@ -106,7 +106,9 @@ class DiT(nn.Module):
         text_out = Linear(cfg.dim, ("embed", None), name="text_out")
 
         def embed_text(states: jax.Array) -> jax.Array:
-            states = text_out(nn.gelu(text_in(states.astype(self.dtype)), approximate=True))
+            # Both constraints are of gradients, too.
+            states = constrain(text_in(states.astype(self.dtype)), "batch", "text_tokens", None)
+            states = text_out(nn.gelu(states, approximate=True))
             return constrain(states, "batch", "text_tokens", None)
 
         image_tokens = None
