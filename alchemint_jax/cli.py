@@ -1,4 +1,4 @@
-"""The command line: ``alchemint generate | train | evaluate | data | convert | demo``.
+"""The command line: ``alchemint generate | train | evaluate | data | convert | plan | demo``.
 
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 import alchemint_jax as al
 from alchemint_jax.errors import AlchemintError, DataError, WeightsError
+from alchemint_jax.plan import command as plan_command
 
 MAX_SEED = 2**32 - 1
 
@@ -314,7 +315,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     args, unknown = _parser().parse_known_args(argv)
-    if args.command is _train:
+    if args.command in (_train, plan_command.run):
         args.overrides = _overrides(args.parser, unknown)
     elif unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -461,6 +462,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=("float32", "float16", "bfloat16"),
         help="default: as it is stored",
     )
+
+    plan_command.add_parser(commands)
 
     c = add(commands, "demo", _demo, "render the examples and measure what appeared when")
     c.add_argument("--out", default="out", metavar="DIR", help="default: out")

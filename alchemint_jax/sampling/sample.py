@@ -49,7 +49,7 @@ def sample_latents(
     piece = max(n for n in range(1, 11) if plan.steps % n == 0)
     state = solver.start(noise)
     for start in range(0, plan.steps, piece):
-        state = _advance(
+        state = solve_piece(
             models.dit_params,
             conditions,
             state,
@@ -66,7 +66,7 @@ def sample_latents(
 
 
 @partial(jax.jit, static_argnames=("dit", "branches", "solver"))
-def _advance(
+def solve_piece(
     params: dict,
     conditions: Conditions,
     state: State,
@@ -77,6 +77,7 @@ def _advance(
     branches: tuple[Branch, ...],
     solver: str,
 ) -> State:
+    """The solver's state after `rows` of its table: the compiled part of `sample_latents`."""
     stacked = repeat(conditions, len(branches))
 
     def velocity(z: jax.Array, t: jax.Array) -> jax.Array:

@@ -78,7 +78,7 @@ def train_step(
 
 def jit_train_step(
     plan: StatePlan, config: OptimizerConfig
-) -> Callable[[State, Batch, jax.Array], tuple[State, Metrics]]:
+) -> jax.stages.Wrapped:
     """``train_step`` compiled for a mesh; the state is donated and its shardings are pinned.
 
     Call it, or lower it, inside ``sharding.use_mesh(plan.mesh)``.

@@ -1,0 +1,140 @@
+"""`alchemint plan`: compile the step of a config for hardware that is not there."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from alchemint_jax.errors import ConfigError
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the command to `commands`, the subparsers of the command line."""
+    about = "compile the step of a config for TPUs or GPUs that are not there"
+    c = commands.add_parser("plan", help=about, description=about[0].upper() + about[1:] + ".")
+    c.usage = (
+        "alchemint plan --config FILE.py[:ARGUMENT] --target v5p:4x4x4 [options] "
+        "[--config.FIELD=VALUE ...]"
+    )
+    c.set_defaults(command=run, parser=c)
+    c.add_argument("--config", required=True, metavar="FILE.py[:ARGUMENT]", help="see configs/")
+    c.add_argument(
+        "--target",
+        required=True,
+        help="v5p-8, v5p:4x4x4, 2xv6e:16x16, h100:8x8 (nodes x GPUs), ...",
+    )
+    c.add_argument(
+        "--mesh", type=_mesh, metavar="data=4,fsdp=16", help="default: the config's, or all fsdp"
+    )
+    c.add_argument("--size", type=_size, metavar="480x832", help="pixels; default: the config's")
+    c.add_argument("--frames", type=_count, metavar="N", help="pixel frames; default: the config's")
+    c.add_argument("--references", type=_count0, metavar="N", help="default: the model's slots")
+    c.add_argument(
+        "--batch", type=_batch, metavar="N", help="clips per step, or N/chip; default 1/chip"
+    )
+    c.add_argument("--step", choices=("train", "sample"), default="train")
+    c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")
+    c.add_argument(
+        "--search", action="store_true", help="find the mesh, remat policy and micro-batches"
+    )
+    c.add_argument("--json", action="store_true", help="print one JSON object")
+    c.add_argument("--picture", metavar="P.png", help="also draw memory and time")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plans, and prints the plan."""
+    from alchemint_jax import media
+
+    picture = media.check_writable(args.picture, [".png"]) if args.picture else None
+    if args.search and args.mesh is not None:
+        raise ConfigError("--search finds the mesh; leave --mesh out")
+    with contextlib.redirect_stdout(sys.stderr):
+        plan = plan_command(args)
+    if picture:
+        from alchemint_jax.plan.figure import draw
+
+        media.write_png(Path(picture), draw([plan]))
+    from alchemint_jax.plan import report
+
+    print(report.as_json(plan) if args.json else report.as_text(plan))
+    return 0
+
+
+def plan_command(args: argparse.Namespace) -> Any:
+    """The plan that the arguments ask for."""
+    prepare()
+    from alchemint_jax.plan.planner import Request, plan
+    from alchemint_jax.plan.search import search
+
+    request = Request(
+        config=args.config,
+        target=args.target,
+        overrides=tuple(args.overrides),
+        mesh=args.mesh,
+        size=args.size,
+        frames=args.frames,
+        references=args.references,
+        batch=args.batch,
+        step=args.step,
+        remat=args.remat,
+    )
+    return search(request, _say) if args.search else plan(request)
+
+
+def prepare() -> None:
+    """JAX on the CPU, unless told otherwise: a plan needs no device and should take none."""
+    if "JAX_PLATFORMS" not in os.environ:
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _mesh(text: str) -> dict[str, int]:
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        found = {name.strip(): int(size) for name, size in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"write data=4,fsdp=16, not {text!r}") from None
+    known = ("data", "fsdp", "context", "tensor")
+    if unknown := sorted(set(found) - set(known)):
+        raise argparse.ArgumentTypeError(f"no axis {unknown[0]!r}; there are {', '.join(known)}")
+    return found
+
+
+def _size(text: str) -> tuple[int, int]:
+    with contextlib.suppress(ValueError):
+        height, width = (int(side) for side in text.split("x"))
+        if min(height, width) > 0:
+            return height, width
+    raise argparse.ArgumentTypeError(f"write HEIGHTxWIDTH, for example 480x832, not {text!r}")
+
+
+def _count(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _count0(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    with contextlib.suppress(ValueError):
+        if int(text) >= least:
+            return int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
+
+
+def _batch(text: str) -> tuple[int, bool]:
+    """Clips, and whether they are for each chip."""
+    number, slash, per = text.partition("/")
+    if slash and per != "chip":
+        raise argparse.ArgumentTypeError(f"write N or N/chip, not {text!r}")
+    return _count(number), bool(slash)

@@ -1,0 +1,162 @@
+"""Planning: from what was asked for to a compiled step and its plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from jax.sharding import Mesh
+
+from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.plan import steps
+from alchemint_jax.plan.compile import compile_step, shard_bytes
+from alchemint_jax.plan.report import Plan, make_plan
+from alchemint_jax.plan.steps import Step, Work
+from alchemint_jax.plan.targets import Target, parse_target, topology_devices
+from alchemint_jax.train.config import build_train, load_config
+from alchemint_jax.train.optimizer import OptimizerConfig
+from alchemint_jax.train.run import build_task
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What to plan; None leaves it to the config.
+
+    Attributes:
+        config: file of a config, perhaps with `:ARGUMENT`.
+        target: a name for `parse_target`.
+        overrides: of the config, `field.subfield=value`.
+        mesh: sizes by axis; axes that are left out are 1, or what remains (-1).
+        size: height and width in pixels.
+        frames: pixel frames of a clip.
+        references: subjects of a clip.
+        batch: clips of a step, and whether for each chip (else in all); one per chip.
+        step: "train" or "sample".
+        remat: the policy of layers.
+        accumulate: parts that a batch is worked off in.
+    """
+
+    config: str
+    target: str
+    overrides: tuple[str, ...] = ()
+    mesh: dict[str, int] | None = None
+    size: tuple[int, int] | None = None
+    frames: int | None = None
+    references: int | None = None
+    batch: tuple[int, bool] | None = None
+    step: str = "train"
+    remat: str | None = None
+    accumulate: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A request with everything decided but the mesh."""
+
+    request: Request
+    target: Target
+    devices: list[Any]
+    task: Any
+    optimizer: OptimizerConfig
+    mesh: dict[str, int]
+    work: Work
+
+
+def prepare(request: Request) -> Setup:
+    """Reads the config and names the devices.
+
+    Raises:
+        ConfigError: naming file and field, or option.
+    """
+    config = load_config(request.config, request.overrides)
+    try:
+        try:
+            task, train = build_task(config), build_train(config)
+        except (AttributeError, KeyError, TypeError) as error:
+            problem = str(error).strip("\"'")
+            raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
+        if not isinstance(task, steps.DiTTask):
+            raise ConfigError("only configs of the transformer (task 'dit') can be planned")
+        if request.remat is not None:
+            task = with_remat(task, request.remat)
+    except ConfigError as error:
+        raise ConfigError(f"{request.config}: {error}") from error
+    optimizer = train.optimizer
+    if request.accumulate is not None:
+        optimizer = dataclasses.replace(optimizer, accumulate=request.accumulate)
+    target = parse_target(request.target)
+    devices = topology_devices(target)
+    count, per_chip = request.batch or (1, True)
+    references = task.model.slots if request.references is None else request.references
+    if references > task.model.slots:
+        task = dataclasses.replace(task, model=dataclasses.replace(task.model, slots=references))
+    work = Work(
+        size=request.size or task.sampling.size,
+        frames=request.frames or task.sampling.max_frames,
+        references=references,
+        batch=count * target.chips if per_chip else count,
+    )
+    mesh = request.mesh if request.mesh is not None else dict(config.get("mesh", {}))
+    return Setup(request, target, devices, task, optimizer, mesh, work)
+
+
+def with_remat(task: Any, policy: str) -> Any:
+    """The task with another policy of its layers."""
+    kind = type(task.model.remat)
+    value = policy != "none" if kind is bool else policy
+    return dataclasses.replace(task, model=dataclasses.replace(task.model, remat=value))
+
+
+def trace(setup: Setup, mesh: Mesh) -> Step:
+    """The step that the setup asks for, on a mesh."""
+    if setup.request.step == "sample":
+        return steps.sample_step(setup.task, setup.work, mesh)
+    return steps.train_step(setup.task, setup.optimizer, setup.work, mesh)
+
+
+def complete(mesh: dict[str, int]) -> dict[str, int]:
+    """All axes of a mesh, of which one may be -1: that of the weights where nothing is said."""
+    named = {name: mesh.get(name, 1) for name in sharding.MESH_AXES}
+    if "fsdp" not in mesh and -1 not in named.values():
+        named["fsdp"] = -1
+    return named
+
+
+def plan(request: Request) -> Plan:
+    """Compiles what the request asks for, and says what it needs.
+
+    Raises:
+        ConfigError: what is asked for makes no sense, or cannot be compiled here.
+    """
+    return plan_setup(prepare(request))
+
+
+def plan_setup(setup: Setup) -> Plan:
+    """`plan` of what is decided already."""
+    mesh = sharding.make_mesh(**complete(setup.mesh), devices=setup.devices)
+    step = trace(setup, mesh)
+    arguments = sum(shard_bytes(tree) for tree in step.kinds.values())
+    program = compile_step(step.traced, arguments)
+    return make_plan(describe(setup, mesh), step, program, setup.target, list(mesh.devices.flat))
+
+
+def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
+    """What a plan is of, in JSON's types."""
+    work, remat = setup.work, setup.task.model.remat
+    if isinstance(remat, bool):
+        remat = "full" if remat else "none"
+    sizes = ",".join(f"{name}={size}" for name, size in mesh.shape.items() if size > 1)
+    return {
+        "config": setup.request.config,
+        "overrides": list(setup.request.overrides),
+        "target": setup.target.name,
+        "step": setup.request.step,
+        "size": f"{work.size[0]}x{work.size[1]}",
+        "frames": work.frames,
+        "references": work.references,
+        "batch": work.batch,
+        "mesh": sizes or "one device",
+        "remat": remat,
+        "accumulate": setup.optimizer.accumulate,
+    }

@@ -1,0 +1,226 @@
+"""Finding mesh, remat policy and micro-batches: guessed from sizes first, then compiled."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.plan import steps
+from alchemint_jax.plan.flops import Sequence, dit_flops
+from alchemint_jax.plan.planner import Request, Setup, plan_setup, prepare, with_remat
+from alchemint_jax.plan.report import Plan
+from alchemint_jax.plan.targets import GIB
+
+# By remat policy: widths of the model that each token leaves behind in a layer, those of the
+# feed-forward, and passes through the layers that a step makes (a backward pass is two).
+POLICIES = {
+    "none": (22.0, 4.0, 3.0),
+    "dots": (9.0, 1.0, 3.2),
+    "attention": (2.0, 0.0, 3.8),
+    "full": (1.0, 0.0, 4.0),
+    "offload": (0.0, 0.0, 4.0),
+}
+# Widths that one layer's own work takes for each token at once, and such of the feed-forward.
+_WORKING = (14.0, 3.0)
+# Guesses may be this much too high or low before a candidate is not even tried.
+_SLACK = 1.25
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to run a step, and what it should need per device.
+
+    Attributes:
+        mesh: sizes by axis.
+        remat: policy of the layers.
+        accumulate: parts that a batch is worked off in.
+        memory: bytes, guessed.
+        seconds: guessed.
+    """
+
+    mesh: dict[str, int]
+    remat: str
+    accumulate: int
+    memory: float
+    seconds: float
+
+    def __str__(self) -> str:
+        sizes = ",".join(f"{name}={size}" for name, size in self.mesh.items() if size > 1)
+        return f"mesh {sizes or 'one device'}, remat {self.remat}, micro-batches {self.accumulate}"
+
+
+def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> Plan:
+    """The fastest plan that fits, of those that are worth compiling.
+
+    Candidates are compiled from the one that should be fastest on. One that turns out too large
+    rules out all that should be larger, and one that fits all that should be slower by a fifth.
+
+    Args:
+        request: what to plan; its mesh, remat policy and micro-batches are not looked at.
+        say: takes a line on each candidate.
+        compiles: at most this many are compiled.
+
+    Raises:
+        ConfigError: nothing can be tried, for example since no mesh can split the batch.
+    """
+    setup = prepare(request)
+    found = sorted(candidates(setup), key=lambda c: (c.seconds, c.memory))
+    if not found:
+        raise ConfigError(
+            f"no mesh of {len(setup.devices)} devices can split a batch of {setup.work.batch}; "
+            "change --batch"
+        )
+    available = setup.target.chip.hbm * setup.target.chips / len(setup.devices)
+    likely = [c for c in found if c.memory <= _SLACK * available]
+    likely = likely or sorted(found, key=lambda c: c.memory)[:1]
+    best: Plan | None = None
+    tried: list[dict[str, Any]] = []
+    limit, fastest = math.inf, math.inf
+    for candidate in likely:
+        if len(tried) == compiles or candidate.seconds > 1.2 * fastest:
+            break
+        if candidate.memory >= limit:
+            continue
+        plan = plan_setup(_with(setup, candidate))
+        tried.append(
+            {"candidate": str(candidate), "fits": plan.fits, "seconds": plan.serial_seconds}
+        )
+        state = "fits" if plan.fits else "does not fit"
+        say(
+            f"{candidate}: {state}, peak {plan.peak / GIB:.1f} GiB (guessed "
+            f"{candidate.memory / GIB:.1f}), step {plan.serial_seconds:.3g} s "
+            f"(guessed {candidate.seconds:.3g}); compiled in {plan.compile_seconds:.0f} s"
+        )
+        if plan.fits:
+            fastest = min(fastest, candidate.seconds)
+        else:
+            limit = min(limit, candidate.memory)
+        if best is None or _better(plan, best):
+            best = plan
+    assert best is not None  # the first candidate is always compiled
+    return dataclasses.replace(best, what={**best.what, "tried": tried})
+
+
+def _better(new: Plan, old: Plan) -> bool:
+    if new.fits != old.fits:
+        return new.fits
+    return new.serial_seconds < old.serial_seconds if new.fits else new.peak < old.peak
+
+
+def _with(setup: Setup, candidate: Candidate) -> Setup:
+    return dataclasses.replace(
+        setup,
+        mesh=candidate.mesh,
+        task=with_remat(setup.task, candidate.remat),
+        optimizer=dataclasses.replace(setup.optimizer, accumulate=candidate.accumulate),
+    )
+
+
+def candidates(setup: Setup) -> Iterator[Candidate]:
+    """All ways to run the step that can be compiled, with guesses."""
+    cfg, batch = setup.task.model, setup.work.batch
+    training = setup.request.step == "train"
+    policies = POLICIES if training else {"none": POLICIES["none"]}
+    sizes = _Sizes.of(setup)
+    for mesh in meshes(len(setup.devices)):
+        parts = mesh["data"] * mesh["fsdp"]
+        if batch % parts or cfg.n_heads % mesh["tensor"] or mesh["tensor"] > 8:
+            continue
+        if mesh["context"] > 16:
+            continue
+        whole = batch // parts
+        micro = [n for n in (1, 2, 4, 8, 16, 32) if whole % n == 0] if training else [1]
+        for accumulate in micro:
+            for remat in policies:
+                yield guess(sizes, mesh, remat, accumulate)
+
+
+def meshes(devices: int) -> Iterator[dict[str, int]]:
+    """All meshes of so many devices."""
+    divisors = [n for n in range(1, devices + 1) if devices % n == 0]
+    for tensor in divisors:
+        for context in (n for n in divisors if devices % (n * tensor) == 0):
+            rest = devices // (tensor * context)
+            for fsdp in (n for n in divisors if rest % n == 0):
+                axes = (rest // fsdp, fsdp, context, tensor)
+                yield dict(zip(sharding.MESH_AXES, axes, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sizes:
+    """What guesses are made from: bytes of the state, of all weights, of a layer; and work."""
+
+    setup: Setup
+    tokens: Sequence
+    state: float
+    weights: float
+    trained: float
+
+    @staticmethod
+    def of(setup: Setup) -> _Sizes:
+        """Traces nothing but the parameters' shapes."""
+        task = steps.with_cached_text(setup.task)
+        params = sharding.unbox(
+            jax.eval_shape(task.init, jax.eval_shape(lambda: jax.random.key(0)))
+        )
+        weights = trained = 0.0
+        for path, x in jax.tree_util.tree_leaves_with_path(params):
+            size = float(math.prod(x.shape) * x.dtype.itemsize)
+            weights += size
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            trained += size if task.label(name) != steps.FROZEN else 0.0
+        training = setup.request.step == "train"
+        # Trained: weights, average, two moments and gradients.
+        state = weights + 4 * trained if training else weights
+        tokens = steps.sequence(setup.task, setup.work)
+        return _Sizes(setup, tokens, state, weights, trained if training else 0.0)
+
+
+def guess(sizes: _Sizes, mesh: dict[str, int], remat: str, accumulate: int) -> Candidate:
+    """Memory and time of a step, from sizes alone."""
+    setup, chip = sizes.setup, sizes.setup.target.chip
+    cfg, training = setup.task.model, setup.request.step == "train"
+    per_chip = len(setup.devices) / setup.target.chips
+    split = math.prod(mesh[axis] for axis in weight_axes())
+    samples = setup.work.batch / (mesh["data"] * mesh["fsdp"] * accumulate)
+    if not training:
+        samples *= len(setup.task.sampling.guidance.branches())
+    here = samples * sizes.tokens.total / mesh["context"]
+    act = 2 if setup.task.compute == "bfloat16" else 4
+    kept_d, kept_f, passes = POLICIES[remat]
+    kept = here * act * (kept_d * cfg.dim + kept_f * cfg.ffn_dim / mesh["tensor"])
+    working = here * act * (_WORKING[0] * cfg.dim + _WORKING[1] * cfg.ffn_dim / mesh["tensor"])
+    layer = sizes.weights / cfg.n_layers / mesh["tensor"]
+    memory = sizes.state / split + working + 2 * layer
+    if training:
+        memory += cfg.n_layers * kept
+        memory += sizes.trained / split if accumulate > 1 else 0.0
+
+    flops = setup.work.batch * dit_flops(cfg, sizes.tokens, setup.task.lora).forward
+    flops *= passes if training else len(setup.task.sampling.guidance.branches())
+    compute = flops / (setup.target.chips * chip.flops)
+    link = chip.link * (2 if chip.kind == "tpu" else 1)
+    if chip.kind == "cuda" and setup.target.shape[0] > 1:
+        # Outer axes leave the node as soon as the inner ones fill it.
+        inner = mesh["context"] * mesh["tensor"]
+        link = chip.network if mesh["fsdp"] * inner > setup.target.shape[1] else link
+    gathered = sizes.weights / 2 / mesh["tensor"]
+    shards = split // mesh["tensor"]
+    sent = (3 if training else 1) * accumulate * gathered * (1 - 1 / shards)
+    if training:
+        sent += 2 * sizes.trained / split * (1 - 1 / mesh["data"])
+    activations = here * act * cfg.dim * cfg.n_layers * accumulate * (3 if training else 1)
+    sent += 4 * activations * 2 * (1 - 1 / mesh["tensor"])
+    sent += 4 * activations * (1 - 1 / mesh["context"])
+    return Candidate(mesh, remat, accumulate, memory, compute + per_chip * sent / link)
+
+
+def weight_axes() -> list[str]:
+    """Axes of the mesh that large weights are split over."""
+    return [axis for name in ("embed", "mlp") for axis in jax.tree.leaves(sharding.RULES[name])]

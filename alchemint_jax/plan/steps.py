@@ -1,0 +1,260 @@
+"""The programs that are planned: a config's training step or one step of sampling, with shapes in
+place of arrays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+
+from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.flow import GRIDS
+from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
+from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
+from alchemint_jax.sampling.sample import solve_piece
+from alchemint_jax.sampling.solvers import SOLVERS
+from alchemint_jax.timebase import latent_frames
+from alchemint_jax.train.dit_task import DiTTask
+from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig
+from alchemint_jax.train.state import plan_state
+from alchemint_jax.train.step import jit_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one step works on.
+
+    Attributes:
+        size: height and width in pixels.
+        frames: pixel frames of a clip, 4k + 1.
+        references: subjects of a clip.
+        batch: clips of a step, on all devices together.
+    """
+
+    size: tuple[int, int]
+    frames: int
+    references: int
+    batch: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A program to compile, and what is known of it beforehand.
+
+    Attributes:
+        traced: of `jax.jit(...).trace`, inside the mesh.
+        kinds: arrays that the program is given, by what they are: trees of sharded shapes.
+        gradients: the arrays that have a gradient; empty where nothing is trained.
+        tokens: video tokens of all clips of a step.
+        model_flops: operations that the step needs, nothing recomputed, of all devices.
+    """
+
+    traced: Any
+    kinds: dict[str, Any]
+    gradients: Any
+    tokens: int
+    model_flops: float
+
+
+class _CachedText(DiTTask):
+    """The task with states of captions and words in the batch, instead of the frozen encoder."""
+
+    def init(self, key: jax.Array) -> dict:
+        params = super().init(key)
+        del params["text_encoder"]
+        return params
+
+    def loss(self, params: dict, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
+        return super().loss(params | {"text_encoder": None}, batch, key)
+
+    def conditions(self, params: dict, batch: Any) -> Conditions:
+        return cached_conditions(batch)
+
+
+def cached_conditions(batch: Any) -> Conditions:
+    """Conditions of a batch that holds states of texts."""
+    return Conditions(
+        text=batch["text"],
+        null_text=batch["null_text"],
+        references=batch["references"],
+        used=batch["used"],
+        intervals=latent_intervals(batch["intervals"]),
+        tags=batch["tags"],
+        tag_mask=batch["tag_mask"],
+    )
+
+
+def with_cached_text(task: DiTTask) -> DiTTask:
+    """The same task, but for where states of texts come from."""
+    return _CachedText(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
+
+
+def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of a batch with states of texts, split over the mesh.
+
+    Raises:
+        ConfigError: what is asked for does not fit the model or the mesh.
+    """
+    cfg = task.model
+    if work.references > cfg.slots:
+        raise ConfigError(
+            f"{work.references} references, but model.slots is {cfg.slots}; "
+            f"--config.model.slots={work.references}"
+        )
+    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    if work.batch % parts:
+        raise ConfigError(
+            f"a batch of {work.batch} cannot be split over data x fsdp = {parts}; change --batch "
+            "or --mesh"
+        )
+    t, h, w = latent_grid(work, cfg.patch)
+    b, r, length = work.batch, work.references, task.sampling.tag_length
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        "latents": ((t, h, w, cfg.out_channels), jnp.float32),
+        "references": ((r, h, w, cfg.out_channels), jnp.float32),
+        "used": ((r,), jnp.bool),
+        "intervals": ((r, 1, 2), jnp.int32),
+        "tags": ((r, length, cfg.text_dim), jnp.float32),
+        "tag_mask": ((r, length), jnp.bool),
+        "text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
+        "null_text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
+    }
+    place = sharding.batch_sharding(mesh)
+    return {
+        name: jax.ShapeDtypeStruct((b, *shape), dtype, sharding=place)
+        for name, (shape, dtype) in shapes.items()
+    }
+
+
+def latent_grid(work: Work, patch: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Latent frames, height and width of a clip, by the strides of Wan's autoencoder (4, 8, 8).
+
+    Raises:
+        ConfigError: a side or the length is no multiple of stride and patch.
+    """
+    sides = [8 * p for p in patch[1:]]
+    if any(side < 1 or side % of for side, of in zip(work.size, sides, strict=True)):
+        raise ConfigError(
+            f"size {work.size[0]}x{work.size[1]}: sides must be multiples of {sides[0]}"
+        )
+    if work.frames < 1 or work.frames % 4 != 1:
+        raise ConfigError(f"{work.frames} frames: it must be 4k + 1, for example 81")
+    return (latent_frames(work.frames), work.size[0] // 8, work.size[1] // 8)
+
+
+def sequence(task: DiTTask, work: Work) -> Sequence:
+    """Numbers of tokens of one clip."""
+    grid, patch = latent_grid(work, task.model.patch), task.model.patch
+    cells = math.prod(side // p for side, p in zip(grid[1:], patch[1:], strict=True))
+    return Sequence(
+        video=cells * (grid[0] // patch[0]),
+        pictures=work.references * cells,
+        tags=work.references * task.sampling.tag_length if task.model.tags else 0,
+        text=task.sampling.text_length,
+    )
+
+
+def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) -> Step:
+    """The training step of a task, as `alchemint train` runs it.
+
+    A frozen text encoder takes no part: its states come with the batch.
+
+    Raises:
+        ConfigError: see `dit_batch`; also for tasks that cannot be planned.
+    """
+    if not isinstance(task, DiTTask):
+        raise ConfigError("only configs of the transformer (task 'dit') can be planned")
+    if task.train_text:
+        raise ConfigError("train_text is True: only training with a frozen text encoder is planned")
+    task = with_cached_text(task)
+    batch = dit_batch(task, work, mesh)
+    if (work.batch // (mesh.shape["data"] * mesh.shape["fsdp"])) % optimizer.accumulate:
+        raise ConfigError(
+            f"a batch of {work.batch} cannot be worked off in {optimizer.accumulate} parts "
+            f"(accumulate) on {mesh.size} devices; change --batch"
+        )
+    with sharding.use_mesh(mesh):
+        plan = plan_state(task, optimizer, mesh)
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=sharding.replicated(mesh))
+        traced = jit_train_step(plan, optimizer).trace(plan.abstract, batch, key)
+    state = plan.abstract
+    tokens = sequence(task, work)
+    flops = dit_flops(task.model, tokens, task.lora)
+    return Step(
+        traced=traced,
+        kinds={
+            "weights": state["params"],
+            "frozen weights": state.get(FROZEN, {}),
+            "average": state["ema"],
+            "moments": state["opt"],
+            "batch": batch,
+        },
+        gradients=state["params"],
+        tokens=work.batch * tokens.video,
+        model_flops=work.batch * flops.training(frozen=task.lora is not None),
+    )
+
+
+def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
+    """One step of the solver with the branches of guidance that the config's sampling asks for."""
+    if not isinstance(task, DiTTask):
+        raise ConfigError("only configs of the transformer (task 'dit') can be planned")
+    plan = task.sampling.plan()
+    branches = tuple(plan.guidance.branches())
+    batch = dit_batch(task, work, mesh)
+    columns = SOLVERS[plan.solver].table(GRIDS[plan.grid](plan.steps, plan.shift)).shape[1]
+    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    with sharding.use_mesh(mesh):
+        boxed = jax.eval_shape(
+            lambda key: DiT(task.model).init(key, **DiT(task.model).example_inputs())["params"],
+            jax.eval_shape(lambda: jax.random.key(0)),
+        )
+        params = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            sharding.unbox(boxed),
+            sharding.state_shardings(boxed, mesh),
+        )
+        conditions = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
+            jax.eval_shape(cached_conditions, batch),
+        )
+        latents = batch["latents"]
+        state = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                x.shape, x.dtype, sharding=split if x.ndim == latents.ndim else whole
+            ),
+            jax.eval_shape(SOLVERS[plan.solver].start, latents),
+        )
+        traced = solve_piece.trace(
+            params,
+            conditions,
+            state,
+            jax.ShapeDtypeStruct((1, columns), jnp.float32, sharding=whole),
+            jax.ShapeDtypeStruct((len(branches),), jnp.float32, sharding=whole),
+            dit=DiT(task.model, dtype=jnp.dtype(task.compute)),
+            branches=branches,
+            solver=plan.solver,
+        )
+    tokens = sequence(task, work)
+    return Step(
+        traced=traced,
+        kinds={"weights": params, "batch": (conditions, state)},
+        gradients={},
+        tokens=work.batch * tokens.video,
+        model_flops=work.batch * len(branches) * dit_flops(task.model, tokens).forward,
+    )
+
+
+def encoding_flops(task: DiTTask, work: Work) -> float:
+    """Operations of the text encoder for a batch's captions and words, which a cache saves."""
+    caption = text_flops(task.text, task.sampling.text_length)
+    word = text_flops(task.text, task.sampling.tag_length)
+    return work.batch * (caption + work.references * word)
