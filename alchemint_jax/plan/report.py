@@ -177,9 +177,9 @@ def as_text(plan: Plan) -> str:
     verdict = verdict if plan.fits else verdict + " are missing"
     lines = [
         f"{what['config']} on {what['target']} ({plan.chips} chips): {verdict}",
-        f"  {what['step']} step of {what['batch']} clips of {what['size']} x {what['frames']} frames "
-        f"with {what['references']} references; mesh {what['mesh']}, remat {what['remat']}, "
-        f"micro-batches {what['accumulate']}",
+        f"  {what['step']} step of {what['batch']} clips of {what['size']} x {what['frames']} "
+        f"frames with {what['references']} references",
+        f"  mesh {what['mesh']}, remat {what['remat']}, micro-batches {what['accumulate']}",
         f"  memory per device: peak {plan.peak / GIB:.2f} of {plan.available / GIB:.2f} GiB",
         *(f"    {kind:<16}{size / GIB:8.2f} GiB" for kind, size in plan.memory.items()),
     ]

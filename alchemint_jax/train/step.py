@@ -76,9 +76,7 @@ def train_step(
     return new, {**figures, "loss": loss, **norms, **rates}
 
 
-def jit_train_step(
-    plan: StatePlan, config: OptimizerConfig
-) -> jax.stages.Wrapped:
+def jit_train_step(plan: StatePlan, config: OptimizerConfig) -> jax.stages.Wrapped:
     """``train_step`` compiled for a mesh; the state is donated and its shardings are pinned.
 
     Call it, or lower it, inside ``sharding.use_mesh(plan.mesh)``.
