@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if picture:
         from alchemint_jax.plan.figure import draw
 
-        media.write_png(Path(picture), draw([plan]))
+        media.write_png(Path(picture), draw([plan.as_dict()]))
     from alchemint_jax.plan import report
 
     print(report.as_json(plan) if args.json else report.as_text(plan))

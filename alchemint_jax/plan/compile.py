@@ -14,9 +14,12 @@ from alchemint_jax.plan.targets import GIB
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
 _SIZE = r"([\d.]+)([KMGT]?)"
-# What TPU's compiler says of a program that is too large, in its two ways.
-_TEMPORARIES = re.compile(rf"HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)")
-_EXCEEDED = re.compile(rf"Used {_SIZE} of {_SIZE} hbm")
+# What TPU's compiler says of a program that is too large, in its two ways. The first speaks of
+# temporaries, but arguments and results are in its figure.
+_TOO_LARGE = (
+    re.compile(rf"HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)"),
+    re.compile(rf"Used {_SIZE} of {_SIZE} hbm"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +28,6 @@ class Program:
 
     Attributes:
         peak: largest number of bytes in use at once, arguments and results among them.
-        arguments: bytes of the arguments.
         host: bytes kept in the host's memory.
         available: bytes the compiler says there are, where it refused the program.
         text: the program; empty where it was refused.
@@ -34,7 +36,6 @@ class Program:
     """
 
     peak: float
-    arguments: float
     host: float
     available: float | None
     text: str
@@ -42,26 +43,24 @@ class Program:
     seconds: float
 
 
-def compile_step(traced: Any, arguments: float) -> Program:
+def compile_step(traced: Any) -> Program:
     """Compiles; a program too large for the target is a result too, not an error.
 
     Args:
         traced: of `jax.jit(...).trace`.
-        arguments: bytes that a device holds of its arguments.
     """
     began = time.monotonic()
     try:
         compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
-        refused = needed(str(error), arguments)
+        refused = needed(str(error))
         if refused is None:
             raise
         peak, available = refused
-        return Program(peak, arguments, 0.0, available, "", 0.0, time.monotonic() - began)
+        return Program(peak, 0.0, available, "", 0.0, time.monotonic() - began)
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
     return Program(
         peak=float(memory.peak_memory_in_bytes),
-        arguments=float(memory.argument_size_in_bytes),
         host=float(memory.host_temp_size_in_bytes),
         available=None,
         text=compiled.as_text(),
@@ -70,19 +69,16 @@ def compile_step(traced: Any, arguments: float) -> Program:
     )
 
 
-def needed(message: str, arguments: float) -> tuple[float, float] | None:
+def needed(message: str) -> tuple[float, float] | None:
     """Bytes that a refused program needs and those there are; None for other errors.
 
     Args:
         message: of the compiler.
-        arguments: bytes of the program's arguments, which one of its messages leaves out.
     """
-    if "RESOURCE_EXHAUSTED" not in message:
-        return None
-    if found := _EXCEEDED.search(message):
-        return _bytes(found[1], found[2]), _bytes(found[3], found[4])
-    if found := _TEMPORARIES.search(message):
-        return _bytes(found[1], found[2]) + arguments, _bytes(found[3], found[4])
+    if "RESOURCE_EXHAUSTED" in message:
+        for pattern in _TOO_LARGE:
+            if found := pattern.search(message):
+                return _bytes(found[1], found[2]), _bytes(found[3], found[4])
     return None
 
 

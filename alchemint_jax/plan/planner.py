@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import steps
-from alchemint_jax.plan.compile import compile_step, shard_bytes
+from alchemint_jax.plan.compile import compile_step
 from alchemint_jax.plan.report import Plan, make_plan
 from alchemint_jax.plan.steps import Step, Work
 from alchemint_jax.plan.targets import Target, parse_target, topology_devices
@@ -103,9 +103,7 @@ def prepare(request: Request) -> Setup:
 
 def with_remat(task: Any, policy: str) -> Any:
     """The task with another policy of its layers."""
-    kind = type(task.model.remat)
-    value = policy != "none" if kind is bool else policy
-    return dataclasses.replace(task, model=dataclasses.replace(task.model, remat=value))
+    return dataclasses.replace(task, model=dataclasses.replace(task.model, remat=policy))
 
 
 def trace(setup: Setup, mesh: Mesh) -> Step:
@@ -136,16 +134,13 @@ def plan_setup(setup: Setup) -> Plan:
     """`plan` of what is decided already."""
     mesh = sharding.make_mesh(**complete(setup.mesh), devices=setup.devices)
     step = trace(setup, mesh)
-    arguments = sum(shard_bytes(tree) for tree in step.kinds.values())
-    program = compile_step(step.traced, arguments)
+    program = compile_step(step.traced)
     return make_plan(describe(setup, mesh), step, program, setup.target, list(mesh.devices.flat))
 
 
 def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
     """What a plan is of, in JSON's types."""
-    work, remat = setup.work, setup.task.model.remat
-    if isinstance(remat, bool):
-        remat = "full" if remat else "none"
+    work = setup.work
     sizes = ",".join(f"{name}={size}" for name, size in mesh.shape.items() if size > 1)
     return {
         "config": setup.request.config,
@@ -157,6 +152,6 @@ def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
         "references": work.references,
         "batch": work.batch,
         "mesh": sizes or "one device",
-        "remat": remat,
+        "remat": setup.task.model.remat,
         "accumulate": setup.optimizer.accumulate,
     }

@@ -22,7 +22,7 @@ from alchemint_jax.plan.targets import GIB
 POLICIES = {
     "none": (22.0, 4.0, 3.0),
     "dots": (9.0, 1.0, 3.2),
-    "attention": (2.0, 0.0, 3.8),
+    "attention": (3.0, 0.0, 3.9),
     "full": (1.0, 0.0, 4.0),
     "offload": (0.0, 0.0, 4.0),
 }

@@ -52,7 +52,7 @@ class Chip:
 _GPU_SHARE = 0.95
 
 CHIPS = {
-    "v4": Chip("tpu", 30.75 * GIB, 275e12, 1200e9, 50e9, 6.25e9, axes=3, wrap=4, cores=2),
+    "v4": Chip("tpu", 30.5 * GIB, 275e12, 1200e9, 50e9, 6.25e9, axes=3, wrap=4, cores=2),
     "v5e": Chip("tpu", 15.75 * GIB, 197e12, 819e9, 50e9, 3.125e9, axes=2, wrap=16),
     "v5p": Chip("tpu", 95.74 * GIB, 459e12, 2765e9, 100e9, 6.25e9, axes=3, wrap=4, cores=2),
     "v6e": Chip("tpu", 31.25 * GIB, 918e12, 1638e9, 100e9, 12.5e9, axes=2, wrap=16),
@@ -222,13 +222,16 @@ def network_bandwidth(target: Target, devices: list[Any], group: list[int]) -> t
         group: the members, as such counts.
     """
     chip, members = target.chip, [devices[i] for i in group]
-    per_chip = len(devices) // target.chips
+    per_chip = len(devices) / target.chips
     if chip.kind == "cuda":
-        node = target.shape[1]
-        nodes = {device.id // node for device in members}
-        return ("nvlink", chip.link) if len(nodes) == 1 else ("infiniband", chip.network)
-    if len({getattr(device, "slice_index", None) or 0 for device in members}) > 1:
-        return "dcn", chip.network / per_chip
+        parts, slow = {device.id // target.shape[1] for device in members}, "infiniband"
+    else:
+        parts, slow = {getattr(device, "slice_index", None) or 0 for device in members}, "dcn"
+    if len(parts) > 1:  # all that are of one node or slice send at once, each by its own adapter
+        together = max(1.0, len(members) / len(parts) / per_chip)
+        return slow, min(together * chip.network, chip.link) / per_chip
+    if chip.kind == "cuda":
+        return "nvlink", chip.link
     coords = np.array([device.coords for device in members])
     bandwidth = 0.0
     for axis, side in enumerate(target.shape):
