@@ -28,8 +28,9 @@ RULES: dict[str, str | tuple[str, ...] | None] = {
     "batch": ("data", "fsdp"),
     "tokens": "context",
     "text_tokens": None,
-    # weights: one dimension of every large matrix on fsdp, the other on tensor
-    "embed": "fsdp",
+    # weights: one dimension of every large matrix on fsdp and context, the other on tensor. What
+    # shares a sequence has the same weights, and need not have all of them twice.
+    "embed": ("fsdp", "context"),
     "mlp": "tensor",
     "heads": "tensor",
     "vocab": "tensor",

@@ -92,7 +92,7 @@ def test_impossible_mesh_is_refused(sizes):
 
 
 def test_spec_follows_the_table():
-    assert sharding.spec("embed", "mlp") == P("fsdp", "tensor")
+    assert sharding.spec("embed", "mlp") == P(("fsdp", "context"), "tensor")
     assert sharding.spec("batch", None, "layers") == P(("data", "fsdp"), None, None)
 
 
@@ -116,7 +116,7 @@ def test_state_shardings_use_boxes_and_replicate_what_does_not_divide():
         "plain": jnp.zeros(3),
     }
     got = sharding.state_shardings(tree, mesh)
-    assert got["kernel"].spec == P("fsdp", "tensor")
+    assert got["kernel"].spec == P(("fsdp", "context"), "tensor")
     assert got["odd"].spec == P(None, "tensor")
     assert got["plain"].spec == P()
     assert jax.tree.structure(got) == jax.tree.structure(sharding.unbox(tree))

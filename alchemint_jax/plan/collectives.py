@@ -132,7 +132,11 @@ def _iota(dims: str, order: str | None) -> np.ndarray:
 def totals(
     found: list[Collective], network: Callable[[list[int]], tuple[str, float]]
 ) -> dict[str, dict[str, float]]:
-    """By kind and network: `bytes` that each chip sends in a step, `seconds`, and `count` of runs.
+    """By kind and network, of each chip in a step: bytes of `payload`, bytes `sent`, and more.
+
+    These are `seconds` that sending takes, and `count` of runs. The payload is what is gathered,
+    reduced or exchanged, whatever the number of members; of it a ring sends (n - 1) / n, and twice
+    that to reduce for all.
 
     Args:
         found: see `find`.
@@ -144,9 +148,10 @@ def totals(
             continue
         name, bandwidth = network(list(item.group))
         entry = result.setdefault(
-            f"{item.kind} {name}", {"bytes": 0.0, "seconds": 0.0, "count": 0.0}
+            f"{item.kind} {name}", {"payload": 0.0, "sent": 0.0, "seconds": 0.0, "count": 0.0}
         )
-        entry["bytes"] += item.sent
+        entry["payload"] += item.times * item.size
+        entry["sent"] += item.sent
         entry["seconds"] += item.sent / bandwidth
         entry["count"] += item.times
     return dict(sorted(result.items(), key=lambda pair: -pair[1]["seconds"]))

@@ -58,6 +58,11 @@ def compile_step(traced: Any) -> Program:
             raise
         peak, available = refused
         return Program(peak, 0.0, available, "", 0.0, time.monotonic() - began)
+    return read(compiled, time.monotonic() - began)
+
+
+def read(compiled: Any, seconds: float = 0.0) -> Program:
+    """What a compiled step says of itself."""
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis() or {}
     return Program(
         peak=float(memory.peak_memory_in_bytes),
@@ -65,7 +70,7 @@ def compile_step(traced: Any) -> Program:
         available=None,
         text=compiled.as_text(),
         flops=float(cost.get("flops", 0.0)),
-        seconds=time.monotonic() - began,
+        seconds=seconds,
     )
 
 

@@ -79,15 +79,10 @@ def _closing(text: str) -> int:
     return len(text)
 
 
-def size(type_text: str) -> float:
-    """Bytes of all arrays of a type; tokens and the like have none."""
-    return sum(array_sizes(type_text))
-
-
 def array_sizes(type_text: str) -> list[float]:
-    """Bytes of each array of a type."""
+    """Bytes of each array of a type; tokens and the like have none."""
     return [
-        BYTES[kind] * math.prod(int(n) for n in shape.split(",") if n)
+        float(BYTES[kind]) * math.prod(int(n) for n in shape.split(",") if n)
         for kind, shape in _ARRAY.findall(type_text)
         if kind in BYTES
     ]

@@ -30,7 +30,7 @@ class Plan:
         program_flops: operations of the traced program: with what is recomputed.
         compiler_flops: the compiler's count per device, in which loops count once and kernels
             nothing; 0 where it has none.
-        collectives: by kind and network: bytes sent, seconds, and number of runs in a step.
+        collectives: see `collectives.totals`.
         seconds: of a step, at least, by what takes them: compute, memory, collectives.
         tokens: video tokens of a step.
         chips: number of chips.
@@ -68,6 +68,10 @@ class Plan:
         """Bound of the share of the peak that the needed operations can have."""
         return self.model_flops / (self.step_seconds * self.peak_flops * self.chips)
 
+    def total(self, what: str) -> float:
+        """Of all collectives: "payload", "sent" or "seconds", per chip and step."""
+        return float(sum(entry[what] for entry in self.collectives.values()))
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, in JSON's types; bytes and seconds."""
         return {
@@ -85,7 +89,8 @@ class Plan:
                 name: {key: float(f"{x:.4g}") for key, x in entry.items()}
                 for name, entry in self.collectives.items()
             },
-            "collective_bytes": sum(entry["bytes"] for entry in self.collectives.values()),
+            "collective_payload": self.total("payload"),
+            "collective_sent": self.total("sent"),
             "seconds": {name: float(f"{x:.4g}") for name, x in self.seconds.items()},
             "step_seconds": float(f"{self.step_seconds:.4g}"),
             "serial_seconds": float(f"{self.serial_seconds:.4g}"),
@@ -129,7 +134,7 @@ def make_plan(
         seconds={
             "compute": program_flops / (target.chips * chip.flops),
             "memory": least_traffic(step) * per_chip / chip.bandwidth,
-            "collectives": sum(entry["seconds"] for entry in found.values()),
+            "collectives": float(sum(entry["seconds"] for entry in found.values())),
         },
         tokens=step.tokens,
         chips=target.chips,
@@ -193,10 +198,10 @@ def as_text(plan: Plan) -> str:
     if not plan.collectives:
         lines.append("  collectives: none" if plan.fits else "  collectives: not compiled")
     else:
-        lines.append("  collectives per chip and step:")
+        lines.append("  collectives, sent per chip and step:")
     for name, entry in plan.collectives.items():
         lines.append(
-            f"    {name:<32}{entry['bytes'] / GIB:9.3f} GiB {1e3 * entry['seconds']:9.2f} ms "
+            f"    {name:<32}{entry['sent'] / GIB:9.3f} GiB {1e3 * entry['seconds']:9.2f} ms "
             f"({entry['count']:.0f} runs)"
         )
     times = ", ".join(f"{name} {1e3 * x:.4g} ms" for name, x in plan.seconds.items())

@@ -72,7 +72,7 @@ class _CachedText(DiTTask):
         return params
 
     def loss(self, params: dict, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        return super().loss(params | {"text_encoder": None}, batch, key)
+        return super().loss(params | {"text_encoder": {}}, batch, key)
 
     def conditions(self, params: dict, batch: Any) -> Conditions:
         return cached_conditions(batch)
