@@ -4,16 +4,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PLANS := .venv-plans
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint notebooks parity goldens clean help
+.PHONY: demo test lint notebooks plans parity goldens clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
 	@echo "make lint       install what is needed; ruff (check, format) and mypy"
 	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
+	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
 	@echo "make goldens    the same installation; write tests/goldens anew"
 	@echo "make clean      remove .venv, out and caches"
@@ -36,6 +38,11 @@ notebooks: $(VENV)/.installed-notebooks
 	  ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
 	done
 
+# What is there already is kept: remove files of docs/plans to make them anew. The compilers have
+# an environment of their own: JAX would look for their hardware whenever it starts.
+plans: $(PLANS)/.installed
+	JAX_PLATFORMS=cpu $(PLANS)/bin/python -m alchemint_jax.plan.committed
+
 # The references warn about themselves; what is compared here is numbers.
 parity: $(VENV)/.installed-parity
 	$(BIN)/python -m pytest -W default tests/parity/parity_*.py
@@ -44,7 +51,7 @@ goldens: $(VENV)/.installed-parity
 	$(BIN)/python tests/parity/make_goldens.py
 
 clean:
-	rm -rf $(VENV) out build dist alchemint_jax.egg-info
+	rm -rf $(VENV) $(PLANS) out build dist alchemint_jax.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find alchemint_jax tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -74,8 +81,14 @@ $(VENV)/.installed: $(VENV)/.created setup.py
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.created setup.py
-	@echo "installing into $(VENV), with what the tests need (about 1 GB; a minute or two the first time)"
+	@echo "installing into $(VENV), with what the tests need (about 2 GB; some minutes the first time)"
 	@$(PIP) -e '.[test]'
+	@touch $@
+
+$(PLANS)/.installed: $(VENV)/.created setup.py
+	@echo "installing into $(PLANS), with the compilers of TPUs and GPUs (about 6 GB; some minutes)"
+	@$(BIN)/python -m venv --clear $(PLANS)
+	@$(PLANS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[plan-tpu,plan-cuda]'
 	@touch $@
 
 $(VENV)/.installed-notebooks: $(VENV)/.created setup.py

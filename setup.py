@@ -38,10 +38,14 @@ REQUIRES = [
     "tokenizers>=0.22",
 ]
 
+# Its compiler plans for TPUs on any machine that it runs on; no TPU is needed.
+LIBTPU = "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'"
+
 EXTRAS = {
     "test": [
         "beartype>=0.21",
         "hypothesis>=6.130",
+        LIBTPU,
         "jupytext>=1.17",
         "matplotlib>=3.10",
         "pytest>=8.3",
@@ -56,6 +60,8 @@ EXTRAS = {
         "torch==2.13.0",
         "transformers>=4.56",
     ],
+    "plan-tpu": [LIBTPU],
+    "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
     "cuda": ["jax[cuda13]>=0.10.2"],
     "cuda12": ["jax[cuda12]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],

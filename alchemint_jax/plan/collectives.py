@@ -31,12 +31,14 @@ class Collective:
         size: bytes of the whole result of a gather, of what is reduced, or of what is exchanged.
         group: members of one of its groups, as the program counts devices.
         times: how often it runs in one run of the program.
+        slices: whether the members are slices of a TPU, each chip of them for itself.
     """
 
     kind: str
     size: float
     group: tuple[int, ...]
     times: float
+    slices: bool = False
 
     @property
     def sent(self) -> float:
@@ -53,7 +55,7 @@ def find(text: str) -> list[Collective]:
 
     XLA for TPU writes a reduce-scatter as a fusion named all-reduce-scatter that slices an
     all-reduce, and spreads an asynchronous collective over several computations, all of which
-    name it; it counts where it starts.
+    name it; it counts where it starts. Between slices it lets the hosts exchange what chips send.
     """
     computations, entry = hlo.parse(text)
     counts = hlo.runs(computations, entry)
@@ -63,6 +65,10 @@ def find(text: str) -> list[Collective]:
             continue
         starts = any("AsyncCollectiveStart" in instruction.rest for instruction in body)
         for instruction in body:
+            if instruction.op == "send" and (across := _BETWEEN_SLICES.search(instruction.rest)):
+                size, members = hlo.array_sizes(instruction.type)[0], _counted(across[1])
+                kind = across[2].lower().replace("_", "-")
+                found.append(Collective(kind, size, members, counts[name], slices=True))
             kind = instruction.op.removesuffix("-start")
             if kind not in KINDS or ("chain_id=" in instruction.rest and not starts):
                 continue
@@ -95,6 +101,9 @@ _MESH = re.compile(
     r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\(\[([\d,]+)\](?:T\(([\d,]+)\))?\))?"
     r" \{([^}]*)\}"
 )
+_BETWEEN_SLICES = re.compile(
+    r'_xla_megascale_target="\{([\d,:]*)\}.*_xla_megascale_transfer_type="(\w+)"'
+)
 _PAIRS = re.compile(r"source_target_pairs=\{([\d,{}]*)\}\}")
 
 
@@ -123,6 +132,15 @@ def _numbers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(",") if part)
 
 
+def _counted(text: str) -> tuple[int, ...]:
+    """`1,2` or `1:3`, of which the last is meant too."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition(":")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
 def _iota(dims: str, order: str | None) -> np.ndarray:
     shape = _numbers(dims)
     ids = np.arange(math.prod(shape)).reshape(shape)
@@ -130,7 +148,9 @@ def _iota(dims: str, order: str | None) -> np.ndarray:
 
 
 def totals(
-    found: list[Collective], network: Callable[[list[int]], tuple[str, float]]
+    found: list[Collective],
+    network: Callable[[list[int]], tuple[str, float]],
+    between: tuple[str, float] = ("", 1.0),
 ) -> dict[str, dict[str, float]]:
     """By kind and network, of each chip in a step: bytes of `payload`, bytes `sent`, and more.
 
@@ -141,12 +161,13 @@ def totals(
     Args:
         found: see `find`.
         network: name and bytes/s of what joins a group of devices.
+        between: those of what joins slices.
     """
     result: dict[str, dict[str, float]] = {}
     for item in found:
         if len(item.group) < 2:
             continue
-        name, bandwidth = network(list(item.group))
+        name, bandwidth = between if item.slices else network(list(item.group))
         entry = result.setdefault(
             f"{item.kind} {name}", {"payload": 0.0, "sent": 0.0, "seconds": 0.0, "count": 0.0}
         )

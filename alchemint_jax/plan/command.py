@@ -34,7 +34,7 @@ def add_parser(commands: Any) -> None:
     c.add_argument("--frames", type=_count, metavar="N", help="pixel frames; default: the config's")
     c.add_argument("--references", type=_count0, metavar="N", help="default: the model's slots")
     c.add_argument(
-        "--batch", type=_batch, metavar="N", help="clips per step, or N/chip; default 1/chip"
+        "--batch", type=_batch, metavar="N", help="clips per step, N/chip or N/device (default: 1)"
     )
     c.add_argument("--step", choices=("train", "sample"), default="train")
     c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")
@@ -132,9 +132,9 @@ def _whole(text: str, least: int) -> int:
     raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
 
 
-def _batch(text: str) -> tuple[int, bool]:
-    """Clips, and whether they are for each chip."""
+def _batch(text: str) -> tuple[int, str]:
+    """Clips, and of what: "all", each "chip" or each "device"."""
     number, slash, per = text.partition("/")
-    if slash and per != "chip":
-        raise argparse.ArgumentTypeError(f"write N or N/chip, not {text!r}")
-    return _count(number), bool(slash)
+    if slash and per not in ("chip", "device"):
+        raise argparse.ArgumentTypeError(f"write N, N/chip or N/device, not {text!r}")
+    return _count(number), per or "all"

@@ -31,7 +31,7 @@ class Request:
         size: height and width in pixels.
         frames: pixel frames of a clip.
         references: subjects of a clip.
-        batch: clips of a step, and whether for each chip (else in all); one per chip.
+        batch: clips of a step, and of what: "all", each "chip" or each "device"; one per device.
         step: "train" or "sample".
         remat: the policy of layers.
         accumulate: parts that a batch is worked off in.
@@ -44,7 +44,7 @@ class Request:
     size: tuple[int, int] | None = None
     frames: int | None = None
     references: int | None = None
-    batch: tuple[int, bool] | None = None
+    batch: tuple[int, str] | None = None
     step: str = "train"
     remat: str | None = None
     accumulate: int | None = None
@@ -87,7 +87,8 @@ def prepare(request: Request) -> Setup:
         optimizer = dataclasses.replace(optimizer, accumulate=request.accumulate)
     target = parse_target(request.target)
     devices = topology_devices(target)
-    count, per_chip = request.batch or (1, True)
+    count, per = request.batch or (1, "device")
+    many = {"all": 1, "chip": target.chips, "device": len(devices)}[per]
     references = task.model.slots if request.references is None else request.references
     if references > task.model.slots:
         task = dataclasses.replace(task, model=dataclasses.replace(task.model, slots=references))
@@ -95,7 +96,7 @@ def prepare(request: Request) -> Setup:
         size=request.size or task.sampling.size,
         frames=request.frames or task.sampling.max_frames,
         references=references,
-        batch=count * target.chips if per_chip else count,
+        batch=count * many,
     )
     mesh = request.mesh if request.mesh is not None else dict(config.get("mesh", {}))
     return Setup(request, target, devices, task, optimizer, mesh, work)

@@ -118,7 +118,9 @@ def make_plan(
     available = chip.hbm / per_chip if program.available is None else program.available
     program_flops = traced_flops(step.traced.jaxpr.jaxpr)
     found = collectives.totals(
-        collectives.find(program.text), lambda group: network_bandwidth(target, devices, group)
+        collectives.find(program.text),
+        lambda group: network_bandwidth(target, devices, group),
+        ("dcn", chip.network / per_chip),
     )
     return Plan(
         what=what,

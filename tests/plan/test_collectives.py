@@ -54,6 +54,7 @@ ENTRY %main (x: bf16[96,384]) -> f32[] {
   %ag-start = (f32[16], f32[64]) all-gather-start(%y), channel_id=6, replica_groups={{0,2,4,6},{1,3,5,7}}, dimensions={0}
   %ag-done = f32[64] all-gather-done(%ag-start)
   %reduce-scatter.1 = f32[16] reduce-scatter(%y), channel_id=7, replica_groups=[2,4]<=[4,2]T(1,0), dimensions={0}, to_apply=%add
+  %send.1 = (bf16[6,8,128]{2,1,0:T(8,128)(2,1)}, u32[], token[]) send(%b, %after-all.4), channel_id=6, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_megascale_reduce_operation="SUM",_xla_megascale_target="{1:2,4}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}
   ROOT %r = f32[] constant(0)
 }
 """  # noqa: E501
@@ -68,6 +69,7 @@ def test_every_collective_is_found_once_with_its_group_size_and_number_of_runs()
         ("all-reduce", 64 * 4 + 4, (0, 4), 1),
         ("collective-permute", 64 * 4, (0, 1), 1),
         ("all-gather", 64 * 4, (0, 2, 4, 6), 1),
+        ("all-reduce", 6 * 8 * 128 * 2, (1, 2, 4), 1),  # three slices
         ("reduce-scatter", 64 * 4, (0, 2, 4, 6), 1),
     }
 
@@ -89,6 +91,9 @@ def test_totals_are_by_kind_and_network():
     assert totals["all-gather near"]["count"] == 30 and totals["all-gather far"]["count"] == 1
     for entry, speed in ((totals["all-gather near"], 1e6), (totals["all-gather far"], 1e3)):
         assert entry["seconds"] == pytest.approx(entry["sent"] / speed)
+    assert collectives.totals(found, lambda _: ("near", 1e6), ("dcn", 1e9))["all-reduce dcn"][
+        "payload"
+    ] == (6 * 8 * 128 * 2)
     assert sum(entry["sent"] for entry in totals.values()) == sum(c.sent for c in found)
 
 

@@ -154,7 +154,7 @@ def test_the_text_says_what_matters():
     [
         ({"size": (33, 32)}, "multiples of 16"),
         ({"frames": 6}, "4k"),
-        ({"batch": (3, False)}, "cannot be split"),
+        ({"batch": (3, "all")}, "cannot be split"),
         ({"mesh": {"fsdp": 3}}, "needs"),
         ({"target": "v5e:3"}, "2 sides"),
         ({"step": "train", "overrides": ("train_text=True",)}, "train_text"),

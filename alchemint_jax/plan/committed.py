@@ -1,0 +1,202 @@
+"""The plans in docs/plans: `python -m alchemint_jax.plan.committed`, which `make plans` runs.
+
+Every plan is one run of `alchemint plan` in a process of its own. Those whose file is there are not
+made again, so an interrupted run goes on; remove a file to have its plan made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alchemint_jax import media
+from alchemint_jax.plan.figure import draw
+
+SIZES = {"480p": "480x832", "720p": "720x1280"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One plan.
+
+    Attributes:
+        name: of its file.
+        arguments: of `alchemint plan`.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def cases() -> list[Case]:
+    """All plans, those that the others wait for least first."""
+    found = []
+    for (model, size, target), how in HOW.items():
+        for references in (0, 2, 4):
+            if references == 4 and (size, target) not in FOUR:
+                continue
+            found.append(
+                Case(
+                    f"{model}_{size}_{references}refs_{target.replace(':', '-')}",
+                    (
+                        *("--config", f"configs/{model}.py", "--target", target),
+                        *("--size", SIZES[size], "--frames", "81"),
+                        *("--references", str(references), *how.split()),
+                    ),
+                )
+            )
+    return found + EXTRA
+
+
+# Mesh, remat policy and batch of each model, size and target; most were found by --search.
+HOW = {
+    ("wan_1_3b", "480p", "v5p-8"): "--mesh fsdp=4 --batch 1/chip",
+    ("wan_1_3b", "480p", "v5p:4x4x4"): "--mesh data=4,fsdp=16 --batch 1/chip",
+    ("wan_1_3b", "480p", "v6e:16x16"): "--mesh data=16,fsdp=16 --batch 1/chip",
+    ("wan_1_3b", "480p", "h100:8"): "--mesh fsdp=8 --batch 1/chip",
+    ("wan_1_3b", "480p", "h100:8x8"): "--mesh data=8,fsdp=8 --batch 1/chip",
+    ("wan_1_3b", "720p", "v5p-8"): "--mesh fsdp=4 --batch 1/chip",
+    ("wan_1_3b", "720p", "v5p:4x4x4"): "--mesh data=4,fsdp=16 --batch 1/chip",
+    ("wan_1_3b", "720p", "v6e:16x16"): "--mesh data=16,fsdp=16 --batch 1/chip",
+    ("wan_1_3b", "720p", "h100:8"): "--mesh fsdp=8 --batch 1/chip",
+    ("wan_1_3b", "720p", "h100:8x8"): "--mesh data=8,fsdp=8 --batch 1/chip",
+}
+FOUR = {("480p", "v5p:4x4x4"), ("480p", "h100:8x8")}
+EXTRA: list[Case] = []
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Makes the plans that are missing, then the table and the picture."""
+    parser = argparse.ArgumentParser(description="Make the plans of docs/plans.")
+    parser.add_argument("--out", type=Path, default=Path("docs/plans"))
+    parser.add_argument("--workers", type=int, default=2, help="plans at once, of about 4 GB each")
+    parser.add_argument("--only", default="", metavar="PART", help="of the plans' names")
+    args = parser.parse_args(argv)
+    args.out.mkdir(parents=True, exist_ok=True)
+    wanted = [case for case in cases() if args.only in case.name]
+    missing = [case for case in wanted if not (args.out / f"{case.name}.json").exists()]
+    print(f"{len(wanted)} plans, {len(missing)} of them to make")
+    with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
+        failed = [
+            case.name
+            for case, ok in zip(
+                missing, pool.map(lambda c: make(c, args.out), missing), strict=True
+            )
+            if not ok
+        ]
+    write_table(args.out)
+    if failed:
+        print(f"not made: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def make(case: Case, out: Path) -> bool:
+    """Makes one plan's file; False, with a message, where `alchemint plan` cannot."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "alchemint_jax", "plan", *case.arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        print(f"{case.name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr, flush=True)
+        return False
+    plan = json.loads(done.stdout) | {"command": shlex.join(["alchemint", "plan", *case.arguments])}
+    text = json.dumps(plan, indent=1) + "\n"
+    media.write_bytes(out / f"{case.name}.json", text.encode())
+    print(f"{case.name}: {time.monotonic() - began:.0f} s", flush=True)
+    return True
+
+
+def write_table(out: Path) -> None:
+    """Writes README.md and plans.png of all plans that are there."""
+    order = [case.name for case in cases()]
+    plans = {
+        name: json.loads((out / f"{name}.json").read_text("utf-8"))
+        for name in order
+        if (out / f"{name}.json").exists()
+    }
+    if plans:
+        media.write_png(out / "plans.png", draw(list(plans.values())))
+        media.write_bytes(out / "README.md", table(plans).encode())
+
+
+COLUMNS = (
+    "plan",
+    "clips",
+    "mesh",
+    "remat",
+    "peak GiB",
+    "of",
+    "fits",
+    "collectives GiB",
+    "ms",
+    "step s",
+    "MFU at most",
+    "tokens/s at most",
+)
+
+
+def table(plans: dict[str, dict[str, Any]]) -> str:
+    """The plans as a page of Markdown."""
+    rows = []
+    for name, p in plans.items():
+        cells = (
+            f"[{name}]({name}.json)",
+            p["batch"],
+            p["mesh"] + (f", {p['accumulate']} parts" if p["accumulate"] > 1 else ""),
+            p["remat"],
+            f"{p['peak_gib']:.1f}",
+            f"{p['available_gib']:.1f}",
+            "yes" if p["fits"] else f"no, {-p['spare_gib']:.1f} missing",
+            f"{p['collective_sent'] / 2**30:.2f}" if p["collectives"] else "-",
+            f"{1e3 * p['seconds']['collectives']:.0f}" if p["collectives"] else "-",
+            f"{p['step_seconds']:.3g}" if p["fits"] else "-",
+            f"{100 * p['mfu_bound']:.0f} %" if p["fits"] else "-",
+            f"{p['tokens_per_second']:,}" if p["fits"] else "-",
+        )
+        rows.append("| " + " | ".join(map(str, cells)) + " |")
+    head = "| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS)
+    return f"{_INTRODUCTION}\n{head}\n" + "\n".join(rows) + "\n" + _comparisons(plans)
+
+
+def _comparisons(plans: dict[str, dict[str, Any]]) -> str:
+    lines = []
+    for name, plan in plans.items():
+        other = plans.get(name.replace("_2refs_", "_0refs_"))
+        if "_2refs_" in name and other:
+            ratio = plan["model_flops"] / other["model_flops"]
+            lines.append(f"- {name}: two references cost {ratio:.3f} x the operations of none.")
+    eight, many = plans.get("data_axis_8"), plans.get("data_axis_64")
+    if eight and many:
+        payload, sent = (
+            many[f"collective_{kind}"] / eight[f"collective_{kind}"] for kind in ("payload", "sent")
+        )
+        lines.append(
+            f"- Eight times the data axis (8 to 64 chips, 1.3B): {payload:.4f} x the bytes that "
+            f"collectives work on per chip, {sent:.4f} x the bytes that rings of that size send."
+        )
+    return "\n## Comparisons\n\n" + "\n".join(lines) + "\n" if lines else ""
+
+
+_INTRODUCTION = """# Plans
+
+Training steps of Wan2.1's two sizes with timed references, compiled for hardware that was not
+there: `make plans` writes this page and its files, each with the command that made it. Memory is
+the compiler's. Times are bounds from the makers' figures (`alchemint_jax/plan/targets.py`), not
+measurements: `step` is the least that compute or collectives take, whichever is longer, and the
+bounds of MFU and tokens follow from it. GiB and ms of collectives are of one chip and step.
+References are 0, 2 or 4 pictures with their words; texts are encoded beforehand.
+
+![memory per device and least time of each plan](plans.png)
+"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
