@@ -58,8 +58,9 @@ class Candidate:
 def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> Plan:
     """The fastest plan that fits, of those that are worth compiling.
 
-    Candidates are compiled from the one that should be fastest on. One that turns out too large
-    rules out all that should be larger, and one that fits all that should be slower by a fifth.
+    Candidates are compiled from the one that should be fastest on, until one fits and all others
+    should be slower by a twentieth. What each compilation shows corrects the guesses of memory of
+    its remat policy. The last one is for the candidate that should be smallest, if nothing fitted.
 
     Args:
         request: what to plan; its mesh, remat policy and micro-batches are not looked at.
@@ -77,16 +78,25 @@ def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> P
             "change --batch"
         )
     available = setup.target.chip.hbm * setup.target.chips / len(setup.devices)
-    likely = [c for c in found if c.memory <= _SLACK * available]
-    likely = likely or sorted(found, key=lambda c: c.memory)[:1]
+    smallest = min(found, key=lambda c: c.memory)
+    likely = [c for c in found if c.memory <= _SLACK * available] or [smallest]
     best: Plan | None = None
     tried: list[dict[str, Any]] = []
-    limit, fastest = math.inf, math.inf
-    for candidate in likely:
-        if len(tried) == compiles or candidate.seconds > 1.2 * fastest:
+    ratio: dict[str, float] = {}
+    fastest = math.inf
+    while len(tried) < compiles:
+        likely = [
+            c
+            for c in likely
+            if c.seconds <= 1.05 * fastest and c.memory * ratio.get(c.remat, 0.0) <= available
+        ]
+        names = [t["candidate"] for t in tried]
+        nothing = best is None or not best.fits
+        if nothing and tried and (len(tried) == compiles - 1 or not likely):
+            likely = [smallest] if str(smallest) not in names else []
+        if not likely:
             break
-        if candidate.memory >= limit:
-            continue
+        candidate = likely.pop(0)
         plan = plan_setup(_with(setup, candidate))
         tried.append(
             {"candidate": str(candidate), "fits": plan.fits, "seconds": plan.serial_seconds}
@@ -99,8 +109,7 @@ def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> P
         )
         if plan.fits:
             fastest = min(fastest, candidate.seconds)
-        else:
-            limit = min(limit, candidate.memory)
+        ratio[candidate.remat] = plan.peak / candidate.memory
         if best is None or _better(plan, best):
             best = plan
     assert best is not None  # the first candidate is always compiled

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
 import json
 import math
-from pathlib import Path
 
 import jax
 import pytest
+from tiny_plan import CONFIG, TINY, needs_libtpu
 
 from alchemint_jax import cli, sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import planner
 from alchemint_jax.plan.compile import needed, read, shard_bytes
-from alchemint_jax.plan.planner import Request
 from alchemint_jax.plan.report import as_text, make_plan
-
-needs_libtpu = pytest.mark.skipif(
-    importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed"
-)
-CONFIG = str(Path(__file__).parents[2] / "configs" / "wan_1_3b.py")
-SMALL = ("dim=64", "n_heads=2", "n_layers=2", "ffn_dim=128")
-TINY = Request(
-    config=CONFIG,
-    target="v5e:2x4",
-    overrides=tuple(f"model.{change}" for change in SMALL),
-    size=(32, 32),
-    frames=5,
-    references=2,
-)
 
 
 @functools.cache
