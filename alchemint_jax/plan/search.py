@@ -27,7 +27,7 @@ POLICIES = {
     "offload": (0.0, 0.0, 4.0),
 }
 # Widths that one layer's own work takes for each token at once, and such of the feed-forward.
-_WORKING = (14.0, 3.0)
+_WORKING = (45.0, 10.0)
 # Guesses may be this much too high or low before a candidate is not even tried.
 _SLACK = 1.25
 

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+from pathlib import Path
 
 import jax
 import pytest
@@ -13,9 +14,10 @@ from tiny_plan import CONFIG, TINY, needs_libtpu
 
 from alchemint_jax import cli, sharding
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.plan import planner
+from alchemint_jax.plan import committed, figure, planner
 from alchemint_jax.plan.compile import needed, read, shard_bytes
 from alchemint_jax.plan.report import as_text, make_plan
+from alchemint_jax.plan.targets import parse_target
 
 
 @functools.cache
@@ -95,10 +97,10 @@ def test_a_step_leaves_the_state_as_the_next_one_takes_it(case):
 @needs_libtpu
 def test_the_same_step_is_the_same_program():
     """A restarted run finds it in the compilation cache."""
+    first = _compiled(*EIGHT)[1]
     setup = planner.prepare(TINY)
-    mesh = sharding.make_mesh(data=8, devices=setup.devices)
-    texts = [planner.trace(setup, mesh).traced.lower().as_text() for _ in range(2)]
-    assert texts[0] == texts[1]
+    again = planner.trace(setup, sharding.make_mesh(data=8, devices=setup.devices))
+    assert again.traced.lower().as_text() == first.traced.lower().as_text()
 
 
 @needs_libtpu
@@ -131,6 +133,20 @@ def test_the_text_says_what_matters():
     lost = dataclasses.replace(plan, fits=False, peak=plan.available + 3 * 2**30, collectives={})
     assert "does not fit: 3.0 GiB are missing" in as_text(lost)
     assert math.isfinite(plan.mfu) and 0 < plan.mfu < 1
+    both = {"one": plan.as_dict(), "other": lost.as_dict()}
+    page = committed.table(both)
+    assert "yes" in page and "no, 3.0 missing" in page
+    picture = figure.draw(list(both.values()))
+    assert len(picture.resize((200, 40)).getcolors(8000)) > 20
+
+
+def test_committed_plans_have_commands_that_can_be_read():
+    found = committed.cases()
+    assert len({case.name for case in found}) == len(found) > 30
+    for case in found:
+        args = cli._parse(["plan", *case.arguments])
+        assert Path(args.config.split(":")[0]).name in ("wan_1_3b.py", "wan_14b.py")
+        assert parse_target(args.target).chips >= 4
 
 
 @pytest.mark.parametrize(
