@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
-	@echo "make lint       install what is needed; ruff (check, format) and mypy"
+	@echo "make lint       install what is needed; ruff (check, format), mypy and shellcheck"
 	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
 	@echo "make goldens    the same installation; write tests/goldens anew"
@@ -30,6 +30,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy alchemint_jax
+	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
 notebooks: $(VENV)/.installed-notebooks
 	cd notebooks && for text in *.py; do \

@@ -55,7 +55,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             train_text=False,
             compute="bfloat16",
             storage="bfloat16",
-            mesh=dict(data=1, fsdp=-1),
+            mesh=dict(data=1, fsdp=-1, context=1, tensor=1),
             model=dict(
                 {name: getattr(VARIANTS[variant], name) for name in SIZES},
                 slots=3,
