@@ -404,6 +404,8 @@ def test_addresses_are_not_taken_for_folders(workdir, tmp_path, monkeypatch):
 def test_devices_can_be_pretended_only_before_there_are_any():
     with pytest.raises(ConfigError, match="8 devices are in use already, 64 cannot"):
         module.pretend(64)
+    with pytest.raises(ConfigError, match="there are 8 devices, not 64"):
+        dry_run(SPRITES, "runs/x", devices=64)
 
 
 def test_the_command_reports_a_mesh_that_does_not_fit(recipe, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from flax.errors import FlaxError
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -102,8 +103,11 @@ def dry_run(
     Data and weights that are not on this machine are not checked, and the report says so.
 
     Raises:
-        ConfigError: where the config itself cannot be read; all else is in the report.
+        ConfigError: the config itself cannot be read, or there are not so many devices (see
+            `pretend`); all else is in the report.
     """
+    if len(jax.devices()) < devices:
+        raise ConfigError(f"there are {len(jax.devices())} devices, not {devices}")
     config = load_config(path, overrides)
     task, train = build_job(config, path)
     checks = _Checks()
@@ -160,8 +164,8 @@ class _Noting:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        # What models raise for shapes that do not fit is a TypeError or a ValueError.
-        if not isinstance(error, TypeError | ValueError | OSError):
+        # The first two and Flax's are what models raise for shapes that do not fit.
+        if not isinstance(error, TypeError | ValueError | FlaxError | OSError):
             return False
         known = isinstance(error, AlchemintError)
         first = str(error) if known else str(error).strip().partition("\n")[0]
@@ -251,7 +255,7 @@ def _data(checks: _Checks, config: ConfigDict, task: Any, processes: int) -> Any
     if not Path(config.data).exists():
         checks.say("data", f"{config.data} is not on this machine: not checked, step not traced")
         return None
-    loader = dataclasses.replace(task.loader, host=0, hosts=processes)
+    loader = dataclasses.replace(task.loader, host=0, hosts=processes, num_workers=0)
     batch = next(iter(dataclasses.replace(task, loader=loader).train_data()))
     shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in batch.items())
     checks.say("data", f"{config.data}: {shapes}")
