@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
-	@echo "make lint       install what is needed; ruff (check, format) and mypy"
+	@echo "make lint       install what is needed; ruff (check, format), mypy and shellcheck"
 	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
@@ -32,6 +32,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy alchemint_jax
+	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
 notebooks: $(VENV)/.installed-notebooks
 	cd notebooks && for text in *.py; do \

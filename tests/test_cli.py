@@ -228,18 +228,26 @@ def test_train_collects_overrides(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"),
+    ("number", "options", "status"),
     # Processes that stop together leave the signal to JAX: then there is no number.
-    [(signal.SIGTERM, 0), (None, 0), (signal.SIGINT, 130)],
+    [
+        (signal.SIGTERM, [], 0),
+        (None, [], 0),
+        (None, ["--interrupted-status", "75"], 75),
+        (signal.SIGINT, ["--interrupted-status", "75"], 130),
+    ],
 )
-def test_interrupted_training_says_where_it_stopped(monkeypatch, tmp_path, capsys, number, status):
+def test_interrupted_training_says_where_it_stopped(
+    monkeypatch, tmp_path, capsys, number, options, status
+):
     run = types.ModuleType("run")
     result = types.SimpleNamespace(interrupted=True, step=7, signal=number)
     run.run_config = lambda *arguments: result
     monkeypatch.setitem(sys.modules, "alchemint_jax.train.run", run)
     config = tmp_path / "tiny.py"
     config.touch()
-    assert cli.main(["train", "--config", str(config), "--workdir", "runs/x"]) == status
+    words = ["train", "--config", str(config), "--workdir", "runs/x", *options]
+    assert cli.main(words) == status
     assert "step 7" in capsys.readouterr().err
 
 

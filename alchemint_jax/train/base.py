@@ -37,6 +37,24 @@ def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict
         WeightsError: there is no such model, or it is damaged.
         ConfigError: the networks differ in other ways than that; all differences are listed.
     """
+    tensors, has_slots = open_base(directory, model, text)
+    found = {path: tensor.read(None) for path, tensor in tensors.items()}
+    if model.slots and not has_slots:
+        subjects = ("transformer", "subjects")
+        if model.index:
+            found[(*subjects, "index")] = np.zeros((model.slots, model.dim), np.float32)
+        if model.tags:
+            found[(*subjects, "tag_out", "kernel")] = np.zeros((model.dim, model.dim), np.float32)
+    return unflatten_dict(found)
+
+
+def open_base(
+    directory: Path | str, model: DiTConfig, text: UMT5Config
+) -> tuple[dict[tuple[str, ...], Any], bool]:
+    """What `read_base` reads, from the headers of the files, and whether it has references.
+
+    Raises what `read_base` raises.
+    """
     transformer, transformer_tensors = weights.open_component(directory, "transformer")
     encoder, text_tensors = weights.open_component(directory, "text_encoder")
     old = transformer.config  # type: ignore[attr-defined]  # `open_component` has checked the class
@@ -49,17 +67,11 @@ def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict
             "\n  ".join([f"init_from: {directory} is another model than the config's:", *problems])
         )
     found = {
-        (name, *path.split(".")): tensor.read(None)
+        (name, *path.split(".")): tensor
         for name, tensors in (("transformer", transformer_tensors), ("text_encoder", text_tensors))
         for path, tensor in tensors.items()
     }
-    if model.slots and not old.slots:
-        subjects = ("transformer", "subjects")
-        if model.index:
-            found[(*subjects, "index")] = np.zeros((model.slots, model.dim), np.float32)
-        if model.tags:
-            found[(*subjects, "tag_out", "kernel")] = np.zeros((model.dim, model.dim), np.float32)
-    return unflatten_dict(found)
+    return found, bool(old.slots)
 
 
 def _differences(where: str, wanted: Any, found: Any, free: set[str]) -> list[str]:

@@ -6,6 +6,7 @@ A step either exists whole or not at all; a process killed while writing leaves 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,23 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-from alchemint_jax.errors import TrainingError
+from alchemint_jax.errors import ConfigError, TrainingError
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.state import State
+
+
+def local_folder(directory: Path | str) -> Path:
+    """The path of a folder that this machine can write.
+
+    Raises:
+        ConfigError: for an address such as gs://bucket/run, which would become a folder "gs:".
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(directory)):
+        raise ConfigError(
+            f"{directory} is not a folder: mount the storage (gcsfuse, NFS, Lustre) on every host, "
+            "and give the path it is mounted at"
+        )
+    return Path(directory)
 
 
 class Checkpoints:
@@ -28,7 +43,7 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path | str, keep: int = 3) -> None:
-        self.directory = Path(directory).absolute()
+        self.directory = local_folder(directory).absolute()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
         )

@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError, TrainingError
 from alchemint_jax.progress import Progress
-from alchemint_jax.train.checkpoint import Checkpoints
+from alchemint_jax.train.checkpoint import Checkpoints, local_folder
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.state import State, StatePlan, everything, plan_state
@@ -84,7 +84,7 @@ def fit(
     Raises:
         TrainingError: if the loss or the weights stop being finite, or the data ends.
     """
-    workdir = Path(workdir)
+    workdir = local_folder(workdir)
     mesh = sharding.make_mesh() if mesh is None else mesh
     _parse_grain_flags()
     # What cannot start is found before anything is written.

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.train.config import build_train, load_config
-from alchemint_jax.train.loop import FitResult, fit
+from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 
 
 def run_config(
@@ -23,18 +25,42 @@ def run_config(
     Raises ConfigError, DataError and WeightsError, naming the file, before anything is written.
     """
     config = load_config(path, overrides)
+    task, train = build_job(config, path)
     try:
-        try:
-            task, train = build_task(config), build_train(config)
-            mesh = sharding.make_mesh(**config.get("mesh", {}))
-        except (AttributeError, KeyError, TypeError) as error:  # of ConfigDict and dataclasses
-            problem = str(error).strip("\"'")
-            raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
+        mesh = build_mesh(config)
         if "vae" in config:  # needed last, to export; hours may have passed by then
             weights.read_config(weights.locate(config.vae), "vae")
         return fit(task, train, workdir, mesh=mesh)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
+
+
+def build_job(config: ConfigDict, path: Path | str) -> tuple[Any, TrainConfig]:
+    """The task of a config, and how it is trained.
+
+    Raises:
+        ConfigError: naming the file, `path`.
+    """
+    try:
+        try:
+            return build_task(config), build_train(config)
+        except (AttributeError, KeyError, TypeError) as error:  # of ConfigDict and dataclasses
+            problem = str(error).strip("\"'")
+            raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
+    except (ConfigError, DataError, WeightsError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def build_mesh(config: ConfigDict, devices: Sequence[Any] | None = None) -> Mesh:
+    """The mesh of a config: `mesh`, where it has one, are arguments of `sharding.make_mesh`.
+
+    Raises:
+        ConfigError: it does not fit the devices, by default all there are.
+    """
+    try:
+        return sharding.make_mesh(**config.get("mesh", {}), devices=devices)
+    except TypeError as error:
+        raise ConfigError(f"mesh: {error}") from error
 
 
 def build_task(config: ConfigDict) -> Any:
