@@ -41,14 +41,23 @@ def load_reference(
     Raises:
         StoryboardError: the picture cannot be used; the message begins with its path.
     """
-    height, width = size
-    picture = _open(Path(path))
-    scale = min(height / picture.height, width / picture.width)
-    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    picture = picture.resize(fitted, Image.Resampling.LANCZOS)
-    canvas = Image.new("RGB", (width, height), "white")
-    canvas.paste(picture, ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
-    return np.array(canvas)
+    return np.array(_on_white(_open(Path(path)), size))
+
+
+def fit_references(
+    pictures: UInt8[np.ndarray, "*batch h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "*batch h2 w2 3"]:
+    """Pictures that are in memory, brought to ``size`` = (height, width) as `load_reference` does.
+
+    Those of that size are returned as they are.
+    """
+    if pictures.shape[-3:-1] == size:
+        return pictures
+    flat = pictures.reshape(-1, *pictures.shape[-3:])
+    fitted = np.empty((len(flat), *size, 3), np.uint8)
+    for out, picture in zip(fitted, flat, strict=True):
+        out[:] = _on_white(Image.fromarray(picture), size)
+    return fitted.reshape(*pictures.shape[:-3], *size, 3)
 
 
 def load_keyframe(
@@ -63,6 +72,16 @@ def load_keyframe(
     """
     height, width = size
     return np.array(ImageOps.fit(_open(Path(path)), (width, height), Image.Resampling.LANCZOS))
+
+
+def _on_white(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    height, width = size
+    scale = min(height / picture.height, width / picture.width)
+    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    canvas = Image.new("RGB", (width, height), "white")
+    corner = ((width - fitted[0]) // 2, (height - fitted[1]) // 2)
+    canvas.paste(picture.resize(fitted, Image.Resampling.LANCZOS), corner)
+    return canvas
 
 
 def check_picture(path: str | os.PathLike[str]) -> None:

@@ -50,29 +50,30 @@ def check_writable(path: AnyPath, suffixes: Sequence[str] = ()) -> Path:
 
 
 def check_folder(path: AnyPath) -> Path:
-    """Make sure files can be written into the folder `path`, or into its parent if it is missing.
+    """Make sure files can be written into the folder `path`, or that it can be made.
 
+    Folders above it that are missing can be made too: a command that makes a folder makes them.
     Nothing is left behind. Raises `AlchemintError`.
     """
     path = Path(path)
     try:
         if path.exists() and not path.is_dir():
             raise AlchemintError(f"cannot write into {path}: it is a file, not a folder")
-        _probe(_existing_folder(path, path))
+        _probe(_existing_folder(path, path, *path.absolute().parents))
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
 
 
-def _existing_folder(path: Path, folder: Path) -> Path:
-    folder = folder.absolute()
-    for candidate in (folder, folder.parent):
+def _existing_folder(path: Path, *candidates: Path) -> Path:
+    """The first of `candidates` that is there."""
+    for candidate in candidates:
         if candidate.is_dir():
             return candidate
         if candidate.exists():
             raise AlchemintError(f"cannot write {path}: {candidate} is a file, not a folder")
     raise AlchemintError(
-        f"cannot write {path}: the folder {folder.parent} does not exist; "
+        f"cannot write {path}: the folder {candidates[-1].absolute()} does not exist; "
         "create it or correct the path"
     )
 

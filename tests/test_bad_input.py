@@ -361,7 +361,7 @@ def test_training_that_cannot_start(refused, config, override, says):
 def test_datasets_that_cannot_be_used(refused):
     assert "--clips" in refused("data", "sprites", "--out", "new", "--clips", "0")
     assert "model: holds something else" in refused("data", "sprites", "--out=model", "--clips=1")
-    assert "does not exist" in refused("data", "sprites", "--out", "no/such/new", "--clips", "1")
+    assert "not a folder" in refused("data", "sprites", "--out", "board.json/new", "--clips", "1")
     assert "board.json: it is a file" in refused("data", "sprites", "--out=board.json", "--clips=1")
     sheet = ["data", "sheet", "--out", "p.png", "--data"]
     assert "model: not a finished sprites dataset" in refused(*sheet, "model")

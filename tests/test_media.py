@@ -167,8 +167,9 @@ def test_check_folder(tmp_path):
     assert media.check_folder(tmp_path / "new") == tmp_path / "new"
     with pytest.raises(AlchemintError, match="it is a file"):
         media.check_folder(tmp_path / "file")
-    with pytest.raises(AlchemintError, match="does not exist"):
-        media.check_folder(tmp_path / "typo" / "new")
+    assert media.check_folder(tmp_path / "a" / "b" / "new") == tmp_path / "a" / "b" / "new"
+    with pytest.raises(AlchemintError, match="is a file, not a folder"):
+        media.check_folder(tmp_path / "file" / "new")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 

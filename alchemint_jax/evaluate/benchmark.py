@@ -408,7 +408,7 @@ def _check_model(pipe: Any, cases: Sequence[Case]) -> None:
                 f"{pipe.limits.describe()}"
             )
         duration = (case.n_frames - 1) / case.fps
-        size = case.references.shape[1:3]
+        size = (WORLD.size, WORLD.size)
         asked = Storyboard(case.prompt, duration, fps=case.fps, size=size, source=case.id)
         asked.validate_for(pipe.limits)
         words = {f"subjects[{i}].word": word for i, word in enumerate(case.words)}

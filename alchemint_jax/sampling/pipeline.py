@@ -146,7 +146,8 @@ class Pipeline:
             board.source,
         )
         size, frames = board.size, timebase.frames_for(board.duration, board.fps)
-        pictures = [images.load_reference(subject.image, size) for subject in board.subjects]
+        view = self.settings.reference_size or size
+        pictures = [images.load_reference(subject.image, view) for subject in board.subjects]
         intervals = [
             timebase.merge_intervals(
                 timebase.seconds_to_frames(s.appears, board.fps, frames, duration=board.duration)
@@ -156,7 +157,7 @@ class Pipeline:
         given = [path for path in (board.first_frame, board.last_frame) if path is not None]
         shown = [images.load_keyframe(path, size) for path in given]
         slots = self.models.dit.config.slots
-        blank = np.full((slots - len(pictures), *size, 3), 255, np.uint8)
+        blank = np.full((slots - len(pictures), *view, 3), 255, np.uint8)
         references = np.concatenate([np.stack(pictures), blank]) if pictures else blank
         return self.render(
             [board.prompt],
@@ -167,6 +168,7 @@ class Pipeline:
             steps=steps,
             guidance=guidance,
             frames=frames,
+            size=size,
             negative_prompt=board.negative_prompt,
             keyframes=np.stack(shown)[None] if shown else None,
             progress=progress,
@@ -184,6 +186,7 @@ class Pipeline:
         steps: int | None = None,
         guidance: Guidance | None = None,
         frames: int | None = None,
+        size: tuple[int, int] | None = None,
         negative_prompt: str = "",
         keyframes: UInt8[np.ndarray, "b k h w 3"] | None = None,
         noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
@@ -194,6 +197,8 @@ class Pipeline:
 
         For each video there is a prompt and, for each slot, a picture, a word and pixel-frame
         intervals. Slots without any interval, and those beyond the words of a video, are empty.
+        Pictures are brought to the size that the model takes them in. `size` = (height, width) and
+        `frames` are the videos'; the model's own where they are None.
         Video i of a batch depends on `(seed, i)` and its own inputs alone. `keyframes` are the
         frames that the model must be given (see `Pipeline.keyframes`); `noise` is what to start
         from instead of what `seed` draws.
@@ -207,13 +212,14 @@ class Pipeline:
             | {"negative_prompt": negative_prompt},
             {f"words[{i}][{j}]": w for i, video in enumerate(words) for j, w in enumerate(video)},
         )
-        frames = frames or self.settings.max_frames
+        frames, size = frames or self.settings.max_frames, size or self.settings.size
+        references = images.fit_references(references, self.settings.reference_size or size)
         plan = self.settings.plan(steps, guidance, solver)
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         if keyframes is not None:
             conditions = self.with_keyframes(conditions, keyframes, frames)
         stride = self.models.vae.config.spatial_stride
-        height, width = (side // stride for side in references.shape[2:4])
+        height, width = (side // stride for side in size)
         shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
         if noise is not None:
             start = jnp.asarray(noise)
@@ -330,11 +336,13 @@ class Pipeline:
                     "from the same model"
                 )
         units = [vae.spatial_stride * patch for patch in dit.patch[1:]]
-        if any(side % unit for side, unit in zip(self.settings.size, units, strict=True)):
-            raise WeightsError(
-                f"{source}: {settings.FILE}: size {list(self.settings.size)} is not a multiple of "
-                f"{units}, what the autoencoder and the transformer join to one token"
-            )
+        for name in ("size", "reference_size"):
+            sides = getattr(self.settings, name) or ()
+            if any(side % unit for side, unit in zip(sides, units, strict=bool(sides))):
+                raise WeightsError(
+                    f"{source}: {settings.FILE}: {name} {list(sides)} is not a multiple of "
+                    f"{units}, what the autoencoder and the transformer join to one token"
+                )
 
 
 @partial(jax.jit, static_argnames=("tower",))

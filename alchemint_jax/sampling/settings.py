@@ -57,6 +57,8 @@ class Settings:
         guidance: weights of the branches.
         solver: name of one of `sampling.SOLVERS`.
         grid: name of one of `flow.GRIDS`, where the solver stops on its way.
+        reference_size: (height, width) that pictures of subjects are brought to; None: that of the
+            video. Small ones cost fewer tokens.
         size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
             `size`.
         max_pixels: height * width of such another size.
@@ -73,14 +75,19 @@ class Settings:
     guidance: Guidance = Guidance()
     solver: str = "euler"
     grid: str = "linear"
+    reference_size: tuple[int, int] | None = None
     size_multiple: int | None = None
     max_pixels: int | None = None
 
     def __post_init__(self) -> None:
-        if len(self.size) != 2:
-            raise ConfigError(f"sampling: size is {self.size}; it must be (height, width)")
         counts = {name: getattr(self, name) for name in _COUNTS}
-        counts |= {f"size[{i}]": side for i, side in enumerate(self.size)}
+        for name in ("size", "reference_size"):
+            sides = getattr(self, name)
+            if sides is None and name == "reference_size":
+                continue
+            if len(sides) != 2:
+                raise ConfigError(f"sampling: {name} is {sides}; it must be (height, width)")
+            counts |= {f"{name}[{i}]": side for i, side in enumerate(sides)}
         for name, value in counts.items():
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"sampling: {name} is {value!r}; it must be a whole number >= 1")

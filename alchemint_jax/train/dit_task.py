@@ -163,11 +163,20 @@ class DiTTask:
 
     def train_data(self) -> Iterable[dict[str, Any]]:
         """Batches of encoded clips, shuffled, without end."""
-        slots = read_header(self.data)["references"][0]
+        header = read_header(self.data)
+        slots = header["references"][0]
         if slots > self.model.slots:
             raise ConfigError(
                 f"model.slots is {self.model.slots}, but clips in {self.data} have up to {slots} "
                 "references"
+            )
+        size = self.sampling.size
+        pictures, cells = header["references"][-3:-1], header["latents"][-3:-1]
+        view = tuple(p * s // c for p, s, c in zip(pictures, size, cells, strict=True))
+        if view != tuple(self.sampling.reference_size or size):
+            raise ConfigError(
+                f"sampling.reference_size is {self.sampling.reference_size}, but references in "
+                f"{self.data} are of {view} pixels, beside clips of sampling.size {tuple(size)}"
             )
         return self._batches("train", self.loader)
 
