@@ -43,7 +43,8 @@ def check_writable(path: AnyPath, suffixes: Sequence[str] = ()) -> Path:
             raise AlchemintError(f"cannot write {path}: it is not an ordinary file")
         if path.exists() and not os.access(path, os.W_OK):
             raise AlchemintError(f"cannot write {path}: the file is read-only; choose another name")
-        _probe(_existing_folder(path, path.parent))
+        folder = path.absolute().parent
+        _probe(_existing_folder(path, folder, folder.parent))
     except OSError as error:
         raise _cannot_write(path, error) from error
     return path
@@ -73,7 +74,7 @@ def _existing_folder(path: Path, *candidates: Path) -> Path:
         if candidate.exists():
             raise AlchemintError(f"cannot write {path}: {candidate} is a file, not a folder")
     raise AlchemintError(
-        f"cannot write {path}: the folder {candidates[-1].absolute()} does not exist; "
+        f"cannot write {path}: the folder {candidates[-1]} does not exist; "
         "create it or correct the path"
     )
 

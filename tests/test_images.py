@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.images import check_picture, load_keyframe, load_reference
+from alchemint_jax.images import check_picture, fit_references, load_keyframe, load_reference
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
@@ -46,6 +46,17 @@ def test_kept_in_aspect_and_centred_on_white(tmp_path):
     np.testing.assert_array_equal(out[32, 3], RED)
     np.testing.assert_array_equal(out[32, 28], BLUE)
     assert np.any(out[24] != 255) and np.any(out[39] != 255)  # 16 rows, and no fewer
+
+
+def test_pictures_in_memory_are_fitted_like_files(tmp_path):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 40, 3), np.uint8)
+    assert fit_references(pictures, (20, 40)) is pictures
+    fitted = fit_references(pictures, (32, 16))
+    assert fitted.shape == (2, 3, 32, 16, 3)
+    one = load_reference(save(Image.fromarray(pictures[1, 2]), tmp_path / "a.png"), (32, 16))
+    np.testing.assert_array_equal(fitted[1, 2], one)
+    assert len(np.unique(one)) > 50
+    assert fit_references(pictures[:, :0], (8, 8)).shape == (2, 0, 8, 8, 3)
 
 
 def test_a_keyframe_fills_the_frame_and_loses_its_sides(tmp_path):

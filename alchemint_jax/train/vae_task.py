@@ -70,8 +70,8 @@ class VAETask:
     ) -> tuple[jax.Array, dict]:
         """Reconstruction of random windows of clips, and of reference pictures as still clips."""
         keys = jax.random.split(key, 3)
-        views = batch["references"][:, 0]
-        stills = random_crop(keys[0], views.reshape(-1, 1, *views.shape[2:]), self.crop)
+        stills = _stills(batch["references"])
+        stills = random_crop(keys[0], stills, min(self.crop, *stills.shape[2:4]))
         clips = batch["video"]
         clip_loss, figures = self._reconstruction(params, clips, keys[1])
         still_loss, _ = self._reconstruction(params, stills, keys[2])
@@ -140,8 +140,7 @@ class VAETask:
         )
         found = []
         for batch in self.validation_data():
-            stills = batch["references"][:, 0].reshape(-1, 1, *batch["video"].shape[2:])
-            for pixels in (batch["video"], stills):
+            for pixels in (batch["video"], _stills(batch["references"])):
                 mean, log_variance = moments(params, pixels.astype(np.float32))
                 pair = np.stack([mean, np.exp(log_variance)])
                 found.append(pair.reshape(2, -1, self.model.z_dim))
@@ -155,6 +154,11 @@ class VAETask:
     def label(self, path: str) -> str:
         """All parameters are in one group."""
         return "all"
+
+
+def _stills(references: Any) -> Any:
+    """The views [b r v h w 3] of each clip's first subject, as clips of one frame [n 1 h w 3]."""
+    return references[:, 0].reshape(-1, 1, *references.shape[3:])
 
 
 def random_crop(

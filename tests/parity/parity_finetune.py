@@ -44,6 +44,7 @@ def test_diffusers_runs_what_we_trained(tmp_path, monkeypatch):
         [[]],
         [[]],
         frames=reference.FRAMES,
+        size=(reference.HEIGHT, reference.WIDTH),
         steps=reference.STEPS,
         guidance=Guidance(text=5.0, image=0.0, both=0.0),
         negative_prompt=reference.NEGATIVE,

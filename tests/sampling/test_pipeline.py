@@ -14,6 +14,7 @@ from PIL import Image
 from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
 from alchemint_jax.flow import GRIDS
+from alchemint_jax.images import fit_references
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
@@ -237,6 +238,20 @@ def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):
     video = jnp.asarray(REFERENCES[0, 1], jnp.float32)[None, None] / 127.5 - 1
     expected = pipe.models.vae.apply({"params": pipe.models.vae_params}, video, method="encode")
     np.testing.assert_allclose(latents[0, 1], expected[0, 0], atol=1e-5)
+
+
+def test_references_have_the_size_that_the_model_takes_them_in(pipe, board):
+    small = dataclasses.replace(pipe.settings, reference_size=(8, 8))
+    pipe = dataclasses.replace(pipe, settings=small)
+    shrunk = np.repeat(np.repeat(REFERENCES[:, :, ::2, ::2], 2, 2), 2, 3)
+    conditions = pipe.conditions(BATCH[0], fit_references(shrunk, (8, 8)), *BATCH[2:])
+    assert conditions.references.shape[2] * 2 == pipe.settings.size[0] // 4
+    video = _render(pipe, (BATCH[0], shrunk, *BATCH[2:]))
+    assert video.shape == (2, 9, 16, 16, 3)
+    np.testing.assert_array_equal(
+        video, _render(pipe, (BATCH[0], fit_references(shrunk, (8, 8)), *BATCH[2:]))
+    )
+    assert pipe.generate(board(2), seed=0).shape == (9, 16, 16, 3)
 
 
 def test_a_model_without_slots_renders_text_alone(tmp_path, board):

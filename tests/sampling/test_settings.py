@@ -21,6 +21,7 @@ ODD = Settings(
     guidance=Guidance(1.0, 2.0, 3.5),
     solver="unipc",
     grid="wan",
+    reference_size=(8, 16),
 )
 
 
@@ -67,6 +68,8 @@ def test_missing_file_is_named(tmp_path):
         ({"size": 3}, "size is 3"),
         ({"size": [64]}, "size"),
         ({"size": [64, "64"]}, r"size\[1\] is '64'"),
+        ({"reference_size": [32]}, r"reference_size is \(?\[?32"),
+        ({"reference_size": [32, 0]}, r"reference_size\[1\] is 0"),
         ({"max_frames": 0}, "max_frames is 0"),
         ({"min_frames": 34, "max_frames": 33}, "min_frames is 34, more than max_frames 33"),
         ({"steps": 2.5}, "steps is 2.5"),

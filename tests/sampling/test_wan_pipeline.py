@@ -48,6 +48,7 @@ def t2v():
 def render(pipe, io, **changes):
     options = dict(
         frames=9,
+        size=(32, 48),
         steps=10,
         guidance=Guidance(text=5.0, image=0.0, both=0.0),
         negative_prompt="ein Hund",
