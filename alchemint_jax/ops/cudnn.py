@@ -32,15 +32,20 @@ def cudnn(
         key_mask: which keys are seen.
         implementation: of `jax.nn.dot_product_attention`; "xla" runs anywhere, to test the rest.
     """
-    if key_mask is None:
-        return jax.nn.dot_product_attention(q, k, v, implementation=implementation)
-    seen = key_mask.sum(1, dtype=jnp.int32)
-    order = jnp.argsort(~key_mask, axis=1, stable=True)
-    kept = jnp.arange(k.shape[1])[None] < seen[:, None]
-    k, v = (_reordered(x, order, kept) for x in (k, v))
-    return jax.nn.dot_product_attention(
+    n, m, seen = q.shape[1], k.shape[1], None
+    if key_mask is not None:
+        seen = key_mask.sum(1, dtype=jnp.int32)
+        order = jnp.argsort(~key_mask, axis=1, stable=True)
+        kept = jnp.arange(m)[None] < seen[:, None]
+        k, v = (_reordered(x, order, kept) for x in (k, v))
+    elif m % 2:
+        seen = jnp.full(k.shape[:1], m, jnp.int32)
+    # JAX refuses odd numbers of tokens backwards.
+    q, k, v = (jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0))) for x in (q, k, v))
+    y = jax.nn.dot_product_attention(
         q, k, v, key_value_seq_lengths=seen, implementation=implementation
     )
+    return y[:, :n]
 
 
 def _reordered(
