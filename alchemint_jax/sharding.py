@@ -69,7 +69,7 @@ def make_mesh(
     Args:
         data: copies of the weights, each with its part of the batch.
         fsdp: parts of the weights; the batch is split over this axis too.
-        context: parts of a sequence.
+        context: parts of a sequence, which attention exchanges for heads (``ops.context``).
         tensor: parts of the heads and of the feed-forward width.
         devices: the devices to use, all of them by default; those of a topology that is not there
             (``jax.experimental.topologies``) give a mesh to compile for.

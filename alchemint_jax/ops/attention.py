@@ -37,8 +37,8 @@ def attention(
     """Attends with scale d**-0.5; softmax in float32. Keys whose mask is False get no weight.
 
     Where a sample sees no key at all, the result is the mean of its values. All implementations do
-    the same. On a mesh the result is split as the queries are, along the sequence too: see
-    `ops.context`.
+    the same. On a mesh (`sharding.use_mesh`, without which XLA cannot split a kernel) the result is
+    split as the queries are, along the sequence too: see `ops.context`.
 
     Args:
         q: queries.

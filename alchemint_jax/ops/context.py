@@ -69,10 +69,11 @@ def attend_on_mesh(
         args.append(_padded(seen, rows, value=True))
         specs.append(P(batch, along))
     run = _exchanging(attend, tokens, c) if along else attend
-    y = jax.shard_map(
+    # Not all collectives below are known to the check of what varies along which axis.
+    split = jax.shard_map(
         run, mesh=mesh, in_specs=tuple(specs), out_specs=specs[0], check_vma=False
-    )(*args)
-    return y[:b, :n, :heads]
+    )
+    return split(*args)[:b, :n, :heads]
 
 
 def _padded(x: jax.Array, *multiples: int, value: bool | float = 0) -> jax.Array:

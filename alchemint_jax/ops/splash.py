@@ -6,6 +6,7 @@ Axes: b batch, n m tokens, k heads, d head dim.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +63,7 @@ def block_size(tokens: int) -> int:
     return min(sizes, key=lambda size: -tokens % size)
 
 
-def _kernel(block_q: int, block_k: int, interpret: bool):
+def _kernel(block_q: int, block_k: int, interpret: bool) -> Any:
     """The kernel without any mask but that of segments.
 
     `make_splash_mha` would look at each pair of blocks of a full mask (thousands, whenever the

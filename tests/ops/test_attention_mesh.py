@@ -26,6 +26,7 @@ CASES = {
     "12 heads on 8 that split heads": ({"tensor": 8}, (1, 29, 29, 12)),
     "data, context and tensor": ({"data": 2, "context": 2, "tensor": 2}, (3, 29, 29, 12)),
     "fsdp, context and tensor": ({"fsdp": 2, "context": 2, "tensor": 2}, (2, 29, 29, 3)),
+    "heads and samples that are whole": ({"data": 2, "context": 2, "tensor": 2}, (1, 29, 29, 1)),
     "a text": ({"fsdp": 2, "context": 4}, (2, 31, 5, 12)),
     "a long text": ({"data": 2, "context": 4}, (2, 31, 30, 12)),
 }
@@ -72,11 +73,14 @@ def test_outputs_and_gradients_are_those_of_one_device(name, masked):
     _compare(*CASES[name], _on_mesh(plain), masked)
 
 
+SPLASH = functools.partial(attention, implementation="splash")
+
+
 @pytest.mark.parametrize(
     ("name", "attend", "dim"),
     [
-        ("12 heads on 8 that split heads", functools.partial(attention, implementation="splash"), 64),
-        ("data, context and tensor", functools.partial(attention, implementation="splash"), 64),
+        ("12 heads on 8 that split heads", SPLASH, 64),
+        ("data, context and tensor", SPLASH, 64),
         ("12 heads on 8", _on_mesh(functools.partial(blocked, block=7)), 16),
         ("12 heads on 8", attention, 16),
     ],
@@ -84,6 +88,20 @@ def test_outputs_and_gradients_are_those_of_one_device(name, masked):
 )
 def test_whatever_attends_on_each_device(name, attend, dim):
     _compare(*CASES[name], attend, True, dim)
+
+
+def test_cudnn_gets_what_each_device_has(monkeypatch):
+    """In a program lowered for CUDA, which need not be there: 6 heads, 3 after the exchange."""
+    patched = "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version"
+    monkeypatch.setattr(patched, lambda: 91000)
+    monkeypatch.setattr("alchemint_jax.ops.attention.platform", lambda: "cuda")
+    x = jax.ShapeDtypeStruct((4, 1021, 12, 64), jnp.bfloat16)
+    gradient = jax.grad(lambda q, k, v, m: jnp.sum(attention(q, k, v, m) ** 2), (0, 1, 2))
+    with sharding.use_mesh(_mesh({"data": 2, "context": 2, "tensor": 2})):
+        traced = jax.jit(gradient).trace(x, x, x, jax.ShapeDtypeStruct((4, 1021), bool))
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    calls = [line for line in text.splitlines() if "__cudnn$fmhaSoftmax" in line]
+    assert len(calls) == 2 and all("tensor<2x1022x3x64xbf16>" in line for line in calls)
 
 
 @pytest.mark.parametrize("sizes", [{"context": 8}, {"data": 8}], ids=str)

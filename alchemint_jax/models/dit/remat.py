@@ -37,9 +37,7 @@ def _by_cudnn(primitive: Any, *_: Any, **__: Any) -> bool:
 _ATTENTION = _KEEP.save_from_both_policies(_KEEP.save_only_these_names(KEPT), _by_cudnn)
 POLICIES: dict[str, Any] = {
     "none": None,
-    "dots": _KEEP.save_from_both_policies(
-        _KEEP.dots_with_no_batch_dims_saveable, _ATTENTION
-    ),
+    "dots": _KEEP.save_from_both_policies(_KEEP.dots_with_no_batch_dims_saveable, _ATTENTION),
     "attention": _ATTENTION,
     "full": _KEEP.nothing_saveable,
     "offload": _KEEP.save_and_offload_only_these_names(
