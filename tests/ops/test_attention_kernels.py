@@ -54,7 +54,9 @@ def _result(name, queries, keys, masked):
     return [y, *gradients]
 
 
-@pytest.mark.parametrize("shape", [(200, 300, False), (200, 300, True), (131, 77, True)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(200, 300, False), (200, 300, True), (131, 77, False), (131, 77, True)], ids=str
+)
 @pytest.mark.parametrize("name", KERNELS)
 def test_outputs_and_gradients_are_those_of_plain_attention(name, shape):
     for a, b in zip(_result(name, *shape), _result("plain", *shape), strict=True):
@@ -85,6 +87,19 @@ def test_half_precision_is_kept_and_near(name):
     half = KERNELS[name](*(x.astype(jnp.bfloat16) for x in (q, k, v)), _mask(50))
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), plain(q, k, v, _mask(50)), atol=0.05)
+
+
+def test_whatever_cudnn_leaves_where_nothing_is_seen_goes_nowhere():
+    (q, k, v), mask = _qkv(40, 50), _mask(50)
+    hidden = ~mask[:, :, None, None]
+
+    def loss(k, v):
+        return jnp.sum(KERNELS["cudnn"](q, k, v, mask))
+
+    lost = (jnp.where(hidden, jnp.nan, x) for x in (k, v))
+    for a, b in zip(jax.grad(loss, (0, 1))(*lost), jax.grad(loss, (0, 1))(k, v), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.isfinite(a).all()
 
 
 def test_gradients_of_keys_are_summed_over_blocks_in_float32():
