@@ -16,7 +16,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 from jax.experimental import mesh_utils
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from alchemint_jax.errors import ConfigError
@@ -69,7 +69,7 @@ def make_mesh(
     Args:
         data: copies of the weights, each with its part of the batch.
         fsdp: parts of the weights; the batch is split over this axis too.
-        context: parts of a sequence.
+        context: parts of a sequence, which attention exchanges for heads (``ops.context``).
         tensor: parts of the heads and of the feed-forward width.
         devices: the devices to use, all of them by default; those of a topology that is not there
             (``jax.experimental.topologies``) give a mesh to compile for.
@@ -153,11 +153,27 @@ def constrain(x: jax.Array, *names: str | None) -> jax.Array:
     wanted = spec(*names)
     if len(names) != x.ndim:
         raise ConfigError(f"logical axes {names} do not fit the shape {x.shape}")
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.size == 1 or mesh.axis_names != MESH_AXES:
+    mesh = current_mesh()
+    if mesh is None:
         return x
-    fits = (a if n >= _parts(a, mesh) else None for a, n in zip(wanted, x.shape, strict=True))
+    fits = (a if n >= parts(a, mesh) else None for a, n in zip(wanted, x.shape, strict=True))
     return jax.lax.with_sharding_constraint(x, P(*fits))
+
+
+def current_mesh() -> AbstractMesh | None:
+    """The mesh of ``use_mesh``, if it is one of ours that has something to split over.
+
+    Inside ``shard_map`` everything is a device's own already, and there is none.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size == 1 or mesh.axis_names != MESH_AXES or AxisType.Manual in mesh.axis_types:
+        return None
+    return mesh
+
+
+def parts(axis: Any, mesh: Mesh | AbstractMesh) -> int:
+    """How many parts an entry of a PartitionSpec makes of a dimension."""
+    return math.prod(mesh.shape[a] for a in jax.tree.leaves(axis))
 
 
 def unbox(tree: Any) -> Any:
@@ -204,13 +220,13 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
         ConfigError: if a leading dimension does not divide over the data and fsdp axes.
     """
     sharding = batch_sharding(mesh)
-    parts = mesh.shape["data"] * mesh.shape["fsdp"]
+    copies = mesh.shape["data"] * mesh.shape["fsdp"]
 
     def put(x: Any) -> jax.Array:
         x = np.asarray(x)
-        if x.ndim == 0 or (x.shape[0] * jax.process_count()) % parts:
+        if x.ndim == 0 or (x.shape[0] * jax.process_count()) % copies:
             raise ConfigError(
-                f"a batch array of shape {x.shape} cannot be split over {parts} devices "
+                f"a batch array of shape {x.shape} cannot be split over {copies} devices "
                 "(mesh axes data and fsdp); change the batch size or the mesh"
             )
         return jax.make_array_from_process_local_data(sharding, x)
@@ -229,10 +245,6 @@ def _boxed(x: Any) -> bool:
     return isinstance(x, nn.LogicallyPartitioned)
 
 
-def _parts(axis: Any, mesh: Any) -> int:
-    return math.prod(mesh.shape[a] for a in jax.tree.leaves(axis))
-
-
 def _divisible(wanted: P, shape: tuple[int, ...], mesh: Mesh) -> P:
     axes = zip(wanted, shape, strict=True)
-    return P(*(a if n % _parts(a, mesh) == 0 else None for a, n in axes))
+    return P(*(a if n % parts(a, mesh) == 0 else None for a, n in axes))

@@ -22,10 +22,10 @@ are 5 x 5.3 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.2 GiB, b
 frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it over the devices.
 Hardware: 8 accelerators of 80 GB.
 
-Neither has been run: there is no such machine here. Two things are between this file and the
-paper's clips of 480 x 832 pixels. The clips of `data sprites` are 64 x 64, and no other source of
-timed references is built yet. And `ops.attention` forms all weights of a layer: it is the one
-place to change before sequences get longer than some thousand tokens.
+Neither has been run: there is no such machine here. Between this file and the paper's clips of
+480 x 832 pixels is that the clips of `data sprites` are 64 x 64, and no other source of timed
+references is built yet. Such clips are 32,760 tokens each, to which kernels attend (splash on TPUs,
+cuDNN on GPUs; `model.attention` chooses); `mesh.context` splits a clip over devices.
 """
 
 import dataclasses
@@ -61,6 +61,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
                 {name: getattr(VARIANTS[variant], name) for name in SIZES},
                 slots=3,
                 remat="full",
+                attention="auto",
                 scheme=dict(name="WeRope"),
             ),
             text=dataclasses.asdict(TEXT_VARIANTS["xxl"]),

@@ -134,7 +134,9 @@ def text_flops(config: UMT5Config, tokens: int) -> float:
 def traced_flops(jaxpr: Any, parts: int = 1) -> float:
     """Operations of all products in a traced program, as often as its loops run them.
 
-    It sees what is recomputed, and kernels of Pallas. Of a `cond` the dearest branch counts.
+    It sees what is recomputed, and kernels of Pallas. Of a `cond` the dearest branch counts, and
+    a call that results in nothing is none: what is kept instead is taken out of it, and XLA then
+    leaves out the rest.
 
     Args:
         jaxpr: a `jax.core.Jaxpr`, for example `jitted.trace(...).jaxpr.jaxpr`.
@@ -143,6 +145,8 @@ def traced_flops(jaxpr: Any, parts: int = 1) -> float:
     total = 0.0
     for eqn in jaxpr.eqns:
         name, params = eqn.primitive.name, eqn.params
+        if not eqn.outvars:
+            continue
         if name == "dot_general":
             (contracted, _), _ = params["dimension_numbers"]
             inner = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)

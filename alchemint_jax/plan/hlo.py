@@ -50,7 +50,7 @@ def parse(text: str) -> tuple[Computations, str]:
             if head:
                 current = found.setdefault(head[2], [])
                 entry = head[2] if head[1] else entry
-        elif line.startswith("}"):
+        elif line.startswith("}") and not line.startswith("}}"):  # which ends a kernel's metadata
             current = None
         elif name := _NAME.match(line):
             current.append(_instruction(name[1], line[name.end() :]))

@@ -15,7 +15,7 @@ from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
 
 # Fields that change how a network is computed, but not what.
-_FREE = {"unroll", "remat"}
+_FREE = {"unroll", "remat", "attention"}
 # Fields that say nothing about a network without references.
 _REFERENCES = {"slots", "index", "tags", "scheme", "mix_queries", "layout", "reference_time"}
 

@@ -224,7 +224,9 @@ class DiTTask:
         That is transformer, text encoder, autoencoder and sampling settings. A LoRA is merged into
         the transformer, and is also there by itself, for diffusers and for ComfyUI.
         """
-        weights.save(directory, "transformer", self.model, self.merged(params), dtype=self.storage)
+        # What trained it may be no hardware of those who load it.
+        portable = dataclasses.replace(self.model, attention="auto")
+        weights.save(directory, "transformer", portable, self.merged(params), dtype=self.storage)
         if self.lora:
             for form in ("diffusers", "comfyui"):
                 file = directory / f"lora_{form}.safetensors"

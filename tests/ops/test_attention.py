@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alchemint_jax.ops.attention import attention
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit import DiTConfig
+from alchemint_jax.ops.attention import attention, choose, platform
+from alchemint_jax.ops.plain import plain
 
 
 def _qkv(queries=5, keys=7):
@@ -55,3 +60,77 @@ def test_half_precision_keeps_its_type_and_softens_in_float32():
     # Many equal keys: summed in bfloat16 the weights would stop growing at 256.
     ones = jnp.ones((1, 2048, 1, 2), jnp.bfloat16)
     np.testing.assert_allclose(attention(ones[:, :1], ones, ones).astype(jnp.float32), 1, atol=0.01)
+
+
+HALF, SINGLE, WAN, TEXT = jnp.dtype("bfloat16"), jnp.dtype("float32"), 32_760, 512
+
+
+@pytest.mark.parametrize(
+    ("on", "dtype", "queries", "keys", "dim", "chosen"),
+    [
+        ("cuda", HALF, WAN, WAN, 128, "cudnn"),
+        ("cuda", HALF, WAN, TEXT, 128, "cudnn"),
+        ("cuda", HALF, 257, 257, 80, "plain"),
+        ("cuda", SINGLE, WAN, WAN, 128, "blocked"),
+        ("cuda", HALF, WAN, WAN, 260, "blocked"),
+        ("tpu", HALF, WAN, WAN, 128, "splash"),
+        ("tpu", SINGLE, WAN, TEXT, 128, "splash"),
+        ("tpu", HALF, 192, 192, 48, "plain"),
+        ("tpu", HALF, WAN, WAN, 48, "blocked"),
+        ("rocm", HALF, WAN, WAN, 128, "blocked"),
+        ("cpu", HALF, WAN, WAN, 128, "blocked"),
+        ("cpu", SINGLE, 4096, 4096, 128, "plain"),
+    ],
+)
+def test_what_attends_depends_on_platform_type_and_sizes(on, dtype, queries, keys, dim, chosen):
+    assert choose("auto", on, dtype, queries, keys, dim) == chosen
+    large = queries * keys > 4096**2
+    assert choose("xla", on, dtype, queries, keys, dim) == ("blocked" if large else "plain")
+
+
+def test_what_is_asked_for_by_name_is_used_or_refused():
+    assert choose("splash", "cpu", SINGLE, 8, 8, 4) == choose("splash", "tpu", SINGLE, 8, 8, 4)
+    assert choose("splash", "tpu", SINGLE, 8, 8, 4) == "splash"
+    assert choose("cudnn", "cuda", HALF, 8, 8, 64) == "cudnn"
+    assert choose("cudnn", "cuda", SINGLE, 8, 8, 64) == "plain"  # it has no single precision
+    for name, on in (("cudnn", "cpu"), ("cudnn", "tpu"), ("splash", "cuda")):
+        with pytest.raises(ConfigError, match=f"'{name}' does not run on {on}"):
+            choose(name, on, HALF, 8, 8, 64)
+    with pytest.raises(ConfigError, match="cudnn, splash"):
+        attention(*_qkv(), implementation="flash")
+    with pytest.raises(ConfigError, match="model.attention is 'flash'.*splash"):
+        DiTConfig(attention="flash")
+
+
+@pytest.mark.parametrize("mask", [None, MASK], ids=["all keys", "masked"])
+def test_small_attention_on_a_cpu_is_plain_to_the_last_bit(mask):
+    assert platform() == "cpu"
+    run, reference = (jax.jit(f).lower(*_qkv(), mask).as_text() for f in (attention, plain))
+    assert run.replace("jit_attention", "jit_plain") == reference
+    np.testing.assert_array_equal(attention(*_qkv(), mask), plain(*_qkv(), mask))
+
+
+def _largest(jaxpr):
+    """Number of entries of the largest array of a program."""
+    found = 0
+    for eqn in jaxpr.eqns:
+        found = max(found, *(math.prod(v.aval.shape) for v in eqn.outvars))
+        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=_is_jaxpr):
+            if _is_jaxpr(inner):
+                found = max(found, _largest(getattr(inner, "jaxpr", inner)))
+    return found
+
+
+def _is_jaxpr(x):
+    return isinstance(x, jax.extend.core.Jaxpr | jax.extend.core.ClosedJaxpr)
+
+
+def test_weights_of_a_long_sequence_are_never_formed_at_once():
+    def largest(tokens):
+        x = jax.ShapeDtypeStruct((1, tokens, 1, 128), jnp.float32)
+        gradient = jax.grad(lambda q, k, v: jnp.sum(attention(q, k, v)), (0, 1, 2))
+        return _largest(jax.make_jaxpr(gradient)(x, x, x).jaxpr)
+
+    assert largest(4096) == 4096**2
+    for tokens in (WAN, 75_600):
+        assert largest(tokens) < 1.3 * max(2**23, 128 * tokens) < 0.02 * tokens**2

@@ -97,6 +97,15 @@ def test_totals_are_by_kind_and_network():
     assert sum(entry["sent"] for entry in totals.values()) == sum(c.sent for c in found)
 
 
+def test_the_metadata_of_kernels_is_no_end_of_anything():
+    kernel = """  %splash.1 = f32[8] custom-call(%x), frontend_attributes={kernel_metadata={
+"xprof_metadata":"{\\"block_q\\": 1024}"
+}}, metadata={op_name="splash"}
+"""
+    place = "  %all-to-all.1 ="
+    assert collectives.find(PROGRAM.replace(place, kernel + place)) == collectives.find(PROGRAM)
+
+
 def test_a_loop_that_xla_counted_is_believed():
     text = PROGRAM.replace(
         "body=%body", 'body=%body, backend_config={"known_trip_count":{"n":"7"}}'

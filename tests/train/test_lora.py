@@ -323,8 +323,12 @@ def test_a_base_with_a_vocabulary_is_read_and_exported_with_it(small, directory,
     assert set(np.unique(batch["text_ids"])) <= {0, 1, 2, 3}
     assert next(iter(small.train_data()))["text_ids"].shape == (8, 112)
     params = jax.tree.map(lambda x: np.zeros(x.shape, np.float32), jax.eval_shape(task.init, KEY))
+    hardware = dataclasses.replace(task.model, attention="cudnn")
+    task = dataclasses.replace(task, model=hardware)
     task.export(sharding.unbox(params), tmp_path / "export")
     assert (tmp_path / "export" / "tokenizer" / "tokenizer.json").is_file()
+    # Trained where there is cuDNN, loaded anywhere.
+    assert weights.load(tmp_path / "export", "transformer")[0].config == small.model
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ class Attention(nn.Module):
     """
 
     n_heads: int
+    implementation: str = "auto"
     zero_output: bool = False
 
     @nn.compact
@@ -154,10 +155,11 @@ class Attention(nn.Module):
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
             q, k = apply_gains(q, q_gains), apply_gains(k, k_gains)
-        y = attention(q, k, v, key_mask)
+        y = attention(q, k, v, key_mask, self.implementation)
         if image is not None:
-            y = y + attention(q, project("k_img", image, True), project("v_img", image, False))
-        y = checkpoint_name(y, remat.ATTENTION).reshape(x.shape)
+            k, v = project("k_img", image, True), project("v_img", image, False)
+            y = y + attention(q, k, v, implementation=self.implementation)
+        y = y.reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         y = Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
         return constrain(y, "batch", "tokens", None)
@@ -192,7 +194,7 @@ class Block(nn.Module):
         segments = [Segment(s.length, s.modulation + table[:, None]) for s in inputs.segments]
 
         h = modulated_norm(x, segments, shift=0, scale=1)
-        h = Attention(cfg.n_heads, name="self_attn")(
+        h = Attention(cfg.n_heads, cfg.attention, name="self_attn")(
             h, h, inputs.q_gains, inputs.k_gains, inputs.key_mask
         )
         x = add_gated(x, h, segments, gate=2)
@@ -200,7 +202,8 @@ class Block(nn.Module):
         scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))
         bias = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
         h = layer_norm(x, scale, bias)
-        y = Attention(cfg.n_heads, name="cross_attn")(h, inputs.text, image=inputs.image)
+        cross = Attention(cfg.n_heads, cfg.attention, name="cross_attn")
+        y = cross(h, inputs.text, image=inputs.image)
         if inputs.events is not None:
             y = y + self._events(h, inputs.segments[0].length, inputs.events)
         x = x + y
@@ -214,6 +217,7 @@ class Block(nn.Module):
 
     def _events(self, h: jax.Array, n_video: int, events: EventInputs) -> jax.Array:
         """Video tokens attend to the captions of events; all other tokens are left as they are."""
-        branch = Attention(self.config.n_heads, zero_output=True, name="event_attn")
+        cfg = self.config
+        branch = Attention(cfg.n_heads, cfg.attention, zero_output=True, name="event_attn")
         y = branch(h[:, :n_video], events.states, events.q_gains, events.k_gains, events.mask)
         return jnp.pad(y, ((0, 0), (0, h.shape[1] - n_video), (0, 0)))

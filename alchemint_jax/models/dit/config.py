@@ -7,6 +7,7 @@ from typing import Literal
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.remat import POLICIES
+from alchemint_jax.ops.attention import IMPLEMENTATIONS
 from alchemint_jax.rotary import ReferenceLayout, WeRope
 from alchemint_jax.rotary.schemes import Scheme
 
@@ -41,9 +42,11 @@ class DiTConfig:
         unroll: layers per iteration of the scan over layers.
         remat: what a layer keeps from the forward pass for the backward pass: "none" (recomputed:
             it keeps all), "dots", "attention", "full" or "offload", see `dit.remat`.
+        attention: what attends: "auto" (by platform and sizes), "xla", "cudnn" or "splash", see
+            `ops.attention`.
 
     Raises:
-        ConfigError: there is no such `remat`.
+        ConfigError: there is no such `remat` or `attention`.
     """
 
     dim: int = 1536
@@ -69,10 +72,14 @@ class DiTConfig:
     events: bool = False
     unroll: int = 1
     remat: str = "none"
+    attention: str = "auto"
 
     def __post_init__(self) -> None:
         if self.remat not in POLICIES:
             raise ConfigError(f"model.remat is {self.remat!r}; use one of {', '.join(POLICIES)}")
+        if self.attention not in IMPLEMENTATIONS:
+            known = ", ".join(IMPLEMENTATIONS)
+            raise ConfigError(f"model.attention is {self.attention!r}; use one of {known}")
 
     @property
     def head_dim(self) -> int:

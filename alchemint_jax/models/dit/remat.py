@@ -8,7 +8,7 @@ width d with a feed-forward width f:
   activations and the inside of attention are computed again.
 - "attention": the layer's input and the outputs of its attentions, 3 d (4 d with dense captions).
   Products with weights are computed again, attention (which grows with the square of the sequence)
-  is not, as far as its backward pass can do without: that of plain attention needs its weights.
+  is not, where a kernel attends; where none does its backward pass needs weights, formed again.
 - "full": the layer's input, d. The forward pass is computed twice.
 - "offload": nothing on the device: the layer's input is moved to host memory and back. As "full",
   and d per token each way over the link to the host.
@@ -21,18 +21,24 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-ATTENTION = "attention"
-"""Name (`jax.ad_checkpoint.checkpoint_name`) of the outputs of attention."""
+from alchemint_jax.ops.splash import KEPT
+
 LAYER = "layer"
 """Name of a layer's input."""
 
 _KEEP = jax.checkpoint_policies
+
+
+def _by_cudnn(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Its kernel gives what goes backwards no name."""
+    return primitive.name.startswith("dot_product_attention_fwd")
+
+
+_ATTENTION = _KEEP.save_from_both_policies(_KEEP.save_only_these_names(KEPT), _by_cudnn)
 POLICIES: dict[str, Any] = {
     "none": None,
-    "dots": _KEEP.save_from_both_policies(
-        _KEEP.dots_with_no_batch_dims_saveable, _KEEP.save_only_these_names(ATTENTION)
-    ),
-    "attention": _KEEP.save_only_these_names(ATTENTION),
+    "dots": _KEEP.save_from_both_policies(_KEEP.dots_with_no_batch_dims_saveable, _ATTENTION),
+    "attention": _ATTENTION,
     "full": _KEEP.nothing_saveable,
     "offload": _KEEP.save_and_offload_only_these_names(
         names_which_can_be_saved=[],

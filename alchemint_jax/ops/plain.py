@@ -1,0 +1,71 @@
+"""Attention as plain array operations: all weights at once, or those of some queries at a time.
+
+Axes: b batch, n m tokens, k heads, d head dim.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+# Weights of one head and sample that are formed at once, in blocks; 32 MiB of float32.
+_AT_ONCE = 2**23
+
+
+def plain(
+    q: Float[Array, "b n k d"],
+    k: Float[Array, "b m k d"],
+    v: Float[Array, "b m k d"],
+    key_mask: Bool[Array, "b m"] | None = None,
+) -> Float[Array, "b n k d"]:
+    """Forms all weights, and keeps them for the backward pass.
+
+    Heads lead the products, and the softmax is divided by its sum only after the product with the
+    values, which is smaller than the weights: both are faster, most of all backwards on CPU.
+    """
+    q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
+    logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * q.shape[-1] ** -0.5
+    if key_mask is not None:
+        logits = jnp.where(key_mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
+    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    total = weights.sum(-1, keepdims=True)
+    y = (weights.astype(v.dtype) @ v).astype(jnp.float32) / total
+    return y.astype(v.dtype).swapaxes(1, 2)
+
+
+def blocked(
+    q: Float[Array, "b n k d"],
+    k: Float[Array, "b m k d"],
+    v: Float[Array, "b m k d"],
+    key_mask: Bool[Array, "b m"] | None = None,
+    block: int | None = None,
+) -> Float[Array, "b n k d"]:
+    """`plain` for one block of queries after another, whose weights are formed anew backwards.
+
+    Memory grows with n and m, not with their product; a training step takes one more product of
+    queries and keys.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        key_mask: which keys are seen.
+        block: most queries of a block; by default few enough for a bounded number of weights.
+    """
+    n, dtype = q.shape[1], k.dtype
+    blocks = math.ceil(n / (block or max(128, _AT_ONCE // k.shape[1])))
+    size = math.ceil(n / blocks)
+    q = jnp.pad(q, ((0, 0), (0, blocks * size - n), (0, 0), (0, 0)))
+    # Gradients of keys and values are sums over blocks, in the type that the loop is given.
+    k, v = k.astype(jnp.float32), v.astype(jnp.float32)
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def one(queries: jax.Array) -> jax.Array:
+        return plain(queries, k.astype(dtype), v.astype(dtype), key_mask)
+
+    y = jax.lax.map(one, q.reshape(q.shape[0], blocks, size, *q.shape[2:]).swapaxes(0, 1))
+    return y.swapaxes(0, 1).reshape(q.shape)[:, :n]

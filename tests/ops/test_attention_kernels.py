@@ -1,0 +1,145 @@
+"""Every implementation of attention is the plain one: outputs and gradients, masks and lengths.
+
+Kernels run on CPU here: splash interpreted, and cuDNN's place taken by JAX's own attention, so that
+all around it is tested. What cuDNN itself is asked for is read from a program lowered for CUDA.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import quick
+
+from alchemint_jax.ops.cudnn import cudnn
+from alchemint_jax.ops.plain import blocked, plain
+from alchemint_jax.ops.splash import block_size, splash
+
+KERNELS = {
+    "blocked": functools.partial(blocked, block=48),
+    "splash": functools.partial(splash, interpret=True),
+    "cudnn": functools.partial(cudnn, implementation="xla"),
+}
+# Float32, standard normal inputs, some hundred keys: sums in another order differ by less.
+TOLERANCE = 5e-6
+
+
+def _qkv(queries, keys, dim=64):
+    rng = np.random.default_rng(0)
+    lengths = (queries, keys, keys)
+    return [jnp.asarray(rng.standard_normal((2, n, 2, dim)), jnp.float32) for n in lengths]
+
+
+def _mask(keys):
+    """Holes anywhere, other ones in each sample, the first and the last key among them."""
+    seen = np.random.default_rng(1).random((2, keys)) < 0.6
+    seen[0, 0] = seen[1, -1] = False
+    return jnp.asarray(seen)
+
+
+@functools.cache
+def _result(name, queries, keys, masked):
+    """Output and gradients."""
+    attend = KERNELS.get(name, plain)
+
+    def loss(q, k, v):
+        y = attend(q, k, v, _mask(keys) if masked else None)
+        return jnp.sum(jnp.sin(y)), y
+
+    gradients, y = quick.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*_qkv(queries, keys))
+    return [y, *gradients]
+
+
+@pytest.mark.parametrize(
+    "shape", [(200, 300, False), (200, 300, True), (131, 77, False), (131, 77, True)], ids=str
+)
+@pytest.mark.parametrize("name", KERNELS)
+def test_outputs_and_gradients_are_those_of_plain_attention(name, shape):
+    for a, b in zip(_result(name, *shape), _result("plain", *shape), strict=True):
+        np.testing.assert_allclose(a, b, atol=TOLERANCE)
+        assert np.abs(b).max() > 0.1
+    # The mask matters far more than the tolerance.
+    if shape == (200, 300, True):
+        assert np.abs(_result(name, 200, 300, False)[0] - _result(name, *shape)[0]).max() > 0.1
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_masked_keys_have_exactly_no_effect_and_no_gradient(name):
+    attend, (q, k, v), mask = quick.jit(KERNELS[name]), _qkv(40, 50), _mask(50)
+    hidden = ~mask[:, :, None, None]
+    y = attend(q, k, v, mask)
+    other = attend(q, jnp.where(hidden, 50 * k + 3, k), jnp.where(hidden, 1e3 - v, v), mask)
+    np.testing.assert_array_equal(other, y)
+    assert np.abs(attend(q, k, jnp.where(hidden, v, -v), mask) - y).max() > 0.1
+    for gradient in _result(name, 131, 77, True)[2:]:
+        seen = np.asarray(_mask(77))
+        assert not np.asarray(gradient)[~seen].any()
+        assert np.abs(np.asarray(gradient)[seen]).max(axis=(1, 2)).min() > 0
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_half_precision_is_kept_and_near(name):
+    q, k, v = _qkv(40, 50)
+    half = KERNELS[name](*(x.astype(jnp.bfloat16) for x in (q, k, v)), _mask(50))
+    assert half.dtype == jnp.bfloat16
+    np.testing.assert_allclose(half.astype(jnp.float32), plain(q, k, v, _mask(50)), atol=0.05)
+
+
+def test_whatever_cudnn_leaves_where_nothing_is_seen_goes_nowhere():
+    (q, k, v), mask = _qkv(40, 50), _mask(50)
+    hidden = ~mask[:, :, None, None]
+
+    def loss(k, v):
+        return jnp.sum(KERNELS["cudnn"](q, k, v, mask))
+
+    lost = (jnp.where(hidden, jnp.nan, x) for x in (k, v))
+    for a, b in zip(jax.grad(loss, (0, 1))(*lost), jax.grad(loss, (0, 1))(k, v), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert np.isfinite(a).all()
+
+
+def test_gradients_of_keys_are_summed_over_blocks_in_float32():
+    """2048 blocks give half a unit each to either value; in bfloat16 the sum would stop at 128."""
+    q, kv = jnp.zeros((1, 2048, 1, 8), jnp.bfloat16), jnp.zeros((1, 2, 1, 8), jnp.bfloat16)
+    gradient = jax.grad(lambda v: jnp.sum(blocked(q, kv, v, block=1).astype(jnp.float32)))(kv)
+    assert gradient.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(gradient.astype(jnp.float32), 1024)
+
+
+def _temporaries(attend, tokens):
+    x = jax.ShapeDtypeStruct((1, tokens, 1, 16), jnp.float32)
+    gradient = jax.grad(lambda q, k, v: jnp.sum(attend(q, k, v) ** 2), (0, 1, 2))
+    return quick.jit(gradient).lower(x, x, x).compile().memory_analysis().temp_size_in_bytes
+
+
+def test_blocks_need_memory_that_grows_with_the_sequence_not_its_square():
+    small, large = (_temporaries(functools.partial(blocked, block=64), n) for n in (1024, 2048))
+    assert large < 2.2 * small
+    assert _temporaries(plain, 2048) > 3.5 * _temporaries(plain, 1024) > 3.5 * small
+
+
+def test_blocks_of_splash_are_lanes_and_pad_little():
+    for tokens in [*range(1, 6000, 37), 32_760, 35_912, 75_600]:
+        size, padding = block_size(tokens), -tokens % block_size(tokens)
+        assert size % 128 == 0 and 128 <= size <= 1024
+        assert padding <= -tokens % 1024 and padding < max(128, size)
+        assert tokens <= 1024 or size >= 512  # small blocks keep a chip waiting for its memory
+    assert -35_912 % block_size(35_912) < 0.01 * 35_912 < -35_912 % 1024
+
+
+def test_cudnn_is_asked_for_its_fused_kernel_without_a_bias(monkeypatch):
+    """A bias would be n m numbers. The program is for CUDA, which need not be there to lower it."""
+    patched = "jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version"
+    monkeypatch.setattr(patched, lambda: 91000)
+    q, kv = (jax.ShapeDtypeStruct((2, n, 2, 64), jnp.bfloat16) for n in (333, 777))
+    seen = jax.ShapeDtypeStruct((2, 777), bool)
+    gradient = jax.grad(lambda q, k, v, m: jnp.sum(cudnn(q, k, v, m) ** 2), (0, 1, 2))
+    for mask in (seen, None):
+        traced = jax.jit(gradient).trace(q, kv, kv, mask)
+        text = traced.lower(lowering_platforms=("cuda",)).as_text()
+        assert "__cudnn$fmhaSoftmax(" in text and "__cudnn$fmhaSoftmaxBackward(" in text
+        assert "Bias" not in text and not re.search("33[34]x77[78]", text)
