@@ -178,7 +178,7 @@ class Pipeline:
     def render(
         self,
         prompts: Sequence[str],
-        references: UInt8[np.ndarray, "b r h w 3"],
+        references: UInt8[np.ndarray, "b r h2 w2 3"],
         words: Sequence[Sequence[str]],
         intervals: Sequence[Sequence[PixelIntervals]],
         *,
@@ -189,7 +189,7 @@ class Pipeline:
         size: tuple[int, int] | None = None,
         negative_prompt: str = "",
         keyframes: UInt8[np.ndarray, "b k h w 3"] | None = None,
-        noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
+        noise: Float[np.ndarray, "b t h3 w3 c"] | None = None,
         progress: bool = False,
         solver: str | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:

@@ -54,7 +54,7 @@ class DiT(nn.Module):
         *,
         condition: Float[Array, "b t h w c4"] | None = None,
         image: Float[Array, "b p image_dim"] | None = None,
-        references: Float[Array, "b r h w c2"] | None = None,
+        references: Float[Array, "b r h2 w2 c2"] | None = None,
         used: Bool[Array, "b r"] | None = None,
         intervals: Float[Array, "b r m 2"] | None = None,
         tags: Float[Array, "b r j text_dim"] | None = None,
@@ -73,7 +73,7 @@ class DiT(nn.Module):
                 whose `in_channels` are more than those of the latents.
             image: CLIP states of the given pictures, one after another, for a model with an image
                 stream (which cannot do without).
-            references: clean latents of each subject's picture, one latent frame. Channels of a
+            references: clean latents of each subject's picture, one latent frame of any size. Channels of a
                 condition are zero in them: a reference is no frame of the video, none is given.
             used: which slots hold a subject; the others have no effect at all.
             intervals: latent intervals of each subject; rows with start > end are empty.
