@@ -123,7 +123,7 @@ def _end(error: BaseException) -> NoReturn:
             "what the other wrote last says why. The same command on all hosts goes on from the "
             f"last checkpoint ({_first_line(error)})"
         )
-    elif isinstance(error, AlchemintError):
+    elif isinstance(error, AlchemintError | OSError):
         status = 2
         _say(str(error))
     elif isinstance(error, KeyboardInterrupt):
