@@ -8,7 +8,7 @@ PLANS := .venv-plans
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint notebooks plans parity goldens clean help
+.PHONY: demo test lint notebooks plans kills parity goldens clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
@@ -16,6 +16,7 @@ help:  ## list the targets
 	@echo "make lint       install what is needed; ruff (check, format), mypy and shellcheck"
 	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
+	@echo "make kills      install what tests need; kill a job of two processes 20 times (10 minutes)"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
 	@echo "make goldens    the same installation; write tests/goldens anew"
 	@echo "make clean      remove .venv, out and caches"
@@ -43,6 +44,9 @@ notebooks: $(VENV)/.installed-notebooks
 # an environment of their own: JAX would look for their hardware whenever it starts.
 plans: $(PLANS)/.installed
 	JAX_PLATFORMS=cpu $(PLANS)/bin/python -m alchemint_jax.plan.committed
+
+kills: $(VENV)/.installed-test
+	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --out docs/results/kills.json
 
 # The references warn about themselves; what is compared here is numbers.
 parity: $(VENV)/.installed-parity

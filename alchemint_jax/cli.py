@@ -3,8 +3,8 @@
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
 and messages to standard error. Exit status: 0 done (or training that SIGTERM stopped, once it is
-saved), 2 a mistake the user can correct, 130 interrupted, 141 nobody reads the output any more,
-143 ended by SIGTERM.
+saved), 1 another process of a training job was lost, 2 a mistake the user can correct, 130
+interrupted, 141 nobody reads the output any more, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
-from alchemint_jax.errors import AlchemintError, DataError, WeightsError
+from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
 from alchemint_jax.plan import command as plan_command
 
 MAX_SEED = 2**32 - 1
@@ -126,15 +126,27 @@ def _train(args: argparse.Namespace) -> int:
         from alchemint_jax.train import dry_run
 
         return dry_run.command(args)
+    from alchemint_jax.train import hosts
     from alchemint_jax.train.run import run_config
 
-    result = run_config(args.config, args.workdir, args.overrides)
+    with hosts.joined(_hosts(args)):
+        result = run_config(args.config, args.workdir, args.overrides)
     if result.interrupted:
         again = "the same command goes on from there"
         print(f"alchemint: interrupted at step {result.step}; {again}", file=sys.stderr)
         # Schedulers send SIGTERM, for which saving is a success; Ctrl-C is to end a script too.
         return 130 if result.signal == signal.SIGINT else args.interrupted_status
     return 0
+
+
+def _hosts(args: argparse.Namespace) -> Any:
+    """Where the other processes of a training job are; None where there is only this one."""
+    from alchemint_jax.train.hosts import Hosts
+
+    found = Hosts(args.coordinator, args.processes, args.process)
+    if args.distributed and found.coordinator:
+        raise ConfigError("--distributed auto finds the coordinator itself; give one of the two")
+    return found if args.distributed or found.coordinator else None
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -422,6 +434,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     c.add_argument(
         "--devices", type=many, default=1, metavar="N", help="of the dry run, pretended (default 1)"
+    )
+    c.add_argument(
+        "--distributed",
+        choices=("auto",),
+        help="be one process of many, as the environment says (TPU, SLURM)",
+    )
+    c.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="or say where the first of the processes is,"
+    )
+    c.add_argument(
+        "--processes", type=many, metavar="N", help="how many there are (also for --dry-run),"
+    )
+    c.add_argument(
+        "--process", type=_whole(0, 10**9), metavar="I", help="and which this one is, from 0"
     )
     c.add_argument(
         "--interrupted-status",

@@ -8,6 +8,7 @@ Flax by itself would silently replicate them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -213,23 +214,60 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
+@functools.lru_cache(maxsize=32)
+def batch_parts(
+    mesh: Mesh, process: int | None = None, processes: int | None = None
+) -> tuple[tuple[int, ...], int]:
+    """The parts of a batch that a process has devices for, in order, and how many parts there are.
+
+    There are data x fsdp of them. Processes that share a sequence (the axes context and tensor)
+    have the same parts: they must read the same examples.
+
+    Args:
+        mesh: one of ours.
+        process: its number, by default that of this one.
+        processes: where the devices are only pretended: how many processes would share them, in
+            the order of their numbers.
+
+    Raises:
+        ConfigError: some process has more parts than another.
+    """
+    devices = sorted(mesh.devices.flat, key=lambda device: device.id)
+    each = len(devices) // (processes or 1)
+    owner = {d: d.process_index if processes is None else i // each for i, d in enumerate(devices)}
+    count = mesh.shape["data"] * mesh.shape["fsdp"]
+    held: dict[int, set[int]] = {}
+    # Data and fsdp are the outer axes: a row of these is what shares a part.
+    for part, sharing in enumerate(mesh.devices.reshape(count, -1)):
+        for device in sharing:
+            held.setdefault(owner[device], set()).add(part)
+    if len({len(parts) for parts in held.values()}) > 1:
+        raise ConfigError(
+            f"mesh {dict(mesh.shape)}: some processes would read more of a batch than others; "
+            "choose axes that the devices of a process divide, or that divide them"
+        )
+    here = jax.process_index() if process is None else process
+    return tuple(sorted(held.get(here, ()))), count
+
+
 def put_batch(batch: Any, mesh: Mesh) -> Any:
-    """Moves a batch of NumPy arrays (this process's part of it) to the devices.
+    """Moves a batch of NumPy arrays (the parts that this process holds) to the devices.
 
     Raises:
         ConfigError: if a leading dimension does not divide over the data and fsdp axes.
     """
     sharding = batch_sharding(mesh)
-    copies = mesh.shape["data"] * mesh.shape["fsdp"]
+    parts, count = batch_parts(mesh)
 
     def put(x: Any) -> jax.Array:
         x = np.asarray(x)
-        if x.ndim == 0 or (x.shape[0] * jax.process_count()) % copies:
+        if x.ndim == 0 or x.shape[0] % len(parts):
             raise ConfigError(
-                f"a batch array of shape {x.shape} cannot be split over {copies} devices "
+                f"a batch array of shape {x.shape} cannot be split over {count} devices "
                 "(mesh axes data and fsdp); change the batch size or the mesh"
             )
-        return jax.make_array_from_process_local_data(sharding, x)
+        whole = (x.shape[0] // len(parts) * count, *x.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, x, whole)
 
     return jax.tree.map(put, batch)
 

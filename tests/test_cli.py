@@ -229,7 +229,7 @@ def test_train_collects_overrides(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("number", "options", "status"),
-    # Processes that stop together leave the signal to JAX: then there is no number.
+    # Of processes that stop together those have no number that got no signal.
     [
         (signal.SIGTERM, [], 0),
         (None, [], 0),

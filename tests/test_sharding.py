@@ -138,6 +138,38 @@ def test_batch_is_split_over_data_and_fsdp():
         sharding.put_batch({"x": x[:6]}, mesh)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "processes", "expected"),
+    [
+        ({"data": 2, "fsdp": 4}, 1, [tuple(range(8))]),
+        ({"data": 2, "fsdp": 4}, 2, [(0, 1, 2, 3), (4, 5, 6, 7)]),
+        ({"data": 2, "tensor": 4}, 2, [(0,), (1,)]),
+        # Sequences longer than a process: those that share them read the same.
+        ({"data": 2, "context": 2, "tensor": 2}, 4, [(0,), (0,), (1,), (1,)]),
+        ({"data": 1, "context": 8}, 4, [(0,)] * 4),
+        ({"data": 2, "fsdp": 2, "context": 2}, 8, [(p,) for p in (0, 0, 1, 1, 2, 2, 3, 3)]),
+    ],
+)
+def test_processes_hold_parts_of_a_batch(sizes, processes, expected):
+    mesh = sharding.make_mesh(**sizes)
+    count = sizes["data"] * sizes.get("fsdp", 1)
+    found = [sharding.batch_parts(mesh, i, processes) for i in range(processes)]
+    assert found == [(parts, count) for parts in expected]
+
+
+def test_parts_of_a_torus_may_be_apart():
+    devices = np.array(jax.devices()).reshape(2, 2, 2).transpose(2, 1, 0).reshape(2, 4, 1, 1)
+    mesh = jax.sharding.Mesh(devices, sharding.MESH_AXES)
+    assert sharding.batch_parts(mesh, 1, 2) == ((1, 3, 5, 7), 8)
+
+
+def test_processes_that_would_read_unlike_amounts_are_refused():
+    devices = np.array(jax.devices())[[0, 1, 2, 4, 3, 5, 6, 7]].reshape(2, 1, 4, 1)
+    mesh = jax.sharding.Mesh(devices, sharding.MESH_AXES)
+    with pytest.raises(ConfigError, match="read more of a batch than others"):
+        sharding.batch_parts(mesh, 0, 4)
+
+
 def test_constrained_arrays_are_split_also_where_that_is_uneven():
     mesh = sharding.make_mesh(data=4, tensor=2)
     shape = (8, 5, 3, 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alchemint_jax.data.encode import encode_dataset, open_encoded
     from alchemint_jax.data.loader import Augment, LoaderConfig, clip_loader, latent_loader
+    from alchemint_jax.data.share import Share
     from alchemint_jax.data.sheet import write_sheet
     from alchemint_jax.data.sprites import World, sample_clip
     from alchemint_jax.data.timed_sprites import open_split, write_sprites
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "encode": ("encode_dataset", "open_encoded"),
     "loader": ("Augment", "LoaderConfig", "clip_loader", "latent_loader"),
+    "share": ("Share",),
     "sheet": ("write_sheet",),
     "sprites": ("World", "sample_clip"),
     "timed_sprites": ("open_split", "write_sprites"),
@@ -23,6 +25,7 @@ _HOMES = {
 __all__ = [
     "Augment",
     "LoaderConfig",
+    "Share",
     "World",
     "clip_loader",
     "encode_dataset",

@@ -1,13 +1,15 @@
 """Grain pipelines: clips for the autoencoder, encoded examples for the diffusion transformer.
 
-Both are endless, reshuffled every epoch, split between hosts, and their iterators' `get_state` and
-`set_state` (and so Grain's Orbax handlers) resume at the very next batch, random augmentation
-included. Batches are plain NumPy; placing them on devices is the caller's business.
+Both are endless and reshuffled every epoch. What is in an example, random augmentation included,
+depends on the seed and its number alone, and a `Share` says which numbers a process reads: so one
+that starts where others left off goes on at the very next example. Batches are plain NumPy; placing
+them on devices is the caller's business.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import grain
 import numpy as np
 
 from alchemint_jax.data import records
+from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer
@@ -25,17 +28,15 @@ _BYTES = ByteTokenizer(112)
 
 @dataclasses.dataclass(frozen=True)
 class LoaderConfig:
-    """How a pipeline reads. `batch_size` is per host; `host` and `hosts` default to JAX's own."""
+    """How a pipeline reads. `batch_size` is that of one process."""
 
     batch_size: int
     seed: int = 0
     num_workers: int = 0
-    """Worker processes; 0 reads in threads. A saved state only fits the same number of workers."""
+    """Worker processes; 0 reads in threads."""
     read_threads: int = 2
     buffer: int = 4
     """Batches read ahead; this bounds the memory that a pipeline holds."""
-    host: int | None = None
-    hosts: int | None = None
     shuffle: bool = True
 
     def __post_init__(self) -> None:
@@ -43,10 +44,6 @@ class LoaderConfig:
         for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if (self.host is None) != (self.hosts is None):
-            raise ConfigError("host and hosts must be given together")
-        if self.hosts is not None and not 0 <= (self.host or 0) < self.hosts:
-            raise ConfigError(f"host must be in [0, {self.hosts}), got {self.host}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +63,15 @@ def clip_loader(
     frames: int | None = None,
     with_references: bool = False,
     side: int | None = None,
+    share: Share = WHOLE,
 ) -> grain.IterDataset:
     """Batches of clips, `video` uint8 [b f h w 3], of a dataset written by `write_sprites`.
 
     `frames` (4k+1) cuts a window of that many frames, starting anywhere. `with_references` adds
     `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a
     square window of that many pixels around a random colourful pixel: subjects are a small part of
-    a clip, and most of what there is to learn. Raises DataError if there is no such dataset and
-    ConfigError if `frames` or `side` does not fit.
+    a clip, and most of what there is to learn. `share` is what this process reads. Raises DataError
+    if there is no such dataset and ConfigError if `frames`, `side` or `share` does not fit.
     """
     from alchemint_jax.data.timed_sprites import open_split
 
@@ -84,7 +82,7 @@ def clip_loader(
     height, width = source[0]["video"].shape[1:3]
     if side is not None and not 1 <= side <= min(height, width):
         raise ConfigError(f"side must be from 1 to {min(height, width)}, got {side}")
-    return pipeline(source, _CropClip(frames, with_references, side), config)
+    return pipeline(source, _CropClip(frames, with_references, side), config, share)
 
 
 def latent_loader(
@@ -95,39 +93,43 @@ def latent_loader(
     *,
     tokenizer: Tokenizer = _BYTES,
     tag_length: int = TAG_LENGTH,
+    share: Share = WHOLE,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
     `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised, with zeros in
     unused slots; `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where
     empty; `tag_ids` int32 and `tag_mask` bool [b r tag_length]; `text_ids` int32 and `text_mask`
-    bool [b l], as long as the tokenizer's texts.
-    Raises DataError if there is no such dataset.
+    bool [b l], as long as the tokenizer's texts. `share` is what this process reads.
+    Raises DataError if there is no such dataset, and ConfigError if `share` does not fit.
     """
     from alchemint_jax.data.encode import open_encoded
 
     example = _Example(augment, tokenizer, dataclasses.replace(tokenizer, length=tag_length))
-    return pipeline(open_encoded(data_dir, split), example, config)
+    return pipeline(open_encoded(data_dir, split), example, config, share)
 
 
 def pipeline(
-    source: Any, transform: grain.transforms.RandomMap, config: LoaderConfig
+    source: Any,
+    transform: grain.transforms.RandomMap,
+    config: LoaderConfig,
+    share: Share = WHOLE,
 ) -> grain.IterDataset:
-    """Shuffled, repeated, shared out to hosts, transformed, batched.
+    """Shuffled, repeated, transformed, shared out to processes, batched.
 
     `transform` draws from a generator of its own for every example of every epoch.
+    Raises DataError if there are no examples, and ConfigError if the share does not fit the batch.
     """
     records.quiet_flags()
-    host, hosts = _host(config)
-    if len(source) < hosts or not len(source):
-        raise DataError(f"{len(source)} examples are too few for {hosts} hosts")
+    if not len(source):
+        raise DataError("there are no examples")
     dataset = grain.MapDataset.source(source).seed(config.seed)
     if config.shuffle:
         dataset = dataset.shuffle()
     options = grain.ReadOptions(config.read_threads, config.buffer * config.batch_size)
-    # Transformed (lazily) before it is shared out: Grain seeds by position, and two hosts at the
-    # same position of their shares would draw the same numbers.
-    dataset = dataset.repeat().random_map(transform)[host::hosts]
+    # Transformed (lazily) before it is shared out: Grain seeds by position, and that must be the
+    # position in the stream of all processes.
+    dataset = shared(dataset.repeat().random_map(transform), share, config.batch_size)
     stream = dataset.to_iter_dataset(options)
     if config.num_workers:
         # Before batching, so that the order of examples does not depend on the number of workers.
@@ -139,12 +141,31 @@ def pipeline(
     return stream.batch(config.batch_size, drop_remainder=True)
 
 
-def _host(config: LoaderConfig) -> tuple[int, int]:
-    if config.hosts is not None:
-        return config.host or 0, config.hosts
-    import jax
+def shared(dataset: grain.MapDataset, share: Share, batch_size: int) -> grain.MapDataset:
+    """The examples of a share, in the order in which a process reads them.
 
-    return jax.process_index(), jax.process_count()
+    `batch_size` is that of one process. Raises ConfigError if it does not fit the share.
+    """
+    return _Shared(dataset, share, batch_size)
+
+
+class _Shared(grain.MapDataset):
+    def __init__(self, parent: grain.MapDataset, share: Share, batch_size: int) -> None:
+        super().__init__(parent)
+        left = max(0, len(parent) - share.start)
+        self._share, self._batch_size = share, batch_size
+        self._length = min(sys.maxsize, left // share.batch(batch_size) * batch_size)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self.slice(index)
+        return self.parents[0][self._share.example(index, self._batch_size)]
+
+    def __str__(self) -> str:
+        return f"{self._share}"
 
 
 @dataclasses.dataclass(frozen=True)

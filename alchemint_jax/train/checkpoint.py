@@ -1,6 +1,8 @@
 """Checkpoints: the state and the position in the data, in one atomic step of orbax.
 
-A step either exists whole or not at all; a process killed while writing leaves the last one.
+A step either exists whole or not at all; a process killed while writing leaves the last one. The
+position is the number of examples that all processes have read together, and the state is saved
+array by array: so other processes, of another number, on another mesh, can go on.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grain
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
 from alchemint_jax.errors import ConfigError, TrainingError
+from alchemint_jax.train.hosts import lost
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.state import State
 
@@ -53,6 +55,8 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None and jax.process_count() > 1:
+            return  # the others may be gone, and to wait for a write is to wait for them
         try:
             self.wait()
         except TrainingError:
@@ -69,6 +73,8 @@ class Checkpoints:
         try:
             yield
         except (OSError, RuntimeError, ValueError) as error:
+            if lost(error):
+                raise
             problem = str(error).partition("\n")[0][:300]
             raise TrainingError(
                 f"cannot write a checkpoint in {self.directory}: {problem}; free space there, "
@@ -83,19 +89,19 @@ class Checkpoints:
         """All complete steps, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: State, data: Any) -> None:
+    def save(self, step: int, state: State, examples: int) -> None:
         """Starts writing in the background; the state may be donated as soon as this returns.
 
         Frozen parameters are left out: see ``StatePlan.frozen``.
 
-        ``data`` is the grain iterator, having yielded the batches of exactly ``step`` steps.
+        ``examples`` is how many all processes have read together in the ``step`` steps.
         """
         with self._writing():
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(_moving(state)),
-                    data=grain.checkpoint.CheckpointSave(data),
+                    data=ocp.args.JsonSave({"examples": examples}),
                 ),
             )
 
@@ -108,12 +114,10 @@ class Checkpoints:
         with self._writing():
             self._manager.wait_until_finished()
 
-    def restore(self, step: int, abstract: State, data: Any = None) -> State:
+    def restore(self, step: int, abstract: State) -> State:
         """The state of a step, with the shardings of ``abstract`` (any mesh will do).
 
         It is without frozen parameters.
-
-        ``data``, a fresh grain iterator, is moved to where the saved one was.
 
         Raises:
             TrainingError: if the checkpoint does not fit the model.
@@ -125,12 +129,22 @@ class Checkpoints:
             names = sorted(n for n in saved | wanted if saved.get(n) != wanted.get(n))
             told = [f"{n} is {saved.get(n)} there, {wanted.get(n)} here" for n in names[:5]]
             raise self._misfit(step, "; ".join(told))
-        items: dict[str, Any] = {"state": ocp.args.StandardRestore(_moving(abstract))}
-        if data is not None:
-            items["data"] = grain.checkpoint.CheckpointRestore(data)
+        return self._read(step, "state", ocp.args.StandardRestore(_moving(abstract)))
+
+    def examples(self, step: int) -> int:
+        """How many examples had been read when a step was saved.
+
+        Raises:
+            TrainingError: if the checkpoint does not say.
+        """
+        return int(self._read(step, "data", ocp.args.JsonRestore())["examples"])
+
+    def _read(self, step: int, name: str, args: Any) -> Any:
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))["state"]
+            return self._manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
         except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            if lost(error):
+                raise
             raise self._misfit(step, " ".join(str(error).split())[:400]) from error
 
     def _path(self, step: int) -> Any:

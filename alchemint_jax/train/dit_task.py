@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from alchemint_jax import rotary, weights
 from alchemint_jax.data.encode import read_header
 from alchemint_jax.data.loader import LoaderConfig, latent_loader
+from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import interpolate, sample_times, velocity
 from alchemint_jax.models.dit import DiT, DiTConfig
@@ -161,7 +162,7 @@ class DiTTask:
             tag_mask=batch["tag_mask"],
         )
 
-    def train_data(self) -> Iterable[dict[str, Any]]:
+    def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of encoded clips, shuffled, without end."""
         header = read_header(self.data)
         slots = header["references"][0]
@@ -178,16 +179,22 @@ class DiTTask:
                 f"sampling.reference_size is {self.sampling.reference_size}, but references in "
                 f"{self.data} are of {view} pixels, beside clips of sampling.size {tuple(size)}"
             )
-        return self._batches("train", self.loader)
+        return self._batches("train", self.loader, share)
 
-    def validation_data(self) -> Iterator[dict[str, Any]]:
+    def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
-        yield from itertools.islice(self._batches("validation", loader), 8)
+        yield from itertools.islice(self._batches("validation", loader, share), 8)
 
-    def _batches(self, split: str, loader: LoaderConfig) -> Iterable[dict[str, Any]]:
-        tokenizer, tag_length = self.tokenizer(), self.sampling.tag_length
-        return latent_loader(self.data, split, loader, tokenizer=tokenizer, tag_length=tag_length)
+    def _batches(self, split: str, loader: LoaderConfig, share: Share) -> Iterable[dict[str, Any]]:
+        return latent_loader(
+            self.data,
+            split,
+            loader,
+            tokenizer=self.tokenizer(),
+            tag_length=self.sampling.tag_length,
+            share=share,
+        )
 
     def tokenizer(self) -> Tokenizer:
         """That of `init_from`, where it has a `tokenizer/`, else bytes; captions' length."""

@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
+from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.base import open_base
 from alchemint_jax.train.checkpoint import local_folder
@@ -64,7 +65,7 @@ def command(args: argparse.Namespace) -> int:
         ConfigError: with all that would end the run.
     """
     pretend(args.devices)
-    processes = vars(args).get("processes") or 1
+    processes = args.processes or 1
     report = dry_run(args.config, args.workdir, args.overrides, args.devices, processes)
     print(report)
     if report.problems:
@@ -114,6 +115,7 @@ def dry_run(
     what = f"{path}: {config.task}, {train.total_steps} steps, seed {train.seed}"
     checks.say("config", what)
     mesh = None
+    share = Share(0, (0,), processes)
     with checks.noting():
         if devices % processes:
             raise ConfigError(
@@ -121,10 +123,11 @@ def dry_run(
                 "every process has the same number"
             )
         mesh = build_mesh(config, jax.devices()[:devices])
+        share = Share(0, *sharding.batch_parts(mesh, 0, processes))
         sizes = " ".join(f"{name}={size}" for name, size in mesh.shape.items())
         checks.say("mesh", f"{sizes} ({_many(devices, 'device')}, {_many(processes, 'process')})")
     with checks.noting():
-        _batch(checks, mesh, task.loader.batch_size, processes, train)
+        _batch(checks, mesh, share, task.loader.batch_size, processes, train)
     plan = None
     if mesh is not None:
         with checks.noting(), sharding.use_mesh(mesh):
@@ -134,10 +137,10 @@ def dry_run(
         _weights(checks, config, task)
     batch = None
     with checks.noting():
-        batch = _data(checks, config, task, processes)
+        batch = _data(checks, config, task)
     if plan is not None and batch is not None and not checks.problems:
         with checks.noting(), sharding.use_mesh(plan.mesh):
-            _step(checks, plan, train, batch, processes)
+            _step(checks, plan, train, batch, share)
     with checks.noting():
         _workdir(checks, workdir)
     return Report(tuple(checks.lines), tuple(checks.problems))
@@ -174,15 +177,21 @@ class _Noting:
 
 
 def _batch(
-    checks: _Checks, mesh: Mesh | None, size: int, processes: int, train: TrainConfig
+    checks: _Checks,
+    mesh: Mesh | None,
+    share: Share,
+    size: int,
+    processes: int,
+    train: TrainConfig,
 ) -> None:
-    whole, parts = size * processes, train.optimizer.accumulate
+    # Not `share.batch`: what does not divide is told with what to change, below.
+    whole, parts = size * share.of // len(share.parts), train.optimizer.accumulate
     text = f"{whole} in all, {size} for each process"
     if parts > 1:
         text += f", worked off in {parts} parts"
     if mesh is not None:
-        ways = mesh.shape["data"] * mesh.shape["fsdp"]
-        if whole % ways:
+        ways = share.of
+        if size % len(share.parts):
             raise ConfigError(
                 f"a batch of {whole} ({_many(processes, 'process')} of {size}) cannot be "
                 f"split over data x fsdp = {ways} devices; change loader.batch_size or the mesh"
@@ -250,23 +259,23 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
             checks.say(field, f"{name}: fits the config")
 
 
-def _data(checks: _Checks, config: ConfigDict, task: Any, processes: int) -> Any:
-    """The first batch that the first process would see, or None without data."""
+def _data(checks: _Checks, config: ConfigDict, task: Any) -> Any:
+    """A batch of the shapes that a process would see, or None without data."""
     if not Path(config.data).exists():
         checks.say("data", f"{config.data} is not on this machine: not checked, step not traced")
         return None
-    loader = dataclasses.replace(task.loader, host=0, hosts=processes, num_workers=0)
+    loader = dataclasses.replace(task.loader, num_workers=0)
     batch = next(iter(dataclasses.replace(task, loader=loader).train_data()))
     shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in batch.items())
     checks.say("data", f"{config.data}: {shapes}")
     return batch
 
 
-def _step(checks: _Checks, plan: StatePlan, train: TrainConfig, batch: Any, processes: int) -> None:
+def _step(checks: _Checks, plan: StatePlan, train: TrainConfig, batch: Any, share: Share) -> None:
     """Traces the step with the batches of all processes, as it would be compiled."""
     place = sharding.batch_sharding(plan.mesh)
     whole = {
-        name: jax.ShapeDtypeStruct((len(x) * processes, *x.shape[1:]), x.dtype, sharding=place)
+        name: jax.ShapeDtypeStruct((share.batch(len(x)), *x.shape[1:]), x.dtype, sharding=place)
         for name, x in batch.items()
     }
     key = jax.eval_shape(lambda: jax.random.key(0))

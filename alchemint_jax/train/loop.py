@@ -8,16 +8,19 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from alchemint_jax import sharding
+from alchemint_jax.data.share import Share
 from alchemint_jax.errors import ConfigError, TrainingError
 from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints, local_folder
@@ -79,7 +82,9 @@ def fit(
     Writes ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/`` and, at the end,
     ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns.
 
-    The mesh has all devices on its data axis by default.
+    The mesh has all devices on its data axis by default. Several processes (see ``hosts.joined``)
+    call this alike, with a ``workdir`` that all see; a signal to one of them has all stop after the
+    same step. Another number of processes, or another mesh, may go on where they stopped.
 
     Raises:
         TrainingError: if the loss or the weights stop being finite, or the data ends.
@@ -87,17 +92,18 @@ def fit(
     workdir = local_folder(workdir)
     mesh = sharding.make_mesh() if mesh is None else mesh
     _parse_grain_flags()
-    # What cannot start is found before anything is written.
-    data = iter(task.train_data())
+    share = Share(0, *sharding.batch_parts(mesh))
+    task.train_data(share)  # what cannot start is found before anything is written
     with sharding.use_mesh(mesh):
         plan = plan_state(task, config.optimizer, mesh)
         with Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
-            result = _Run(task, config, workdir, plan, checkpoints).train(data)
+            result = _Run(task, config, workdir, plan, checkpoints, share).train()
             checkpoints.wait()
         if not result.interrupted:
             weights = _to_host(everything(result.state, "ema"))
             if jax.process_index() == 0:
-                task.export(weights, workdir / "export")
+                with _alone():
+                    task.export(weights, workdir / "export")
     return result
 
 
@@ -111,9 +117,10 @@ class _Run:
         workdir: Path,
         plan: StatePlan,
         checkpoints: Checkpoints,
+        share: Share,
     ) -> None:
         self.task, self.config, self.plan, self.checkpoints = task, config, plan, checkpoints
-        self.workdir = workdir
+        self.workdir, self.share = workdir, share
         self.train_step = jit_train_step(plan, config.optimizer)
         self.validation_step = jit_validation_step(plan)
         self.key = self._key(0)
@@ -122,19 +129,24 @@ class _Run:
 
     def _key(self, stream: int) -> jax.Array:
         """Stream 0 trains; stream 1 validates, with the same keys every time."""
-        key = jax.random.key(self.config.seed)
-        if stream:
-            key = jax.random.fold_in(key, 2**31 + stream)
-        return jax.device_put(key, sharding.replicated(self.plan.mesh))
 
-    def train(self, data: Iterator[Any]) -> FitResult:
+        def make() -> jax.Array:
+            key = jax.random.key(self.config.seed)
+            return jax.random.fold_in(key, 2**31 + stream) if stream else key
+
+        # Made where it is needed: on the devices of all processes.
+        return jax.jit(make, out_shardings=sharding.replicated(self.plan.mesh))()
+
+    def train(self) -> FitResult:
         config, checkpoints = self.config, self.checkpoints
-        start = checkpoints.latest() or 0
+        start, examples = checkpoints.latest() or 0, 0
         if start:
-            state = checkpoints.restore(start, self.plan.abstract, data)
+            examples = checkpoints.examples(start)
+            state = checkpoints.restore(start, self.plan.abstract)
             state |= self.plan.frozen(self.key)
         else:
             state = self.plan.init(self.key)
+        data = iter(self.task.train_data(dataclasses.replace(self.share, start=examples)))
         step, stop, pending = start, False, None
         first = jax.process_index() == 0
         with (
@@ -142,15 +154,17 @@ class _Run:
             MetricWriter(self.workdir, start, active=first) as self.writer,
             Progress(config.total_steps, "training", start, quiet=not first) as self.progress,
         ):
+            asked = _asked_to_stop(self.plan.mesh, stopped)
             while step < config.total_steps and not stop:
                 batch = self._next_batch(data, step)
+                examples += len(jax.tree.leaves(batch)[0])
                 with jax.transfer_guard("disallow"):
                     state, metrics = self.train_step(state, batch, self.key)
                 # The device works on this step while the previous one is looked at.
                 if pending is not None:
                     self._note(step, pending)
                 step, pending = step + 1, metrics
-                stop = _all_stop(stopped, step)
+                stop = asked()
                 last = stop or step == config.total_steps
                 saves = last or _due(step, config.checkpoint_every)
                 validates = _due(step, config.validate_every)
@@ -159,12 +173,11 @@ class _Run:
                     self._note(step, pending)  # raises before anything bad is saved
                     pending = None
                 if saves:
-                    checkpoints.save(step, state, data)
+                    checkpoints.save(step, state, examples)
                 if validates:
                     self._validate(step, state)
                 if samples:
-                    videos = self.task.sample(everything(state, "ema"))
-                    self.writer.write_videos(step, videos, config.sample_fps)
+                    self._sample(step, state)
         return FitResult(state, step, step < config.total_steps, stopped.signal)
 
     def _next_batch(self, data: Iterator[Any], step: int) -> Any:
@@ -205,7 +218,7 @@ class _Run:
     def _validate(self, step: int, state: State) -> None:
         """Loss of the averaged weights on fixed batches with fixed keys."""
         key, results, params = self._key(1), [], everything(state, "ema")
-        for index, batch in enumerate(self.task.validation_data()):
+        for index, batch in enumerate(self.task.validation_data(self.share)):
             batch = sharding.put_batch(batch, self.plan.mesh)
             each = jax.random.fold_in(key, index)
             results.append(self.validation_step(params, batch, each))
@@ -215,6 +228,16 @@ class _Run:
                 step,
                 {f"validation/{k}": float(np.mean([r[k] for r in host])) for k in host[0]},
             )
+
+    def _sample(self, step: int, state: State) -> None:
+        """Videos of the averaged weights; of several processes the first one makes them alone."""
+        weights = everything(state, "ema")
+        if jax.process_count() > 1:
+            weights = _to_host(weights)
+        if jax.process_index() == 0:
+            with _alone():
+                videos = self.task.sample(weights)
+            self.writer.write_videos(step, videos, self.config.sample_fps)
 
 
 def _due(step: int, every: int) -> bool:
@@ -228,6 +251,16 @@ def _to_host(tree: Any) -> Any:
     return jax.device_get(tree)
 
 
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """For what one of several processes does by itself: a mesh that the others are not part of."""
+    if jax.process_count() == 1:
+        yield
+        return
+    with sharding.use_mesh(sharding.make_mesh(devices=jax.local_devices()[:1])):
+        yield
+
+
 def _parse_grain_flags() -> None:
     """Grain's worker processes read absl flags, which nobody parses outside absl.app.run."""
     from absl import flags
@@ -236,11 +269,30 @@ def _parse_grain_flags() -> None:
         flags.FLAGS.mark_as_parsed()
 
 
-def _all_stop(stopped: threading.Event, step: int) -> bool:
-    """Whether to stop after this step; all processes agree on the step."""
-    if jax.process_count() > 1:
-        return multihost_utils.reached_preemption_sync_point(step)
-    return stopped.is_set()
+def _asked_to_stop(mesh: Mesh, stopped: threading.Event) -> Callable[[], bool]:
+    """A function to call once in every step: whether to stop after it.
+
+    A signal may reach one process only, or each at another step, and all must stop after the same
+    one. So every step they vote. What counts is the vote of the step before: the devices have done
+    it by now, and are not kept waiting for the next step.
+    """
+    if jax.process_count() == 1:
+        return stopped.is_set
+    places = NamedSharding(mesh, P(mesh.axis_names))
+    any_vote = jax.jit(lambda votes: jnp.max(votes), out_shardings=sharding.replicated(mesh))
+
+    def vote() -> jax.Array:
+        mine = np.full(1, stopped.is_set(), np.int32)
+        return any_vote(jax.make_array_from_callback((mesh.size,), places, lambda index: mine))
+
+    last: jax.Array | None = None
+
+    def asked() -> bool:
+        nonlocal last
+        before, last = last, vote()
+        return before is not None and bool(jax.device_get(before))
+
+    return asked
 
 
 class _StopEvent(threading.Event):
@@ -253,9 +305,7 @@ class _StopEvent(threading.Event):
 def _stop_signal() -> Iterator[_StopEvent]:
     """An event that SIGTERM or a first SIGINT sets; a second SIGINT interrupts as usual."""
     event = _StopEvent()
-    on_main_thread = threading.current_thread() is threading.main_thread()
-    # With several processes JAX itself catches SIGTERM, to have them stop at the same step.
-    if not on_main_thread or jax.process_count() > 1:
+    if threading.current_thread() is not threading.main_thread():
         yield event
         return
 
@@ -271,4 +321,5 @@ def _stop_signal() -> Iterator[_StopEvent]:
         yield event
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: what was there before was not installed from Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

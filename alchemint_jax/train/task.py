@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import numpy as np
 
+from alchemint_jax.data.share import WHOLE, Share
+
 Params = Any  # nested dict of arrays
 Batch = Mapping[str, Any]  # arrays whose leading dimension is the batch
 
@@ -31,11 +33,14 @@ class Task(Protocol):
         """The mean loss of a batch and further scalar figures. Pure and traceable."""
         ...
 
-    def train_data(self) -> Iterable[Batch]:
-        """An endless grain ``IterDataset`` of batches of NumPy arrays (this process's part)."""
+    def train_data(self, share: Share = WHOLE) -> Iterable[Batch]:
+        """Batches of NumPy arrays without end: of an endless stream, what is this process's.
+
+        Which example has which number must not change from one call to the next.
+        """
         ...
 
-    def validation_data(self) -> Iterable[Batch]:
+    def validation_data(self, share: Share = WHOLE) -> Iterable[Batch]:
         """The same few batches each time it is called; may be empty."""
         ...
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax import weights
 from alchemint_jax.data.loader import LoaderConfig, clip_loader
+from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.train.config import build
@@ -100,7 +101,7 @@ class VAETask:
             return {}
         return jax.tree.map(np.asarray, weights.load(self.init_from, "vae")[1])
 
-    def train_data(self) -> Iterable[dict[str, Any]]:
+    def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of clips and references, shuffled, without end."""
         return clip_loader(
             self.data,
@@ -109,14 +110,16 @@ class VAETask:
             self.frames,
             with_references=True,
             side=self.crop,
+            share=share,
         )
 
-    def validation_data(self) -> Iterator[dict[str, Any]]:
+    def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
-        yield from itertools.islice(
-            clip_loader(self.data, "validation", loader, self.frames, with_references=True), 8
+        batches = clip_loader(
+            self.data, "validation", loader, self.frames, with_references=True, share=share
         )
+        yield from itertools.islice(batches, 8)
 
     def sample(self, params: dict) -> dict[str, np.ndarray]:
         """Validation clips beside their reconstructions."""

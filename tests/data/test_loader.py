@@ -5,13 +5,15 @@ import time
 
 import grain
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pool_encoder import CLIPS
 
 from alchemint_jax.data import (
     Augment,
     LoaderConfig,
+    Share,
     clip_loader,
     latent_loader,
     open_encoded,
@@ -85,47 +87,78 @@ def test_every_epoch_has_everything_once_in_a_new_order():
     assert order.tolist() != np.concatenate([batch["index"] for batch in other]).tolist()
 
 
-@pytest.mark.parametrize("hosts", [2, 3, 4])
-def test_hosts_share_an_epoch_between_them(hosts):
-    seen = []
-    for host in range(hosts):
-        config = LoaderConfig(2, seed=4, host=host, hosts=hosts)
-        seen.append(take(pipeline(numbers(24), Keep(), config), 24 // hosts // 2))
-    indices = [i for batches in seen for batch in batches for i in batch["index"].tolist()]
-    assert sorted(indices) == list(range(24))
-    noise = {tuple(n) for batches in seen for batch in batches for n in batch["noise"]}
-    assert len(noise) == 24
+@given(
+    start=st.integers(0, 70),
+    each=st.integers(1, 3),
+    owners=st.lists(st.integers(0, 2), min_size=3, max_size=6),
+    steps=st.integers(1, 4),
+)
+@settings(deadline=None, max_examples=60)
+def test_shares_are_the_stream_cut_into_parts(start, each, owners, steps):
+    """Whoever reads which parts, together they read the next examples, in order."""
+    of = len(owners)
+    batches = [[None] * (each * of) for _ in range(steps)]
+    for owner in set(owners):
+        parts = tuple(part for part in range(of) if owners[part] == owner)
+        share, size = Share(start, parts, of), each * len(parts)
+        assert share.batch(size) == each * of
+        for position in range(steps * size):
+            step, row = divmod(position, size)
+            slot = parts[row // each] * each + row % each
+            assert batches[step][slot] is None
+            batches[step][slot] = share.example(position, size)
+    assert sum(batches, []) == list(range(start, start + steps * each * of))
+
+
+@pytest.mark.parametrize("hosts", [1, 2, 3, 4])
+def test_hosts_share_a_batch_between_them(hosts):
+    whole = take(pipeline(numbers(24), Keep(), LoaderConfig(12, seed=4)), 3)
+    config = LoaderConfig(12 // hosts, seed=4)
+    shares = [Share(0, (host,), hosts) for host in range(hosts)]
+    parts = [take(pipeline(numbers(24), Keep(), config, share), 3) for share in shares]
+    joined = [
+        {key: np.concatenate([part[key] for part in row]) for key in row[0]}
+        for row in zip(*parts, strict=True)
+    ]
+    assert same(whole, joined)
+    noise = {tuple(n) for batch in joined for n in batch["noise"]}
+    assert len(noise) == 36
+
+
+def test_a_share_may_be_parts_that_are_apart():
+    (whole,) = take(pipeline(numbers(24), Keep(), LoaderConfig(12)), 1)
+    (part,) = take(pipeline(numbers(24), Keep(), LoaderConfig(6), Share(0, (0, 2), 4)), 1)
+    rows = [0, 1, 2, 6, 7, 8]
+    assert same([{key: x[rows] for key, x in whole.items()}], [part])
+
+
+@pytest.mark.parametrize(("start", "workers"), [(6, 0), (20, 0), (27, 0), (27, 2)])
+def test_a_pipeline_starts_anywhere_in_the_stream(start, workers):
+    straight = take(pipeline(numbers(20), Keep(), LoaderConfig(40, seed=3)), 1)[0]
+    config = LoaderConfig(4, seed=3, num_workers=workers)
+    running = iter(pipeline(numbers(20), Keep(), config, Share(start)))
+    batches = [next(running) for _ in range(3)]
+    running.close()
+    joined = {key: np.concatenate([batch[key] for batch in batches]) for key in straight}
+    assert same([joined], [{key: x[start : start + 12] for key, x in straight.items()}])
 
 
 @pytest.mark.parametrize("augment", [Augment(), Augment(False, False)])
-def test_a_restored_state_goes_on_with_the_same_bits(encoded, augment):
-    def loader():
-        return latent_loader(encoded, "train", LoaderConfig(3, seed=2), augment)
+def test_a_loader_goes_on_with_the_same_bits(encoded, augment):
+    def loader(start):
+        share = Share(start)
+        return latent_loader(encoded, "train", LoaderConfig(3, seed=2), augment, share=share)
 
-    running = iter(loader())
-    for _ in range(6):  # past the end of an epoch
-        next(running)
-    state = running.get_state()
-    expected = [next(running) for _ in range(7)]
-    running.set_state(state)
-    fresh = iter(loader())
-    fresh.set_state(state)
-    assert same(expected, [next(running) for _ in range(7)])
-    assert same(expected, [next(fresh) for _ in range(7)])
-    assert not same(expected, take(loader(), 7))
+    straight = take(loader(0), 13)  # past the end of an epoch
+    assert same(straight[6:], take(loader(18), 7))
+    assert not same(straight[6:], take(loader(0), 7))
 
 
-def test_a_checkpoint_restores_the_position(sprites, tmp_path):
-    loader = clip_loader(sprites, "train", LoaderConfig(3, seed=2), frames=5)
-    running = iter(loader)
-    next(running)
-    with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
-        manager.save(1, args=ocp.args.Composite(data=grain.checkpoint.CheckpointSave(running)))
-        manager.wait_until_finished()
-        expected = [next(running) for _ in range(4)]
-        fresh = iter(loader)
-        manager.restore(1, args=ocp.args.Composite(data=grain.checkpoint.CheckpointRestore(fresh)))
-    assert same(expected, [next(fresh) for _ in range(4)])
+def test_a_clip_loader_starts_where_it_is_told(sprites):
+    config = LoaderConfig(3, seed=2)
+    straight = take(clip_loader(sprites, "train", config, frames=5), 3)
+    later = clip_loader(sprites, "train", config, frames=5, share=Share(3))
+    assert same(straight[1:], take(later, 2))
 
 
 class Counted:
@@ -162,16 +195,27 @@ def test_workers_keep_the_order():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch_size": 0}, {"buffer": 0}, {"num_workers": -1}, {"host": 1}, {"host": 2, "hosts": 2}],
+    [{"batch_size": 0}, {"buffer": 0}, {"num_workers": -1}],
 )
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(ConfigError):
         LoaderConfig(**{"batch_size": 2, **wrong})
 
 
-def test_more_hosts_than_examples_are_refused():
-    with pytest.raises(DataError, match="too few"):
-        pipeline(numbers(2), Keep(), LoaderConfig(1, host=0, hosts=3))
+@pytest.mark.parametrize("wrong", [(-1, (0,), 1), (0, (), 1), (0, (1,), 1), (0, (1, 0), 2)])
+def test_impossible_shares_are_refused(wrong):
+    with pytest.raises(ConfigError):
+        Share(*wrong)
+
+
+def test_a_batch_that_does_not_divide_into_parts_is_refused():
+    with pytest.raises(ConfigError, match="cannot be cut into the 2 parts"):
+        pipeline(numbers(20), Keep(), LoaderConfig(3), Share(0, (0, 1), 4))
+
+
+def test_a_dataset_without_examples_is_refused():
+    with pytest.raises(DataError, match="no examples"):
+        pipeline(numbers(0), Keep(), LoaderConfig(1))
 
 
 def test_a_plain_example_is_the_record(encoded):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -160,6 +162,31 @@ def test_resume_continues_a_longer_run_and_moves_to_another_mesh(tmp_path):
     assert kernel.addressable_shards[0].data.shape == (2, 16)
 
 
+def test_resume_with_another_batch_loses_and_repeats_no_example(tmp_path):
+    """As when a job of other hosts goes on, each with the batch that it had."""
+    seen = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Watched(ToyTask):
+        def train_data(self, share):
+            for batch in super().train_data(share):
+                seen.append(batch["x"])
+                yield batch
+
+    for batch, steps in ((6, 3), (4, 5), (9, 6)):
+        train.fit(Watched(batch=batch), config(steps), tmp_path, mesh=small_mesh())
+    assert [len(x) for x in seen] == [6, 6, 6, 4, 4, 9]
+    straight = next(iter(ToyTask(batch=35).train_data()))["x"]
+    np.testing.assert_array_equal(np.concatenate(seen), straight)
+
+
+def test_a_checkpoint_that_says_nothing_of_examples_is_refused(tmp_path):
+    train.fit(ToyTask(), config(2), tmp_path, mesh=small_mesh())
+    shutil.rmtree(tmp_path / "checkpoints" / "2" / "data")
+    with pytest.raises(TrainingError, match=r"checkpoints/2 does not fit"):
+        train.fit(ToyTask(), config(4), tmp_path, mesh=small_mesh())
+
+
 def test_export_gets_the_moving_average_and_a_finished_run_exports_again(tmp_path):
     result = train.fit(ToyTask(), config(4), tmp_path, mesh=small_mesh())
     weights = exported(tmp_path)
@@ -193,8 +220,8 @@ def test_log_lines_and_validation(tmp_path):
 
 def test_data_that_ends_is_an_error(tmp_path):
     class Short(ToyTask):
-        def train_data(self):
-            batches = [b for b, _ in zip(super().train_data(), range(3), strict=False)]
+        def train_data(self, share):
+            batches = [b for b, _ in zip(super().train_data(share), range(3), strict=False)]
             return grain.MapDataset.source(batches).to_iter_dataset()
 
     with pytest.raises(TrainingError, match=r"ended after 3 of 8 steps.*repeat"):
@@ -220,7 +247,7 @@ def test_a_full_disk_is_explained_with_its_path(tmp_path, monkeypatch, late):
 
 def test_what_cannot_start_writes_nothing(tmp_path):
     class Missing(ToyTask):
-        def train_data(self):
+        def train_data(self, share):
             raise DataError("there is none")
 
     with pytest.raises(DataError, match="there is none"):

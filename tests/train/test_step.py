@@ -84,9 +84,9 @@ def test_a_restored_state_compiles_nothing(tmp_path):
     with sharding.use_mesh(plan.mesh), Checkpoints(tmp_path) as checkpoints:
         step, data = jit_train_step(plan, c), iter(task.train_data())
         state, _ = step(plan.init(key), sharding.put_batch(next(data), plan.mesh), key)
-        checkpoints.save(1, state, data)
+        checkpoints.save(1, state, 16)
         checkpoints.wait()
-        restored = checkpoints.restore(1, plan.abstract, data)
+        restored = checkpoints.restore(1, plan.abstract)
         batch = sharding.put_batch(next(data), plan.mesh)
         with Compiles() as events:
             for fresh_or_not in (restored, state):

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax import train
+from alchemint_jax.data.loader import shared
+from alchemint_jax.data.share import WHOLE
 
 
 class Mlp(nn.Module):
@@ -57,19 +59,19 @@ class ToyTask:
         error = self.module.apply({"params": params}, x) - batch["y"]
         return jnp.mean(error**2), {"worst": jnp.max(jnp.abs(error))}
 
-    def train_data(self):
+    def train_data(self, share=WHOLE):
         def spoil(index, element):
             time.sleep(self.pause / self.batch)
             bad = self.nan_at >= 0 and index >= self.nan_at
             return element | {"y": element["y"] * np.float32("nan" if bad else 1)}
 
         dataset = grain.MapDataset.source(np.arange(64)).seed(7).shuffle().repeat()
-        dataset = dataset.random_map(Noise()).map_with_index(spoil)
+        dataset = shared(dataset.random_map(Noise()).map_with_index(spoil), share, self.batch)
         return dataset.batch(self.batch).to_iter_dataset(
             grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
         )
 
-    def validation_data(self):
+    def validation_data(self, share=WHOLE):
         noise, rng = Noise(), np.random.default_rng(0)
         items = [noise.random_map(1000 + i, rng) for i in range(self.batch)]
         return [{k: np.stack([item[k] for item in items]) for k in ("x", "y")}]
