@@ -56,7 +56,7 @@ def fit_references(
     flat = pictures.reshape(-1, *pictures.shape[-3:])
     fitted = np.empty((len(flat), *size, 3), np.uint8)
     for out, picture in zip(fitted, flat, strict=True):
-        out[:] = _on_white(Image.fromarray(picture), size)
+        out[:] = np.asarray(_on_white(Image.fromarray(picture), size))
     return fitted.reshape(*pictures.shape[:-3], *size, 3)
 
 

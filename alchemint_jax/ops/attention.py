@@ -126,7 +126,8 @@ def platform() -> str:
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
     if device is None:
-        device = jax.config.jax_default_device or jax.local_devices()[0]
+        chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+        device = chosen or jax.local_devices()[0]
         if isinstance(device, str):
             return {"gpu": "cuda"}.get(device, device)
     if device.platform in ("gpu", "cuda"):

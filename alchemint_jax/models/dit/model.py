@@ -73,8 +73,9 @@ class DiT(nn.Module):
                 whose `in_channels` are more than those of the latents.
             image: CLIP states of the given pictures, one after another, for a model with an image
                 stream (which cannot do without).
-            references: clean latents of each subject's picture, one latent frame of any size. Channels of a
-                condition are zero in them: a reference is no frame of the video, none is given.
+            references: clean latents of each subject's picture, one latent frame of any size.
+                Channels of a condition are zero in them: a reference is no frame of the video,
+                none is given.
             used: which slots hold a subject; the others have no effect at all.
             intervals: latent intervals of each subject; rows with start > end are empty.
             tags: text-encoder states of each subject's word.
