@@ -168,7 +168,7 @@ def test_the_image_stream_is_split_over_a_mesh_like_the_rest():
     specs = jax.tree.map(lambda s: s.spec, state_shardings(boxed["params"], make_mesh(1, 2, 1, 4)))
     attention = specs["blocks"]["cross_attn"]
     assert attention["k_img"] == attention["k"]
-    assert attention["v_img"]["kernel"] == P(None, "fsdp", "tensor")
+    assert attention["v_img"]["kernel"] == P(None, ("fsdp", "context"), "tensor")
     assert attention["norm_k_img"] == attention["norm_k"]
     assert specs["image"]["first"]["kernel"] == P(None, "tensor")
-    assert specs["image"]["second"]["kernel"] == P("tensor", "fsdp")
+    assert specs["image"]["second"]["kernel"] == P("tensor", ("fsdp", "context"))

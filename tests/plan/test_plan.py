@@ -105,9 +105,9 @@ def test_the_same_step_is_the_same_program():
 
 @needs_libtpu
 def test_what_is_too_large_is_said_to_be_with_what_is_missing(capsys):
-    changes = [f"--config.model.{change}" for change in ("dim=64", "n_heads=2", "ffn_dim=128")]
-    sizes = ["--size", "2048x2048", "--frames", "81", "--references", "0"]
-    layers = ["--config.model.n_layers=1", "--json", "--mesh", "fsdp=4"]
+    changes = [f"--config.model.{x}" for x in ("dim=1024", "n_heads=8", "ffn_dim=4096")]
+    sizes = ["--size", "64x64", "--frames", "5", "--references", "0"]
+    layers = ["--config.model.n_layers=400", "--json", "--mesh", "fsdp=4"]
     run = ["plan", "--config", CONFIG, "--target", "v5e:2x2", *changes, *sizes, *layers]
     assert cli.main(run) == 0
     plan = json.loads(capsys.readouterr().out)

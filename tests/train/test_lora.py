@@ -360,7 +360,7 @@ def test_frozen_weights_have_no_moments_and_no_average(small):
     whole = jax.eval_shape(small.init, KEY)
     sharded = train.plan_state(small, optimizer, sharding.make_mesh(fsdp=8)).abstract
     layer = sharded["params"]["lora"]["blocks"]["self_attn"]["q"]
-    assert tuple(layer["a"].sharding.spec) == (None, "fsdp", None)
+    assert tuple(layer["a"].sharding.spec) == (None, ("fsdp", "context"), None)
     assert size(state["frozen"]) + moving == size(sharding.unbox(whole))
 
 
