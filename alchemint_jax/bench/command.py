@@ -87,8 +87,7 @@ def _measured(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]
         cases = suite.default_cases(args.case)
     else:
         cases = suite.config_cases(args.config, args.case, args.overrides, **given)
-    counterpart, packages = _torch() if args.vs else (None, ())
-    return runner.run(cases, args.repeats, counterpart, packages, _say)
+    return runner.run(cases, args.repeats, _torch() if args.vs else None, _say)
 
 
 @contextlib.contextmanager
@@ -117,8 +116,8 @@ def _look_for_torch() -> None:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
-def _torch() -> tuple[Callable[..., Any], tuple[str, ...]]:
-    """What makes the other side of a case, and the packages that it is of."""
+def _torch() -> Any:
+    """The other side."""
     import jax
 
     try:
@@ -129,8 +128,7 @@ def _torch() -> tuple[Callable[..., Any], tuple[str, ...]]:
             f"--vs torch: PyTorch or diffusers is there but cannot be imported ({reason}); "
             "pip install --force-reinstall 'alchemint-jax[parity]'"
         ) from error
-    where = torch_side.place(jax.default_backend())
-    return lambda case: torch_side.build(case, where), torch_side.PACKAGES
+    return torch_side.counterpart(jax.default_backend())
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +16,21 @@ from alchemint_jax.bench.measure import Side, alternate, compare, summary
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan.flops import traced_flops
 
-Counterpart = Callable[[Case], Side]
-"""Makes what is measured beside a case."""
+
+@dataclasses.dataclass(frozen=True)
+class Counterpart:
+    """What is measured beside ours; "torch" in the result.
+
+    Attributes:
+        build: makes the other side of a case that it can do (see `Case.no_counterpart`).
+        packages: whose versions to state.
+        release: gives back memory that is kept for later, once a case is done.
+    """
+
+    build: Callable[[Case], Side]
+    packages: tuple[str, ...] = ()
+    release: Callable[[], Any] = lambda: None
+
 
 _PACKAGES = ("jax", "jaxlib", "flax")
 
@@ -25,7 +39,6 @@ def run(
     cases: Sequence[Case],
     repeats: int,
     counterpart: Counterpart | None = None,
-    packages: Sequence[str] = (),
     say: Callable[[str], Any] = lambda line: None,
 ) -> dict[str, Any]:
     """Measures every case.
@@ -33,17 +46,14 @@ def run(
     Args:
         cases: what to measure.
         repeats: calls that are timed, of each side.
-        counterpart: the other side, "torch" in the result, of cases that it can do.
-        packages: further ones whose versions to state.
+        counterpart: the other side.
         say: is told what happens.
 
     Raises:
         ConfigError: a case does not fit the devices, or their memory.
     """
-    found = {
-        "machine": hardware.machine(jax.devices(), [*_PACKAGES, *packages]),
-        "repeats": repeats,
-    }
+    packages = [*_PACKAGES, *(counterpart.packages if counterpart else ())]
+    found = {"machine": hardware.machine(jax.devices(), packages), "repeats": repeats}
     return found | {"cases": [measure(case, repeats, counterpart, say) for case in cases]}
 
 
@@ -65,6 +75,8 @@ def measure(
         ) from error
     finally:
         gc.collect()  # the next case needs the memory
+        if counterpart:
+            counterpart.release()
 
 
 def _no_memory(error: Exception) -> bool:
@@ -85,7 +97,7 @@ def _measure(
     reason = case.no_counterpart() if counterpart else None
     sides = {"ours": _ours(program, compiled)}
     if counterpart and reason is None:
-        sides["torch"] = counterpart(case)
+        sides["torch"] = counterpart.build(case)
     say(f"{case.name}: {repeats} calls of {' and '.join(sides)}")
     memory = {name: side.memory(side.call) for name, side in sides.items()}  # the first call
     for side in sides.values():  # and a second one: what is made once is made now

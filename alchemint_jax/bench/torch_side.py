@@ -11,13 +11,22 @@ from diffusers import AutoencoderKLWan, WanTransformer3DModel
 from alchemint_jax.bench import hardware, programs
 from alchemint_jax.bench.cases import Case
 from alchemint_jax.bench.measure import Side
+from alchemint_jax.bench.runner import Counterpart
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import GRIDS
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.weights.layouts import dit as dit_layout
 from alchemint_jax.weights.layouts import vae as vae_layout
 
-PACKAGES = ("torch", "diffusers")
+
+def counterpart(platform: str) -> Counterpart:
+    """All of this, next to JAX on a platform. Raises a ConfigError where PyTorch cannot run."""
+    where = place(platform)
+    return Counterpart(
+        build=lambda case: build(case, where),
+        packages=("torch", "diffusers"),
+        release=torch.cuda.empty_cache if where.type == "cuda" else lambda: None,
+    )
 
 
 def place(platform: str) -> torch.device:

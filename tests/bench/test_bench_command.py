@@ -6,6 +6,7 @@ import json
 import sys
 
 import jax
+import numpy as np
 import pytest
 from tiny_bench import CONFIG, SIZES, TINY, tiny
 
@@ -125,14 +126,16 @@ def test_the_autoencoder(kind):
 
 def test_both_sides_and_the_text():
     """A stand-in for the other side: it only remembers the turns."""
-    turns, train, sample = [], tiny("train"), tiny("sample", references=0)
+    turns, freed, train, sample = [], [], tiny("train"), tiny("sample", references=0)
 
     def beside(asked):
         assert asked is sample
         memory = {"bytes": 1, "of": "process", "scope": "this call", "before": None}
         return Side(lambda: turns.append(1), lambda x: x, lambda call: (call(), memory)[1])
 
-    result = runner.run([train, sample], 2, beside)
+    counterpart = runner.Counterpart(beside, ("numpy",), lambda: freed.append(1))
+    result = runner.run([train, sample], 2, counterpart)
+    assert len(freed) == 2 and result["machine"]["numpy"] == np.__version__
     alone, compared = result["cases"]
     check(alone, repeats=2)
     check(compared, repeats=2)
