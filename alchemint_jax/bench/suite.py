@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alchemint_jax import sharding, weights
+from ml_collections import ConfigDict
+
+from alchemint_jax import weights
 from alchemint_jax.bench.cases import Case, Kind
 from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError
@@ -22,7 +24,7 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import OptimizerConfig
-from alchemint_jax.train.run import build_job
+from alchemint_jax.train.run import build_job, build_mesh
 
 _OF_CONFIG: dict[str, Kind] = {
     "forward": "forward",
@@ -141,19 +143,20 @@ def config_cases(
     vae, found = autoencoder(task), []
     for name in select(list(_OF_CONFIG), names):
         kind = _OF_CONFIG[name]
+        parts = _parts(config) if kind == "train" else 1
         work = Work(
             size=size or task.sampling.size,
             frames=frames or task.sampling.max_frames,
             references=count,
-            batch=batch or own or (_parts(mesh) if kind == "train" else 1),
+            batch=batch or own or parts,
         )
         found.append(Case(name, kind, task, vae, work, train.optimizer, mesh))
     return found
 
 
-def _parts(mesh: dict[str, Any]) -> int:
+def _parts(config: ConfigDict) -> int:
     """How many parts a batch is split into on all devices: those of data and fsdp."""
-    shape = sharding.make_mesh(**mesh).shape
+    shape = build_mesh(config).shape
     return math.prod(shape[axis] for axis in ("data", "fsdp"))
 
 

@@ -45,6 +45,16 @@ def test_the_cases_without_a_config():
     assert len(cases) == 8
 
 
+def test_wan_at_480p():
+    wan = CONFIG.replace("sprites.py", "wan_1_3b.py")
+    cases = suite.config_cases(wan, None, (), size=(480, 832), frames=81, references=2)
+    forward, train, _, _, decode = cases
+    assert forward.tokens.video == train.tokens.video == 32760
+    assert forward.tokens.pictures == 2 * 30 * 52 and forward.tokens.text == 512
+    assert forward.dtype == "bfloat16" and decode.dtype == "float32" and decode.tiled
+    assert train.task.model.remat == "full" and train.work.batch == 8  # devices of the tests
+
+
 def test_cases_are_chosen_by_name_and_keep_their_order():
     assert suite.select(["a", "b", "c"], ["c", "a", "c"]) == ["a", "c"]
     assert suite.select(["a", "b"], None) == ["a", "b"]

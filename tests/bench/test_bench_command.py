@@ -18,6 +18,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.steps import Work
 
+WAN = CONFIG.replace("sprites.py", "wan_1_3b.py")
 SIDE = {"seconds", "per_second", "flops_per_second", "mfu", "memory"}
 OURS = SIDE | {"compile_seconds", "program_bytes", "attention", "custom_calls"}
 CASE = {"name", "kind", "what", "devices", "units", "unit", "model_flops", "program_flops", "ours"}
@@ -45,6 +46,7 @@ def bench(*arguments):
         (("--config", "missing.py"), "missing.py: no such config file"),
         (("--config", CONFIG, "--case", "dit-forward-b1"), "there are forward, train, sample"),
         (("--config", CONFIG, "--case", "forward", "--size", "20x16"), "must be multiples of 8"),
+        (("--config", WAN, "--case", "train", "--config.mesh.data=3"), "needs 6 devices"),
         (("--nonsense",), "unrecognized argument: --nonsense"),
     ],
 )
