@@ -8,7 +8,7 @@ PLANS := .venv-plans
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint notebooks plans kills parity goldens clean help
+.PHONY: demo test lint notebooks plans kills parity goldens bench clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
@@ -19,6 +19,7 @@ help:  ## list the targets
 	@echo "make kills      install what tests need; kill a job of two processes 20 times (10 minutes)"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
 	@echo "make goldens    the same installation; write tests/goldens anew"
+	@echo "make bench      the same installation; measure both on an idle CPU (docs/results)"
 	@echo "make clean      remove .venv, out and caches"
 	@echo
 	@echo "PYTHON=/path/to/python3.12 chooses the interpreter (3.11, 3.12 or 3.13)."
@@ -54,6 +55,9 @@ parity: $(VENV)/.installed-parity
 
 goldens: $(VENV)/.installed-parity
 	$(BIN)/python tests/parity/make_goldens.py
+
+bench: $(VENV)/.installed-parity
+	JAX_PLATFORMS=cpu $(BIN)/alchemint bench --vs torch --out docs/results/bench_cpu.json
 
 clean:
 	rm -rf $(VENV) $(PLANS) out build dist alchemint_jax.egg-info

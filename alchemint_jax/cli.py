@@ -1,4 +1,4 @@
-"""The command line: ``alchemint generate | train | evaluate | data | convert | plan | demo``.
+"""The command line: ``alchemint generate | train | evaluate | data | plan | bench | ...``.
 
 Every command checks what it was given, then calls one Python function with it. JAX is imported
 only after the checks, so mistakes are reported at once. Results go to standard output, progress
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
+from alchemint_jax.bench import command as bench_command
 from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
 from alchemint_jax.plan import command as plan_command
 
@@ -331,7 +332,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     args, unknown = _parser().parse_known_args(argv)
-    if args.command in (_train, plan_command.run):
+    if args.command in (_train, plan_command.run, bench_command.run):
         args.overrides = _overrides(args.parser, unknown)
     elif unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -507,6 +508,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     plan_command.add_parser(commands)
+    bench_command.add_parser(commands)
 
     c = add(commands, "demo", _demo, "render the examples and measure what appeared when")
     c.add_argument("--out", default="out", metavar="DIR", help="default: out")

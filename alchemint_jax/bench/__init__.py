@@ -1,0 +1,1 @@
+"""Measuring forward passes, training steps, sampling and the autoencoder on the hardware here."""

@@ -1,0 +1,190 @@
+"""What is measured: descriptions without any array, and how much work is in each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.vae import TILE, VAEConfig
+from alchemint_jax.plan import flops
+from alchemint_jax.plan.steps import Work, encoding_flops
+from alchemint_jax.train.dit_task import DiTTask
+from alchemint_jax.train.optimizer import OptimizerConfig
+
+Kind = Literal["forward", "train", "sample", "encode", "decode"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One thing to measure, on made-up parameters and data.
+
+    Attributes:
+        name: of the result.
+        kind: "forward" (a pass of the transformer), "train" (a whole training step), "sample" (one
+            step of the solver with all branches of guidance), "encode" or "decode" (a clip).
+        task: transformer, text lengths, precision, way of sampling; "encode" and "decode" are of
+            the autoencoder alone.
+        vae: sizes of the autoencoder; its strides make latents of pixels.
+        work: what one call works on.
+        optimizer: of the training step.
+        mesh: of the training step, arguments of `sharding.make_mesh`; None is one device, on which
+            everything else runs too.
+    """
+
+    name: str
+    kind: Kind
+    task: DiTTask
+    vae: VAEConfig
+    work: Work
+    optimizer: OptimizerConfig = OptimizerConfig()
+    mesh: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        work, cell, stride = self.work, self.vae.spatial_stride, self.vae.temporal_stride
+        patch = (1, 1, 1) if self.of_vae else self.task.model.patch
+        _whole(f"{self.name}: size", work.size, cell, patch)
+        if work.frames < 1 or (work.frames - 1) % stride or self.grid[0] % patch[0]:
+            raise ConfigError(
+                f"{self.name}: {work.frames} frames: it must be {stride}k + 1"
+                + (f", and a multiple of {patch[0]} latent frames" if patch[0] > 1 else "")
+            )
+        if self.of_vae or not work.references:
+            return
+        _whole(f"{self.name}: references of", self.view, cell, patch)
+        if work.references > self.task.model.slots:
+            raise ConfigError(
+                f"{self.name}: {work.references} references, but model.slots is "
+                f"{self.task.model.slots}"
+            )
+
+    @property
+    def of_vae(self) -> bool:
+        """Whether it is of the autoencoder."""
+        return self.kind in ("encode", "decode")
+
+    @property
+    def dtype(self) -> str:
+        """Of the activations; the autoencoder always runs in float32."""
+        return "float32" if self.of_vae else self.task.compute
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Latent frames, height and width of a clip."""
+        height, width = (side // self.vae.spatial_stride for side in self.work.size)
+        return (self.work.frames - 1) // self.vae.temporal_stride + 1, height, width
+
+    @property
+    def view(self) -> tuple[int, int]:
+        """Height and width in pixels of the references' pictures."""
+        return self.task.sampling.reference_size or self.work.size
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the autoencoder works tile by tile."""
+        return max(self.work.size) > TILE
+
+    @property
+    def tokens(self) -> flops.Sequence:
+        """Tokens of one clip."""
+        task, patch, (t, h, w) = self.task, self.task.model.patch, self.grid
+        cell, r = self.vae.spatial_stride, self.work.references
+        (_, ph, pw), (high, wide) = patch, self.view
+        return flops.Sequence(
+            video=t // patch[0] * (h // ph) * (w // pw),
+            pictures=r * (high // cell // ph) * (wide // cell // pw),
+            tags=r * task.sampling.tag_length if task.model.tags else 0,
+            text=task.sampling.text_length,
+        )
+
+    @property
+    def units(self) -> tuple[int, str]:
+        """How much one call does, and of what: video tokens, or frames of the autoencoder."""
+        if self.of_vae:
+            return self.work.batch * self.work.frames, "frames"
+        return self.work.batch * self.tokens.video, "video tokens"
+
+    @property
+    def branches(self) -> int:
+        """Passes of the transformer in one step of the solver."""
+        return len(self.task.sampling.guidance.branches())
+
+    @property
+    def model_flops(self) -> float | None:
+        """Operations that one call needs, nothing recomputed; None for the autoencoder."""
+        if self.of_vae:
+            return None
+        b, lora = self.work.batch, self.task.lora if self.kind == "train" else None
+        found = flops.dit_flops(self.task.model, self.tokens, lora)
+        if self.kind == "forward":
+            return b * found.forward
+        if self.kind == "sample":
+            return b * self.branches * found.forward
+        total = b * found.training(frozen=lora is not None)
+        if self.task.train_text:  # the empty caption is encoded once for the whole batch
+            empty = flops.text_flops(self.task.text, self.task.sampling.text_length)
+            total += 3 * (encoding_flops(self.task, self.work) + empty)
+        return total
+
+    def no_counterpart(self) -> str | None:
+        """Why diffusers cannot do the same work; None where it can."""
+        task, optimizer = self.task, self.optimizer
+        if self.of_vae:
+            return None
+        if self.work.references:
+            return "diffusers' transformer takes no references"
+        if self.kind == "train":
+            if task.train_text:
+                return "its text encoder is trained too"
+            if task.lora is not None:
+                return "it trains a LoRA"
+            if optimizer.method != "adamw" or optimizer.accumulate > 1:
+                return "only plain AdamW, without accumulation, is done in PyTorch too"
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """What is measured, in JSON's types."""
+        work, task, model = self.work, self.task, self.task.model
+        found: dict[str, Any] = {
+            "size": f"{work.size[0]}x{work.size[1]}",
+            "frames": work.frames,
+            "batch": work.batch,
+            "dtype": self.dtype,
+        }
+        if self.of_vae:
+            names = ("base_dim", "dim_mult", "num_res_blocks", "z_dim")
+            sizes = {name: getattr(self.vae, name) for name in names}
+            whole = "whole" if self.kind == "encode" else "frame by frame"
+            return found | sizes | {"how": "in tiles" if self.tiled else whole}
+        tokens = self.tokens
+        found |= {
+            "references": work.references,
+            "video_tokens": tokens.video,
+            "reference_tokens": tokens.pictures + tokens.tags,
+            "text_tokens": tokens.text,
+            **{name: getattr(model, name) for name in _SIZES},
+        }
+        if self.kind == "sample":
+            chosen = task.sampling
+            found |= {"solver": chosen.solver, "steps": chosen.steps, "branches": self.branches}
+        if self.kind == "train":
+            optimizer = self.optimizer
+            found |= {
+                "optimizer": optimizer.method,
+                "accumulate": optimizer.accumulate,
+                "trains_text_encoder": task.train_text,
+                "lora": task.lora is not None,
+                "update": "noise, loss, gradients, clipping, optimizer, average of the weights",
+            }
+        return found
+
+
+_SIZES = ("dim", "n_heads", "n_layers", "ffn_dim", "text_dim", "patch", "remat", "unroll")
+
+
+def _whole(what: str, size: tuple[int, int], cell: int, patch: tuple[int, int, int]) -> None:
+    """Raises a ConfigError unless both sides are whole patches of latent cells."""
+    units = [cell * p for p in patch[1:]]
+    if any(side < 1 or side % unit for side, unit in zip(size, units, strict=True)):
+        wanted = " and ".join(map(str, dict.fromkeys(units)))
+        raise ConfigError(f"{what} {size[0]}x{size[1]}: sides must be multiples of {wanted}")

@@ -1,0 +1,211 @@
+"""Our side: what each case runs, the same programs as `alchemint train`, `generate` and `data`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alchemint_jax import sharding
+from alchemint_jax.bench.cases import Case
+from alchemint_jax.flow import GRIDS
+from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit.conditioning import model_inputs
+from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
+from alchemint_jax.plan.steps import cached_conditions, with_cached_text
+from alchemint_jax.sampling.sample import solve_piece
+from alchemint_jax.sampling.solvers import SOLVERS
+from alchemint_jax.train.state import plan_state
+from alchemint_jax.train.step import jit_train_step
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program and what to call it with.
+
+    Attributes:
+        trace: gives the `jax.stages.Traced`, to be compiled.
+        args: of a call, on the devices.
+        devices: that a call runs on.
+        carries: the first result of a call is the first argument of the next one, which is not
+            there any more.
+    """
+
+    trace: Callable[[], Any]
+    args: tuple[Any, ...]
+    devices: tuple[Any, ...]
+    carries: bool = False
+
+    def caller(self, compiled: Any) -> Callable[[], Any]:
+        """Calls of the compiled program, without arguments, one after another.
+
+        Args:
+            compiled: of `trace`.
+        """
+        args = self.args
+
+        def run() -> Any:
+            nonlocal args
+            result = compiled(*args)
+            if self.carries:
+                args = (result[0], *args[1:])
+            return result
+
+        return run
+
+
+def build(case: Case) -> Program:
+    """Parameters, data and program of a case.
+
+    Raises:
+        ConfigError: the case does not fit the devices.
+    """
+    return _BUILDERS[case.kind](case)
+
+
+def _forward(case: Case) -> Program:
+    dit, params = _transformer(case)
+    given = arrays(case)
+    time = np.linspace(0.1, 0.9, case.work.batch, dtype=np.float32)
+
+    def forward(params: Any, given: Any, time: Any) -> Any:
+        everything = jnp.ones(time.shape, bool)
+        text, extra = model_inputs(cached_conditions(given), everything, everything)
+        return dit.apply({"params": params}, given["latents"], time, text, **extra)
+
+    return _on_one_device(jax.jit(forward).trace, params, given, time)
+
+
+def _sample(case: Case) -> Program:
+    dit, params = _transformer(case)
+    plan, given = case.task.sampling.plan(), arrays(case)
+    solver, branches = SOLVERS[plan.solver], plan.guidance.branches()
+    rows = solver.table(GRIDS[plan.grid](plan.steps, plan.shift))[:1]
+    trace = partial(solve_piece.trace, dit=dit, branches=tuple(branches), solver=plan.solver)
+    state = solver.start(jnp.asarray(given["latents"]))
+    weights = np.asarray(list(branches.values()), np.float32)
+    return _on_one_device(trace, params, jax.jit(cached_conditions)(given), state, rows, weights)
+
+
+def _train(case: Case) -> Program:
+    task: Any = case.task if case.task.train_text else with_cached_text(case.task)
+    here = None if case.mesh is not None else jax.local_devices()[:1]
+    mesh = sharding.make_mesh(**(case.mesh or {}), devices=here)
+    batch = sharding.put_batch(arrays(case, cached=not case.task.train_text), mesh)
+    key = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
+    with sharding.use_mesh(mesh):
+        plan = plan_state(task, case.optimizer, mesh)
+        # Fresh, also where the task has weights to start from: they may be large, and elsewhere.
+        make = jax.jit(lambda key: plan.fresh(key), out_shardings=plan.shardings)
+        state = make(jax.device_put(jax.random.key(0), sharding.replicated(mesh)))
+
+    def trace() -> Any:
+        with sharding.use_mesh(mesh):
+            return jit_train_step(plan, case.optimizer).trace(plan.abstract, batch, key)
+
+    return Program(trace, (state, batch, key), tuple(mesh.devices.flat), carries=True)
+
+
+def _encode(case: Case) -> Program:
+    vae, params = _autoencoder(case)
+    shape = (case.work.batch, case.work.frames, *case.work.size, 3)
+    video = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+    def encode(params: Any, video: Any) -> Any:
+        if case.tiled:
+            return tiled_encode(vae, params, video)
+        return vae.apply({"params": params}, video, method="encode")
+
+    return _on_one_device(jax.jit(encode).trace, params, video)
+
+
+def _decode(case: Case) -> Program:
+    vae, params = _autoencoder(case)
+    shape = (case.work.batch, *case.grid, vae.config.z_dim)
+    latents = np.random.default_rng(0).standard_normal(shape, np.float32)
+
+    def decode(params: Any, latents: Any) -> Any:
+        return tiled_decode(vae, params, latents)
+
+    return _on_one_device(jax.jit(decode).trace, params, latents)
+
+
+_BUILDERS = {
+    "forward": _forward,
+    "train": _train,
+    "sample": _sample,
+    "encode": _encode,
+    "decode": _decode,
+}
+
+
+def _on_one_device(trace: Callable[..., Any], *args: Any) -> Program:
+    device = jax.local_devices()[0]
+    placed = cast(tuple, jax.device_put(args, device))
+    return Program(partial(trace, *placed), placed, (device,))
+
+
+def _transformer(case: Case) -> tuple[DiT, Any]:
+    """The transformer and parameters, held as `alchemint generate` holds them."""
+    dit = DiT(case.task.model, jnp.dtype(case.dtype))
+    return dit, _made_up(dit.held_params())
+
+
+def _autoencoder(case: Case) -> tuple[VAE, Any]:
+    vae = VAE(case.vae)
+    return vae, _made_up(vae.abstract_params())
+
+
+def _made_up(shapes: Any) -> Any:
+    """Random parameters, one after the other: nothing is to be compiled, or held twice, for them.
+
+    None is zero, as many of fresh networks are: chips need more power for other numbers, and
+    may run slower.
+    """
+    rng, device = np.random.default_rng(0), jax.local_devices()[0]
+
+    def leaf(x: Any) -> jax.Array:
+        size = math.prod(x.shape[:-1]) ** -0.5
+        values = (2 * rng.random(x.shape, np.float32) - 1) * np.float32(size)
+        return jax.device_put(values.astype(x.dtype), device)
+
+    return jax.tree.map(leaf, shapes)
+
+
+def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
+    """A made-up batch: every slot holds a subject that is there for the whole clip.
+
+    Args:
+        case: says the sizes.
+        cached: with states of texts, else with their tokens.
+    """
+    task, b, r = case.task, case.work.batch, case.work.references
+    long, short, width = task.sampling.text_length, task.sampling.tag_length, task.model.text_dim
+    cells = tuple(side // case.vae.spatial_stride for side in case.view)
+    channels = task.model.out_channels
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape, np.float32)
+
+    def ids(*shape: int) -> np.ndarray:
+        return rng.integers(3, task.text.vocab, shape, np.int32)
+
+    batch = {
+        "latents": normal(b, *case.grid, channels),
+        "references": normal(b, r, *cells, channels),
+        "used": np.ones((b, r), bool),
+        "intervals": np.tile(np.asarray([[0, case.work.frames], [0, 0]], np.int32), (b, r, 1, 1)),
+        "tag_mask": np.ones((b, r, short), bool),
+    }
+    if cached:
+        texts = {"text": normal(b, long, width), "null_text": normal(b, long, width)}
+        return batch | texts | {"tags": normal(b, r, short, width)}
+    texts = {"text_ids": ids(b, long), "text_mask": np.ones((b, long), bool)}
+    return batch | texts | {"tag_ids": ids(b, r, short)}

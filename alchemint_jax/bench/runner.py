@@ -1,0 +1,157 @@
+"""Measuring cases, one after another, into one object of JSON's types."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+from alchemint_jax.bench import hardware, programs
+from alchemint_jax.bench.cases import Case
+from alchemint_jax.bench.measure import Side, alternate, compare, summary
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.plan.flops import traced_flops
+
+
+@dataclasses.dataclass(frozen=True)
+class Counterpart:
+    """What is measured beside ours; "torch" in the result.
+
+    Attributes:
+        build: makes the other side of a case that it can do (see `Case.no_counterpart`).
+        packages: whose versions to state.
+        release: gives back memory that is kept for later, once a case is done.
+    """
+
+    build: Callable[[Case], Side]
+    packages: tuple[str, ...] = ()
+    release: Callable[[], Any] = lambda: None
+
+
+_PACKAGES = ("jax", "jaxlib", "flax")
+
+
+def run(
+    cases: Sequence[Case],
+    repeats: int,
+    counterpart: Counterpart | None = None,
+    say: Callable[[str], Any] = lambda line: None,
+) -> dict[str, Any]:
+    """Measures every case.
+
+    Args:
+        cases: what to measure.
+        repeats: calls that are timed, of each side.
+        counterpart: the other side.
+        say: is told what happens.
+
+    Raises:
+        ConfigError: a case does not fit the devices, or their memory.
+    """
+    packages = [*_PACKAGES, *(counterpart.packages if counterpart else ())]
+    found = {"machine": hardware.machine(jax.devices(), packages), "repeats": repeats}
+    return found | {"cases": [measure(case, repeats, counterpart, say) for case in cases]}
+
+
+def measure(
+    case: Case,
+    repeats: int,
+    counterpart: Counterpart | None = None,
+    say: Callable[[str], Any] = lambda line: None,
+) -> dict[str, Any]:
+    """Measures one case; arguments and errors as of `run`."""
+    try:
+        return _measure(case, repeats, counterpart, say)
+    except RuntimeError as error:  # of JAX and of PyTorch
+        if not _no_memory(error):
+            raise
+        raise ConfigError(
+            f"{case.name}: this does not fit into the memory of the device; a smaller --batch, "
+            "--config.model.remat=full, or less at once (--case, without --vs)"
+        ) from error
+    finally:
+        gc.collect()  # the next case needs the memory
+        if counterpart:
+            counterpart.release()
+
+
+def _no_memory(error: Exception) -> bool:
+    """Whether JAX or PyTorch says that memory ran out."""
+    return "RESOURCE_EXHAUSTED" in str(error) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _measure(
+    case: Case, repeats: int, counterpart: Counterpart | None, say: Callable[[str], Any]
+) -> dict[str, Any]:
+    say(f"{case.name}: compiling")
+    program = programs.build(case)
+    began = time.perf_counter()
+    traced = program.trace()
+    compiled = traced.lower().compile()
+    compile_seconds = time.perf_counter() - began
+
+    reason = case.no_counterpart() if counterpart else None
+    sides = {"ours": _ours(program, compiled)}
+    if counterpart and reason is None:
+        sides["torch"] = counterpart.build(case)
+    say(f"{case.name}: {repeats} calls of {' and '.join(sides)}")
+    memory = {name: side.memory(side.call) for name, side in sides.items()}  # the first call
+    for side in sides.values():  # and a second one: what is made once is made now
+        side.call()
+    times = alternate(sides, repeats)
+
+    program_flops = traced_flops(traced.jaxpr.jaxpr)
+    flops = case.model_flops or program_flops
+    peak = hardware.peak_flops(program.devices, case.dtype)
+    records = {name: _record(case, flops, peak, times[name], memory[name]) for name in sides}
+    calls = hardware.custom_calls(compiled.as_text())
+    records["ours"] |= {
+        "compile_seconds": compile_seconds,
+        "program_bytes": hardware.program_bytes(
+            compiled.memory_analysis(), program.devices[0].platform
+        ),
+        "attention": None if case.of_vae else hardware.attention_kernel(calls),
+        "custom_calls": calls,
+    }
+    found = {
+        "name": case.name,
+        "kind": case.kind,
+        "what": case.describe(),
+        "devices": len(program.devices),
+        "units": case.units[0],
+        "unit": case.units[1],
+        "model_flops": flops,
+        "program_flops": program_flops,
+        **records,
+    }
+    if "torch" in sides:
+        return found | {"ours_to_torch": compare(times["ours"], times["torch"])}
+    return found | ({"no_torch": reason} if reason else {})
+
+
+def _ours(program: programs.Program, compiled: Any) -> Side:
+    first = program.devices[0]
+    return Side(
+        run=program.caller(compiled),
+        wait=jax.block_until_ready,
+        memory=lambda call: hardware.peak_memory(call, first),
+    )
+
+
+def _record(
+    case: Case, flops: float, peak: float | None, times: list[float], memory: dict[str, Any]
+) -> dict[str, Any]:
+    """What times say of one side: rates are those of the median."""
+    seconds = summary(times)
+    median = seconds["median"]
+    return {
+        "seconds": seconds,
+        "per_second": case.units[0] / median,
+        "flops_per_second": flops / median,
+        "mfu": flops / median / peak if peak else None,
+        "memory": memory,
+    }
