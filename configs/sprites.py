@@ -48,7 +48,7 @@ def get_config() -> ConfigDict:
             dropout=dict(pictures=0.05, text=0.05, both=0.1),
             sampling=dict(
                 min_frames=33,
-                reference_size=(64, 64),
+                reference_size=config_dict.placeholder(tuple),
                 steps=40,
                 shift=4.0,
                 guidance=dict(text=0.0, image=0.0, both=3.0),
