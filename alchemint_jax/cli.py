@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import signal
 import sys
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
+from alchemint_jax import arguments
 from alchemint_jax.bench import command as bench_command
 from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
 from alchemint_jax.plan import command as plan_command
@@ -354,40 +354,17 @@ def _overrides(parser: argparse.ArgumentParser, unknown: list[str]) -> list[str]
     return found
 
 
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if low <= int(text) <= high:
-                return int(text)
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number from {low} to {high}, got {text!r}"
-        )
-
-    return parse
-
-
-def _lora(text: str) -> tuple[str, float]:
-    name, colon, strength = text.rpartition(":")
-    with contextlib.suppress(ValueError):
-        if colon and math.isfinite(value := float(strength)):
-            return name, value
-    return text, 1.0
-
-
-def _weight(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if math.isfinite(value := float(text)) and 0 <= value <= 100:
-            return value
-    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="alchemint", description="Say what appears in a video, and when.", epilog=_EPILOG
     )
     parser.add_argument("--version", action="version", version=f"alchemint {al.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    seed, steps, many = _whole(0, MAX_SEED), _whole(1, 1000), _whole(1, 10**9)
+    seed, steps, many = (
+        arguments.whole(0, MAX_SEED),
+        arguments.whole(1, 1000),
+        arguments.whole(1, 10**9),
+    )
 
     def add(to: Any, name: str, run: Callable[[argparse.Namespace], int], help: str) -> Any:
         command = to.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
@@ -399,7 +376,7 @@ def _parser() -> argparse.ArgumentParser:
         for branch, of in branches.items():
             command.add_argument(
                 f"--guidance-{branch}",
-                type=_weight,
+                type=arguments.guidance_weight,
                 metavar="G",
                 help=f"weight of {of} (0 turns off)",
             )
@@ -415,7 +392,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
-        type=_lora,
+        type=arguments.lora,
         action="append",
         default=[],
         metavar="FILE[:STRENGTH]",
@@ -448,11 +425,14 @@ def _parser() -> argparse.ArgumentParser:
         "--processes", type=many, metavar="N", help="how many there are (also for --dry-run),"
     )
     c.add_argument(
-        "--process", type=_whole(0, 10**9), metavar="I", help="and which this one is, from 0"
+        "--process",
+        type=arguments.whole(0, 10**9),
+        metavar="I",
+        help="and which this one is, from 0",
     )
     c.add_argument(
         "--interrupted-status",
-        type=_whole(0, 255),
+        type=arguments.whole(0, 255),
         default=0,
         metavar="N",
         help="exit status after SIGTERM, once saved, for schedulers that restart (default 0)",

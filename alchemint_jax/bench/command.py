@@ -8,9 +8,10 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from alchemint_jax import arguments
 from alchemint_jax.errors import AlchemintError, ConfigError
 
 _OF_CONFIG = ("size", "frames", "references", "batch")
@@ -37,16 +38,23 @@ def add_parser(commands: Any) -> None:
         metavar="FILE.py[:ARGUMENT]",
         help="see configs/; default: small networks of fixed sizes, and the sprites model",
     )
-    c.add_argument("--size", type=_size, metavar="480x832", help="pixels; default: the config's")
     c.add_argument(
-        "--frames", type=_whole(1), metavar="N", help="pixel frames; default: the config's"
-    )
-    c.add_argument("--references", type=_whole(0), metavar="N", help="default: the config's slots")
-    c.add_argument(
-        "--batch", type=_whole(1), metavar="N", help="clips; default: 1 (training: 1 a device)"
+        "--size", type=arguments.size, metavar="480x832", help="pixels; default: the config's"
     )
     c.add_argument(
-        "--repeats", type=_whole(1), default=7, metavar="N", help="timed calls (default 7)"
+        "--frames", type=arguments.whole(1), metavar="N", help="pixel frames; default: the config's"
+    )
+    c.add_argument(
+        "--references", type=arguments.whole(0), metavar="N", help="default: the config's slots"
+    )
+    c.add_argument(
+        "--batch",
+        type=arguments.whole(1),
+        metavar="N",
+        help="clips; default: 1 (training: 1 a device)",
+    )
+    c.add_argument(
+        "--repeats", type=arguments.whole(1), default=7, metavar="N", help="timed calls (default 7)"
     )
     c.add_argument(
         "--vs", choices=("torch",), help="the same work in PyTorch and diffusers, in turn"
@@ -133,23 +141,3 @@ def _torch() -> Any:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _size(text: str) -> tuple[int, int]:
-    with contextlib.suppress(ValueError):
-        height, width = (int(side) for side in text.split("x"))
-        if min(height, width) > 0:
-            return height, width
-    raise argparse.ArgumentTypeError(f"write HEIGHTxWIDTH, for example 480x832, not {text!r}")
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if int(text) >= least:
-                return int(text)
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number of at least {least}, got {text!r}"
-        )
-
-    return parse

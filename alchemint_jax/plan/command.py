@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from alchemint_jax import arguments
 from alchemint_jax.errors import ConfigError
 
 
@@ -30,9 +31,15 @@ def add_parser(commands: Any) -> None:
     c.add_argument(
         "--mesh", type=_mesh, metavar="data=4,fsdp=16", help="default: the config's, or all fsdp"
     )
-    c.add_argument("--size", type=_size, metavar="480x832", help="pixels; default: the config's")
-    c.add_argument("--frames", type=_count, metavar="N", help="pixel frames; default: the config's")
-    c.add_argument("--references", type=_count0, metavar="N", help="default: the model's slots")
+    c.add_argument(
+        "--size", type=arguments.size, metavar="480x832", help="pixels; default: the config's"
+    )
+    c.add_argument(
+        "--frames", type=arguments.whole(1), metavar="N", help="pixel frames; default: the config's"
+    )
+    c.add_argument(
+        "--references", type=arguments.whole(0), metavar="N", help="default: the model's slots"
+    )
     c.add_argument(
         "--batch", type=_batch, metavar="N", help="clips per step, N/chip or N/device (default: 1)"
     )
@@ -109,32 +116,9 @@ def _mesh(text: str) -> dict[str, int]:
     return found
 
 
-def _size(text: str) -> tuple[int, int]:
-    with contextlib.suppress(ValueError):
-        height, width = (int(side) for side in text.split("x"))
-        if min(height, width) > 0:
-            return height, width
-    raise argparse.ArgumentTypeError(f"write HEIGHTxWIDTH, for example 480x832, not {text!r}")
-
-
-def _count(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _count0(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    with contextlib.suppress(ValueError):
-        if int(text) >= least:
-            return int(text)
-    raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
-
-
 def _batch(text: str) -> tuple[int, str]:
     """Clips, and of what: "all", each "chip" or each "device"."""
     number, slash, per = text.partition("/")
     if slash and per not in ("chip", "device"):
         raise argparse.ArgumentTypeError(f"write N, N/chip or N/device, not {text!r}")
-    return _count(number), per or "all"
+    return arguments.whole(1)(number), per or "all"

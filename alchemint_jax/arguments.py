@@ -1,0 +1,47 @@
+"""Values on the command line: what they may be, and what is said where they are not."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+from collections.abc import Callable
+
+
+def whole(low: int, high: int | None = None) -> Callable[[str], int]:
+    """A type for argparse: whole numbers of at least `low` and, unless it is None, at most `high`."""
+
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if low <= int(text) and (high is None or int(text) <= high):
+                return int(text)
+        wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise argparse.ArgumentTypeError(f"must be a whole number {wanted}, got {text!r}")
+
+    return parse
+
+
+def size(text: str) -> tuple[int, int]:
+    """HEIGHTxWIDTH, in pixels."""
+    with contextlib.suppress(ValueError):
+        height, width = (int(side) for side in text.split("x"))
+        if min(height, width) > 0:
+            return height, width
+    raise argparse.ArgumentTypeError(f"write HEIGHTxWIDTH, for example 480x832, not {text!r}")
+
+
+def guidance_weight(text: str) -> float:
+    """The weight of a branch of guidance."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)) and 0 <= value <= 100:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
+
+
+def lora(text: str) -> tuple[str, float]:
+    """FILE or FILE:STRENGTH; the strength is 1 by default."""
+    name, colon, strength = text.rpartition(":")
+    with contextlib.suppress(ValueError):
+        if colon and math.isfinite(value := float(strength)):
+            return name, value
+    return text, 1.0
