@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """A type for argparse: whole numbers of at least `low` and, unless it is None, at most `high`."""
+    """Whole numbers of at least `low` and, unless it is None, at most `high`."""
 
     def parse(text: str) -> int:
         with contextlib.suppress(ValueError):

@@ -233,15 +233,15 @@ def batch_parts(
         ConfigError: some process has more parts than another.
     """
     devices = sorted(mesh.devices.flat, key=lambda device: device.id)
-    each = len(devices) // (processes or 1)
-    owner = {d: d.process_index if processes is None else i // each for i, d in enumerate(devices)}
+    share = len(devices) // (processes or 1)
+    owner = {d: d.process_index if processes is None else i // share for i, d in enumerate(devices)}
     count = mesh.shape["data"] * mesh.shape["fsdp"]
     held: dict[int, set[int]] = {}
     # Data and fsdp are the outer axes: a row of these is what shares a part.
     for part, sharing in enumerate(mesh.devices.reshape(count, -1)):
         for device in sharing:
             held.setdefault(owner[device], set()).add(part)
-    if len({len(parts) for parts in held.values()}) > 1:
+    if len({len(each) for each in held.values()}) > 1:
         raise ConfigError(
             f"mesh {dict(mesh.shape)}: some processes would read more of a batch than others; "
             "choose axes that the devices of a process divide, or that divide them"
@@ -257,16 +257,16 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
         ConfigError: if a leading dimension does not divide over the data and fsdp axes.
     """
     sharding = batch_sharding(mesh)
-    parts, count = batch_parts(mesh)
+    mine, count = batch_parts(mesh)
 
     def put(x: Any) -> jax.Array:
         x = np.asarray(x)
-        if x.ndim == 0 or x.shape[0] % len(parts):
+        if x.ndim == 0 or x.shape[0] % len(mine):
             raise ConfigError(
                 f"a batch array of shape {x.shape} cannot be split over {count} devices "
                 "(mesh axes data and fsdp); change the batch size or the mesh"
             )
-        whole = (x.shape[0] // len(parts) * count, *x.shape[1:])
+        whole = (x.shape[0] // len(mine) * count, *x.shape[1:])
         return jax.make_array_from_process_local_data(sharding, x, whole)
 
     return jax.tree.map(put, batch)

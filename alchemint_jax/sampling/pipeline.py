@@ -336,9 +336,12 @@ class Pipeline:
                     "from the same model"
                 )
         units = [vae.spatial_stride * patch for patch in dit.patch[1:]]
-        for name in ("size", "reference_size"):
-            sides = getattr(self.settings, name) or ()
-            if any(side % unit for side, unit in zip(sides, units, strict=bool(sides))):
+        size = self.settings.size
+        for name, sides in (
+            ("size", size),
+            ("reference_size", self.settings.reference_size or size),
+        ):
+            if any(side % unit for side, unit in zip(sides, units, strict=True)):
                 raise WeightsError(
                     f"{source}: {settings.FILE}: {name} {list(sides)} is not a multiple of "
                     f"{units}, what the autoencoder and the transformer join to one token"
