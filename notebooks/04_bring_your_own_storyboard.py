@@ -53,32 +53,33 @@ def picture(name, color, corners):
     return page
 
 
-turn = np.linspace(0, 2 * np.pi, 3, endpoint=False) - np.pi / 2 + 0.3
-triangle = 128 + 95 * np.stack([np.cos(turn), np.sin(turn)], 1)
-corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) @ np.array([[0.97, 0.26], [-0.26, 0.97]])
-square = 128 + 70 * corners
+turn = np.linspace(0, 2 * np.pi, 10, endpoint=False) - np.pi / 2 + 0.3
+reach = np.where(np.arange(10) % 2, 0.45, 1.12)[:, None]
+star = 128 + 78 * reach * np.stack([np.cos(turn), np.sin(turn)], 1)
+corners = np.array([(-1.2, -0.42), (1.2, -0.42), (1.2, 0.42), (-1.2, 0.42)])
+bar = 128 + 78 * corners @ np.array([[0.97, 0.26], [-0.26, 0.97]])
 pictures = [
-    picture("triangle.png", (52, 168, 62), triangle),
-    picture("square.png", (48, 78, 220), square),
+    picture("star.png", (52, 168, 62), star),
+    picture("bar.png", (48, 78, 220), bar),
 ]
 Image.fromarray(np.concatenate([np.asarray(page) for page in pictures], axis=1)).resize((256, 128))
 
 # %% [markdown]
 # ## The storyboard
 #
-# The triangle is there from 0.5 s to 2 s, the square from 1.5 s to the end: for half a second both are.
+# The star is there from 0.5 s to 2 s, the bar from 1.5 s to the end: for half a second both are.
 # In a file this would be YAML; see `examples/`.
 
 
 # %%
-def storyboard(triangle=((0.5, 2.0),), square=((1.5, 4.0),)):
+def storyboard(star=((0.5, 2.0),), bar=((1.5, 4.0),)):
     return al.Storyboard.from_dict(
         {
-            "prompt": "a green triangle glides right while a blue square bounces on a light background",
+            "prompt": "a green star glides right while a blue bar bounces on a light background",
             "duration": 4.0,
             "subjects": [
-                {"word": "green triangle", "image": "triangle.png", "appears": triangle},
-                {"word": "blue square", "image": "square.png", "appears": square},
+                {"word": "green star", "image": "star.png", "appears": star},
+                {"word": "blue bar", "image": "bar.png", "appears": bar},
             ],
         },
         base=folder,
@@ -108,7 +109,7 @@ draw_sheet(board, video, measured, pipe.fps)
 #
 # ## One change at a time: later, longer, twice
 #
-# Same seed, same noise, same pictures; only the triangle's interval changes. The curve is the triangle's
+# Same seed, same noise, same pictures; only the star's interval changes. The curve is the star's
 # area in each frame.
 
 # %%
@@ -120,7 +121,7 @@ CHANGES = {
 }
 figure, axes = plt.subplots(len(CHANGES), 2, figsize=(12, 5.2), width_ratios=(3, 1.3))
 for (strip, curve), (name, appears) in zip(axes, CHANGES.items(), strict=True):
-    changed = storyboard(triangle=appears)
+    changed = storyboard(star=appears)
     video, _ = render(changed, seed=1)
     references = [images.load_reference(s.image, video.shape[1:3]) for s in changed.subjects]
     strip.imshow(np.concatenate(list(video[::3]), axis=1))
@@ -162,6 +163,6 @@ figure.tight_layout()
 # %%
 for appears in (((2.0, 1.0),), ((0.5, 9.0),), ((0.0, 2.0), (1.0, 3.0))):
     try:
-        pipe.generate(storyboard(triangle=appears), steps=STEPS)
+        pipe.generate(storyboard(star=appears), steps=STEPS)
     except al.StoryboardError as error:
         print(error)

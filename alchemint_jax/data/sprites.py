@@ -32,7 +32,9 @@ class World:
     fps: float = 8.0
     max_subjects: int = 3
     views: int = 3
-    radius: tuple[float, float] = (10.0, 13.5)
+    view_size: int = 32
+    """Pixels on a side of a reference: a subject is about as large in it as in the clip."""
+    radius: tuple[float, float] = (10.0, 13.0)
     interval: tuple[int, int] = (4, 20)
     min_visible: float = 0.3
     similar: float = 0.4
@@ -126,14 +128,14 @@ def sample_looks(rng: np.random.Generator, count: int, similar: float) -> list[L
 
 def draw_references(rng: np.random.Generator, look: Look, world: World) -> np.ndarray:
     """Views of a subject on white, uint8 [v y x 3]; pose, size, light and place differ."""
-    views = []
+    views, size = [], world.view_size
     for _ in range(world.views):
-        xy = world.size / 2 + rng.uniform(-3, 3, (1, 2))
-        radius = rng.uniform(0.26, 0.40) * world.size
+        xy = size * (0.5 + rng.uniform(-0.05, 0.05, (1, 2)))
+        radius = rng.uniform(0.25, 0.36) * size
         angle = rng.uniform(-0.6, 0.6, 1)
         light = rng.uniform(0.8, 1.1)
-        alpha = shapes.coverage(look.shape, xy, angle, radius, world.size)[..., None]
-        paint = shapes.paint(look.color, look.texture, xy, angle, radius, world.size, light)
+        alpha = shapes.coverage(look.shape, xy, angle, radius, size)[..., None]
+        paint = shapes.paint(look.color, look.texture, xy, angle, radius, size, light)
         views.append(255 + alpha[0] * (paint[0] - 255))
     return np.clip(np.stack(views) + 0.5, 0, 255).astype(np.uint8)
 
@@ -228,8 +230,8 @@ def _track(rng: np.random.Generator, world: World) -> _Track:
             xy = xy + _slide(rng, world, radius, xy[start], np.arange(world.frames) - start)
         elif rng.random() < 0.35 and end < world.frames:
             xy = xy + _slide(rng, world, radius, xy[end - 1], end - 1 - np.arange(world.frames))
-    spin = rng.uniform(-0.03, 0.03) if rng.random() < 0.5 else 0.0
-    angle = rng.uniform(-0.4, 0.4) + spin * np.arange(world.frames)
+    spin = rng.uniform(-0.012, 0.012) if rng.random() < 0.5 else 0.0
+    angle = rng.uniform(-0.2, 0.2) + spin * np.arange(world.frames)
     return _Track(xy, angle, shown, radius, rng.uniform(0.85, 1.05), motion)
 
 
@@ -259,17 +261,17 @@ def _path(
     if motion.startswith("glides"):
         directions = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}
         axis, sign = directions[motion.split()[1]]
-        speed = rng.uniform(0.7, 1.6)
+        speed = rng.uniform(0.6, 1.3)
         reach = min(speed * half, (high - low) / 2)
         free = high - reach > low + reach
         centre[axis] = rng.uniform(low + reach, high - reach) if free else world.size / 2
         path = np.repeat(centre[None], world.frames, 0)
         path[:, axis] += sign * np.clip(time / half, -1, 1) * reach
     elif motion == "bounces":
-        velocity = rng.uniform(1.0, 2.0) * _unit(rng)
+        velocity = rng.uniform(0.8, 1.5) * _unit(rng)
         path = low + _fold(centre - low + time[:, None] * velocity, high - low)
     elif motion == "circles":
-        turn = rng.uniform(0.15, 0.3) * rng.choice([-1, 1])
+        turn = rng.uniform(0.12, 0.22) * rng.choice([-1, 1])
         orbit = rng.uniform(5, 9)
         centre = np.clip(centre, low + orbit, high - orbit)
         phase = turn * time + rng.uniform(0, 2 * np.pi)

@@ -53,24 +53,24 @@ class SpritesConfig(tfds.core.BuilderConfig):
 class TimedSprites(tfds.core.GeneratorBasedBuilder):
     """Textured shapes on screen for exactly known intervals, with references and a caption."""
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version("2.0.0")
     BUILDER_CONFIGS = [SpritesConfig(name="small", description="1024 clips of seed 0")]
     # TFDS looks this up with `importlib_resources`, which it installs only on Python < 3.9.
     code_path = epath.Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
         world = World()
-        slots, size = world.max_subjects, world.size
+        slots = world.max_subjects
         text = tfds.features.Sequence(tfds.features.Text(), length=slots)
 
-        def pixels(*shape: int) -> tfds.features.Tensor:
+        def pixels(size: int, *shape: int) -> tfds.features.Tensor:
             return tfds.features.Tensor(
                 shape=(*shape, size, size, 3), dtype=np.uint8, encoding="zlib"
             )
 
         features = {
-            "video": pixels(world.frames),
-            "references": pixels(slots, world.views),
+            "video": pixels(world.size, world.frames),
+            "references": pixels(world.view_size, slots, world.views),
             "caption": tfds.features.Text(),
             "n_subjects": tfds.features.Scalar(np.int32),
             "words": text,
@@ -103,7 +103,8 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
 def _example(clip: Clip, index: int) -> dict[str, Any]:
     world = World()
     slots = world.max_subjects
-    references = np.full((slots, world.views, world.size, world.size, 3), 255, np.uint8)
+    side = world.view_size
+    references = np.full((slots, world.views, side, side, 3), 255, np.uint8)
     for slot, subject in enumerate(clip.subjects):
         references[slot] = subject.references
 

@@ -26,7 +26,7 @@ MIN_PIXELS = 12
 """Smaller components are noise or the mixed rim between two subjects."""
 _GREY = 26.0  # chroma norms below this may be background
 _GRID = 24  # samples across a normalised outline, which spans 2 sqrt(area)
-_SYMMETRY = {"disc": 0, "ring": 0, "square": 4, "triangle": 3, "cross": 4, "star": 5}
+_SYMMETRY = {"disc": 0, "ring": 0, "bar": 2, "moon": 1, "cross": 4, "star": 5}
 
 
 @dataclasses.dataclass(frozen=True)
