@@ -187,7 +187,7 @@ def _data_sprites(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
-        data.write_sprites(out, args.clips, args.seed)
+        data.write_sprites(out, args.clips, args.seed, frames=args.frames)
     print(out)
     return 0
 
@@ -462,6 +462,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     c.add_argument("--clips", required=True, type=many, metavar="N")
     c.add_argument("--seed", type=seed, default=0, metavar="N", help="default 0")
+    c.add_argument("--frames", type=many, default=33, metavar="N", help="4k+1, default 33")
     c = add(kinds, "encode", _data_encode, "encode a dataset with a video autoencoder")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")

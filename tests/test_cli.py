@@ -304,28 +304,33 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     calls = []
     for name in ("write_sprites", "encode_dataset", "write_sheet"):
         monkeypatch.setitem(
-            data.__dict__, name, lambda *arguments, name=name: calls.append((name, *arguments))
+            data.__dict__,
+            name,
+            lambda *given, name=name, **named: calls.append((name, *given, *named.values())),
         )
     here, new, png = tmp_path, tmp_path / "new", tmp_path / "p.png"
     assert cli.main(["data", "sprites", "--out", str(new), "--clips", "3"]) == 0
+    short = ["--clips", "2", "--seed", "7", "--frames", "5"]
+    assert cli.main(["data", "sprites", "--out", str(new), *short]) == 0
     assert (
         cli.main(["data", "encode", "--data", str(here), "--vae", str(here), "--out", str(new)])
         == 0
     )
     assert cli.main(["data", "sheet", "--data", str(here), "--out", str(png)]) == 0
     assert calls == [
-        ("write_sprites", new, 3, 0),
+        ("write_sprites", new, 3, 0, 33),
+        ("write_sprites", new, 2, 7, 5),
         ("encode_dataset", here, str(here), new),
         ("write_sheet", here, png),
     ]
     capsys.readouterr()
     assert cli.main(["data", "sheet", "--data", str(new), "--out", str(png)]) == 2
-    assert "--data" in capsys.readouterr().err and len(calls) == 3
+    assert "--data" in capsys.readouterr().err and len(calls) == 4
     encode = ["data", "encode", "--data", str(here), "--out", str(new), "--vae"]
     assert cli.main([*encode, "sprites"]) == 0
-    assert calls[3:] == [("encode_dataset", here, "sprites", new)]
+    assert calls[4:] == [("encode_dataset", here, "sprites", new)]
     assert cli.main([*encode, "sprits"]) == 2
-    assert "--vae" in capsys.readouterr().err and len(calls) == 4
+    assert "--vae" in capsys.readouterr().err and len(calls) == 5
 
 
 def test_demo_returns_its_status(monkeypatch, tmp_path):

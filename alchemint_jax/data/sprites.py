@@ -43,6 +43,11 @@ class World:
     """Probability that a subject leaves and comes back (two intervals)."""
     always: float = 0.04
 
+    @classmethod
+    def short(cls, frames: int) -> World:
+        """A world of clips too short for comings and goings: most subjects stay for most of it."""
+        return cls(frames=frames, interval=(max(1, frames // 2), frames), returns=0.0)
+
 
 @dataclasses.dataclass(frozen=True)
 class Look:

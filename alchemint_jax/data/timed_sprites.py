@@ -43,11 +43,17 @@ def split_seed(seed: int, split: str) -> int:
 
 @dataclasses.dataclass
 class SpritesConfig(tfds.core.BuilderConfig):
-    """How many clips to draw, and from which seed."""
+    """How many clips to draw, from which seed, and how long they are."""
 
     clips: int = 1024
     validation: int = 51
     seed: int = 0
+    frames: int = World.frames
+
+    @property
+    def world(self) -> World:
+        """The world that clips are drawn from."""
+        return World() if self.frames == World.frames else World.short(self.frames)
 
 
 class TimedSprites(tfds.core.GeneratorBasedBuilder):
@@ -59,7 +65,7 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
     code_path = epath.Path(__file__)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        world = World()
+        world = self.builder_config.world
         slots = world.max_subjects
         text = tfds.features.Sequence(tfds.features.Text(), length=slots)
 
@@ -94,14 +100,14 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(
         self, seed: int, count: int, split: str
     ) -> Iterator[tuple[int, dict[str, Any]]]:
+        world = self.builder_config.world
         with Progress(count, f"sprites {split}") as progress:
             for index in range(count):
-                yield index, _example(sample_clip(index, seed), index)
+                yield index, _example(sample_clip(index, seed, world), index, world)
                 progress.update(index + 1)
 
 
-def _example(clip: Clip, index: int) -> dict[str, Any]:
-    world = World()
+def _example(clip: Clip, index: int, world: World) -> dict[str, Any]:
     slots = world.max_subjects
     side = world.view_size
     references = np.full((slots, world.views, side, side, 3), 255, np.uint8)
@@ -129,15 +135,22 @@ def _example(clip: Clip, index: int) -> dict[str, Any]:
 
 
 def write_sprites(
-    out: Path | str, clips: int, seed: int = 0, validation: int | None = None
+    out: Path | str,
+    clips: int,
+    seed: int = 0,
+    validation: int | None = None,
+    frames: int = World.frames,
 ) -> Path:
     """Draws the dataset into the new directory `out`, which appears only when it is whole.
 
-    `validation` defaults to a twentieth of `clips`, between 1 and 256. Returns `out`, at once if it
+    `validation` defaults to a twentieth of `clips`, between 1 and 256. Clips of fewer `frames` than
+    the world's 33 are those of `World.short`: 1 gives pictures. Returns `out`, at once if it
     already holds this very dataset. Raises DataError if something else is there, or if it cannot be
     written.
     """
     out = Path(out)
+    if not (1 <= frames <= World.frames and frames % 4 == 1):
+        raise DataError(f"frames must be 4k+1 and at most {World.frames}, got {frames}")
     if clips < 1 or seed < 0 or (validation is not None and validation < 1):
         wrong = f"{clips=}, {validation=}, {seed=}"
         raise DataError(f"clips and validation must be at least 1 and seed at least 0, got {wrong}")
@@ -148,6 +161,7 @@ def write_sprites(
         "clips": clips,
         "validation": validation,
         "seed": seed,
+        "frames": frames,
     }
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if (out / _MARK).is_file() and (found := records.read_json(out / _MARK)) == wanted:
@@ -158,7 +172,11 @@ def write_sprites(
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         config = SpritesConfig(
-            name=f"clips_{clips}_seed_{seed}", clips=clips, validation=validation, seed=seed
+            name=f"clips_{clips}_seed_{seed}_frames_{frames}",
+            clips=clips,
+            validation=validation,
+            seed=seed,
+            frames=frames,
         )
         with _quiet_tfds():
             builder = TimedSprites(
@@ -201,7 +219,7 @@ def _text(value: Any) -> Any:
 
 
 def describe(data_dir: Path | str) -> dict[str, Any]:
-    """What a dataset was made from: name, version, clips, validation, seed. Raises DataError."""
+    """What a dataset was made from: name, version, clips, validation, seed, frames. Raises DataError."""
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such directory; write a dataset there first")

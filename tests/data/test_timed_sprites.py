@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from pool_encoder import CLIPS, VALIDATION
 
-from alchemint_jax.data import open_split, sample_clip, timed_sprites, write_sheet, write_sprites
+from alchemint_jax.data import (
+    World,
+    open_split,
+    sample_clip,
+    timed_sprites,
+    write_sheet,
+    write_sprites,
+)
 from alchemint_jax.data.timed_sprites import split_seed
 from alchemint_jax.errors import DataError
 
@@ -35,6 +42,24 @@ def test_round_trip(sprites, split, count):
         assert not found["intervals"][unused].any() and not any(found["words"][unused])
 
 
+@pytest.mark.parametrize("frames", [1, 5])
+def test_pictures_and_short_clips_show_what_they_name(tmp_path, frames):
+    source = open_split(write_sprites(tmp_path / "set", 6, 5, frames=frames), "train")
+    for index in range(6):
+        found = source[index]
+        truth = sample_clip(index, split_seed(5, "train"), World.short(frames))
+        assert found["video"].shape == (frames, World.size, World.size, 3)
+        assert np.array_equal(found["video"], truth.video)
+        spans = [found["intervals"][slot, 0] for slot in range(found["n_subjects"])]
+        assert all(0 <= start < end <= frames for start, end in spans)
+
+
+@pytest.mark.parametrize("frames", [0, 4, 37])
+def test_lengths_that_no_autoencoder_takes_are_refused(tmp_path, frames):
+    with pytest.raises(DataError, match="4k\\+1 and at most 33"):
+        write_sprites(tmp_path / "set", 2, frames=frames)
+
+
 def test_splits_and_seeds_share_no_clip():
     seeds = [split_seed(seed, split) for seed in range(9) for split in ("train", "validation")]
     assert len(set(seeds)) == len(seeds) and min(seeds) >= 2**20
@@ -43,7 +68,7 @@ def test_splits_and_seeds_share_no_clip():
 def test_the_same_dataset_is_kept_and_another_is_refused(sprites):
     before = {path: path.stat().st_mtime_ns for path in sprites.rglob("*")}
     assert write_sprites(sprites, CLIPS, 5, VALIDATION) == sprites
-    for other in ({"clips": CLIPS + 1}, {"seed": 6}, {"validation": 1}):
+    for other in ({"clips": CLIPS + 1}, {"seed": 6}, {"validation": 1}, {"frames": 5}):
         with pytest.raises(DataError, match="another dataset"):
             write_sprites(sprites, **{"clips": CLIPS, "seed": 5, "validation": VALIDATION, **other})
     assert {path: path.stat().st_mtime_ns for path in sprites.rglob("*")} == before
@@ -57,10 +82,10 @@ def test_a_foreign_directory_is_never_overwritten(tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(index, seed):
+    def interrupted(index, seed, world):
         if index == 2:
             raise KeyboardInterrupt
-        return sample_clip(index, seed)
+        return sample_clip(index, seed, world)
 
     monkeypatch.setattr(timed_sprites, "sample_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
