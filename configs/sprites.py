@@ -1,31 +1,46 @@
-r"""The bundled sprites model: diffusion transformer and text encoder.
+r"""The bundled sprites model: diffusion transformer and text encoder, in two stages.
 
-It is trained on latents of the sprites autoencoder. Hardware: 2 CPU cores. Commands, after those of
-configs/sprites_vae.py:
+It is trained on latents of the sprites autoencoder, first of pictures, then of clips. Hardware: 2
+CPU cores. Commands, after those of configs/sprites_vae.py:
 
+    alchemint data sprites --out data/sprites_pictures --clips 24000 --frames 1
+    alchemint data encode --data data/sprites_pictures --vae runs/sprites_vae/export \
+        --out data/sprites_pictures_latents
+    alchemint train --config configs/sprites.py:pictures --workdir runs/sprites_pictures
     alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
     alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites/export. --config.init_from=DIR starts from a model that
-there is already ("sprites", the bundled one) instead of from scratch. On Linux, jemalloc (Debian's
+The whole model is then in runs/sprites/export. --config.init_from=DIR starts from another model
+than that of the pictures ("sprites" is the bundled one). On Linux, jemalloc (Debian's
 libjemalloc2), told to keep its memory, makes all of this faster:
 
     export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 \
         MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:always
 
-The curve of the bundled run, its time and its scores are in
+What subjects look like is learnt from pictures, at a fifth of the tokens of a clip; clips teach
+when they are there and how they move. The curve of the bundled run, its time and its scores are in
 alchemint_jax/bundled/sprites/README.md.
 """
 
 from ml_collections import ConfigDict, config_dict
 
+STAGES = {
+    "pictures": dict(
+        data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0, steps=600
+    ),
+    "clips": dict(data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=4000),
+}
 
-def get_config() -> ConfigDict:
+
+def get_config(stage: str = "clips") -> ConfigDict:
+    if stage not in STAGES:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
+    data, frames, batch, shift, steps = STAGES[stage].values()
     config = ConfigDict(
         dict(
             task="dit",
-            data="data/sprites_latents",
+            data=data,
             vae="runs/sprites_vae/export",
             model=dict(
                 dim=144,
@@ -43,35 +58,38 @@ def get_config() -> ConfigDict:
                 scheme=dict(name="FittedRope"),
             ),
             text=dict(vocab=259, dim=128, n_heads=4, head_dim=32, ffn_dim=256, n_layers=2),
-            loader=dict(batch_size=8, seed=0),
-            shift=3.0,
+            loader=dict(batch_size=batch, seed=0),
+            shift=shift,
             dropout=dict(pictures=0.05, text=0.05, both=0.1),
             sampling=dict(
-                min_frames=33,
+                min_frames=frames,
+                max_frames=frames,
                 reference_size=(32, 32),
                 steps=40,
-                shift=3.0,
+                shift=shift,
                 guidance=dict(text=0.0, image=0.0, both=3.0),
             ),
             train=dict(
-                total_steps=9000,
+                total_steps=steps,
                 seed=0,
                 log_every=25,
-                validate_every=1500,
-                sample_every=2500,
-                checkpoint_every=500,
+                validate_every=steps // 4,
+                sample_every=steps // 2,
+                checkpoint_every=steps // 8,
                 optimizer=dict(
                     method="muon",
                     groups=(("backbone", 6e-3), ("added", 6e-3), ("text", 1e-3)),
                     warmup_steps=60,
                     schedule="cosine",
-                    total_steps=9000,
+                    total_steps=steps,
                     final_fraction=0.02,
                     weight_decay=0.01,
-                    ema_decay=0.998,
+                    ema_decay=0.995,
                 ),
             ),
         )
     )
     config.init_from = config_dict.placeholder(str)
+    if stage == "clips":
+        config.init_from = "runs/sprites_pictures/export"
     return config.lock()

@@ -54,14 +54,14 @@ def test_every_record_is_its_clip_encoded(sprites, encoded):
 def test_the_header_says_what_it_is(encoded):
     header = read_header(encoded)
     assert header["vae"] == "pool" and header["fps"] == 8 and header["frames"] == 33
-    assert header["latents"] == [9, 8, 8, 3] and header["references"] == [3, 3, 8, 8, 3]
+    assert header["latents"] == [9, 8, 8, 3] and header["references"] == [3, 3, 4, 4, 3]
     assert header["splits"] == {"train": CLIPS, "validation": VALIDATION}
 
 
 def test_the_encoder_sees_two_shapes_only(sprites, tmp_path):
     encode = PoolEncoder()
     encode_with(encode, "pool", sprites, tmp_path / "out", batch=4, shard=8)
-    assert encode.shapes == {(4, 33, 64, 64, 3), (32, 1, 64, 64, 3)}
+    assert encode.shapes == {(4, 33, 64, 64, 3), (32, 1, 32, 32, 3)}
 
 
 def test_an_interrupted_run_goes_on_after_its_finished_shards(sprites, encoded, tmp_path):

@@ -47,7 +47,7 @@ def same(left, right) -> bool:
 def test_clip_batches(sprites):
     (batch,) = take(clip_loader(sprites, "train", LoaderConfig(4), with_references=True), 1)
     assert batch["video"].shape == (4, 33, 64, 64, 3) and batch["video"].dtype == np.uint8
-    assert batch["references"].shape == (4, 3, 3, 64, 64, 3) and batch["used"].shape == (4, 3)
+    assert batch["references"].shape == (4, 3, 3, 32, 32, 3) and batch["used"].shape == (4, 3)
     white = (batch["references"] == 255).all((2, 3, 4, 5))
     assert np.array_equal(white, ~batch["used"]) and batch["used"].any() and white.any()
 

@@ -61,6 +61,28 @@ def test_intervals_are_those_of_the_drawn_pixels(clips):
     assert 0.1 * judged < shown < 0.9 * judged  # neither answer is right everywhere
 
 
+def test_a_subject_moves_but_keeps_to_its_quarter(clips):
+    middles = World.size * np.array([0.25, 0.75])
+    farthest, quarters = [], set()
+    for clip in clips:
+        if len(clip.subjects) > 1:
+            continue
+        pixels = clip.video.astype(np.int32)
+        mask = (pixels.max(-1) - pixels.min(-1)) > 50
+        whole = mask[mask.sum((1, 2)) > 0.97 * mask.sum((1, 2)).max()]
+        y, x = (
+            (whole * grid).sum((1, 2)) / whole.sum((1, 2))
+            for grid in np.mgrid[: World.size, : World.size] + 0.5
+        )
+        place = np.stack([y, x], -1)
+        nearest = middles[np.abs(place.mean(0)[:, None] - middles).argmin(1)]
+        quarters.add(tuple(nearest))
+        farthest.append(np.abs(place - nearest).max())
+    assert len(farthest) > 50 and len(quarters) == 4
+    assert np.max(farthest) < World.sway + 4  # a moon's centroid is not its middle
+    assert np.median(farthest) > 1.5
+
+
 def test_every_subject_is_on_screen_and_always_present_is_a_bad_guess(clips):
     spans = np.array([present(s).mean() for clip in clips for s in clip.subjects])
     assert len(spans) > 400

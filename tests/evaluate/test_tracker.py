@@ -107,7 +107,7 @@ def test_two_of_a_colour_meet_and_part(swapped):
 
 def test_a_subject_hidden_for_a_while_stays_present():
     over = np.stack([np.linspace(-30, 94, 33), np.full(33, 32)], -1)
-    video = clip_of([("star", "red", (2, 31), (32, 32), 10), ("disc", "cyan", (0, 33), over, 14)])
+    video = clip_of([("star", "red", (2, 31), (32, 32), 10), ("disc", "cyan", (0, 33), over, 16)])
     star, disc = track(video, [reference("star", "red"), reference("disc", "cyan")])
     assert star.intervals == ((2, 31),)
     assert star.identity
@@ -126,9 +126,7 @@ def test_short_gaps_are_bridged_long_ones_are_not_and_flashes_are_dropped():
 
 def test_a_sliver_at_the_edge_is_not_presence():
     out = np.stack([32 + 1.4 * np.arange(33), np.full(33, 32.0)], -1)
-    (seen,) = track(
-        clip_of([("bar", "yellow", (0, 33), out, 12)]), [reference("bar", "yellow")]
-    )
+    (seen,) = track(clip_of([("bar", "yellow", (0, 33), out, 12)]), [reference("bar", "yellow")])
     inside = np.clip((64 - (out[:, 0] - 1.2 * 12)) / (2 * 1.2 * 12), 0, 1)
     assert metrics.frame_iou(seen.presence, inside >= 0.3) > 0.9
     assert not seen.presence[-1]
