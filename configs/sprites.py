@@ -27,16 +27,18 @@ from ml_collections import ConfigDict, config_dict
 
 STAGES = {
     "pictures": dict(
-        data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0, steps=600
+        data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0, steps=600, rate=1e-2
     ),
-    "clips": dict(data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=4000),
+    "clips": dict(
+        data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=3000, rate=6e-3
+    ),
 }
 
 
 def get_config(stage: str = "clips") -> ConfigDict:
     if stage not in STAGES:
         raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
-    data, frames, batch, shift, steps = STAGES[stage].values()
+    data, frames, batch, shift, steps, rate = STAGES[stage].values()
     config = ConfigDict(
         dict(
             task="dit",
@@ -78,7 +80,7 @@ def get_config(stage: str = "clips") -> ConfigDict:
                 checkpoint_every=steps // 8,
                 optimizer=dict(
                     method="muon",
-                    groups=(("backbone", 6e-3), ("added", 6e-3), ("text", 1e-3)),
+                    groups=(("backbone", rate), ("added", rate), ("text", 1e-3)),
                     warmup_steps=60,
                     schedule="cosine",
                     total_steps=steps,

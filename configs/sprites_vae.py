@@ -24,7 +24,7 @@ def get_config(stage: str = "short") -> ConfigDict:
     if stage not in FRAMES:
         raise ValueError(f"no stage {stage!r}; there are {', '.join(FRAMES)}")
     short = stage == "short"
-    steps = 1500 if short else 2400
+    steps = 1500 if short else 1800
     config = ConfigDict(
         dict(
             task="vae",
@@ -46,9 +46,9 @@ def get_config(stage: str = "short") -> ConfigDict:
                 total_steps=steps,
                 seed=0,
                 log_every=50,
-                validate_every=500 if short else 800,
+                validate_every=500 if short else 600,
                 sample_every=steps,
-                checkpoint_every=500 if short else 800,
+                checkpoint_every=500 if short else 600,
                 optimizer=dict(
                     method="muon",
                     groups=(("all", 2.5e-3 if short else 1.5e-3),),

@@ -3,9 +3,9 @@
 Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of
 `(world, s, i)`. Subjects appear, disappear, enter and leave through an edge, come back, and touch.
 Each keeps to a quarter of the picture: where subjects may be anywhere, a model this small spends
-its training on drawing them anywhere, and confuses their shapes. A subject's truth is measured on what was drawn: it is on screen in a frame when at
-least `World.min_visible` of its area lies inside the picture. References are drawn anew, in another
-pose, size and light, on white.
+its training on drawing them anywhere, and confuses their shapes. A subject's truth is measured on
+what was drawn: it is on screen in a frame when at least `World.min_visible` of its area lies inside
+the picture. References are drawn anew, in another pose, size and light, on white.
 
 Axes: f pixel frames, y x pixels, v reference views.
 """

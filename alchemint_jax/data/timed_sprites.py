@@ -219,7 +219,10 @@ def _text(value: Any) -> Any:
 
 
 def describe(data_dir: Path | str) -> dict[str, Any]:
-    """What a dataset was made from: name, version, clips, validation, seed, frames. Raises DataError."""
+    """What a dataset was made from: name, version, clips, validation, seed, frames.
+
+    Raises DataError.
+    """
     data_dir = Path(data_dir)
     if not data_dir.is_dir():
         raise DataError(f"{data_dir}: no such directory; write a dataset there first")
