@@ -9,11 +9,12 @@ CPU cores. Commands, after those of configs/sprites_vae.py:
     alchemint train --config configs/sprites.py:pictures --workdir runs/sprites_pictures
     alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
-    alchemint train --config configs/sprites.py --workdir runs/sprites
+    alchemint train --config configs/sprites.py --workdir runs/sprites \
+        --config.init_from=runs/sprites_pictures/export
 
-The whole model is then in runs/sprites/export. --config.init_from=DIR starts from another model
-than that of the pictures ("sprites" is the bundled one). On Linux, jemalloc (Debian's
-libjemalloc2), told to keep its memory, makes all of this faster:
+The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
+model instead. On Linux, jemalloc (Debian's libjemalloc2), told to keep its memory, makes all of
+this faster:
 
     export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 \
         MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:always
@@ -92,6 +93,4 @@ def get_config(stage: str = "clips") -> ConfigDict:
         )
     )
     config.init_from = config_dict.placeholder(str)
-    if stage == "clips":
-        config.init_from = "runs/sprites_pictures/export"
     return config.lock()
