@@ -123,7 +123,8 @@ def read_benchmark(
     cases: list[Case] = []
     for number, line in enumerate(lines, 1):
         if line.strip() and (limit is None or len(cases) < limit):
-            cases.append(_read_case(line, f"{path}:{number}", path.parent, limits))
+            where = f"{path}:{number}"
+            cases.append(_read_case(line, where, path.parent, limits, world.view_size))
     if not cases:
         raise DataError(f"{path}: holds no storyboards; write one JSON object per line")
     twice = [case.id for i, case in enumerate(cases) if case.id in {c.id for c in cases[:i]}]
@@ -132,7 +133,7 @@ def read_benchmark(
     return cases
 
 
-def _read_case(line: str, where: str, base: Path, limits: Limits) -> Case:
+def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int) -> Case:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
@@ -150,11 +151,11 @@ def _read_case(line: str, where: str, base: Path, limits: Limits) -> Case:
         raise DataError(f"{where}: subjects: there are none, so there is nothing to measure")
     if board.negative_prompt:
         raise DataError(f"{where}: negative_prompt: benchmarks are rendered without; remove it")
-    assert board.fps is not None and board.size is not None  # filled in by validate_for
+    assert board.fps is not None  # filled in by validate_for
     n_frames = timebase.frames_for(board.duration, board.fps)
     references = []
     for i, subject in enumerate(board.subjects):
-        reference = images.load_reference(subject.image, board.size)
+        reference = images.load_reference(subject.image, (view_size, view_size))
         try:
             tracker.kind_of(reference)
         except DataError as error:

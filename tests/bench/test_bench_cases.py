@@ -37,9 +37,9 @@ def test_the_cases_without_a_config():
         assert case.vae == VARIANTS["wan2.1"] and case.grid == (9, 16, 16)
         assert case.units == (33, "frames") and not case.tiled and case.no_counterpart() is None
     train, sample = cases["sprites-train"], cases["sprites-sample"]
-    assert train.tokens.video == 9 * 4 * 4 and train.tokens.pictures == 3 * 4 * 4
-    assert train.work.batch == train.task.loader.batch_size == 16 and train.task.train_text
-    assert sample.tokens.video == 9 * 4 * 4 and sample.branches == 2
+    assert train.tokens.video == 9 * 8 * 8 and train.tokens.pictures == 3 * 4 * 4
+    assert train.work.batch == train.task.loader.batch_size == 8 and train.task.train_text
+    assert sample.tokens.video == 9 * 8 * 8 and sample.branches == 2
     assert "references" in str(train.no_counterpart())
     assert "references" in str(sample.no_counterpart())
     assert len(cases) == 8
@@ -161,7 +161,7 @@ def test_a_training_step_has_a_clip_for_each_part_of_the_mesh():
     by_name = {c.name: c for c in suite.config_cases(CONFIG, None, TINY)}
     assert by_name["train"].work.batch == 8  # devices of the tests
     assert by_name["forward"].work.batch == 1
-    assert by_name["forward"].task.loader == LoaderConfig(batch_size=16, seed=0)
+    assert by_name["forward"].task.loader == LoaderConfig(batch_size=8, seed=0)
 
 
 def test_configs_of_other_tasks_are_refused():

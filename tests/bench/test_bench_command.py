@@ -45,7 +45,7 @@ def bench(*arguments):
         (("--out", "result.txt"), "must end in .json"),
         (("--config", "missing.py"), "missing.py: no such config file"),
         (("--config", CONFIG, "--case", "dit-forward-b1"), "there are forward, train, sample"),
-        (("--config", CONFIG, "--case", "forward", "--size", "20x16"), "must be multiples of 16"),
+        (("--config", CONFIG, "--case", "forward", "--size", "20x16"), "must be multiples of 8"),
         (("--config", WAN, "--case", "train", "--config.mesh.data=3"), "needs 6 devices"),
         (("--nonsense",), "unrecognized argument: --nonsense"),
     ],

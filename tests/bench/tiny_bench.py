@@ -23,7 +23,6 @@ TINY = (
     "text.n_layers=1",
     "model.scheme.name=MidRope",
     "sampling.reference_size=(16, 16)",
-    "model.patch=(1, 2, 2)",
     "train.optimizer.method=adamw",
     "vae=sprites",
 )

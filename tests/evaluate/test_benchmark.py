@@ -50,7 +50,7 @@ def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
     )
     assert evaluate.sprites_cases(2, seed=1)[0].prompt != cases[0].prompt
     for case in cases:
-        assert case.references.shape == (len(case.words), 64, 64, 3)
+        assert case.references.shape == (len(case.words), 32, 32, 3)
         assert all(word in case.prompt for word in case.words)
         assert all(0 <= s < e <= case.n_frames for spans in case.intervals for s, e in spans)
 
@@ -120,7 +120,7 @@ class FakePipeline:
 
     def render(self, prompts, references, words, intervals, *, seed, steps, frames, **how):
         assert frames == 33
-        assert references.shape == (len(prompts), 3, 64, 64, 3)
+        assert references.shape == (len(prompts), 3, 32, 32, 3)
         assert references.dtype == np.uint8
         assert all(len(w) == len(spans) == 3 for w, spans in zip(words, intervals, strict=True))
         for row, spans in zip(references, intervals, strict=True):

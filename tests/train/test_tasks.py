@@ -151,7 +151,7 @@ def test_exported_latents_are_normalised(vae_config, vae_run):
     moments = jax.jit(lambda x: module.apply({"params": params}, x, method="moments"))
     samples = []
     for batch in build_task(vae_config).validation_data():
-        stills = batch["references"][:, 0].reshape(-1, 1, *batch["video"].shape[2:])
+        stills = batch["references"][:, 0].reshape(-1, 1, *batch["references"].shape[3:])
         for pixels in (batch["video"], stills):
             found = moments(jnp.asarray(pixels, jnp.float32) / 127.5 - 1)
             mu, log_variance = (np.asarray(x).reshape(-1, module.config.z_dim) for x in found)
