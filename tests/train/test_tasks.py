@@ -314,7 +314,7 @@ def test_the_bundled_model_is_what_the_configs_make():
         ("shift=0.0", r"shift is 0.0"),
         ("dropout.text=0.9", r"dropout: .*more than 1"),
         ("model.slots=2", r"model.slots is 2, but .* up to 3 references"),
-        ("sampling.size=(128,128)", r"reference_size is \(32, 32\), but .* \(64, 64\) pixels"),
+        ("sampling.reference_size=(64,64)", r"\(64, 64\), but .* of \(32, 32\) pixels"),
     ],
 )
 def test_transformer_recipes_that_cannot_work_are_refused(dit_overrides, override, message):
