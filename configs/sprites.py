@@ -31,7 +31,7 @@ STAGES = {
         data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0, steps=600, rate=1e-2
     ),
     "clips": dict(
-        data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=3000, rate=6e-3
+        data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=4500, rate=6e-3
     ),
 }
 
@@ -62,6 +62,8 @@ def get_config(stage: str = "clips") -> ConfigDict:
             ),
             text=dict(vocab=259, dim=128, n_heads=4, head_dim=32, ffn_dim=256, n_layers=2),
             loader=dict(batch_size=batch, seed=0),
+            # Subjects stand in the order of their slots.
+            augment=dict(shuffle_slots=False, random_view=True),
             shift=shift,
             dropout=dict(pictures=0.05, text=0.05, both=0.1),
             sampling=dict(

@@ -2,10 +2,11 @@
 
 Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of
 `(world, s, i)`. Subjects appear, disappear, enter and leave through an edge, come back, and touch.
-Each keeps to a quarter of the picture: where subjects may be anywhere, a model this small spends
-its training on drawing them anywhere, and confuses their shapes. A subject's truth is measured on
-what was drawn: it is on screen in a frame when at least `World.min_visible` of its area lies inside
-the picture. References are drawn anew, in another pose, size and light, on white.
+They keep to places, left to right in the order in which the caption names them: where subjects may
+be anywhere, a model this small spends its training on drawing them anywhere, and confuses their
+shapes. A subject's truth is measured on what was drawn: it is on screen in a frame when at least
+`World.min_visible` of its area lies inside the picture. References are drawn anew, in another pose,
+size and light, on white.
 
 Axes: f pixel frames, y x pixels, v reference views.
 """
@@ -21,6 +22,12 @@ from alchemint_jax.data import shapes
 
 MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces", "circles", "stays")
 BACKGROUNDS = ("plain", "shaded", "striped", "cloudy")
+PLACES = (
+    ((0.5, 0.5),),
+    ((0.25, 0.5), (0.75, 0.5)),
+    ((0.23, 0.28), (0.5, 0.72), (0.77, 0.28)),
+)
+"""Where one, two and three subjects have their places: shares of width and height."""
 TONES = {"dark": (35, 80), "grey": (110, 150), "light": (190, 235)}
 
 
@@ -37,7 +44,7 @@ class World:
     """Pixels on a side of a reference: a subject is about as large in it as in the clip."""
     radius: tuple[float, float] = (10.0, 13.0)
     sway: float = 4.0
-    """Pixels by which a subject may leave the middle of its quarter of the picture."""
+    """Pixels by which a subject may leave its place."""
     interval: tuple[int, int] = (4, 20)
     min_visible: float = 0.3
     similar: float = 0.4
@@ -205,17 +212,15 @@ def _background(rng: np.random.Generator, world: World) -> tuple[np.ndarray, str
 
 
 def _tracks(rng: np.random.Generator, world: World, count: int) -> list[_Track]:
-    """Tracks of all subjects, each in a quarter of the picture of its own."""
-    quarters = rng.permutation(4)[:count]
-    return [_track(rng, world, divmod(int(quarter), 2)) for quarter in quarters]
+    places = PLACES[min(count, len(PLACES)) - 1]
+    return [_track(rng, world, places[i % len(places)]) for i in range(count)]
 
 
-def _track(rng: np.random.Generator, world: World, quarter: tuple[int, int]) -> _Track:
+def _track(rng: np.random.Generator, world: World, place: tuple[float, float]) -> _Track:
     motion = str(rng.choice(MOTIONS))
     radius = rng.uniform(*world.radius)
     spans = _spans(rng, world)
-    middle = world.size * (0.25 + 0.5 * np.array(quarter))
-    path = middle + _sway(rng, motion, world, spans)
+    path = world.size * np.array(place) + _sway(rng, motion, world, spans)
     xy = np.clip(path, radius + 1, world.size - radius - 1)
     shown = np.zeros(world.frames, np.float32)
     for start, end in spans:
@@ -246,7 +251,7 @@ def _spans(rng: np.random.Generator, world: World) -> list[tuple[int, int]]:
 def _sway(
     rng: np.random.Generator, motion: str, world: World, spans: list[tuple[int, int]]
 ) -> np.ndarray:
-    """How far a subject is from the middle of its quarter, per frame [f 2], within `sway`."""
+    """How far a subject is from its place, per frame [f 2], within `sway`."""
     most = world.sway
     time = np.arange(world.frames, dtype=np.float64)
     time -= (spans[0][0] + spans[-1][1] - 1) / 2

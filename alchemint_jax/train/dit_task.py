@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax import rotary, weights
 from alchemint_jax.data.encode import read_header
-from alchemint_jax.data.loader import LoaderConfig, latent_loader
+from alchemint_jax.data.loader import Augment, LoaderConfig, latent_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import interpolate, sample_times, velocity
@@ -67,6 +67,7 @@ class DiTTask:
         data: a directory written by `alchemint data encode`.
         vae: the model directory of the autoencoder that wrote it.
         loader: how `data` is read.
+        augment: what is random about an example.
         sampling: what the exported model says about its use.
         shift: of the flow times towards noise.
         dropout: how often conditions are taken away.
@@ -92,6 +93,7 @@ class DiTTask:
     train_text: bool = True
     lora: LoraConfig | None = None
     compute: str = "float32"
+    augment: Augment = Augment()
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
@@ -191,6 +193,7 @@ class DiTTask:
             self.data,
             split,
             loader,
+            self.augment,
             tokenizer=self.tokenizer(),
             tag_length=self.sampling.tag_length,
             share=share,
@@ -280,7 +283,7 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
     It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
-    `init_from`, `train_text`, `lora`, `compute` and `storage`.
+    `augment`, `init_from`, `train_text`, `lora`, `compute` and `storage`.
     """
     model = config.model.to_dict()
     for name, allowed in (
@@ -304,6 +307,7 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
         sampling=build(settings.Settings, sampling, "sampling"),
         shift=config.shift,
         dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
+        augment=build(Augment, config.get("augment", ConfigDict()).to_dict(), "augment"),
         lora=build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
         **{name: config[name] for name in _OPTIONAL if name in config},
     )

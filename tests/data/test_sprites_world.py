@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alchemint_jax.data import World, sample_clip
-from alchemint_jax.data.sprites import runs
+from alchemint_jax.data import World, sample_clip, shapes
+from alchemint_jax.data.sprites import PLACES, runs
 
 FRAMES = World().frames
 
@@ -61,26 +61,28 @@ def test_intervals_are_those_of_the_drawn_pixels(clips):
     assert 0.1 * judged < shown < 0.9 * judged  # neither answer is right everywhere
 
 
-def test_a_subject_moves_but_keeps_to_its_quarter(clips):
-    middles = World.size * np.array([0.25, 0.75])
-    farthest, quarters = [], set()
+def test_subjects_move_but_keep_to_their_places_in_the_order_of_the_caption(clips):
+    away = {1: [], 2: [], 3: []}
     for clip in clips:
-        if len(clip.subjects) > 1:
+        colors = [shapes.COLORS[s.look.color] for s in clip.subjects]
+        if len(set(colors)) < len(colors):
             continue
-        pixels = clip.video.astype(np.int32)
-        mask = (pixels.max(-1) - pixels.min(-1)) > 50
-        whole = mask[mask.sum((1, 2)) > 0.97 * mask.sum((1, 2)).max()]
-        y, x = (
-            (whole * grid).sum((1, 2)) / whole.sum((1, 2))
-            for grid in np.mgrid[: World.size, : World.size] + 0.5
-        )
-        place = np.stack([y, x], -1)
-        nearest = middles[np.abs(place.mean(0)[:, None] - middles).argmin(1)]
-        quarters.add(tuple(nearest))
-        farthest.append(np.abs(place - nearest).max())
-    assert len(farthest) > 50 and len(quarters) == 4
-    assert np.max(farthest) < World.sway + 4  # a moon's centroid is not its middle
-    assert np.median(farthest) > 1.5
+        for number, (subject, color) in enumerate(zip(clip.subjects, colors, strict=True)):
+            shown = present(subject)
+            chroma = clip.video - clip.video.mean(-1, keepdims=True)
+            wanted = np.asarray(color) - np.mean(color)
+            along = chroma @ wanted / np.linalg.norm(wanted)
+            hue = along > 0.95 * np.linalg.norm(chroma, axis=-1)
+            mask = hue & (along > 0.4 * np.linalg.norm(wanted)) & shown[:, None, None]
+            area = mask.sum((1, 2))
+            whole = mask[area > 0.9 * area.max()]
+            y, x = np.argwhere(whole[0]).mean(0) + 0.5
+            place = np.array(PLACES[len(colors) - 1][number]) * World.size
+            away[len(colors)].append(np.abs([x, y] - place).max())
+    for distances in away.values():
+        assert len(distances) > 20
+        assert np.quantile(distances, 0.9) < World.sway + 4  # a moon's centroid is not its middle
+        assert np.median(distances) > 1
 
 
 def test_every_subject_is_on_screen_and_always_present_is_a_bad_guess(clips):
