@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import jax
@@ -321,6 +322,16 @@ def test_transformer_recipes_that_cannot_work_are_refused(dit_overrides, overrid
     config = load_config(CONFIGS / "sprites.py", [*dit_overrides, override])
     with pytest.raises(ConfigError, match=message):
         build_task(config).train_data()
+
+
+def test_subjects_keep_the_order_of_their_slots_where_the_recipe_says_so(dit_overrides):
+    def unused_before_used(*overrides: str) -> int:
+        task = build_task(load_config(CONFIGS / "sprites.py", [*dit_overrides, *overrides]))
+        batches = itertools.islice(task.train_data(), 4)
+        return sum(int((np.diff(batch["used"].astype(int)) > 0).sum()) for batch in batches)
+
+    assert unused_before_used() == 0
+    assert unused_before_used("augment.shuffle_slots=True") > 0
 
 
 def test_autoencoder_windows_fit_its_stride(sprites):
