@@ -31,7 +31,7 @@ STAGES = {
         data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0, steps=600, rate=1e-2
     ),
     "clips": dict(
-        data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=4500, rate=6e-3
+        data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=1800, rate=6e-3
     ),
 }
 
