@@ -45,7 +45,8 @@ print(f"{config.n_layers} layers of {config.n_heads} heads; scheme: {config.sche
 clips = [sample_clip(i, seed=FIRST_SEED + 99, subjects=2) for i in range(CLIPS)]
 clips = [clip for clip in clips if all(subject.intervals for subject in clip.subjects)]
 videos = np.stack([clip.video for clip in clips])
-pictures = np.full((len(clips), config.slots, *videos.shape[2:]), 255, np.uint8)
+size = clips[0].subjects[0].references.shape[1:]
+pictures = np.full((len(clips), config.slots, *size), 255, np.uint8)
 for i, clip in enumerate(clips):
     for j, subject in enumerate(clip.subjects):
         pictures[i, j] = subject.references[0]
