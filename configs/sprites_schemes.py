@@ -1,6 +1,7 @@
-"""One arm of the study of interval schemes: the sprites model on a small budget, one thing changed.
+r"""One arm of the study of interval schemes: clips, on a small budget, with one thing changed.
 
-Hardware: 2 CPU cores. Command, for one arm, after `alchemint data encode` as in configs/sprites.py:
+Hardware: 2 CPU cores. Command, for one arm, after those of configs/sprites.py up to `data encode`
+of clips:
 
     alchemint train --config configs/sprites_schemes.py:FittedRope \
         --workdir runs/schemes/FittedRope-0
@@ -10,7 +11,16 @@ All arms, several seeds, and their comparison, resumable at any point:
     python -m alchemint_jax.evaluate.study --workdir runs/schemes \
         --out docs/results/schemes.json
 
-Arms with one seed start from the same parameters and see the same data in the same order.
+Arms start from the model that was trained on pictures, where every subject is on screen and no
+scheme has anything to say. Two arms have other parameters, and so pictures of their own to start
+from:
+
+    for arm in no_tags no_index; do
+        alchemint train --config configs/sprites_schemes.py:pictures_$arm \
+            --workdir runs/sprites_pictures_$arm
+    done
+
+Arms with one seed see the same data in the same order.
 """
 
 from pathlib import Path
@@ -19,6 +29,10 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.train.config import load_config
 
+PICTURES = {
+    "pictures_no_tags": dict(tags=False),
+    "pictures_no_index": dict(index=False),
+}
 ARMS = {
     "NoInterval": dict(scheme=dict(name="NoInterval")),
     "MidRope": dict(scheme=dict(name="MidRope")),
@@ -33,16 +47,23 @@ ARMS = {
     "FittedRope-no-tags": dict(scheme=dict(name="FittedRope"), tags=False),
     "FittedRope-no-index": dict(scheme=dict(name="FittedRope"), index=False),
 }
+START = {"FittedRope-no-tags": "pictures_no_tags", "FittedRope-no-index": "pictures_no_index"}
 
 
 def get_config(arm: str = "WeRope") -> ConfigDict:
-    if arm not in ARMS:
-        raise ValueError(f"no arm {arm!r}; there are {', '.join(ARMS)}")
-    config = load_config(Path(__file__).with_name("sprites.py")).unlock()
+    if arm not in ARMS | PICTURES:
+        raise ValueError(f"no arm {arm!r}; there are {', '.join(ARMS | PICTURES)}")
+    sprites = Path(__file__).with_name("sprites.py")
+    if arm in PICTURES:
+        config = load_config(f"{sprites}:pictures").unlock()
+        config.model.update(PICTURES[arm])
+        return config.lock()
+    config = load_config(sprites).unlock()
     for field, value in ARMS[arm].items():
         config.model[field] = ConfigDict(value) if isinstance(value, dict) else value
-    config.train.total_steps = config.train.optimizer.total_steps = 1200
-    config.train.validate_every = 400
+    config.init_from = f"runs/sprites_{START.get(arm, 'pictures')}/export"
+    config.train.total_steps = config.train.optimizer.total_steps = 400
+    config.train.validate_every = 200
     config.train.sample_every = 0
-    config.train.checkpoint_every = 400
+    config.train.checkpoint_every = 200
     return config.lock()

@@ -2,9 +2,9 @@ r"""Which interval scheme times subjects best? Trains every arm of a config alik
 
     python -m alchemint_jax.evaluate.study --workdir runs/schemes --out docs/results/schemes.json
 
-Arms are the `ARMS` of the config file. For each seed all arms start from the same parameters, see
-the same data in the same order and render the same boards from the same noise, so they are compared
-board by board. Training resumes where it stopped, and a finished arm is never done again.
+Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
+and render the same boards from the same noise, so they are compared board by board.
+Training resumes where it stopped, and a finished arm is never done again.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=Path("configs/sprites_schemes.py"))
     parser.add_argument("--arms", nargs="+", help="which; all of the config's where not given")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, default=128, help="boards to score each arm on")
+    parser.add_argument("--limit", type=int, default=64, help="boards to score each arm on")
     parser.add_argument("--baseline", default="WeRope", help="the arm that others are compared to")
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")

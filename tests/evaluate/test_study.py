@@ -143,5 +143,9 @@ def test_arms_differ_in_one_thing():
     assert tasks["WeRope"].model.scheme != tasks["FittedRope"].model.scheme
     assert not tasks["WeRope-keys"].model.mix_queries
     assert not tasks["FittedRope-no-tags"].model.tags and tasks["FittedRope"].model.tags
+    assert tasks["WeRope"].init_from == tasks["FittedRope"].init_from
+    pictures = build_task(load_config(f"{CONFIG}:pictures_no_tags"))
+    assert pictures.model == tasks["FittedRope-no-tags"].model
+    assert "pictures_no_tags" in tasks["FittedRope-no-tags"].init_from
     with pytest.raises(ConfigError, match="no arm 'MyRope'; there are NoInterval, MidRope"):
         load_config(f"{CONFIG}:MyRope")

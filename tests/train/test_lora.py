@@ -15,7 +15,7 @@ import tokenizers
 from safetensors.numpy import load_file
 from tokenizers import models, processors
 
-from alchemint_jax import sharding, train, weights
+from alchemint_jax import rotary, sharding, train, weights
 from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with
 from alchemint_jax.errors import ConfigError, WeightsError
@@ -281,10 +281,12 @@ def test_step_zero_is_the_model_it_starts_from(base, directory, full):
     assert float(jnp.abs(one - expected).max()) > 1e-4, "test is vacuous: pictures are not seen"
 
 
-def test_a_model_with_references_is_started_from_as_it_is():
+def test_a_model_with_references_is_started_from_as_it_is_with_any_scheme():
     pipe = weights.load("sprites", "transformer")
-    found = read_base("sprites", pipe[0].config, weights.load("sprites", "text_encoder")[0].config)
-    same(found["transformer"], pipe[1])
+    text = weights.load("sprites", "text_encoder")[0].config
+    same(read_base("sprites", pipe[0].config, text)["transformer"], pipe[1])
+    other = dataclasses.replace(pipe[0].config, scheme=rotary.MidRope(), mix_queries=False)
+    same(read_base("sprites", other, text)["transformer"], pipe[1])
 
 
 def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
