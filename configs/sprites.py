@@ -7,10 +7,12 @@ CPU cores. Commands, after those of configs/sprites_vae.py:
     alchemint data encode --data data/sprites_pictures --vae runs/sprites_vae/export \
         --out data/sprites_pictures_latents
     alchemint train --config configs/sprites.py:pictures --workdir runs/sprites_pictures
+    alchemint train --config configs/sprites.py:more_pictures --workdir runs/sprites_more_pictures \
+        --config.init_from=runs/sprites_pictures/export
     alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
     alchemint train --config configs/sprites.py --workdir runs/sprites \
-        --config.init_from=runs/sprites_pictures/export
+        --config.init_from=runs/sprites_more_pictures/export
 
 The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
 model instead. On Linux, jemalloc (Debian's libjemalloc2), told to keep its memory, makes all of
@@ -26,20 +28,19 @@ alchemint_jax/bundled/sprites/README.md.
 
 from ml_collections import ConfigDict, config_dict
 
+PICTURES = dict(data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0)
+CLIPS = dict(data="data/sprites_latents", frames=33, batch=8, shift=3.0)
 STAGES = {
-    "pictures": dict(
-        data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0, steps=600, rate=1e-2
-    ),
-    "clips": dict(
-        data="data/sprites_latents", frames=33, batch=8, shift=3.0, steps=1800, rate=6e-3
-    ),
+    "pictures": dict(**PICTURES, steps=1500, rate=1e-2, seed=0),
+    "more_pictures": dict(**PICTURES, steps=1000, rate=7e-3, seed=1),
+    "clips": dict(**CLIPS, steps=4000, rate=6e-3, seed=2),
 }
 
 
 def get_config(stage: str = "clips") -> ConfigDict:
     if stage not in STAGES:
         raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
-    data, frames, batch, shift, steps, rate = STAGES[stage].values()
+    data, frames, batch, shift, steps, rate, seed = STAGES[stage].values()
     config = ConfigDict(
         dict(
             task="dit",
@@ -61,7 +62,7 @@ def get_config(stage: str = "clips") -> ConfigDict:
                 scheme=dict(name="FittedRope"),
             ),
             text=dict(vocab=259, dim=128, n_heads=4, head_dim=32, ffn_dim=256, n_layers=2),
-            loader=dict(batch_size=batch, seed=0),
+            loader=dict(batch_size=batch, seed=seed),
             # Subjects stand in the order of their slots.
             augment=dict(shuffle_slots=False, random_view=True),
             shift=shift,
@@ -76,7 +77,7 @@ def get_config(stage: str = "clips") -> ConfigDict:
             ),
             train=dict(
                 total_steps=steps,
-                seed=0,
+                seed=seed,
                 log_every=25,
                 validate_every=steps // 4,
                 sample_every=steps // 2,
