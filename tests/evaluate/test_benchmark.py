@@ -20,7 +20,7 @@ from alchemint_jax.sampling.settings import Settings
 
 @pytest.fixture(scope="module")
 def cases():
-    return evaluate.sprites_cases(10, seed=0)
+    return evaluate.sprites_cases(20, seed=0)
 
 
 def truth(case):
@@ -39,8 +39,8 @@ def report(cases, videos):
 
 
 def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
-    assert [len(case.words) for case in cases] == [*benchmark.COUNTS] * 2
-    again = evaluate.sprites_cases(10, seed=0)
+    assert [len(case.words) for case in cases] == [*benchmark.COUNTS] * 4
+    again = evaluate.sprites_cases(20, seed=0)
     assert all(
         a.prompt == b.prompt and a.intervals == b.intervals
         for a, b in zip(cases, again, strict=True)
@@ -65,8 +65,8 @@ def test_the_truth_scores_as_a_perfect_model(report):
     assert report["baselines"]["always_present"]["t_iou"] < 0.6
     groups = report["groups"]
     assert {"1 subject", "2 subjects", "3 subjects"} <= set(groups)
-    assert sum(groups[f"{n} subject{'s' * (n > 1)}"]["subjects"] for n in (1, 2, 3)) == 18
-    assert groups["one interval"]["subjects"] + groups["several intervals"]["subjects"] == 18
+    assert sum(groups[f"{n} subject{'s' * (n > 1)}"]["subjects"] for n in (1, 2, 3)) == 36
+    assert groups["one interval"]["subjects"] + groups["several intervals"]["subjects"] == 36
 
 
 def test_bad_models_score_badly(cases, videos, report):
