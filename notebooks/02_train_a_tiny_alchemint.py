@@ -81,13 +81,14 @@ config = Path("../configs/sprites.py")
 
 def train(stage, latents, steps, *more):
     """Trains one stage in the folder of its name, and returns the model's."""
-    width = ["model.dim=24", "model.n_heads=1"] if SMALL else ["model.dim=96", "model.n_heads=2"]
+    dim, heads, layers = (24, 1, 1) if SMALL else (96, 2, 4)
     overrides = [
         f"data={latents}",
         f"vae={vae}",
-        *width,
+        f"model.dim={dim}",
+        f"model.n_heads={heads}",
+        f"model.n_layers={layers}",
         "model.ffn_dim=384",
-        "model.n_layers=4",
         f"train.total_steps={steps}",
         f"train.optimizer.total_steps={steps}",
         f"train.optimizer.warmup_steps={min(50, steps // 2)}",
