@@ -12,8 +12,8 @@ All arms, several seeds, and their comparison, resumable at any point:
         --out docs/results/schemes.json
 
 Arms start from the model that was trained on pictures, where every subject is on screen and no
-scheme has anything to say. Two arms have other parameters, and so pictures of their own to start
-from:
+scheme has anything to say; only WeRope-shifted has to learn anew where references lie. Two arms
+have other parameters, and so pictures of their own to start from:
 
     for arm in no_tags no_index; do
         alchemint train --config configs/sprites_schemes.py:pictures_$arm \
@@ -53,14 +53,12 @@ START = {"FittedRope-no-tags": "pictures_no_tags", "FittedRope-no-index": "pictu
 def get_config(arm: str = "WeRope") -> ConfigDict:
     if arm not in ARMS | PICTURES:
         raise ValueError(f"no arm {arm!r}; there are {', '.join(ARMS | PICTURES)}")
-    sprites = Path(__file__).with_name("sprites.py")
-    if arm in PICTURES:
-        config = load_config(f"{sprites}:pictures").unlock()
-        config.model.update(PICTURES[arm])
-        return config.lock()
-    config = load_config(sprites).unlock()
-    for field, value in ARMS[arm].items():
+    stage = "pictures" if arm in PICTURES else "clips"
+    config = load_config(f"{Path(__file__).with_name('sprites.py')}:{stage}").unlock()
+    for field, value in (ARMS | PICTURES)[arm].items():
         config.model[field] = ConfigDict(value) if isinstance(value, dict) else value
+    if arm in PICTURES:
+        return config.lock()
     config.init_from = f"runs/sprites_{START.get(arm, 'pictures')}/export"
     config.train.total_steps = config.train.optimizer.total_steps = 400
     config.train.validate_every = 200

@@ -13,7 +13,8 @@
 #
 # From nothing to a model that has begun to learn who is on screen when, in one sitting: draw clips,
 # encode them, train a small diffusion transformer, first on pictures and then on clips, sample from it, and
-# measure. Only the autoencoder is borrowed from the bundled model. The same functions, with larger numbers, are the recipe of that model.
+# measure. Only the autoencoder is borrowed from the bundled model. The same functions, with larger numbers,
+# are the recipe of that model.
 
 # %%
 import os
@@ -72,7 +73,7 @@ print(f"encoded in {time.perf_counter() - began:.0f} s")
 # sequence, and predicts the velocity $\epsilon - z_0$ of the video's part. A reference carries its interval in
 # its rotary position and nowhere else.
 #
-# `configs/sprites.py` is the recipe of the bundled model, in two stages; these runs override its sizes.
+# `configs/sprites.py` is the recipe of the bundled model, stage by stage; these runs override its sizes.
 # Pictures, at a fifth of the tokens, teach what the references look like; clips teach when.
 
 # %%

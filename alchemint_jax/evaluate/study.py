@@ -3,8 +3,8 @@ r"""Which interval scheme times subjects best? Trains every arm of a config alik
     python -m alchemint_jax.evaluate.study --workdir runs/schemes --out docs/results/schemes.json
 
 Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
-and render the same boards from the same noise, so they are compared board by board.
-Training resumes where it stopped, and a finished arm is never done again.
+and render the same boards from the same noise, so they are compared board by board. Training
+resumes where it stopped, and a finished arm is never done again.
 """
 
 from __future__ import annotations

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
 from alchemint_jax.evaluate.benchmark import MEASURES, summarise
-from alchemint_jax.train.config import load_config
+from alchemint_jax.rotary import axis_frequencies
+from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
 
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
@@ -149,3 +151,16 @@ def test_arms_differ_in_one_thing():
     assert "pictures_no_tags" in tasks["FittedRope-no-tags"].init_from
     with pytest.raises(ConfigError, match="no arm 'MyRope'; there are NoInterval, MidRope"):
         load_config(f"{CONFIG}:MyRope")
+
+
+def test_in_pictures_no_scheme_says_anything():
+    """What arms start from was trained with one of the schemes, and must not favour it."""
+    models = [build_task(load_config(f"{CONFIG}:{arm}")).model for arm in run_file(CONFIG)["ARMS"]]
+    model = models[0]
+    freqs = axis_frequencies(model.dim // model.n_heads, model.theta_t, model.theta_hw)
+    picture, clip = timebase.latent_intervals([[[0, 1]], [[9, 21]]])
+    away = [
+        np.abs(np.array([m.scheme.gains(span, frames, freqs) for m in models]) - 1).max()
+        for span, frames in ((picture, 1), (clip, 9))
+    ]
+    assert away[0] < 0.05 and away[1] > 1
