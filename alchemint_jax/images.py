@@ -132,7 +132,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
         try:
             picture.load()
             flat = _flatten(picture)
-        except Exception as error:
+        except Exception as error:  # the same while pixels are decoded
             raise StoryboardError(
                 f"{path}: is damaged or truncated, it cannot be decoded ({error})"
             ) from error
