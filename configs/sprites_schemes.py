@@ -9,7 +9,7 @@ of clips:
 All arms, several seeds, and their comparison, resumable at any point:
 
     python -m alchemint_jax.evaluate.study --workdir runs/schemes \
-        --out docs/results/schemes.json
+        --out docs/results/schemes.json --figure docs/results/schemes.svg
 
 Arms start from the model that was trained on pictures, where every subject is on screen and no
 scheme has anything to say; only WeRope-shifted has to learn anew where references lie. Two arms

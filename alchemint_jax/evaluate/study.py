@@ -1,6 +1,7 @@
 r"""Which interval scheme times subjects best? Trains every arm of a config alike and compares them.
 
-    python -m alchemint_jax.evaluate.study --workdir runs/schemes --out docs/results/schemes.json
+    python -m alchemint_jax.evaluate.study --workdir runs/schemes \
+        --out docs/results/schemes.json --figure docs/results/schemes.svg
 
 Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
 and render the same boards from the same noise, so they are compared board by board. Training
@@ -21,6 +22,7 @@ import numpy as np
 from alchemint_jax import media
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, metrics
+from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.train.config import run_file
 
@@ -134,6 +136,34 @@ def table(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+BLOCKS = {
+    "t-IOU by length": ("short intervals", "medium intervals", "long intervals"),
+    "t-IOU by place": ("early intervals", "middle intervals", "late intervals"),
+    "t-IOU by board": ("1 subject", "2 subjects", "3 subjects", "similar subjects"),
+}
+
+
+def figure(comparison: Mapping[str, Any]) -> str:
+    """An SVG of every arm: its figures on all boards, and t-IOU by kind of interval and board."""
+    arms = comparison["arms"]
+    blocks = {
+        "all boards": {
+            benchmark.MEASURES[name]: {arm: parts["all"][name] for arm, parts in arms.items()}
+            for name in ("t_iou", "t_l2", "presence", "absence", "identity")
+        }
+    }
+    for name, groups in BLOCKS.items():
+        block = {
+            group: {arm: parts[group]["t_iou"] for arm, parts in arms.items()}
+            for group in groups
+            if all(group in parts for parts in arms.values())
+        }
+        if block:
+            blocks[name] = block
+    title = "Interval schemes at an equal budget: means and 95 % intervals"
+    return forest(blocks, title, comparison["baseline"])
+
+
 def _cell(figure: Mapping[str, float], interval: bool, form: str = ".2f") -> str:
     text = f"{figure['mean']:{form}}"
     return f"{text} ({figure['low']:{form}} to {figure['high']:{form}})" if interval else text
@@ -168,6 +198,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--baseline", default="WeRope", help="the arm that others are compared to")
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    parser.add_argument("--figure", type=Path, help="an SVG to write")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     args = parser.parse_args(argv)
     comparison: dict[str, Any] = {}
@@ -176,7 +207,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arms: dict[str, Rows] = {arm: [] for arm in names}
         if args.baseline not in arms:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
-        media.check_writable(args.out)  # now, not after hours of training
+        for path in filter(None, (args.out, args.figure)):
+            media.check_writable(path)  # now, not after hours of training
         for seed in args.seeds:
             for arm in arms:
                 print(f"{arm}, seed {seed}", file=sys.stderr, flush=True)
@@ -186,6 +218,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             comparison = compare(arms, args.baseline)
             text = json.dumps(finite(comparison), indent=1, allow_nan=False)
             media.write_bytes(args.out, f"{text}\n".encode())
+            if args.figure:
+                media.write_bytes(args.figure, figure(comparison).encode())
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,11 @@ def _main(workdir, out, *more):
 
 def test_a_finished_study_is_only_compared(finished, capsys):
     out = finished / "schemes.json"
-    assert _main(finished, out, "--limit", "40") == 0
+    figure = finished / "schemes.svg"
+    assert _main(finished, out, "--limit", "40", "--figure", str(figure)) == 0
+    panels = re.findall('font-weight="bold">([^<]*)<', figure.read_text())
+    assert {"t-IOU", "identity", "medium intervals", "2 subjects"} <= set(panels)
+    assert "3 subjects" not in panels  # there are none
     found = json.loads(out.read_text())
     gain = found["differences"]["FittedRope"]["t_iou"]
     assert gain["low"] > 0 and gain["mean"] == pytest.approx(0.1, abs=0.01)

@@ -1,0 +1,107 @@
+r"""How timing and identity depend on the number of sampling steps and on the weight of guidance.
+
+    python -m alchemint_jax.evaluate.curves --model sprites \
+        --out docs/results/sprites_curves.json --figure docs/results/sprites_curves.svg
+
+One setting varies at a time; the other is the model's own. All points see the same boards and the
+same noise. Points that the file has are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alchemint_jax import media, weights
+from alchemint_jax.errors import AlchemintError, ConfigError
+from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark
+from alchemint_jax.evaluate.figure import curves
+from alchemint_jax.evaluate.report import finite
+from alchemint_jax.sampling import settings
+
+SHOWN = ("t_iou", "t_l2", "identity")
+STEPS = "sampling steps"
+WEIGHT = "weight of guidance (text and references together)"
+
+
+def measure(
+    model: str, *, limit: int, seed: int, setting: str, value: float | int
+) -> dict[str, Any]:
+    """The figures of one point, as in a report's `overall`."""
+    guidance = dataclasses.replace(settings.load(weights.locate(model)).guidance, both=value)
+    report = run_benchmark(
+        model,
+        limit=limit,
+        seed=seed,
+        batch=16,
+        **({"steps": int(value)} if setting == STEPS else {"guidance": guidance}),
+    )
+    return finite(report["overall"] | {"correlation": report["correlation"]})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(description="Measure a model at other steps and weights.")
+    parser.add_argument("--model", default="sprites")
+    parser.add_argument("--steps", type=int, nargs="*", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--weights", type=float, nargs="*", default=[1, 1.5, 2, 3, 5])
+    parser.add_argument("--limit", type=int, default=64, help="boards of each point")
+    parser.add_argument("--seed", type=int, default=11, help="of boards and noise")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON to write, and go on with")
+    parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")
+    args = parser.parse_args(argv)
+    wanted = {STEPS: args.steps, WEIGHT: args.weights}
+    head = {"model": args.model, "limit": args.limit, "seed": args.seed}
+    try:
+        for path in (args.out, args.figure):
+            media.check_writable(path)
+        found = _read(args.out, head)
+        for setting, values in wanted.items():
+            for value in values:
+                points = found["points"].setdefault(setting, {})
+                if str(value) in points:
+                    continue
+                print(f"{setting}: {value}", file=sys.stderr, flush=True)
+                points[str(value)] = measure(
+                    args.model, limit=args.limit, seed=args.seed, setting=setting, value=value
+                )
+                text = json.dumps(found, indent=1, allow_nan=False)
+                media.write_bytes(args.out, f"{text}\n".encode())
+        panels = {
+            setting: {
+                MEASURES[name]: {float(x): point[name] for x, point in points.items()}
+                for name in SHOWN
+            }
+            for setting, points in found["points"].items()
+        }
+        title = f"Model {args.model}, {args.limit} boards, 95 % intervals"
+        media.write_bytes(args.figure, curves(panels, title).encode())
+    except AlchemintError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _read(path: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """The points of an earlier run of the same boards; none where there was no run."""
+    if not path.is_file():
+        return head | {"points": {}}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        same = {key: found[key] for key in head} == head and isinstance(found["points"], dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: not curves that this command wrote ({error})") from error
+    if not same:
+        raise ConfigError(f"{path}: of another model, limit or seed; use another --out")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

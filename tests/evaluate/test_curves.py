@@ -1,0 +1,71 @@
+"""Curves over steps and guidance: each point is measured once, of one model and the same boards."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from alchemint_jax.evaluate import curves
+from alchemint_jax.sampling.guidance import Guidance
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What was measured, without rendering anything."""
+    found = []
+
+    def measure(model, *, limit, seed, setting, value):
+        found.append((setting, value))
+        figure = {"mean": value / 100, "low": 0.0, "high": 0.9}
+        return dict.fromkeys(curves.SHOWN, figure)
+
+    monkeypatch.setattr(curves, "measure", measure)
+    return found
+
+
+def _main(folder, *more):
+    paths = ["--out", str(folder / "c.json"), "--figure", str(folder / "c.svg")]
+    return curves.main([*paths, *more])
+
+
+def test_each_point_is_measured_once(tmp_path, asked):
+    assert _main(tmp_path, "--steps", "5", "10", "--weights", "1") == 0
+    assert asked == [(curves.STEPS, 5), (curves.STEPS, 10), (curves.WEIGHT, 1.0)]
+    assert _main(tmp_path, "--steps", "5", "20", "--weights", "1") == 0
+    assert asked[3:] == [(curves.STEPS, 20)]
+    points = json.loads((tmp_path / "c.json").read_text())["points"]
+    assert points[curves.STEPS]["20"]["t_iou"]["mean"] == 0.2
+    assert (tmp_path / "c.svg").read_text().count("<circle") == 3 * 4
+
+
+def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
+    _main(tmp_path, "--steps", "5", "--weights")
+    before = (tmp_path / "c.json").read_bytes()
+    for more in (["--seed", "12"], ["--limit", "3"], ["--model", "other"]):
+        with pytest.raises(SystemExit) as error:
+            _main(tmp_path, "--steps", "5", *more)
+        assert error.value.code == 2
+        assert "another model, limit or seed" in capsys.readouterr().err
+    assert (tmp_path / "c.json").read_bytes() == before and len(asked) == 1
+    (tmp_path / "c.json").write_text("[]")
+    with pytest.raises(SystemExit):
+        _main(tmp_path)
+    assert "not curves that this command wrote" in capsys.readouterr().err
+
+
+def test_a_point_is_the_benchmark_with_one_setting_changed(monkeypatch):
+    asked = []
+
+    def run_benchmark(model, **settings):
+        asked.append(settings)
+        return {"overall": {"t_iou": {"mean": float("nan")}}, "correlation": {"midpoint": 1.0}}
+
+    monkeypatch.setattr(curves, "run_benchmark", run_benchmark)
+    for setting, value in ((curves.STEPS, 10), (curves.WEIGHT, 2.0)):
+        point = curves.measure("sprites", limit=4, seed=5, setting=setting, value=value)
+        assert point == {"t_iou": {"mean": None}, "correlation": {"midpoint": 1.0}}
+    steps, weight = asked
+    assert steps["steps"] == 10 and "guidance" not in steps
+    assert weight["guidance"] == Guidance(text=0, image=0, both=2) and "steps" not in weight
+    assert all(point["limit"] == 4 and point["seed"] == 5 for point in asked)
