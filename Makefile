@@ -39,7 +39,7 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
 notebooks: $(VENV)/.installed-notebooks
-	cd notebooks && for text in *.py; do \
+	. launch/env_cpu.sh && cd notebooks && for text in *.py; do \
 	  ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
 	done
 
@@ -58,8 +58,10 @@ parity: $(VENV)/.installed-parity
 goldens: $(VENV)/.installed-parity
 	$(BIN)/python tests/parity/make_goldens.py
 
+# Second, the training step without the settings of launch/env_cpu.sh: what they are good for.
 bench: $(VENV)/.installed-parity
-	JAX_PLATFORMS=cpu $(BIN)/alchemint bench --vs torch --out docs/results/bench_cpu.json
+	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(BIN)/alchemint bench --vs torch --out docs/results/bench_cpu.json
+	JAX_PLATFORMS=cpu $(BIN)/alchemint bench --case sprites-train --out docs/results/bench_cpu_plain.json
 
 clean:
 	rm -rf $(VENV) $(PLANS) out build dist alchemint_jax.egg-info

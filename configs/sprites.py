@@ -15,11 +15,7 @@ CPU cores. Commands, after those of configs/sprites_vae.py:
         --config.init_from=runs/sprites_more_pictures/export
 
 The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
-model instead. On Linux, jemalloc (Debian's libjemalloc2), told to keep its memory, makes all of
-this faster:
-
-    export LD_PRELOAD=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 \
-        MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:always
+model instead. On Linux, `. launch/env_cpu.sh` before all of this makes it faster.
 
 What subjects look like is learnt from pictures, at a fifth of the tokens of a clip; clips teach
 when they are there and how they move. The curve of the bundled run, its time and its scores are in

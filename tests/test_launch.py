@@ -66,7 +66,7 @@ def test_scripts_are_free_of_known_mistakes():
     if not found:
         pytest.skip("shellcheck comes with the test extra")
     scripts = [*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")]
-    assert len(scripts) == 8
+    assert len(scripts) == 9
     result = subprocess.run([found, *scripts], cwd=TOP, capture_output=True, text=True)
     assert result.stdout == ""
 
@@ -253,3 +253,27 @@ def test_tpu_flags_are_known_to_libtpu(unknown):
     result = _sourced("env_tpu.sh", COMPILE, "--xla_tpu_unknown=true" if unknown else "")
     assert (result.returncode != 0) == unknown, result.stderr
     assert unknown or "fuse_all_gather=true" in result.stdout and "True" in result.stdout
+
+
+CHURN = """
+import os, resource
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+b"x" * 2**27
+before = faults()
+for _ in range(10): b"x" * 2**27
+print(os.environ.get("LD_PRELOAD"), (faults() - before) // 10)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is for Linux")
+@pytest.mark.parametrize("allocator", ["jemalloc", "glibc", "none"])
+def test_large_buffers_are_kept_on_a_cpu(allocator):
+    """128 MiB are 32,768 pages of 4 KiB, or 64 huge ones."""
+    script = ("" if allocator == "none" else ". launch/env_cpu.sh; ") + 'exec "$0" -c "$1"'
+    env = {"PATH": os.environ["PATH"], "ALCHEMINT_ALLOCATOR": allocator}
+    command = ["sh", "-c", script, sys.executable, CHURN]
+    done = subprocess.run(command, cwd=TOP, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and not done.stderr
+    preloaded, faults = done.stdout.split()
+    assert (preloaded == "None") or allocator == "jemalloc"
+    assert (int(faults) > 1000) == (allocator == "none")

@@ -35,6 +35,7 @@ _VARIABLES = (
     "OMP_NUM_THREADS",
     "LD_PRELOAD",
     "MALLOC_CONF",
+    "GLIBC_TUNABLES",
 )
 
 
