@@ -34,8 +34,8 @@ from alchemint_jax.train.metrics import read_metrics
 from alchemint_jax.train.run import run_config
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
-PICTURES, PICTURE_STEPS = (80, 4) if SMALL else (6000, 300)
-CLIPS, CLIP_STEPS, BOARDS = (40, 4, 4) if SMALL else (1000, 600, 32)
+PICTURES, PICTURE_STEPS = (80, 4) if SMALL else (5000, 250)
+CLIPS, CLIP_STEPS, BOARDS = (40, 4, 4) if SMALL else (800, 500, 32)
 work = Path(tempfile.mkdtemp())
 
 # %% [markdown]
