@@ -88,8 +88,8 @@ _TWO_480P = "--size 480x832 --frames 81 --references 2"
 EXTRA = [
     Case(name, tuple(arguments.split()))
     for name, arguments in {
-        "search_14b_lora_720p_2refs_v5p-8": "--config configs/wan_14b.py:lora --target v5p-8 "
-        f"{_TWO_720P} --batch 1 --search",
+        "search_14b_720p_2refs_v5p-8": "--config configs/wan_14b.py --target v5p-8 "
+        f"{_TWO_720P} --batch 1 --search {_WHOLE}",
         "data_axis_8": f"--config configs/wan_1_3b.py --target v5p:2x2x2 {_TWO_480P} --mesh data=8",
         "data_axis_64": f"--config configs/wan_1_3b.py --target v5p:4x4x4 {_TWO_480P} "
         "--mesh data=64",
@@ -107,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     wanted = [case for case in cases() if args.only in case.name]
     missing = [case for case in wanted if not (args.out / f"{case.name}.json").exists()]
+    missing.reverse()  # the search takes longest: first, so that the workers end together
     print(f"{len(wanted)} plans, {len(missing)} of them to make")
     with concurrent.futures.ThreadPoolExecutor(args.workers) as pool:
         failed = [
