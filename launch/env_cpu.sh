@@ -6,7 +6,8 @@
 # a training step of configs/sprites.py, or more. With these settings they are kept, in huge pages.
 # Nothing that is computed changes; docs/results has `alchemint bench` with and without.
 
-# jemalloc, where it is installed (Debian and Ubuntu: libjemalloc2), does it best.
+# jemalloc, where it is installed (Debian and Ubuntu: libjemalloc2), keeps the most;
+# ALCHEMINT_ALLOCATOR=glibc does without it.
 # https://jemalloc.net/jemalloc.3.html#opt.dirty_decay_ms
 _jemalloc=
 for _library in /usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2; do
@@ -18,6 +19,6 @@ if [ -n "$_jemalloc" ] && [ "${ALCHEMINT_ALLOCATOR:-jemalloc}" = jemalloc ]; the
 else
   # glibc 2.35 and later; others ignore it. It keeps what small programs keep for themselves, too.
   # https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html
-  GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0
-  export GLIBC_TUNABLES=$GLIBC_TUNABLES:glibc.malloc.trim_threshold=100000000000
+  GLIBC_TUNABLES=${GLIBC_TUNABLES:+$GLIBC_TUNABLES:}glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0
+  export GLIBC_TUNABLES="$GLIBC_TUNABLES:glibc.malloc.trim_threshold=100000000000"
 fi

@@ -17,12 +17,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alchemint_jax import media, weights
+from alchemint_jax import arguments, media, weights
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark
 from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.guidance import Guidance
 
 SHOWN = ("t_iou", "t_l2", "identity")
 STEPS = "sampling steps"
@@ -33,24 +34,23 @@ def measure(
     model: str, *, limit: int, seed: int, setting: str, value: float | int
 ) -> dict[str, Any]:
     """The figures of one point, as in a report's `overall`."""
-    guidance = dataclasses.replace(settings.load(weights.locate(model)).guidance, both=value)
-    report = run_benchmark(
-        model,
-        limit=limit,
-        seed=seed,
-        batch=16,
-        **({"steps": int(value)} if setting == STEPS else {"guidance": guidance}),
-    )
+    steps, guidance = (int(value), None) if setting == STEPS else (None, _guidance(model, value))
+    report = run_benchmark(model, limit=limit, seed=seed, batch=16, steps=steps, guidance=guidance)
     return finite(report["overall"] | {"correlation": report["correlation"]})
+
+
+def _guidance(model: str, both: float | int) -> Guidance:
+    return dataclasses.replace(settings.load(weights.locate(model)).guidance, both=both)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Measure a model at other steps and weights.")
     parser.add_argument("--model", default="sprites")
-    parser.add_argument("--steps", type=int, nargs="*", default=[5, 10, 20, 40, 80])
-    parser.add_argument("--weights", type=float, nargs="*", default=[1, 1.5, 2, 3, 5])
-    parser.add_argument("--limit", type=int, default=64, help="boards of each point")
+    counts, scales = arguments.whole(1), arguments.guidance_weight
+    parser.add_argument("--steps", type=counts, nargs="*", default=[5, 10, 20, 40, 80])
+    parser.add_argument("--weights", type=scales, nargs="*", default=[1.0, 1.5, 2.0, 3.0, 5.0])
+    parser.add_argument("--limit", type=counts, default=64, help="boards of each point")
     parser.add_argument("--seed", type=int, default=11, help="of boards and noise")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write, and go on with")
     parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")
@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in (args.out, args.figure):
             media.check_writable(path)
         found = _read(args.out, head)
+        if not (args.steps or args.weights or found["points"]):
+            raise ConfigError("--steps and --weights: there is nothing to measure")
         for setting, values in wanted.items():
             for value in values:
                 points = found["points"].setdefault(setting, {})

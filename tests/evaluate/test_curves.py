@@ -39,6 +39,30 @@ def test_each_point_is_measured_once(tmp_path, asked):
     assert (tmp_path / "c.svg").read_text().count("<circle") == 3 * 4
 
 
+def test_a_value_given_is_the_same_point_as_a_default(tmp_path, asked):
+    _main(tmp_path)
+    before = len(asked)
+    assert before == 10
+    _main(tmp_path, "--steps", "40", "--weights", "1", "2.0", "3")
+    assert len(asked) == before
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (["--steps", "0"], "whole number of at least 1"),
+        (["--weights", "nan"], "number from 0 to 100"),
+        (["--limit", "0"], "whole number of at least 1"),
+        (["--steps", "--weights"], "nothing to measure"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(tmp_path, asked, capsys, more, message):
+    with pytest.raises(SystemExit) as error:
+        _main(tmp_path, *more)
+    assert error.value.code == 2 and message in capsys.readouterr().err
+    assert not asked and not list(tmp_path.iterdir())
+
+
 def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
     _main(tmp_path, "--steps", "5", "--weights")
     before = (tmp_path / "c.json").read_bytes()
@@ -66,6 +90,6 @@ def test_a_point_is_the_benchmark_with_one_setting_changed(monkeypatch):
         point = curves.measure("sprites", limit=4, seed=5, setting=setting, value=value)
         assert point == {"t_iou": {"mean": None}, "correlation": {"midpoint": 1.0}}
     steps, weight = asked
-    assert steps["steps"] == 10 and "guidance" not in steps
-    assert weight["guidance"] == Guidance(text=0, image=0, both=2) and "steps" not in weight
+    assert steps["steps"] == 10 and steps["guidance"] is None
+    assert weight["guidance"] == Guidance(text=0, image=0, both=2) and weight["steps"] is None
     assert all(point["limit"] == 4 and point["seed"] == 5 for point in asked)

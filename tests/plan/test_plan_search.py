@@ -81,6 +81,17 @@ def test_what_keeps_too_much_is_given_up_for_what_keeps_less(compiler):
     )
 
 
+def test_nothing_is_moved_to_the_host_where_all_fits_without(compiler):
+    least = ("full", "offload")
+    asked = compiler(lambda setup: GIB if setup.task.model.remat in least else 99 * GIB)
+    assert search.search(LARGE, lambda line: None).fits
+    assert "full" in {remat for _, remat, _ in asked}
+    assert "offload" not in {remat for _, remat, _ in asked}
+    asked.clear()
+    compiler(lambda setup: GIB if setup.task.model.remat == "offload" else 99 * GIB)
+    assert search.search(LARGE, lambda line: None).fits  # but where nothing else fits it is found
+
+
 def test_where_nothing_fits_the_smallest_is_told(compiler):
     asked = compiler(lambda setup: (99 + len(setup.mesh)) * GIB)
     plan = search.search(LARGE, lambda line: None)
