@@ -1,11 +1,13 @@
 r"""Which interval scheme times subjects best? Trains every arm of a config alike and compares them.
 
     python -m alchemint_jax.evaluate.study --workdir runs/schemes \
+        --rows docs/results/schemes.jsonl \
         --out docs/results/schemes.json --figure docs/results/schemes.svg
 
 Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
 and render the same boards from the same noise, so they are compared board by board. Training
-resumes where it stopped, and a finished arm is never done again.
+resumes where it stopped, and an arm that is finished, or that the file of rows has, is never done
+again.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from alchemint_jax.train.config import run_file
 
 Rows = list[dict[str, Any]]
 
+KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *benchmark.MEASURES)
 FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
 PAPER = {
     "MidRope": {"t_iou": 0.453, "t_l2": 0.300},
@@ -188,6 +191,33 @@ def run_arm(config: str, workdir: Path, seed: int, limit: int, overrides: list[s
     return [row | {"seed": seed} for row in found["rows"]]
 
 
+def read_rows(path: Path, limit: int) -> dict[tuple[str, int], Rows]:
+    """What each arm and seed of a file of rows scored; nothing where there is no file."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            key, boards, rows = (entry["arm"], entry["seed"]), entry["boards"], entry["rows"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}:{number}: not a line of this command ({error})") from error
+        if boards != limit:
+            raise ConfigError(f"{path}:{number}: has {boards} boards, not {limit}; use another file")
+        found[key] = [row | {"seed": entry["seed"]} for row in rows]
+    return found
+
+
+def write_rows(path: Path, known: Mapping[tuple[str, int], Rows], limit: int) -> None:
+    """The file that `read_rows` reads: a line for each arm and seed, without what no table uses."""
+    lines = []
+    for (arm, seed), rows in known.items():
+        kept = [{name: row[name] for name in KEPT} for row in rows]
+        entry = {"arm": arm, "seed": seed, "boards": limit, "rows": kept}
+        lines.append(json.dumps(entry, allow_nan=False, separators=(",", ":")))
+    media.write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Train and compare the arms of a study.")
@@ -199,6 +229,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--figure", type=Path, help="an SVG to write")
+    parser.add_argument("--rows", type=Path, help="JSON Lines of every subject; goes on with these")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     args = parser.parse_args(argv)
     comparison: dict[str, Any] = {}
@@ -207,14 +238,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         arms: dict[str, Rows] = {arm: [] for arm in names}
         if args.baseline not in arms:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
-        for path in filter(None, (args.out, args.figure)):
+        for path in filter(None, (args.out, args.figure, args.rows)):
             media.check_writable(path)  # now, not after hours of training
+        known = read_rows(args.rows, args.limit) if args.rows else {}
         for seed in args.seeds:
             for arm in arms:
                 print(f"{arm}, seed {seed}", file=sys.stderr, flush=True)
-                where = args.workdir / f"{arm}-{seed}"
-                name = f"{args.config}:{arm}"
-                arms[arm] += run_arm(name, where, seed, args.limit, args.set)
+                if (arm, seed) not in known:
+                    where, name = args.workdir / f"{arm}-{seed}", f"{args.config}:{arm}"
+                    known[arm, seed] = run_arm(name, where, seed, args.limit, args.set)
+                    if args.rows:
+                        write_rows(args.rows, known, args.limit)
+                arms[arm] += known[arm, seed]
             comparison = compare(arms, args.baseline)
             text = json.dumps(finite(comparison), indent=1, allow_nan=False)
             media.write_bytes(args.out, f"{text}\n".encode())

@@ -117,6 +117,24 @@ def test_a_finished_study_is_only_compared(finished, capsys):
     assert lines[2].startswith("| WeRope |") and "+0.10" in lines[3]
 
 
+def test_rows_outlive_the_runs_they_came_from(finished, capsys):
+    rows, out = finished / "rows.jsonl", finished / "schemes.json"
+    assert _main(finished, out, "--limit", "40", "--rows", str(rows)) == 0
+    whole, kept = out.read_text(), rows.read_text()
+    assert [json.loads(line)["arm"] for line in kept.splitlines()] == ["WeRope", "FittedRope"] * 2
+    elsewhere = finished / "elsewhere"  # where nothing was ever trained
+    assert _main(elsewhere, out, "--limit", "40", "--rows", str(rows)) == 0
+    assert (out.read_text(), rows.read_text()) == (whole, kept) and not elsewhere.exists()
+    for text, message in (
+        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: has 8 boards, not 40"),
+        (f"{kept}[]\n", "rows.jsonl:5: not a line of this command"),
+    ):
+        rows.write_text(text)
+        with pytest.raises(SystemExit) as error:
+            _main(elsewhere, out, "--limit", "40", "--rows", str(rows))
+        assert error.value.code == 2 and message in capsys.readouterr().err
+
+
 def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
     for more, message in (
         (["--limit", "12"], "has 40 boards, not 12"),
