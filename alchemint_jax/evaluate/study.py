@@ -203,7 +203,7 @@ def read_rows(path: Path, limit: int) -> dict[tuple[str, int], Rows]:
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}:{number}: not a line of this command ({error})") from error
         if boards != limit:
-            raise ConfigError(f"{path}:{number}: has {boards} boards, not {limit}; use another file")
+            raise ConfigError(f"{path}:{number}: has {boards} boards, not {limit}; use another")
         found[key] = [row | {"seed": entry["seed"]} for row in rows]
     return found
 

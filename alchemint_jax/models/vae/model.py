@@ -89,7 +89,7 @@ class CausalConv(nn.Module):
         bias = self.param("bias", self.bias_init, (self.features,))
         if self.kernel[0] > 1:
             window = past.prepend(x, self.kernel[0] - 1)
-            # A lone first frame, as every picture is, has only zeros before it: a third of the work.
+            # A lone first frame (a picture) has only zeros before it: a third of the work.
             alone = past.starts and x.shape[1] == 1
             x, kernel = (x, kernel[-1:]) if alone else (window, kernel)
         return conv3d_valid(x, kernel, bias)
