@@ -1,23 +1,28 @@
 r"""One arm of the study of interval schemes: clips, on a small budget, with one thing changed.
 
-Hardware: 2 CPU cores. Command, for one arm, after those of configs/sprites.py up to `data encode`
-of clips:
+Hardware: 2 CPU cores. Commands, for one arm:
 
+    alchemint data sprites --out data/sprites --clips 8000
+    alchemint data encode --data data/sprites --vae sprites --out data/sprites_latents
     alchemint train --config configs/sprites_schemes.py:FittedRope \
         --workdir runs/schemes/FittedRope-0
 
 All arms, several seeds, and their comparison, resumable at any point:
 
     python -m alchemint_jax.evaluate.study --workdir runs/schemes \
+        --rows docs/results/schemes.jsonl \
         --out docs/results/schemes.json --figure docs/results/schemes.svg
 
-Arms start from the model that was trained on pictures, where every subject is on screen and no
-scheme has anything to say; only WeRope-shifted has to learn anew where references lie. Two arms
-have other parameters, and so pictures of their own to start from:
+Arms start from a model of pictures that comes with the package (sprites/pictures): in pictures
+every subject is on screen, and no scheme has anything to say; only WeRope-shifted has to learn anew
+where references lie. Two arms do without a part of the model, and get used to that in pictures
+first. The pictures of all:
 
-    for arm in no_tags no_index; do
-        alchemint train --config configs/sprites_schemes.py:pictures_$arm \
-            --workdir runs/sprites_pictures_$arm
+    alchemint data sprites --out data/sprites_pictures --clips 48000 --frames 1
+    alchemint data encode --data data/sprites_pictures --vae sprites \
+        --out data/sprites_pictures_latents
+    for stage in pictures pictures_no_tags pictures_no_index; do
+        alchemint train --config configs/sprites_schemes.py:$stage --workdir runs/sprites_$stage
     done
 
 Arms with one seed see the same data in the same order.
@@ -30,6 +35,7 @@ from ml_collections import ConfigDict
 from alchemint_jax.train.config import load_config
 
 PICTURES = {
+    "pictures": {},
     "pictures_no_tags": dict(tags=False),
     "pictures_no_index": dict(index=False),
 }
@@ -47,7 +53,10 @@ ARMS = {
     "FittedRope-no-tags": dict(scheme=dict(name="FittedRope"), tags=False),
     "FittedRope-no-index": dict(scheme=dict(name="FittedRope"), index=False),
 }
-START = {"FittedRope-no-tags": "pictures_no_tags", "FittedRope-no-index": "pictures_no_index"}
+START = {
+    "FittedRope-no-tags": "runs/sprites_pictures_no_tags/export",
+    "FittedRope-no-index": "runs/sprites_pictures_no_index/export",
+}
 
 
 def get_config(arm: str = "WeRope") -> ConfigDict:
@@ -57,11 +66,21 @@ def get_config(arm: str = "WeRope") -> ConfigDict:
     config = load_config(f"{Path(__file__).with_name('sprites.py')}:{stage}").unlock()
     for field, value in (ARMS | PICTURES)[arm].items():
         config.model[field] = ConfigDict(value) if isinstance(value, dict) else value
+    config.vae = "sprites"
+    if arm == "pictures":
+        return _budget(config, 1800)
+    config.init_from = START.get(arm, "sprites/pictures")
     if arm in PICTURES:
-        return config.lock()
-    config.init_from = f"runs/sprites_{START.get(arm, 'pictures')}/export"
-    config.train.total_steps = config.train.optimizer.total_steps = 400
-    config.train.validate_every = 200
+        groups = config.train.optimizer.groups
+        config.train.optimizer.groups = tuple((name, rate / 2) for name, rate in groups)
+        return _budget(config, 600)
+    config.sampling.steps = 20  # half of the bundled model's; scoring an arm takes half as long
+    return _budget(config, 400)
+
+
+def _budget(config: ConfigDict, steps: int) -> ConfigDict:
+    config.train.total_steps = config.train.optimizer.total_steps = steps
+    config.train.validate_every = steps // 4
+    config.train.checkpoint_every = steps // 8
     config.train.sample_every = 0
-    config.train.checkpoint_every = 200
     return config.lock()

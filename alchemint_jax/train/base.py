@@ -19,6 +19,8 @@ from alchemint_jax.models.umt5 import UMT5Config
 _FREE = {"unroll", "remat", "attention", "scheme", "mix_queries", "layout"}
 # Fields that say nothing about a network without references.
 _REFERENCES = {"slots", "index", "tags", "reference_time"}
+# What a network with references may do without, and its parameters.
+_PARTS = {"index": ("index",), "tags": ("tag_in", "tag_out")}
 
 
 def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Any]:
@@ -27,7 +29,8 @@ def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict
     Where the transformer there has no references, the index embeddings and the output of the word
     MLP start at zero, and a fresh dense-caption branch ends in zeros already. So without references
     the network is the one it starts from; with them, pictures and words have no mark yet, and the
-    backbone sees pictures as further latent frames and words as empty tokens.
+    backbone sees pictures as further latent frames and words as empty tokens. Where `model` has no
+    index embeddings, or no word tags, theirs are left out.
 
     Args:
         directory: of the model, or "sprites".
@@ -62,17 +65,20 @@ def open_base(
     old = transformer.config  # type: ignore[attr-defined]  # `open_component` has checked the class
     free = _FREE if old.slots else _FREE | _REFERENCES
     free = free if old.events else free | {"events"}
-    problems = _differences("model", model, old, free)
+    without = {name for name in _PARTS if not getattr(model, name)}
+    problems = _differences("model", model, old, free | without)
     problems += _differences("text", text, encoder.config, set())  # type: ignore[attr-defined]
     if problems:
         raise ConfigError(
             "\n  ".join([f"init_from: {directory} is another model than the config's:", *problems])
         )
-    found = {
+    unused = {("transformer", "subjects", part) for name in without for part in _PARTS[name]}
+    paths = {
         (name, *path.split(".")): tensor
         for name, tensors in (("transformer", transformer_tensors), ("text_encoder", text_tensors))
         for path, tensor in tensors.items()
     }
+    found = {path: tensor for path, tensor in paths.items() if path[:3] not in unused}
     return found, bool(old.slots)
 
 

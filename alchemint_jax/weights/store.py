@@ -25,7 +25,8 @@ from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.files import Tensor
 from alchemint_jax.weights.placing import place
 
-BUNDLED = ("sprites",)
+BUNDLED = ("sprites", "sprites/pictures")
+"""Models inside the package; the second knows pictures only, and has no autoencoder of its own."""
 COMPONENTS = {
     "transformer": "DiT",
     "vae": "VAE",
@@ -47,7 +48,7 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 def locate(name_or_dir: str | os.PathLike) -> Path:
     """The directory of a model: a bundled one by its name, or an existing directory.
 
-    The string "sprites" is the bundled model; write "./sprites" or a `Path` for a directory that
+    The strings in `BUNDLED` are bundled models; write "./sprites" or a `Path` for a directory that
     happens to be called so.
 
     Raises:

@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -172,8 +174,18 @@ def test_arms_differ_in_one_thing():
     pictures = build_task(load_config(f"{CONFIG}:pictures_no_tags"))
     assert pictures.model == tasks["FittedRope-no-tags"].model
     assert "pictures_no_tags" in tasks["FittedRope-no-tags"].init_from
+    assert pictures.init_from == tasks["FittedRope"].init_from
     with pytest.raises(ConfigError, match="no arm 'MyRope'; there are NoInterval, MidRope"):
         load_config(f"{CONFIG}:MyRope")
+
+
+def test_arms_start_from_what_the_package_has():
+    """Every parameter of an arm is there; that of a part an arm does without is not asked for."""
+    for name in ("WeRope-shifted", "pictures_no_tags", "pictures_no_index"):
+        task = build_task(load_config(f"{CONFIG}:{name}"))
+        wanted = jax.eval_shape(task.init, jax.random.key(0))
+        found = task.pretrained()
+        assert jax.tree.map(jnp.shape, found) == jax.tree.map(jnp.shape, wanted)
 
 
 def test_in_pictures_no_scheme_says_anything():

@@ -289,6 +289,18 @@ def test_a_model_with_references_is_started_from_as_it_is_with_any_scheme():
     same(read_base("sprites", other, text)["transformer"], pipe[1])
 
 
+@pytest.mark.parametrize("part, begins", [("index", "index"), ("tags", "tag_")])
+def test_a_part_that_the_config_leaves_out_is_left_out_of_the_base(part, begins):
+    module, params = weights.load("sprites", "transformer")
+    text = weights.load("sprites", "text_encoder")[0].config
+    less = dataclasses.replace(module.config, **{part: False})
+    found = read_base("sprites", less, text)["transformer"]
+    subjects = {name: x for name, x in params["subjects"].items() if not name.startswith(begins)}
+    assert subjects.keys() < params["subjects"].keys(), "test is vacuous: nothing is left out"
+    same(found, {**params, "subjects": subjects})
+    assert jax.tree.structure(found) == jax.tree.structure(DiT(less).abstract_params())
+
+
 def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
     wanted = dataclasses.replace(OURS, ffn_dim=64, theta_t=50.0, unroll=2, remat="full")
     text = dataclasses.replace(TEXT, n_layers=3)
@@ -302,8 +314,8 @@ def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
         "text.n_layers is 3, there 1",
     ]
     sprites = weights.load("sprites", "transformer")[0].config
-    fewer = dataclasses.replace(sprites, slots=2, index=False)
-    with pytest.raises(ConfigError, match=r"model.slots is 2, there 3\n  model.index is False"):
+    fewer = dataclasses.replace(sprites, slots=2, reference_time="video")
+    with pytest.raises(ConfigError, match=r"model.slots is 2, there 3\n  model.reference_time is"):
         read_base("sprites", fewer, weights.load("sprites", "text_encoder")[0].config)
     with pytest.raises(WeightsError, match=r"no model at '/nowhere'"):
         read_base("/nowhere", OURS, TEXT)
