@@ -3,14 +3,16 @@ r"""The bundled sprites model: diffusion transformer and text encoder, in two st
 It is trained on latents of the sprites autoencoder, first of pictures, then of clips. Hardware: 2
 CPU cores. Commands, after those of configs/sprites_vae.py:
 
-    alchemint data sprites --out data/sprites_pictures --clips 48000 --frames 1
+    alchemint data sprites --out data/sprites_pictures --clips 24000 --frames 1
     alchemint data encode --data data/sprites_pictures --vae runs/sprites_vae/export \
         --out data/sprites_pictures_latents
     alchemint train --config configs/sprites.py:pictures --workdir runs/sprites_pictures
+    alchemint train --config configs/sprites.py:more_pictures --workdir runs/sprites_more_pictures \
+        --config.init_from=runs/sprites_pictures/export
     alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
     alchemint train --config configs/sprites.py --workdir runs/sprites \
-        --config.init_from=runs/sprites_pictures/export
+        --config.init_from=runs/sprites_more_pictures/export
 
 The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
 model instead. On Linux, `. launch/env_cpu.sh` before all of this makes it faster.
@@ -22,25 +24,12 @@ alchemint_jax/bundled/sprites/README.md.
 
 from ml_collections import ConfigDict, config_dict
 
+PICTURES = dict(data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0)
+CLIPS = dict(data="data/sprites_latents", frames=33, batch=8, shift=3.0)
 STAGES = {
-    "pictures": dict(
-        data="data/sprites_pictures_latents",
-        frames=1,
-        batch=64,
-        shift=2.0,
-        steps=2000,
-        rate=1e-2,
-        seed=0,
-    ),
-    "clips": dict(
-        data="data/sprites_latents",
-        frames=33,
-        batch=8,
-        shift=3.0,
-        steps=4800,
-        rate=6e-3,
-        seed=2,
-    ),
+    "pictures": dict(**PICTURES, steps=1500, rate=1e-2, seed=0),
+    "more_pictures": dict(**PICTURES, steps=1000, rate=7e-3, seed=1),
+    "clips": dict(**CLIPS, steps=4000, rate=6e-3, seed=2),
 }
 
 

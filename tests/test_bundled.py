@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 
 import alchemint_jax as al
 from alchemint_jax import weights
+from alchemint_jax.train.config import load_config
+from alchemint_jax.train.metrics import read_metrics
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +26,34 @@ def test_it_is_small_and_has_a_card():
     directory = weights.locate("sprites")
     assert sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) < 16e6
     assert (directory / "README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    "stage, curve",
+    [
+        ("sprites_vae.py:short", "sprites_vae_short"),
+        ("sprites_vae.py:whole", "sprites_vae_whole"),
+        ("sprites.py:pictures", "sprites_pictures"),
+        ("sprites.py:more_pictures", "sprites_more_pictures"),
+        ("sprites.py:clips", "sprites"),
+        ("sprites_schemes.py:pictures", "sprites_schemes_pictures"),
+    ],
+)
+def test_the_recipe_is_that_of_the_committed_curves(stage, curve):
+    lines = read_metrics(ROOT / "docs" / "results" / f"{curve}.jsonl")
+    assert load_config(ROOT / "configs" / stage).train.total_steps == lines[-1]["step"]
+
+
+def test_documents_name_configs_that_there_are():
+    texts = [ROOT / "README.md", *(ROOT / "configs").glob("*.py")]
+    named = {
+        name
+        for text in texts
+        for name in re.findall(r"--config (configs/\w+\.py(?::\w+)?)(?=\s)", text.read_text())
+    }
+    assert {"configs/sprites.py:pictures", "configs/wan_1_3b.py:lora"} < named
+    for name in named:
+        load_config(ROOT / name)
 
 
 def test_same_seed_same_frames_and_other_seed_others(pipe):

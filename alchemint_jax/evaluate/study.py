@@ -31,6 +31,7 @@ from alchemint_jax.train.config import run_file
 Rows = list[dict[str, Any]]
 
 KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *benchmark.MEASURES)
+"""What tables need of a row, besides its seed."""
 FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
 PAPER = {
     "MidRope": {"t_iou": 0.453, "t_l2": 0.300},
@@ -193,18 +194,19 @@ def run_arm(config: str, workdir: Path, seed: int, limit: int, overrides: list[s
 
 def read_rows(path: Path, limit: int) -> dict[tuple[str, int], Rows]:
     """What each arm and seed of a file of rows scored; nothing where there is no file."""
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    found: dict[tuple[str, int], Rows] = {}
+    for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else (), 1):
         try:
             entry = json.loads(line)
-            key, boards, rows = (entry["arm"], entry["seed"]), entry["boards"], entry["rows"]
+            arm, seed, boards = (entry[name] for name in ("arm", "seed", "boards"))
+            rows = [{name: row[name] for name in KEPT} | {"seed": seed} for row in entry["rows"]]
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}:{number}: not a line of this command ({error})") from error
         if boards != limit:
-            raise ConfigError(f"{path}:{number}: has {boards} boards, not {limit}; use another")
-        found[key] = [row | {"seed": entry["seed"]} for row in rows]
+            raise ConfigError(
+                f"{path}:{number}: has {boards} boards, not {limit}; use another --rows"
+            )
+        found[arm, seed] = rows
     return found
 
 

@@ -33,7 +33,7 @@ def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict
     index embeddings, or no word tags, theirs are left out.
 
     Args:
-        directory: of the model, or "sprites".
+        directory: of the model, or the name of a bundled one.
         model: the transformer to train.
         text: the text encoder.
 

@@ -73,7 +73,7 @@ class DiTTask:
         dropout: how often conditions are taken away.
         samples: clips rendered when it is time for samples.
         storage: dtype of the exported weights.
-        init_from: the model directory that a new run starts from (see `read_base`), or "sprites".
+        init_from: the model that a new run starts from: its directory or name (see `read_base`).
         train_text: whether the text encoder moves; if not it is kept as it is.
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.

@@ -131,8 +131,10 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
     for text, message in (
         (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: has 8 boards, not 40"),
         (f"{kept}[]\n", "rows.jsonl:5: not a line of this command"),
+        (f"{kept}\xff\n", "rows.jsonl:5: not a line of this command"),
+        (kept.replace('"shown"', '"seen"'), "rows.jsonl:1: not a line of this command ('shown')"),
     ):
-        rows.write_text(text)
+        rows.write_text(text, "latin-1")
         with pytest.raises(SystemExit) as error:
             _main(elsewhere, out, "--limit", "40", "--rows", str(rows))
         assert error.value.code == 2 and message in capsys.readouterr().err
