@@ -225,9 +225,10 @@ def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe, solver, grid):
 
 
 def test_the_solver_can_be_chosen(pipe):
-    own, unipc = _render(pipe), _render(pipe, solver="unipc")
-    np.testing.assert_array_equal(_render(pipe, solver="euler"), own)
-    assert (unipc != own).any()
+    # Two steps of the two differ by less than what a pixel is rounded to.
+    own, unipc = (_render(pipe, steps=6, **solver) for solver in ({}, {"solver": "unipc"}))
+    np.testing.assert_array_equal(_render(pipe, steps=6, solver="euler"), own)
+    assert np.mean(unipc != own) > 0.05
     with pytest.raises(ConfigError, match="solver is 'heun'; it must be one of euler, unipc"):
         _render(pipe, solver="heun")
 
