@@ -1,9 +1,9 @@
-r"""How timing and identity depend on the number of sampling steps and on the weight of guidance.
+r"""How timing and identity depend on the number of sampling steps and on the weights of guidance.
 
     python -m alchemint_jax.evaluate.curves --model sprites \
         --out docs/results/sprites_curves.json --figure docs/results/sprites_curves.svg
 
-One setting varies at a time; the other is the model's own. All points see the same boards and the
+One setting varies at a time; the others are the model's own. All points see the same boards and the
 same noise. Points that the file has are not measured again.
 """
 
@@ -23,24 +23,29 @@ from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark
 from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.guidance import Guidance
 
 SHOWN = ("t_iou", "t_l2", "identity")
 STEPS = "sampling steps"
-WEIGHT = "weight of guidance (text and references together)"
+WEIGHTS = {
+    "both": "weight of guidance by text and references",
+    "image": "weight of guidance by references alone",
+}
+"""Titles by the field of `Guidance`."""
 
 
 def measure(
     model: str, *, limit: int, seed: int, setting: str, value: float | int
 ) -> dict[str, Any]:
     """The figures of one point, as in a report's `overall`."""
-    steps, guidance = (int(value), None) if setting == STEPS else (None, _guidance(model, value))
-    report = run_benchmark(model, limit=limit, seed=seed, batch=16, steps=steps, guidance=guidance)
+    changed: dict[str, Any]
+    if setting == STEPS:
+        changed = {"steps": int(value)}
+    else:
+        field = next(field for field, title in WEIGHTS.items() if title == setting)
+        own = settings.load(weights.locate(model)).guidance
+        changed = {"guidance": dataclasses.replace(own, **{field: value})}
+    report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
     return finite(report["overall"] | {"correlation": report["correlation"]})
-
-
-def _guidance(model: str, both: float | int) -> Guidance:
-    return dataclasses.replace(settings.load(weights.locate(model)).guidance, both=both)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,21 +53,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure a model at other steps and weights.")
     parser.add_argument("--model", default="sprites")
     counts, scales = arguments.whole(1), arguments.guidance_weight
-    parser.add_argument("--steps", type=counts, nargs="*", default=[5, 10, 20, 40, 80])
-    parser.add_argument("--weights", type=scales, nargs="*", default=[1.0, 1.5, 2.0, 3.0, 5.0])
+    parser.add_argument("--steps", type=counts, nargs="*", default=[5, 10, 20, 40])
+    parser.add_argument("--both", type=scales, nargs="*", default=[1.0, 2.0, 3.0, 5.0])
+    parser.add_argument("--image", type=scales, nargs="*", default=[0.0, 1.0, 2.0, 4.0])
     parser.add_argument("--limit", type=counts, default=64, help="boards of each point")
     parser.add_argument("--seed", type=int, default=11, help="of boards and noise")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write, and go on with")
     parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")
     args = parser.parse_args(argv)
-    wanted = {STEPS: args.steps, WEIGHT: args.weights}
+    wanted = {STEPS: args.steps, WEIGHTS["both"]: args.both, WEIGHTS["image"]: args.image}
     head = {"model": args.model, "limit": args.limit, "seed": args.seed}
     try:
         for path in (args.out, args.figure):
             media.check_writable(path)
         found = _read(args.out, head)
-        if not (args.steps or args.weights or found["points"]):
-            raise ConfigError("--steps and --weights: there is nothing to measure")
+        if not (any(wanted.values()) or found["points"]):
+            raise ConfigError("--steps, --both and --image: there is nothing to measure")
         for setting, values in wanted.items():
             for value in values:
                 points = found["points"].setdefault(setting, {})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
+from alchemint_jax import weights
 from alchemint_jax.evaluate import curves
-from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling import settings
+
+BOTH, IMAGE = curves.WEIGHTS["both"], curves.WEIGHTS["image"]
 
 
 @pytest.fixture
@@ -30,20 +34,20 @@ def _main(folder, *more):
 
 
 def test_each_point_is_measured_once(tmp_path, asked):
-    assert _main(tmp_path, "--steps", "5", "10", "--weights", "1") == 0
-    assert asked == [(curves.STEPS, 5), (curves.STEPS, 10), (curves.WEIGHT, 1.0)]
-    assert _main(tmp_path, "--steps", "5", "20", "--weights", "1") == 0
-    assert asked[3:] == [(curves.STEPS, 20)]
+    assert _main(tmp_path, "--steps", "5", "10", "--both", "1", "--image", "2") == 0
+    assert asked == [(curves.STEPS, 5), (curves.STEPS, 10), (BOTH, 1.0), (IMAGE, 2.0)]
+    assert _main(tmp_path, "--steps", "5", "20", "--both", "1", "--image", "2") == 0
+    assert asked[4:] == [(curves.STEPS, 20)]
     points = json.loads((tmp_path / "c.json").read_text())["points"]
     assert points[curves.STEPS]["20"]["t_iou"]["mean"] == 0.2
-    assert (tmp_path / "c.svg").read_text().count("<circle") == 3 * 4
+    assert (tmp_path / "c.svg").read_text().count("<circle") == 3 * 5
 
 
 def test_a_value_given_is_the_same_point_as_a_default(tmp_path, asked):
     _main(tmp_path)
     before = len(asked)
-    assert before == 10
-    _main(tmp_path, "--steps", "40", "--weights", "1", "2.0", "3")
+    assert before == 12
+    _main(tmp_path, "--steps", "40", "--both", "1", "2.0", "3", "--image", "0")
     assert len(asked) == before
 
 
@@ -51,9 +55,10 @@ def test_a_value_given_is_the_same_point_as_a_default(tmp_path, asked):
     "more, message",
     [
         (["--steps", "0"], "whole number of at least 1"),
-        (["--weights", "nan"], "number from 0 to 100"),
+        (["--both", "nan"], "number from 0 to 100"),
+        (["--image", "-1"], "number from 0 to 100"),
         (["--limit", "0"], "whole number of at least 1"),
-        (["--steps", "--weights"], "nothing to measure"),
+        (["--steps", "--both", "--image"], "nothing to measure"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(tmp_path, asked, capsys, more, message):
@@ -64,7 +69,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path, asked, capsys, more, messa
 
 
 def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
-    _main(tmp_path, "--steps", "5", "--weights")
+    _main(tmp_path, "--steps", "5", "--both", "--image")
     before = (tmp_path / "c.json").read_bytes()
     for more in (["--seed", "12"], ["--limit", "3"], ["--model", "other"]):
         with pytest.raises(SystemExit) as error:
@@ -86,10 +91,12 @@ def test_a_point_is_the_benchmark_with_one_setting_changed(monkeypatch):
         return {"overall": {"t_iou": {"mean": float("nan")}}, "correlation": {"midpoint": 1.0}}
 
     monkeypatch.setattr(curves, "run_benchmark", run_benchmark)
-    for setting, value in ((curves.STEPS, 10), (curves.WEIGHT, 2.0)):
+    own = settings.load(weights.locate("sprites")).guidance
+    for setting, value in ((curves.STEPS, 10), (BOTH, 7.0), (IMAGE, 0.5)):
         point = curves.measure("sprites", limit=4, seed=5, setting=setting, value=value)
         assert point == {"t_iou": {"mean": None}, "correlation": {"midpoint": 1.0}}
-    steps, weight = asked
-    assert steps["steps"] == 10 and steps["guidance"] is None
-    assert weight["guidance"] == Guidance(text=0, image=0, both=2) and weight["steps"] is None
+    steps, both, image = asked
+    assert steps["steps"] == 10 and "guidance" not in steps
+    assert both["guidance"] == dataclasses.replace(own, both=7) and "steps" not in both
+    assert image["guidance"] == dataclasses.replace(own, image=0.5) and "steps" not in image
     assert all(point["limit"] == 4 and point["seed"] == 5 for point in asked)
