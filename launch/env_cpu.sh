@@ -7,7 +7,8 @@
 # Nothing that is computed changes; docs/results has `alchemint bench` with and without.
 
 # jemalloc, where it is installed (Debian and Ubuntu: libjemalloc2), keeps the most;
-# ALCHEMINT_ALLOCATOR=glibc does without it.
+# ALCHEMINT_ALLOCATOR=glibc does without it. Half a minute is longer than any step, and what a process
+# is done with goes back: kept for ever, several trainings in one process add up to all the memory.
 # https://jemalloc.net/jemalloc.3.html#opt.dirty_decay_ms
 _jemalloc=
 for _library in /usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2; do
@@ -15,7 +16,7 @@ for _library in /usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2; do
 done
 if [ -n "$_jemalloc" ] && [ "${ALCHEMINT_ALLOCATOR:-jemalloc}" = jemalloc ]; then
   export LD_PRELOAD="$_jemalloc${LD_PRELOAD:+:$LD_PRELOAD}"
-  export MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1,thp:always,metadata_thp:always
+  export MALLOC_CONF=dirty_decay_ms:30000,muzzy_decay_ms:-1,thp:always,metadata_thp:always
 else
   # glibc 2.35 and later; others ignore it. It keeps what small programs keep for themselves, too.
   # https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html
