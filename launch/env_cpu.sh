@@ -4,11 +4,12 @@
 # XLA takes buffers of a gigabyte at every step and gives them back after it. The C library returns
 # them to the kernel, which clears them page by page when they are taken again: a third of the time of
 # a training step of configs/sprites.py, or more. With these settings they are kept, in huge pages.
-# Nothing that is computed changes; docs/results has `alchemint bench` with and without.
+# Nothing that is computed changes; docs/results has `alchemint bench` with and without (with: from
+# when jemalloc still kept everything for ever).
 
 # jemalloc, where it is installed (Debian and Ubuntu: libjemalloc2), keeps the most;
-# ALCHEMINT_ALLOCATOR=glibc does without it. Half a minute is longer than any step, and what a process
-# is done with goes back: kept for ever, several trainings in one process add up to all the memory.
+# ALCHEMINT_ALLOCATOR=glibc does without it. Half a minute is longer than a step of the sprites model,
+# and what a process is done with goes back: kept for ever, the trainings of one process add up.
 # https://jemalloc.net/jemalloc.3.html#opt.dirty_decay_ms
 _jemalloc=
 for _library in /usr/lib/*/libjemalloc.so.2 /usr/lib64/libjemalloc.so.2; do

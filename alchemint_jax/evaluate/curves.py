@@ -25,12 +25,12 @@ from alchemint_jax.evaluate.report import finite
 from alchemint_jax.sampling import settings
 
 SHOWN = ("t_iou", "t_l2", "identity")
-STEPS = "sampling steps"
-WEIGHTS = {
+SETTINGS = {
+    "steps": "sampling steps",
     "both": "weight of guidance by text and references",
     "image": "weight of guidance by references alone",
 }
-"""Titles by the field of `Guidance`."""
+"""Titles by the setting that varies: the number of steps, or a field of `Guidance`."""
 
 
 def measure(
@@ -38,12 +38,11 @@ def measure(
 ) -> dict[str, Any]:
     """The figures of one point, as in a report's `overall`."""
     changed: dict[str, Any]
-    if setting == STEPS:
+    if setting == "steps":
         changed = {"steps": int(value)}
     else:
-        field = next(field for field, title in WEIGHTS.items() if title == setting)
         own = settings.load(weights.locate(model)).guidance
-        changed = {"guidance": dataclasses.replace(own, **{field: value})}
+        changed = {"guidance": dataclasses.replace(own, **{setting: value})}
     report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
     return finite(report["overall"] | {"correlation": report["correlation"]})
 
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write, and go on with")
     parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")
     args = parser.parse_args(argv)
-    wanted = {STEPS: args.steps, WEIGHTS["both"]: args.both, WEIGHTS["image"]: args.image}
+    wanted = {setting: getattr(args, setting) for setting in SETTINGS}
     head = {"model": args.model, "limit": args.limit, "seed": args.seed}
     try:
         for path in (args.out, args.figure):
@@ -74,14 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                 points = found["points"].setdefault(setting, {})
                 if str(value) in points:
                     continue
-                print(f"{setting}: {value}", file=sys.stderr, flush=True)
+                print(f"{SETTINGS[setting]}: {value}", file=sys.stderr, flush=True)
                 points[str(value)] = measure(
                     args.model, limit=args.limit, seed=args.seed, setting=setting, value=value
                 )
                 text = json.dumps(found, indent=1, allow_nan=False)
                 media.write_bytes(args.out, f"{text}\n".encode())
         panels = {
-            setting: {
+            SETTINGS[setting]: {
                 MEASURES[name]: {float(x): point[name] for x, point in points.items()}
                 for name in SHOWN
             }

@@ -11,8 +11,6 @@ from alchemint_jax import weights
 from alchemint_jax.evaluate import curves
 from alchemint_jax.sampling import settings
 
-BOTH, IMAGE = curves.WEIGHTS["both"], curves.WEIGHTS["image"]
-
 
 @pytest.fixture
 def asked(monkeypatch):
@@ -35,12 +33,14 @@ def _main(folder, *more):
 
 def test_each_point_is_measured_once(tmp_path, asked):
     assert _main(tmp_path, "--steps", "5", "10", "--both", "1", "--image", "2") == 0
-    assert asked == [(curves.STEPS, 5), (curves.STEPS, 10), (BOTH, 1.0), (IMAGE, 2.0)]
+    assert asked == [("steps", 5), ("steps", 10), ("both", 1.0), ("image", 2.0)]
     assert _main(tmp_path, "--steps", "5", "20", "--both", "1", "--image", "2") == 0
-    assert asked[4:] == [(curves.STEPS, 20)]
+    assert asked[4:] == [("steps", 20)]
     points = json.loads((tmp_path / "c.json").read_text())["points"]
-    assert points[curves.STEPS]["20"]["t_iou"]["mean"] == 0.2
-    assert (tmp_path / "c.svg").read_text().count("<circle") == 3 * 5
+    assert points["steps"]["20"]["t_iou"]["mean"] == 0.2
+    picture = (tmp_path / "c.svg").read_text()
+    assert picture.count("<circle") == 3 * 5
+    assert all(title in picture for title in curves.SETTINGS.values())
 
 
 def test_a_value_given_is_the_same_point_as_a_default(tmp_path, asked):
@@ -92,7 +92,7 @@ def test_a_point_is_the_benchmark_with_one_setting_changed(monkeypatch):
 
     monkeypatch.setattr(curves, "run_benchmark", run_benchmark)
     own = settings.load(weights.locate("sprites")).guidance
-    for setting, value in ((curves.STEPS, 10), (BOTH, 7.0), (IMAGE, 0.5)):
+    for setting, value in (("steps", 10), ("both", 7.0), ("image", 0.5)):
         point = curves.measure("sprites", limit=4, seed=5, setting=setting, value=value)
         assert point == {"t_iou": {"mean": None}, "correlation": {"midpoint": 1.0}}
     steps, both, image = asked
