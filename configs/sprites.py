@@ -1,7 +1,7 @@
-r"""The bundled sprites model: diffusion transformer and text encoder, in two stages.
+r"""The bundled sprites model: diffusion transformer and text encoder.
 
-It is trained on latents of the sprites autoencoder, first of pictures, then of clips. Hardware: 2
-CPU cores. Commands, after those of configs/sprites_vae.py:
+It is trained on latents of the sprites autoencoder in three stages: pictures, more pictures, clips.
+Hardware: 2 CPU cores. Commands, after those of configs/sprites_vae.py:
 
     alchemint data sprites --out data/sprites_pictures --clips 24000 --frames 1
     alchemint data encode --data data/sprites_pictures --vae runs/sprites_vae/export \
@@ -17,7 +17,7 @@ CPU cores. Commands, after those of configs/sprites_vae.py:
 The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
 model instead. On Linux, `. launch/env_cpu.sh` before all of this makes it faster.
 
-What subjects look like is learnt from pictures, at a fifth of the tokens of a clip; clips teach
+What subjects look like is learnt from pictures, at a quarter of the tokens of a clip; clips teach
 when they are there and how they move. The curve of the bundled run, its time and its scores are in
 alchemint_jax/bundled/sprites/README.md.
 """

@@ -3,7 +3,7 @@ r"""One arm of the study of interval schemes: clips, on a small budget, with one
 Hardware: 2 CPU cores. Commands, for one arm:
 
     alchemint data sprites --out data/sprites --clips 8000
-    alchemint data encode --data data/sprites --vae sprites --out data/sprites_latents
+    alchemint data encode --data data/sprites --vae sprites --out data/schemes_latents
     alchemint train --config configs/sprites_schemes.py:FittedRope \
         --workdir runs/schemes/FittedRope-0
 
@@ -18,11 +18,11 @@ every subject is on screen, and no scheme has anything to say; only WeRope-shift
 where references lie. Two arms do without a part of the model, and get used to that in pictures
 first. The pictures of all:
 
-    alchemint data sprites --out data/sprites_pictures --clips 48000 --frames 1
-    alchemint data encode --data data/sprites_pictures --vae sprites \
-        --out data/sprites_pictures_latents
+    alchemint data sprites --out data/schemes_pictures --clips 48000 --frames 1
+    alchemint data encode --data data/schemes_pictures --vae sprites \
+        --out data/schemes_pictures_latents
     for stage in pictures pictures_no_tags pictures_no_index; do
-        alchemint train --config configs/sprites_schemes.py:$stage --workdir runs/sprites_$stage
+        alchemint train --config configs/sprites_schemes.py:$stage --workdir runs/schemes_$stage
     done
 
 Arms with one seed see the same data in the same order.
@@ -54,8 +54,8 @@ ARMS = {
     "FittedRope-no-index": dict(scheme=dict(name="FittedRope"), index=False),
 }
 START = {
-    "FittedRope-no-tags": "runs/sprites_pictures_no_tags/export",
-    "FittedRope-no-index": "runs/sprites_pictures_no_index/export",
+    "FittedRope-no-tags": "runs/schemes_pictures_no_tags/export",
+    "FittedRope-no-index": "runs/schemes_pictures_no_index/export",
 }
 
 
@@ -66,6 +66,7 @@ def get_config(arm: str = "WeRope") -> ConfigDict:
     config = load_config(f"{Path(__file__).with_name('sprites.py')}:{stage}").unlock()
     for field, value in (ARMS | PICTURES)[arm].items():
         config.model[field] = ConfigDict(value) if isinstance(value, dict) else value
+    config.data = "data/schemes_pictures_latents" if arm in PICTURES else "data/schemes_latents"
     config.vae = "sprites"
     if arm == "pictures":
         return _budget(config, 1800)

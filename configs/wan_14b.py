@@ -10,7 +10,8 @@ Memory, from the shapes: weights, their average, two moments and gradients of th
 are 5 x 53.4 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.75 GiB, beside 53.2 GiB of
 frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it. Hardware: 16
 accelerators of 80 GB for the whole (the paper's), 8 for a LoRA. The batch is worked off in two
-parts (`accumulate`). Not run either, and the limits of the smaller recipe are those of this one.
+parts (`accumulate`). It has not been run either, and has the limits of the smaller
+recipe.
 """
 
 from pathlib import Path

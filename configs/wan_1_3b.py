@@ -6,7 +6,7 @@ published; here what AlcheMinT adds (slots and word tags), or a LoRA, has 1e-4 a
 have 3e-5. Commands, with the weights of Wan-AI/Wan2.1-T2V-1.3B-Diffusers in
 models/Wan2.1-T2V-1.3B-Diffusers:
 
-    alchemint data sprites --out data/sprites
+    alchemint data sprites --out data/sprites --clips 8000
     alchemint data encode --data data/sprites --vae models/Wan2.1-T2V-1.3B-Diffusers \
         --out data/wan_latents
     alchemint train --config configs/wan_1_3b.py --workdir runs/wan_1_3b
@@ -22,10 +22,10 @@ are 5 x 5.3 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.2 GiB, b
 frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it over the devices.
 Hardware: 8 accelerators of 80 GB.
 
-Neither has been run: there is no such machine here. Between this file and the paper's clips of
-480 x 832 pixels is that the clips of `data sprites` are 64 x 64, and no other source of timed
-references is built yet. Such clips are 32,760 tokens each, to which kernels attend (splash on TPUs,
-cuDNN on GPUs; `model.attention` chooses); `mesh.context` splits a clip over devices.
+Neither has been run on such hardware. `data sprites` draws clips of 64 x 64 pixels, and there is no
+loader yet for clips of 480 x 832 like the paper's, which are 32,760 tokens each. Kernels attend to
+so many (splash on TPUs, cuDNN on GPUs; `model.attention` chooses), and `mesh.context` splits a clip
+over devices.
 """
 
 import dataclasses

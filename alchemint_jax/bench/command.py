@@ -118,7 +118,7 @@ def _look_for_torch() -> None:
     if missing:
         raise AlchemintError(
             f"--vs torch: {' and '.join(missing)} cannot be imported here; "
-            "pip install 'alchemint-jax[parity]'"
+            "pip install -e '.[parity]'"
         )
     # Both have their arrays on one GPU; left alone, JAX would take three quarters of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -134,7 +134,7 @@ def _torch() -> Any:
         reason = str(error).strip().partition("\n")[0]
         raise AlchemintError(
             f"--vs torch: PyTorch or diffusers is there but cannot be imported ({reason}); "
-            "pip install --force-reinstall 'alchemint-jax[parity]'"
+            "pip install --force-reinstall -e '.[parity]'"
         ) from error
     return torch_side.counterpart(jax.default_backend())
 

@@ -59,7 +59,7 @@ def encode_dataset(
     """
     from alchemint_jax import weights
 
-    directory = Path(weights.locate(vae_dir))
+    directory = weights.locate(vae_dir)
     identity = fingerprint(directory / "vae")
     # A dataset that is already there needs no weights; without them nothing is to be begun.
     encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)
@@ -151,6 +151,17 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
     if header.get("dataset") != _KIND or header.get("schema") != _SCHEMA:
         raise DataError(f"{path}: not an encoded sprites dataset of schema {_SCHEMA}")
     return header
+
+
+def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
+    """Raises DataError unless a dataset was encoded by the autoencoder of this very model."""
+    from alchemint_jax import weights
+
+    if read_header(data_dir)["vae"] != fingerprint(weights.locate(vae_dir) / "vae"):
+        raise DataError(
+            f"{data_dir}: encoded by another autoencoder than that of {vae_dir}; encode the "
+            f"dataset anew with --vae {vae_dir}, or name the model that encoded it"
+        )
 
 
 def fingerprint(component: Path) -> str:

@@ -162,9 +162,9 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
 
 
 def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) -> Step:
-    """The training step of a task, as `alchemint train` runs it.
+    """The training step of a task, but for its frozen text encoder.
 
-    A frozen text encoder takes no part: its states come with the batch.
+    `alchemint train` runs the encoder in the step; here its states come with the batch.
 
     Raises:
         ConfigError: see `dit_batch`; also for tasks that cannot be planned.

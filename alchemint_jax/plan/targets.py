@@ -171,7 +171,7 @@ def topology_devices(target: Target) -> list[Any]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise ConfigError(
             f"target {target.name}: its compiler cannot be used ({reason}); it comes with "
-            f"pip install 'alchemint-jax[{extra}]' on x86-64 Linux"
+            f"pip install -e '.[{extra}]' on x86-64 Linux"
         ) from error
     return list(found.devices)
 

@@ -22,6 +22,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
+from alchemint_jax.data.encode import check_encoder
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.base import open_base
@@ -251,6 +252,8 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
         elif field == "vae":  # read to export
             weights.read_config(weights.locate(name), "vae")
             checks.say(field, f"{name}: has an autoencoder")
+            if Path(config.data).exists():
+                check_encoder(config.data, name)
         else:
             if isinstance(task, DiTTask):
                 open_base(name, task.model, task.text)

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
+from alchemint_jax.data.encode import check_encoder
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, TrainConfig, fit
@@ -30,6 +31,7 @@ def run_config(
         mesh = build_mesh(config)
         if "vae" in config:  # needed last, to export; hours may have passed by then
             weights.read_config(weights.locate(config.vae), "vae")
+            check_encoder(config.data, config.vae)
         return fit(task, train, workdir, mesh=mesh)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error

@@ -63,7 +63,7 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert bench("--vs", "torch") == 2
     err = capsys.readouterr().err
-    assert "torch" in err and "pip install 'alchemint-jax[parity]'" in err and err.count("\n") == 1
+    assert "torch" in err and "pip install -e '.[parity]'" in err and err.count("\n") == 1
 
 
 def test_a_broken_pytorch_is_no_traceback(monkeypatch, capsys):

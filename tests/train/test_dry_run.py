@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,9 @@ import jax
 import numpy as np
 import pytest
 
-from alchemint_jax import cli, sharding
+from alchemint_jax import cli, sharding, weights
 from alchemint_jax.data import write_sprites
-from alchemint_jax.data.encode import encode_with
+from alchemint_jax.data.encode import encode_with, fingerprint
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.train import dry_run as module
 from alchemint_jax.train import fit
@@ -55,7 +56,8 @@ def encoded(tmp_path_factory):
         b, f, h, w, _ = pixels.shape
         return np.zeros((b, 1 + (f - 1) // 4, h // 4, w // 4, 8), np.float32)
 
-    return encode_with(latents, "zeros", sprites, folder / "latents")
+    identity = fingerprint(weights.locate("sprites") / "vae")
+    return encode_with(latents, identity, sprites, folder / "latents")
 
 
 @pytest.fixture
@@ -107,6 +109,16 @@ def test_data_and_weights_of_another_machine_are_left_unchecked(recipe, tmp_path
     assert report.problems == ()
     unchecked = [name for name, text in report.lines if "not on this machine" in text]
     assert unchecked == ["vae", "data"]
+
+
+def test_latents_of_another_autoencoder_are_a_problem(recipe, encoded, tmp_path):
+    header = encoded / "dataset.json"
+    other = tmp_path / "latents"
+    shutil.copytree(encoded, other)
+    (other / header.name).write_text(re.sub('"vae": "[0-9a-f]+"', '"vae": "0"', header.read_text()))
+    report = dry_run(recipe, tmp_path / "run", [*SMALL, f"data={other}"], devices=4)
+    (problem,) = report.problems
+    assert f"{other}: encoded by another autoencoder than that of sprites" in problem
 
 
 @pytest.mark.parametrize(

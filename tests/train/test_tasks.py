@@ -13,8 +13,8 @@ import pytest
 
 from alchemint_jax import sharding, train, weights
 from alchemint_jax.data import write_sprites
-from alchemint_jax.data.encode import encode_with
-from alchemint_jax.errors import ConfigError
+from alchemint_jax.data.encode import encode_with, fingerprint
+from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import Guidance, Pipeline
@@ -101,8 +101,9 @@ def _pooled(pixels):
 
 
 @pytest.fixture(scope="module")
-def encoded(sprites, tmp_path_factory):
-    return encode_with(_pooled, "pooled", sprites, tmp_path_factory.mktemp("latents") / "latents")
+def encoded(sprites, vae_run, tmp_path_factory):
+    identity = fingerprint(vae_run[1] / "export" / "vae")
+    return encode_with(_pooled, identity, sprites, tmp_path_factory.mktemp("latents") / "latents")
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +233,12 @@ def test_a_run_is_what_its_config_says(monkeypatch, dit_overrides, dit_task, tmp
     task, config, workdir, mesh = called
     assert task == dit_task and config.total_steps == 24 and workdir == tmp_path
     assert mesh == sharding.make_mesh()
+
+
+def test_latents_of_another_autoencoder_are_refused(dit_overrides, tmp_path):
+    with pytest.raises(DataError, match=r"sprites\.py: .*encoded by another autoencoder"):
+        run_config(CONFIGS / "sprites.py", tmp_path / "run", [*dit_overrides, "vae=sprites"])
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")
