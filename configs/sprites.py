@@ -36,11 +36,12 @@ STAGES = {
 def get_config(stage: str = "clips") -> ConfigDict:
     if stage not in STAGES:
         raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
-    data, frames, batch, shift, steps, rate, seed = STAGES[stage].values()
+    chosen = STAGES[stage]
+    frames, shift, steps, rate = (chosen[name] for name in ("frames", "shift", "steps", "rate"))
     config = ConfigDict(
         dict(
             task="dit",
-            data=data,
+            data=chosen["data"],
             vae="runs/sprites_vae/export",
             model=dict(
                 dim=144,
@@ -58,7 +59,7 @@ def get_config(stage: str = "clips") -> ConfigDict:
                 scheme=dict(name="FittedRope"),
             ),
             text=dict(vocab=259, dim=128, n_heads=4, head_dim=32, ffn_dim=256, n_layers=2),
-            loader=dict(batch_size=batch, seed=seed),
+            loader=dict(batch_size=chosen["batch"], seed=chosen["seed"]),
             # Subjects stand in the order of their slots.
             augment=dict(shuffle_slots=False, random_view=True),
             shift=shift,
@@ -73,7 +74,7 @@ def get_config(stage: str = "clips") -> ConfigDict:
             ),
             train=dict(
                 total_steps=steps,
-                seed=seed,
+                seed=chosen["seed"],
                 log_every=25,
                 validate_every=steps // 4,
                 sample_every=steps // 2,

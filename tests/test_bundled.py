@@ -41,7 +41,11 @@ def test_it_is_small_and_has_a_card():
 )
 def test_the_recipe_is_that_of_the_committed_curves(stage, curve):
     lines = read_metrics(ROOT / "docs" / "results" / f"{curve}.jsonl")
-    assert load_config(ROOT / "configs" / stage).train.total_steps == lines[-1]["step"]
+    train = load_config(ROOT / "configs" / stage).train
+    assert train.total_steps == lines[-1]["step"]
+    name, rate = train.optimizer.groups[0]
+    key = f"lr/{name}" if len(train.optimizer.groups) > 1 else "lr"
+    assert max(line.get(key, 0) for line in lines) == pytest.approx(rate, rel=0.01)
 
 
 def test_documents_name_configs_that_there_are():

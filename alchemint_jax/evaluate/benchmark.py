@@ -191,10 +191,6 @@ def score(
     asked = [row["asked"] for row in rows]
     durations = [row["n_frames"] for row in rows]
     unit = [[(s / n, e / n) for s, e in spans] for spans, n in zip(asked, durations, strict=True)]
-    timed = [row for row in rows if row["shown"] and len(row["asked"]) == 1]
-    pairs = [(metrics.span(row["asked"]), metrics.span(row["shown"])) for row in timed]
-    ends = np.array(pairs, np.float64).reshape(-1, 2, 2)  # [row, asked or shown, start or end]
-    mid, length = ends.mean(-1), ends[..., 1] - ends[..., 0]
     return {
         "clips": len(cases),
         "subjects": len(rows),
@@ -203,11 +199,7 @@ def score(
             "always_present": metrics.always_present(unit),
             "middle_half": metrics.constant(unit, (0.25, 0.75)),
         },
-        "correlation": {
-            "midpoint": metrics.correlation(mid[:, 0], mid[:, 1]),
-            "length": metrics.correlation(length[:, 0], length[:, 1]),
-            "subjects": len(timed),
-        },
+        "correlation": correlations(rows),
         "groups": {name: summarise(part, resamples) for name, part in _groups(rows)},
         "rows": rows,
     }
@@ -259,6 +251,19 @@ def _groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, An
     yield "dissimilar subjects", [row for row in several if not row["similar"]]
     yield "one interval", [row for row in rows if len(row["asked"]) == 1]
     yield "several intervals", [row for row in rows if len(row["asked"]) > 1]
+
+
+def correlations(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """How the moments and lengths shown follow those asked for, over single intervals seen."""
+    timed = [row for row in rows if row["shown"] and len(row["asked"]) == 1]
+    pairs = [(metrics.span(row["asked"]), metrics.span(row["shown"])) for row in timed]
+    ends = np.array(pairs, np.float64).reshape(-1, 2, 2)  # [row, asked or shown, start or end]
+    mid, length = ends.mean(-1), ends[..., 1] - ends[..., 0]
+    return {
+        "midpoint": metrics.correlation(mid[:, 0], mid[:, 1]),
+        "length": metrics.correlation(length[:, 0], length[:, 1]),
+        "subjects": len(timed),
+    }
 
 
 def summarise(rows: list[dict[str, Any]], resamples: int = 2000) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax import arguments, media, weights
+from alchemint_jax.cli import MAX_SEED, prepare_jax
+from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark
 from alchemint_jax.evaluate.figure import curves
@@ -56,13 +58,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--both", type=scales, nargs="*", default=[1.0, 2.0, 3.0, 5.0])
     parser.add_argument("--image", type=scales, nargs="*", default=[0.0, 1.0, 2.0, 4.0])
     parser.add_argument("--limit", type=counts, default=64, help="boards of each point")
-    parser.add_argument("--seed", type=int, default=11, help="of boards and noise")
+    parser.add_argument(
+        "--seed", type=arguments.whole(0, MAX_SEED), default=11, help="of boards and noise"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write, and go on with")
     parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")
     args = parser.parse_args(argv)
     wanted = {setting: getattr(args, setting) for setting in SETTINGS}
-    head = {"model": args.model, "limit": args.limit, "seed": args.seed}
+    prepare_jax()
     try:
+        weighed = fingerprint(weights.locate(args.model) / "transformer")
+        head = {"model": args.model, "weights": weighed, "limit": args.limit, "seed": args.seed}
         for path in (args.out, args.figure):
             media.check_writable(path)
         found = _read(args.out, head)
@@ -102,11 +108,15 @@ def _read(path: Path, head: dict[str, Any]) -> dict[str, Any]:
         return head | {"points": {}}
     try:
         found = json.loads(path.read_text("utf-8"))
-        same = {key: found[key] for key in head} == head and isinstance(found["points"], dict)
-    except (ValueError, KeyError, TypeError) as error:
+        same = {key: found[key] for key in head} == head
+        if not found["points"].keys() <= SETTINGS.keys():
+            raise ValueError(f"its points are of {', '.join(found['points'])}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{path}: not curves that this command wrote ({error})") from error
     if not same:
-        raise ConfigError(f"{path}: of another model, limit or seed; use another --out")
+        raise ConfigError(
+            f"{path}: of another model, or other weights, limit or seed; use another --out"
+        )
     return found
 
 

@@ -40,6 +40,7 @@ def save_report(
     at random.
     """
     folder = media.check_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
     plain = json.dumps(finite(report), indent=1, allow_nan=False)
     text = render_html(report, videos, cases, gallery)
     media.write_bytes(folder / "report.json", plain.encode())

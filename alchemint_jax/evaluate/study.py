@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import media
+from alchemint_jax import arguments, media
+from alchemint_jax.cli import MAX_SEED, prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, metrics
 from alchemint_jax.evaluate.figure import forest
@@ -32,6 +33,7 @@ Rows = list[dict[str, Any]]
 
 KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *benchmark.MEASURES)
 """What tables need of a row, besides its seed."""
+REPORT = Path("report", "report.json")
 FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
 PAPER = {
     "MidRope": {"t_iou": 0.453, "t_l2": 0.300},
@@ -69,23 +71,14 @@ def _middle(spans: Sequence[Sequence[int]]) -> float:
     return float(spans[0][0] + spans[-1][-1]) / 2
 
 
-def correlations(rows: Rows) -> dict[str, float]:
-    """How the moments and lengths shown follow those asked for, over single intervals seen."""
-    timed = [row for row in rows if row["shown"] and len(row["asked"]) == 1]
-    return {
-        name: metrics.correlation(*([of(row[key]) for row in timed] for key in ("asked", "shown")))
-        for name, of in (("midpoint", _middle), ("length", _length))
-    }
-
-
 def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
     """Mean of `one` less `other`, subject by subject of the same boards and seeds.
 
-    The 95 % interval resamples boards. Raises ValueError if the two did not see the same subjects.
+    The 95 % interval resamples boards. Raises ConfigError if the two did not see the same subjects.
     """
     key = [(row["seed"], row["case"], row["subject"]) for row in one]
     if key != [(row["seed"], row["case"], row["subject"]) for row in other]:
-        raise ValueError("the two arms have different boards or seeds")
+        raise ConfigError("two arms have rows of different boards or seeds; they do not compare")
     # A report has None for a rate that nothing could be counted for; as a float it is NaN.
     a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
     values = a - b
@@ -98,7 +91,7 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
     return {
         "arms": {
             arm: {
-                name: benchmark.summarise(part) | {"correlation": correlations(part)}
+                name: benchmark.summarise(part) | {"correlation": benchmark.correlations(part)}
                 for name, part in groups(rows)
                 if part
             }
@@ -122,7 +115,10 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
 
 
 def table(comparison: Mapping[str, Any]) -> str:
-    """Markdown: one line per arm, all boards, with 95 % intervals for the two temporal metrics."""
+    """Markdown: one line per arm, all boards.
+
+    The two temporal metrics have 95 % intervals over boards: they say nothing about other seeds.
+    """
     head = [
         *(benchmark.MEASURES[name] for name in FIGURES),
         "midpoint r",
@@ -164,7 +160,7 @@ def figure(comparison: Mapping[str, Any]) -> str:
         }
         if block:
             blocks[name] = block
-    title = "Interval schemes at an equal budget: means and 95 % intervals"
+    title = "Interval schemes: means, and 95 % intervals over boards"
     return forest(blocks, title, comparison["baseline"])
 
 
@@ -173,49 +169,66 @@ def _cell(figure: Mapping[str, float], interval: bool, form: str = ".2f") -> str
     return f"{text} ({figure['low']:{form}} to {figure['high']:{form}})" if interval else text
 
 
-def run_arm(config: str, workdir: Path, seed: int, limit: int, overrides: list[str]) -> Rows:
+def check_arm(config: str, overrides: list[str]) -> None:
+    """Raises AlchemintError where an arm cannot start: its model, its data or what it starts from
+    is not there.
+    """
+    from alchemint_jax.train.run import find_job
+
+    find_job(config, overrides)[1].train_data()
+
+
+def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) -> Rows:
     """Trains one arm with one seed and scores it; what is already done is read."""
     from alchemint_jax.train.run import run_config
 
-    report = workdir / "report" / "report.json"
+    made, report = workdir / "study.json", workdir / REPORT
+    if made.is_file() and json.loads(made.read_text()) != settings:
+        raise ConfigError(f"{made}: of {made.read_text()}, not {settings}; use another --workdir")
     if not report.is_file():
+        workdir.mkdir(parents=True, exist_ok=True)
+        media.write_bytes(made, json.dumps(settings).encode())
         seeds = [f"train.seed={seed}", f"loader.seed={seed}"]
-        result = run_config(config, workdir, [*overrides, *seeds])
-        if result.interrupted:
+        result = run_config(config, workdir, [*settings["set"], *seeds])
+        if result.interrupted or result.signal is not None:
             raise KeyboardInterrupt
-        benchmark.run_benchmark(str(workdir / "export"), out=report.parent, limit=limit, batch=16)
-    found = json.loads(report.read_text())
-    if found["settings"]["limit"] != limit:
-        raise ConfigError(
-            f"{report}: has {found['settings']['limit']} boards, not {limit}; use another --workdir"
-        )
-    return [row | {"seed": seed} for row in found["rows"]]
+        boards = settings["boards"]
+        benchmark.run_benchmark(str(workdir / "export"), out=report.parent, limit=boards, batch=16)
+    return [row | {"seed": seed} for row in json.loads(report.read_text())["rows"]]
 
 
-def read_rows(path: Path, limit: int) -> dict[tuple[str, int], Rows]:
-    """What each arm and seed of a file of rows scored; nothing where there is no file."""
+def read_rows(path: Path, settings: Mapping[str, Any]) -> dict[tuple[str, int], Rows]:
+    """What each arm and seed of a file of rows scored; nothing where there is no file.
+
+    Raises ConfigError, naming the line, where it is not of this command or has other settings.
+    """
     found: dict[tuple[str, int], Rows] = {}
     for number, line in enumerate(path.read_bytes().splitlines() if path.is_file() else (), 1):
         try:
             entry = json.loads(line)
-            arm, seed, boards = (entry[name] for name in ("arm", "seed", "boards"))
+            arm, seed, made = (entry[name] for name in ("arm", "seed", "settings"))
             rows = [{name: row[name] for name in KEPT} | {"seed": seed} for row in entry["rows"]]
+            if not rows or not (isinstance(arm, str) and isinstance(seed, int)):
+                raise ValueError("an arm, a seed and rows of it are needed")
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}:{number}: not a line of this command ({error})") from error
-        if boards != limit:
-            raise ConfigError(
-                f"{path}:{number}: has {boards} boards, not {limit}; use another --rows"
-            )
+        if made != settings:
+            raise ConfigError(f"{path}:{number}: of {made}, not {settings}; use another --rows")
         found[arm, seed] = rows
     return found
 
 
-def write_rows(path: Path, known: Mapping[tuple[str, int], Rows], limit: int) -> None:
-    """The file that `read_rows` reads: a line for each arm and seed, without what no table uses."""
+def write_rows(
+    path: Path, known: Mapping[tuple[str, int], Rows], settings: Mapping[str, Any]
+) -> None:
+    """The file that `read_rows` reads: a line for each arm and seed, without what no table uses.
+
+    Lines that others have added to it meanwhile stay.
+    """
     lines = []
-    for (arm, seed), rows in known.items():
+    for (arm, seed), rows in (read_rows(path, settings) | dict(known)).items():
         kept = [{name: row[name] for name in KEPT} for row in rows]
-        entry = {"arm": arm, "seed": seed, "boards": limit, "rows": kept}
+        entry = {"arm": arm, "seed": seed, "settings": settings, "rows": kept}
         lines.append(json.dumps(entry, allow_nan=False, separators=(",", ":")))
     media.write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
 
@@ -225,8 +238,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train and compare the arms of a study.")
     parser.add_argument("--config", type=Path, default=Path("configs/sprites_schemes.py"))
     parser.add_argument("--arms", nargs="+", help="which; all of the config's where not given")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--limit", type=int, default=64, help="boards to score each arm on")
+    numbers, counts = arguments.whole(0, MAX_SEED), arguments.whole(1)
+    parser.add_argument("--seeds", type=numbers, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--limit", type=counts, default=64, help="boards to score each arm on")
     parser.add_argument("--baseline", default="WeRope", help="the arm that others are compared to")
     parser.add_argument("--workdir", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
@@ -235,6 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     args = parser.parse_args(argv)
     comparison: dict[str, Any] = {}
+    prepare_jax()
     try:
         names = args.arms or run_file(args.config).get("ARMS", ())
         arms: dict[str, Rows] = {arm: [] for arm in names}
@@ -242,15 +257,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
         for path in filter(None, (args.out, args.figure, args.rows)):
             media.check_writable(path)  # now, not after hours of training
-        known = read_rows(args.rows, args.limit) if args.rows else {}
-        for seed in args.seeds:
+        settings = {"config": args.config.name, "set": args.set, "boards": args.limit}
+        known = read_rows(args.rows, settings) if args.rows else {}
+        seeds = dict.fromkeys(args.seeds)
+        folders = {(arm, seed): args.workdir / f"{arm}-{seed}" for arm in arms for seed in seeds}
+        for arm in dict.fromkeys(
+            run[0]
+            for run, folder in folders.items()
+            if run not in known and not (folder / REPORT).is_file()
+        ):
+            check_arm(f"{args.config}:{arm}", args.set)  # of all, before one is trained
+        for seed in seeds:
             for arm in arms:
                 print(f"{arm}, seed {seed}", file=sys.stderr, flush=True)
                 if (arm, seed) not in known:
-                    where, name = args.workdir / f"{arm}-{seed}", f"{args.config}:{arm}"
-                    known[arm, seed] = run_arm(name, where, seed, args.limit, args.set)
+                    name, folder = f"{args.config}:{arm}", folders[arm, seed]
+                    known[arm, seed] = run_arm(name, folder, seed, settings)
                     if args.rows:
-                        write_rows(args.rows, known, args.limit)
+                        write_rows(args.rows, known, settings)
                 arms[arm] += known[arm, seed]
             comparison = compare(arms, args.baseline)
             text = json.dumps(finite(comparison), indent=1, allow_nan=False)

@@ -25,16 +25,30 @@ def run_config(
 
     Raises ConfigError, DataError and WeightsError, naming the file, before anything is written.
     """
+    config, task, train = find_job(path, overrides)
+    try:
+        return fit(task, train, workdir, mesh=build_mesh(config))
+    except (ConfigError, DataError, WeightsError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def find_job(
+    path: Path | str, overrides: list[str] | tuple[str, ...] = ()
+) -> tuple[ConfigDict, Any, TrainConfig]:
+    """A config, its task and how it is trained, once the autoencoder it exports has been found.
+
+    Raises:
+        ConfigError, DataError, WeightsError: naming the config file.
+    """
     config = load_config(path, overrides)
     task, train = build_job(config, path)
     try:
-        mesh = build_mesh(config)
         if "vae" in config:  # needed last, to export; hours may have passed by then
             weights.read_config(weights.locate(config.vae), "vae")
             check_encoder(config.data, config.vae)
-        return fit(task, train, workdir, mesh=mesh)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
+    return config, task, train
 
 
 def build_job(config: ConfigDict, path: Path | str) -> tuple[Any, TrainConfig]:

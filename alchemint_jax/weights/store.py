@@ -201,7 +201,7 @@ def open_component(
         WeightsError: the files are missing, corrupt or pickles, or do not fit the configuration.
     """
     _check_component(component)
-    if Path(directory).is_file():
+    if directory not in BUNDLED and Path(directory).is_file():
         return _open_single(Path(directory), component)
     directory = locate(directory)
     values = read_config(directory, component)

@@ -306,9 +306,10 @@ def test_the_page_is_whole_and_self_contained_and_escapes(cases, videos, report)
 
 def test_the_report_is_plain_json(cases, videos, report, tmp_path):
     one = evaluate.score(cases[:1], videos[:1], resamples=20)  # groups without subjects: NaN
-    save_report(one, videos[:1], cases[:1], tmp_path / "r", gallery=1)
+    folder = tmp_path / "not" / "yet" / "there"
+    save_report(one, videos[:1], cases[:1], folder, gallery=1)
     stored = json.loads(
-        (tmp_path / "r" / "report.json").read_text(),
+        (folder / "report.json").read_text(),
         parse_constant=lambda name: pytest.fail(f"{name} is not JSON"),
     )
     assert stored["groups"]["similar subjects"]["t_iou"]["mean"] is None

@@ -70,17 +70,24 @@ def test_what_cannot_be_measured_is_refused(tmp_path, asked, capsys, more, messa
 
 def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
     _main(tmp_path, "--steps", "5", "--both", "--image")
+    other = str(weights.locate("sprites"))
     before = (tmp_path / "c.json").read_bytes()
-    for more in (["--seed", "12"], ["--limit", "3"], ["--model", "other"]):
+    for more in (["--seed", "12"], ["--limit", "3"], ["--model", other]):
         with pytest.raises(SystemExit) as error:
             _main(tmp_path, "--steps", "5", *more)
         assert error.value.code == 2
-        assert "another model, limit or seed" in capsys.readouterr().err
+        assert "of another model, or other weights, limit" in capsys.readouterr().err
     assert (tmp_path / "c.json").read_bytes() == before and len(asked) == 1
-    (tmp_path / "c.json").write_text("[]")
-    with pytest.raises(SystemExit):
-        _main(tmp_path)
-    assert "not curves that this command wrote" in capsys.readouterr().err
+    retrained = before.replace(b'"weights": "', b'"weights": "0')
+    for text, message in (
+        (b"[]", "not curves that this command wrote"),
+        (before.replace(b'"steps"', b'"sampling steps"'), "its points are of sampling steps"),
+        (retrained, "of another model, or other weights"),
+    ):
+        (tmp_path / "c.json").write_bytes(text)
+        with pytest.raises(SystemExit):
+            _main(tmp_path)
+        assert message in capsys.readouterr().err
 
 
 def test_a_point_is_the_benchmark_with_one_setting_changed(monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -15,7 +16,7 @@ import pytest
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
-from alchemint_jax.evaluate.benchmark import MEASURES, summarise
+from alchemint_jax.evaluate.benchmark import MEASURES, correlations, summarise
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
@@ -67,7 +68,7 @@ def test_differences_are_paired():
 
 
 def test_arms_on_other_boards_are_not_compared():
-    with pytest.raises(ValueError, match="different boards"):
+    with pytest.raises(ConfigError, match="different boards"):
         study.difference(_rows(boards=8), _rows(boards=9), "t_iou")
 
 
@@ -84,7 +85,11 @@ def test_groups_divide_the_subjects():
 
 
 def test_shown_moments_that_are_those_asked_for_correlate_fully():
-    assert study.correlations(_rows()) == pytest.approx({"midpoint": 1, "length": 1})
+    found = correlations(_rows())
+    assert found == pytest.approx({"midpoint": 1, "length": 1, "subjects": 128})
+
+
+SETTINGS = {"config": CONFIG.name, "set": [], "boards": 40}
 
 
 @pytest.fixture
@@ -95,7 +100,8 @@ def finished(tmp_path):
             path = tmp_path / f"{arm}-{seed}" / "report" / "report.json"
             path.parent.mkdir(parents=True)
             rows = _rows(gain, seeds=(seed,), noise=int(gain > 0))
-            path.write_text(json.dumps({"settings": {"limit": 40}, "rows": rows}))
+            path.write_text(json.dumps({"rows": rows}))
+            (path.parents[1] / "study.json").write_text(json.dumps(SETTINGS))
     return tmp_path
 
 
@@ -129,7 +135,10 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
     assert _main(elsewhere, out, "--limit", "40", "--rows", str(rows)) == 0
     assert (out.read_text(), rows.read_text()) == (whole, kept) and not elsewhere.exists()
     for text, message in (
-        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: has 8 boards, not 40"),
+        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: of {'config'"),
+        (kept.replace('"set":[]', '"set":["a=1"]', 1), "rows.jsonl:1: of {'config'"),
+        (kept.replace('"arm":"WeRope"', '"arm":[]', 1), "rows.jsonl:1: not a line of this command"),
+        (kept.splitlines()[0].split('"rows"')[0] + '"rows":[]}\n', "rows.jsonl:1: not a line"),
         (f"{kept}[]\n", "rows.jsonl:5: not a line of this command"),
         (f"{kept}\xff\n", "rows.jsonl:5: not a line of this command"),
         (kept.replace('"shown"', '"seen"'), "rows.jsonl:1: not a line of this command ('shown')"),
@@ -140,10 +149,75 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
         assert error.value.code == 2 and message in capsys.readouterr().err
 
 
+def test_lines_that_others_add_meanwhile_stay(tmp_path):
+    rows, one = tmp_path / "rows.jsonl", _rows(seeds=(0,))
+    study.write_rows(rows, {("WeRope", 0): one}, SETTINGS)
+    study.write_rows(rows, {("MidRope", 0): one}, SETTINGS)
+    assert list(study.read_rows(rows, SETTINGS)) == [("WeRope", 0), ("MidRope", 0)]
+
+
+@pytest.fixture
+def trained(monkeypatch, tmp_path):
+    """What was trained, with which overrides, without training; `stop` is the run that a signal
+    ends."""
+    found = SimpleNamespace(runs=[], checked=[], stop=None)
+
+    def run_config(config, workdir, overrides):
+        found.runs.append((config.rpartition(":")[2], overrides))
+        stopped = len(found.runs) == found.stop
+        return SimpleNamespace(interrupted=False, signal=15 if stopped else None)
+
+    def run_benchmark(model, out, limit, batch):
+        out.mkdir(parents=True)
+        rows = _rows(boards=limit, seeds=(int(str(out.parent)[-1]),))
+        (out / "report.json").write_text(json.dumps({"rows": rows}))
+
+    monkeypatch.setattr("alchemint_jax.train.run.run_config", run_config)
+    monkeypatch.setattr(study.benchmark, "run_benchmark", run_benchmark)
+    monkeypatch.setattr(study, "check_arm", lambda config, overrides: found.checked.append(config))
+    return found
+
+
+def test_a_study_that_was_stopped_goes_on(trained, tmp_path):
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "schemes.json"
+    more = ["--limit", "8", "--rows", str(rows), "--set", "train.total_steps=3"]
+    trained.stop = 2
+    assert _main(tmp_path / "runs", out, *more) == 130
+    seeds = ["train.seed=0", "loader.seed=0"]
+    assert trained.runs == [
+        (arm, ["train.total_steps=3", *seeds]) for arm in ("WeRope", "FittedRope")
+    ]
+    assert len(rows.read_text().splitlines()) == 1 and not out.exists()
+    assert len(trained.checked) == 2
+    assert _main(tmp_path / "runs", out, *more) == 0
+    assert [arm for arm, _ in trained.runs[2:]] == ["FittedRope", "WeRope", "FittedRope"]
+    assert [run[1][-1] for run in trained.runs[2:]] == ["loader.seed=0"] + ["loader.seed=1"] * 2
+    assert len(rows.read_text().splitlines()) == 4 and out.exists()
+    assert _main(tmp_path / "runs", out, *more) == 0
+    assert len(trained.runs) == 5 and len(trained.checked) == 4
+
+
+def test_an_arm_that_cannot_start_is_found_before_others_train(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("alchemint_jax.train.run.run_config", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(study, "check_arm", _refuse_the_last(study.check_arm))
+    with pytest.raises(SystemExit) as error:
+        _main(tmp_path / "runs", tmp_path / "out.json", "--arms", "WeRope", "FittedRop")
+    assert error.value.code == 2 and "no arm 'FittedRop'" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def _refuse_the_last(check):
+    """The data of arms that there are is not on this machine."""
+    return lambda config, overrides: config.endswith(":WeRope") or check(config, overrides)
+
+
 def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
     for more, message in (
-        (["--limit", "12"], "has 40 boards, not 12"),
+        (["--limit", "12"], "study.json: of "),
+        (["--limit", "40", "--set", "train.total_steps=2"], "study.json: of "),
         (["--limit", "40", "--baseline", "MidRope"], "--baseline MidRope"),
+        (["--limit", "0"], "whole number of at least 1"),
+        (["--seeds", "-1"], "whole number from 0 to"),
     ):
         with pytest.raises(SystemExit) as error:
             _main(finished, finished / "schemes.json", *more)

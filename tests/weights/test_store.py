@@ -376,6 +376,12 @@ def test_an_unwritable_place(tmp_path):
 # -- finding models ------------------------------------------------------------------------------
 
 
+def test_a_file_that_is_called_like_a_bundled_model_is_not_taken_for_it(tmp_path, monkeypatch):
+    (tmp_path / "sprites").touch()
+    monkeypatch.chdir(tmp_path)
+    assert weights.load("sprites", "vae")[0].config.z_dim == 8
+
+
 def test_locate(tmp_path, monkeypatch):
     with pytest.raises(WeightsError, match=r"holds none of transformer/.*weights\.save"):
         weights.locate(tmp_path)
