@@ -15,8 +15,9 @@ All arms, several seeds, and their comparison, resumable at any point:
 
 Arms start from a model of pictures that comes with the package (sprites/pictures): in pictures
 every subject is on screen, and no scheme has anything to say; only WeRope-shifted has to learn anew
-where references lie. Two arms do without a part of the model, and get used to that in pictures
-first. The pictures of all:
+where references lie. Two arms do without a part of the model. They get used to that in pictures
+first, 600 steps that the others do not have: what they lose then is not for want of training
+(compare them with `--baseline FittedRope`). The pictures of all:
 
     alchemint data sprites --out data/schemes_pictures --clips 48000 --frames 1
     alchemint data encode --data data/schemes_pictures --vae sprites \

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -46,18 +45,6 @@ def test_the_recipe_is_that_of_the_committed_curves(stage, curve):
     name, rate = train.optimizer.groups[0]
     key = f"lr/{name}" if len(train.optimizer.groups) > 1 else "lr"
     assert max(line.get(key, 0) for line in lines) == pytest.approx(rate, rel=0.01)
-
-
-def test_documents_name_configs_that_there_are():
-    texts = [ROOT / "README.md", *(ROOT / "configs").glob("*.py")]
-    named = {
-        name
-        for text in texts
-        for name in re.findall(r"--config (configs/\w+\.py(?::\w+)?)(?=\s)", text.read_text())
-    }
-    assert {"configs/sprites.py:pictures", "configs/wan_1_3b.py:lora"} < named
-    for name in named:
-        load_config(ROOT / name)
 
 
 def test_same_seed_same_frames_and_other_seed_others(pipe):

@@ -170,12 +170,16 @@ def _cell(figure: Mapping[str, float], interval: bool, form: str = ".2f") -> str
 
 
 def check_arm(config: str, overrides: list[str]) -> None:
-    """Raises AlchemintError where an arm cannot start: its model, its data or what it starts from
-    is not there.
+    """Raises AlchemintError, naming the arm, where it cannot start: its autoencoder, its data or
+    what it starts from is not there.
     """
     from alchemint_jax.train.run import find_job
 
-    find_job(config, overrides)[1].train_data()
+    task = find_job(config, overrides)[1]
+    try:
+        task.train_data()
+    except AlchemintError as error:
+        raise type(error)(f"{config}: {error}") from error
 
 
 def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) -> Rows:
