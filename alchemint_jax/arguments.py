@@ -21,6 +21,10 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+seed = whole(0, 2**32 - 1)
+"""What NumPy and JAX both take."""
+
+
 def size(text: str) -> tuple[int, int]:
     """HEIGHTxWIDTH, in pixels."""
     with contextlib.suppress(ValueError):

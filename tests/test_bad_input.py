@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import alchemint_jax as al
-from alchemint_jax import cli, media, weights
+from alchemint_jax import cli, commands, media, weights
 from alchemint_jax.data import timed_sprites
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
@@ -64,7 +64,7 @@ def original(tmp_path_factory):
 def here(original, tmp_path, monkeypatch):
     """Each test works in a folder of its own, with a storyboard, its picture, and a model."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "prepare_jax", lambda: None)
+    monkeypatch.setattr(commands, "prepare_jax", lambda: None)
     shutil.copytree(original, "model")
     Image.new("RGB", (20, 20), (200, 40, 40)).save("disc.png")
     write(BOARD)

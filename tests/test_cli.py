@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 import alchemint_jax as al
-from alchemint_jax import cli, data, evaluate, media
+from alchemint_jax import cli, commands, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
 from alchemint_jax.sampling import settings
 
@@ -34,7 +34,7 @@ subjects:
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch):
     """Keep the tests' own compilations out of the user's cache."""
-    monkeypatch.setattr(cli, "prepare_jax", lambda: None)
+    monkeypatch.setattr(commands, "prepare_jax", lambda: None)
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def test_an_unusable_standard_output_is_no_traceback(stdout, status):
 
 CACHE_PROBE = """
 import jax
-from alchemint_jax.cli import prepare_jax
+from alchemint_jax.commands import prepare_jax
 prepare_jax()
 config = jax.config
 print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile_time_secs])

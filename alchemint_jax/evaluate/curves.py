@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax import arguments, media, weights
-from alchemint_jax.cli import MAX_SEED, prepare_jax
+from alchemint_jax.commands import prepare_jax
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark
@@ -58,9 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--both", type=scales, nargs="*", default=[1.0, 2.0, 3.0, 5.0])
     parser.add_argument("--image", type=scales, nargs="*", default=[0.0, 1.0, 2.0, 4.0])
     parser.add_argument("--limit", type=counts, default=64, help="boards of each point")
-    parser.add_argument(
-        "--seed", type=arguments.whole(0, MAX_SEED), default=11, help="of boards and noise"
-    )
+    parser.add_argument("--seed", type=arguments.seed, default=11, help="of boards and noise")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write, and go on with")
     parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")
     args = parser.parse_args(argv)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax import arguments, media
-from alchemint_jax.cli import MAX_SEED, prepare_jax
+from alchemint_jax.commands import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, metrics
 from alchemint_jax.evaluate.figure import forest
@@ -242,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train and compare the arms of a study.")
     parser.add_argument("--config", type=Path, default=Path("configs/sprites_schemes.py"))
     parser.add_argument("--arms", nargs="+", help="which; all of the config's where not given")
-    numbers, counts = arguments.whole(0, MAX_SEED), arguments.whole(1)
+    numbers, counts = arguments.seed, arguments.whole(1)
     parser.add_argument("--seeds", type=numbers, nargs="+", default=[0, 1, 2])
     parser.add_argument("--limit", type=counts, default=64, help="boards to score each arm on")
     parser.add_argument("--baseline", default="WeRope", help="the arm that others are compared to")

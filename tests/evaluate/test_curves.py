@@ -12,6 +12,12 @@ from alchemint_jax.evaluate import curves
 from alchemint_jax.sampling import settings
 
 
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Keep the tests' own compilations out of the user's cache."""
+    monkeypatch.setattr(curves, "prepare_jax", lambda: None)
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What was measured, without rendering anything."""

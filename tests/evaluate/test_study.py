@@ -17,11 +17,18 @@ from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
 from alchemint_jax.evaluate.benchmark import MEASURES, correlations, summarise
+from alchemint_jax.evaluate.report import finite
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
 
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
+
+
+@pytest.fixture(autouse=True)
+def no_cache(monkeypatch):
+    """Keep the tests' own compilations out of the user's cache."""
+    monkeypatch.setattr(study, "prepare_jax", lambda: None)
 
 
 def _rows(gain=0.0, boards=40, seeds=(0, 1), noise=0):
@@ -236,6 +243,17 @@ def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
         with pytest.raises(SystemExit) as error:
             study.main(["--config", str(config), *paths])
         assert error.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_the_committed_tables_are_those_of_the_committed_rows():
+    results = CONFIG.parents[1] / "docs" / "results"
+    found = json.loads((results / "schemes.json").read_text())
+    rows = study.read_rows(results / "schemes.jsonl", SETTINGS | {"boards": 64})
+    seeds = sorted(int(seed) for seed in found["per_seed"][found["baseline"]])
+    arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
+    again = study.compare(arms, found["baseline"])
+    assert json.loads(json.dumps(finite(again))) == found
+    assert (results / "schemes.svg").read_text() == study.figure(again)
 
 
 def test_arms_differ_in_one_thing():

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from alchemint_jax import cli, sharding, weights
+from alchemint_jax import cli, commands, sharding, weights
 from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with, fingerprint
 from alchemint_jax.errors import ConfigError
@@ -176,7 +176,7 @@ def test_devices_can_be_pretended_only_before_there_are_any():
 
 def test_the_command_reports_a_mesh_that_does_not_fit(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(module, "pretend", lambda devices: None)
-    monkeypatch.setattr(cli, "prepare_jax", lambda: None)
+    monkeypatch.setattr(commands, "prepare_jax", lambda: None)
     words = ["train", "--config", str(recipe), "--workdir", str(tmp_path / "run"), "--dry-run"]
     words += [f"--config.{override}" for override in SMALL]
     assert cli.main([*words, "--devices", "4"]) == 0

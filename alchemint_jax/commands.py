@@ -1,0 +1,283 @@
+"""What each command of the command line does with its parsed arguments; exit statuses are returned.
+
+A command checks what it was given, then calls one Python function with it. JAX is imported only
+after the checks, so that mistakes are reported at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import alchemint_jax as al
+from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
+
+
+def generate(args: argparse.Namespace) -> int:
+    """Renders a storyboard."""
+    from alchemint_jax import media
+
+    out = media.check_writable(args.out, [".mp4"])
+    sheet = media.check_writable(args.sheet, [".png"]) if args.sheet else None
+    board = al.Storyboard.load(args.storyboard)
+    if sheet and any(sheet.resolve() == s.image.resolve() for s in board.subjects):
+        raise AlchemintError(f"--sheet {sheet} would overwrite a reference picture; rename it")
+    model = _model("--model", args.model)
+    for warning in board.warnings():
+        print(f"alchemint: warning: {warning}", file=sys.stderr)
+    seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
+    weights = _weights(args)
+
+    began = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
+        prepare_jax()
+        options = {"int8_text": args.int8_text, "loras": dict(args.lora), "dtype": args.dtype}
+        pipe = al.Pipeline.load(model, **options)
+        guidance = dataclasses.replace(pipe.settings.guidance, **weights)
+        plan = pipe.settings.plan(args.steps, guidance, args.solver)
+        frames = pipe.generate(
+            board,
+            seed=seed,
+            steps=plan.steps,
+            guidance=plan.guidance,
+            progress=True,
+            solver=plan.solver,
+        )
+        fps = float(board.fps or pipe.fps)
+        with _tidy():
+            media.write_video(out, frames, fps)
+            if sheet:
+                from alchemint_jax.demo import draw_sheet
+
+                media.write_png(sheet, draw_sheet(board, frames, None, fps))
+
+    if args.json:
+        report = {
+            "video": str(out),
+            "sheet": str(sheet) if sheet else None,
+            "model": model,
+            "seed": seed,
+            "frames": len(frames),
+            "fps": fps,
+            "size": list(frames.shape[1:3]),
+            "seconds": round(time.monotonic() - began, 3),
+            "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
+            "steps": plan.steps,
+            "solver": plan.solver,
+            "guidance": dataclasses.asdict(plan.guidance),
+        }
+        print(json.dumps(report))
+    else:
+        print("\n".join(str(path) for path in (out, sheet) if path))
+    return 0
+
+
+def train(args: argparse.Namespace) -> int:
+    """Trains a model, or goes on training it; or looks at the whole job."""
+    prepare_jax()
+    if args.dry_run:
+        from alchemint_jax.train import dry_run
+
+        return dry_run.command(args)
+    from alchemint_jax.train import hosts
+    from alchemint_jax.train.run import run_config
+
+    with hosts.joined(_hosts(args)):
+        result = run_config(args.config, args.workdir, args.overrides)
+    if result.interrupted:
+        again = "the same command goes on from there"
+        print(f"alchemint: interrupted at step {result.step}; {again}", file=sys.stderr)
+        # Schedulers send SIGTERM, for which saving is a success; Ctrl-C is to end a script too.
+        return 130 if result.signal == signal.SIGINT else args.interrupted_status
+    return 0
+
+
+def _hosts(args: argparse.Namespace) -> Any:
+    """Where the other processes of a training job are; None where there is only this one."""
+    from alchemint_jax.train.hosts import Hosts
+
+    found = Hosts(args.coordinator, args.processes, args.process)
+    if args.distributed and found.coordinator:
+        raise ConfigError("--distributed auto finds the coordinator itself; give one of the two")
+    return found if args.distributed or found.coordinator else None
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Measures a model on a benchmark."""
+    from alchemint_jax import media
+
+    out = media.check_folder(args.out)
+    model = _model("--model", args.model)
+    if args.benchmark != "sprites" and not Path(args.benchmark).is_file():
+        raise DataError(
+            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line)"
+        )
+    weights = _weights(args)
+    with contextlib.redirect_stdout(sys.stderr):
+        prepare_jax()
+        from alchemint_jax.evaluate import run_benchmark
+        from alchemint_jax.sampling import settings
+
+        guidance = None
+        if weights:  # those that were not given are the model's own
+            own = settings.load(al.weights.locate(model)).guidance
+            guidance = dataclasses.replace(own, **weights)
+        options = _given(
+            limit=args.limit,
+            seed=args.seed,
+            steps=args.steps,
+            batch=args.batch,
+            guidance=guidance,
+            solver=args.solver,
+        )
+        report = run_benchmark(model, args.benchmark, out, **options)
+    print("\n".join(_lines(report)))
+    return 0
+
+
+def draw_sprites(args: argparse.Namespace) -> int:
+    """Draws the sprites dataset."""
+    from alchemint_jax import data, media
+
+    out = media.check_folder(args.out)
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        data.write_sprites(out, args.clips, args.seed, frames=args.frames)
+    print(out)
+    return 0
+
+
+def encode_data(args: argparse.Namespace) -> int:
+    """Encodes a dataset with a video autoencoder."""
+    from alchemint_jax import data, media
+
+    out = media.check_folder(args.out)
+    source, vae = _folder("--data", args.data), _model("--vae", args.vae)
+    with contextlib.redirect_stdout(sys.stderr):
+        prepare_jax()
+        data.encode_dataset(source, vae, out)
+    print(out)
+    return 0
+
+
+def draw_data_sheet(args: argparse.Namespace) -> int:
+    """Draws a few clips of a dataset."""
+    from alchemint_jax import data, media
+
+    out = media.check_writable(args.out, [".png"])
+    source = _folder("--data", args.data)
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        data.write_sheet(source, out)
+    print(out)
+    return 0
+
+
+def convert_model(args: argparse.Namespace) -> int:
+    """Writes a model in another format."""
+    from alchemint_jax.weights import convert, left_out
+
+    source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
+        for name in left_out(source, args.format):
+            print(f"alchemint: warning: {name} was not converted", file=sys.stderr)
+    print(f"{args.to}: {', '.join(written)}")
+    return 0
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Renders the examples and measures what appeared when."""
+    from alchemint_jax import media
+
+    out = media.check_folder(args.out)
+    prepare_jax()
+    from alchemint_jax.demo import run_demo
+
+    return run_demo(out)
+
+
+def prepare_jax() -> None:
+    """Keep compiled programs between runs, so that only the first one waits for the compiler.
+
+    They go to ``$XDG_CACHE_HOME/alchemint_jax`` (``~/.cache``), or where
+    ``$JAX_COMPILATION_CACHE_DIR`` says. A place that cannot be written is done without.
+    """
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        cache = Path(base).expanduser() / "alchemint_jax"
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+        except OSError:
+            return
+        if not os.access(cache, os.W_OK):
+            return
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@contextlib.contextmanager
+def _tidy() -> Iterator[None]:
+    """Lets SIGTERM, too, remove what is half written: without this it ends the process at once."""
+
+    def stop(number: int, frame: Any) -> NoReturn:
+        del frame
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given: the others keep the default of the function called."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _weights(args: argparse.Namespace) -> dict[str, float]:
+    """The guidance that was asked for."""
+    return _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+
+
+def _model(option: str, name: str) -> str:
+    if name == "sprites" or Path(name).is_dir():
+        return name
+    raise WeightsError(f"{option} {name}: neither 'sprites' (the bundled model) nor a folder")
+
+
+def _folder(option: str, name: str) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    raise DataError(f"{option} {name}: no such folder")
+
+
+def _lines(report: Mapping[str, Any], indent: str = "") -> list[str]:
+    """A report for people: numbers and words, nested ones indented.
+
+    Long lists stay in the file, and so do groups without subjects.
+    """
+    lines: list[str] = []
+    for name, value in report.items():
+        if isinstance(value, Mapping) and set(value) == {"mean", "low", "high"}:
+            mean, low, high = (f"{value[key]:.4g}" for key in ("mean", "low", "high"))
+            lines.append(f"{indent}{name}: {mean} ({low} to {high})")
+        elif isinstance(value, Mapping):
+            if value.get("subjects") != 0:
+                lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, float):
+            lines.append(f"{indent}{name}: {value:.4g}")
+        elif isinstance(value, (str, int, Path)):
+            lines.append(f"{indent}{name}: {value}")
+    return lines
