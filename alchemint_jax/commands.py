@@ -10,7 +10,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
+from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
 
 
@@ -202,28 +202,6 @@ def demo(args: argparse.Namespace) -> int:
     from alchemint_jax.demo import run_demo
 
     return run_demo(out)
-
-
-def prepare_jax() -> None:
-    """Keep compiled programs between runs, so that only the first one waits for the compiler.
-
-    They go to ``$XDG_CACHE_HOME/alchemint_jax`` (``~/.cache``), or where
-    ``$JAX_COMPILATION_CACHE_DIR`` says. A place that cannot be written is done without.
-    """
-    import jax
-
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        cache = Path(base).expanduser() / "alchemint_jax"
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return
-        if not os.access(cache, os.W_OK):
-            return
-        jax.config.update("jax_compilation_cache_dir", str(cache))
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 @contextlib.contextmanager

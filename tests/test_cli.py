@@ -391,7 +391,7 @@ def test_an_unusable_standard_output_is_no_traceback(stdout, status):
 
 CACHE_PROBE = """
 import jax
-from alchemint_jax.commands import prepare_jax
+from alchemint_jax.compilation import prepare_jax
 prepare_jax()
 config = jax.config
 print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile_time_secs])

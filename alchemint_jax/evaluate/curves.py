@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax import arguments, media, weights
-from alchemint_jax.commands import prepare_jax
+from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark

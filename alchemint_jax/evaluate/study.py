@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax import arguments, media
-from alchemint_jax.commands import prepare_jax
+from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, metrics
 from alchemint_jax.evaluate.figure import forest

@@ -51,7 +51,7 @@ def convert(
     target = Path(target)
     if target.exists() or target.is_symlink():
         raise WeightsError(f"{target} exists already; give a new directory")
-    if source not in store.BUNDLED and Path(source).is_file():
+    if store.is_single_file(source):
         root, components = Path(source), ["transformer"]
     else:
         root = store.locate(source)
@@ -97,7 +97,7 @@ def convert(
 
 def left_out(source: str | os.PathLike, format: str) -> list[str]:
     """What of a model's directory holds weights that `convert` does not write."""
-    if source not in store.BUNDLED and Path(source).is_file():
+    if store.is_single_file(source):
         return []
     written = ["transformer"] if format == "wan" else store.COMPONENTS
     found = list(store.locate(source).iterdir())

@@ -45,6 +45,11 @@ _FOREIGN = {"_class_name", "model_type", "architectures"}  # fields of others' c
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
+def is_single_file(name_or_path: str | os.PathLike) -> bool:
+    """Whether this is a file of weights rather than a model; the names in `BUNDLED` never are."""
+    return name_or_path not in BUNDLED and Path(name_or_path).is_file()
+
+
 def locate(name_or_dir: str | os.PathLike) -> Path:
     """The directory of a model: a bundled one by its name, or an existing directory.
 
@@ -201,7 +206,7 @@ def open_component(
         WeightsError: the files are missing, corrupt or pickles, or do not fit the configuration.
     """
     _check_component(component)
-    if directory not in BUNDLED and Path(directory).is_file():
+    if is_single_file(directory):
         return _open_single(Path(directory), component)
     directory = locate(directory)
     values = read_config(directory, component)

@@ -164,7 +164,7 @@ def test_lines_that_others_add_meanwhile_stay(tmp_path):
 
 
 @pytest.fixture
-def trained(monkeypatch, tmp_path):
+def trained(monkeypatch):
     """What was trained, with which overrides, without training; `stop` is the run that a signal
     ends."""
     found = SimpleNamespace(runs=[], checked=[], stop=None)
