@@ -230,9 +230,12 @@ def _weights(args: argparse.Namespace) -> dict[str, float]:
 
 
 def _model(option: str, name: str) -> str:
-    if name == "sprites" or Path(name).is_dir():
+    from alchemint_jax.weights import BUNDLED
+
+    if name in BUNDLED or Path(name).is_dir():
         return name
-    raise WeightsError(f"{option} {name}: neither 'sprites' (the bundled model) nor a folder")
+    bundled = " or ".join(map(repr, BUNDLED))
+    raise WeightsError(f"{option} {name}: neither {bundled} (bundled models) nor a folder")
 
 
 def _folder(option: str, name: str) -> Path:

@@ -28,7 +28,8 @@ from PIL import Image
 
 from alchemint_jax import weights
 from alchemint_jax.data import encode_dataset, write_sheet, write_sprites
-from alchemint_jax.evaluate.benchmark import render, score, sprites_cases
+from alchemint_jax.evaluate import score, sprites_cases
+from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.train.metrics import read_metrics
 from alchemint_jax.train.run import run_config

@@ -27,7 +27,7 @@ import numpy as np
 import alchemint_jax as al
 from alchemint_jax import flow, rotary
 from alchemint_jax.data.sprites import sample_clip
-from alchemint_jax.evaluate.benchmark import FIRST_SEED
+from alchemint_jax.evaluate.cases import FIRST_SEED
 from alchemint_jax.models.dit import reference_attention
 
 CLIPS = 4 if "NOTEBOOK_SMALL" in os.environ else 48

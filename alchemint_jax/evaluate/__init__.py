@@ -22,14 +22,10 @@ from alchemint_jax.evaluate.metrics import (
 )
 
 if TYPE_CHECKING:
-    from alchemint_jax.evaluate.benchmark import (
-        Case,
-        read_benchmark,
-        run_benchmark,
-        score,
-        sprites_cases,
-    )
+    from alchemint_jax.evaluate.benchmark import run_benchmark
+    from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
     from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracking, kind_of, track
 
 __all__ = [
@@ -56,11 +52,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(
-        ("Case", "read_benchmark", "run_benchmark", "score", "sprites_cases"), "benchmark"
-    ),
+    **dict.fromkeys(("Case", "read_benchmark", "sprites_cases"), "cases"),
     **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track"), "tracker"),
+    "run_benchmark": "benchmark",
     "save_report": "report",
+    "score": "scores",
 }
 
 

@@ -21,9 +21,10 @@ from alchemint_jax import arguments, media, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate.benchmark import MEASURES, run_benchmark
+from alchemint_jax.evaluate.benchmark import run_benchmark
 from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.report import finite
+from alchemint_jax.evaluate.scores import MEASURES
 from alchemint_jax.sampling import settings
 
 SHOWN = ("t_iou", "t_l2", "identity")
@@ -65,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = {setting: getattr(args, setting) for setting in SETTINGS}
     prepare_jax()
     try:
-        weighed = fingerprint(weights.locate(args.model) / "transformer")
+        folder = weights.locate(args.model)
+        parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
+        weighed = {name: fingerprint(folder / name) for name in parts}
         head = {"model": args.model, "weights": weighed, "limit": args.limit, "seed": args.seed}
         for path in (args.out, args.figure):
             media.check_writable(path)

@@ -20,7 +20,8 @@ from PIL import Image
 
 from alchemint_jax import media
 from alchemint_jax.evaluate import page
-from alchemint_jax.evaluate.benchmark import MEASURES, Case
+from alchemint_jax.evaluate.cases import Case
+from alchemint_jax.evaluate.scores import MEASURES
 
 _LOW_IS_GOOD = {"t_l2"}
 

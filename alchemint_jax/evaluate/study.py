@@ -24,14 +24,14 @@ import numpy as np
 from alchemint_jax import arguments, media
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate import benchmark, metrics
+from alchemint_jax.evaluate import benchmark, metrics, scores
 from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.train.config import run_file
 
 Rows = list[dict[str, Any]]
 
-KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *benchmark.MEASURES)
+KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *scores.MEASURES)
 """What tables need of a row, besides its seed."""
 REPORT = Path("report", "report.json")
 FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
@@ -91,7 +91,7 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
     return {
         "arms": {
             arm: {
-                name: benchmark.summarise(part) | {"correlation": benchmark.correlations(part)}
+                name: scores.summarise(part) | {"correlation": scores.correlations(part)}
                 for name, part in groups(rows)
                 if part
             }
@@ -120,7 +120,7 @@ def table(comparison: Mapping[str, Any]) -> str:
     The two temporal metrics have 95 % intervals over boards: they say nothing about other seeds.
     """
     head = [
-        *(benchmark.MEASURES[name] for name in FIGURES),
+        *(scores.MEASURES[name] for name in FIGURES),
         "midpoint r",
         "length r",
         f"t-IOU less {comparison['baseline']}",
@@ -148,7 +148,7 @@ def figure(comparison: Mapping[str, Any]) -> str:
     arms = comparison["arms"]
     blocks = {
         "all boards": {
-            benchmark.MEASURES[name]: {arm: parts["all"][name] for arm, parts in arms.items()}
+            scores.MEASURES[name]: {arm: parts["all"][name] for arm, parts in arms.items()}
             for name in ("t_iou", "t_l2", "presence", "absence", "identity")
         }
     }

@@ -84,11 +84,15 @@ def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
         assert error.value.code == 2
         assert "of another model, or other weights, limit" in capsys.readouterr().err
     assert (tmp_path / "c.json").read_bytes() == before and len(asked) == 1
-    retrained = before.replace(b'"weights": "', b'"weights": "0')
+    retrained = [
+        before.replace(f'"{part}": "'.encode(), f'"{part}": "0'.encode())
+        for part in ("transformer", "vae", "text_encoder")
+    ]
+    assert before not in retrained
     for text, message in (
         (b"[]", "not curves that this command wrote"),
         (before.replace(b'"steps"', b'"sampling steps"'), "its points are of sampling steps"),
-        (retrained, "of another model, or other weights"),
+        *((text, "of another model, or other weights") for text in retrained),
     ):
         (tmp_path / "c.json").write_bytes(text)
         with pytest.raises(SystemExit):

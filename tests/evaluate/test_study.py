@@ -16,8 +16,8 @@ import pytest
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
-from alchemint_jax.evaluate.benchmark import MEASURES, correlations, summarise
 from alchemint_jax.evaluate.report import finite
+from alchemint_jax.evaluate.scores import MEASURES, correlations, summarise
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task

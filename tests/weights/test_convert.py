@@ -148,6 +148,12 @@ def test_the_command(model, tmp_path, capsys):
     assert "text_encoder/ was not converted" in err and "vae/ was not converted" in err
 
 
+def test_a_bundled_model_by_its_name(tmp_path, capsys):
+    to = tmp_path / "pictures"
+    status, out, _ = _run(capsys, "--from", "sprites/pictures", "--to", to, "--format", "alchemint")
+    assert (status, out) == (0, f"{to}: transformer, text_encoder\n")
+
+
 def test_a_single_file_of_something_else(tmp_path, capsys):
     status, _, err = _run(capsys, "--from", tmp_path / "x.safetensors", "--to", tmp_path / "y")
     assert status == 2 and "x.safetensors: neither" in err
