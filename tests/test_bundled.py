@@ -35,6 +35,7 @@ def test_it_is_small_and_has_a_card():
         ("sprites.py:pictures", "sprites_pictures"),
         ("sprites.py:more_pictures", "sprites_more_pictures"),
         ("sprites.py:clips", "sprites"),
+        ("sprites.py:more_clips", "sprites_more_clips"),
         ("sprites_schemes.py:pictures", "sprites_schemes_pictures"),
     ],
 )
