@@ -164,3 +164,12 @@ follows = [
 print(f"correlation of kernel and attention over frames: median {np.median(follows):.2f}, ")
 print(f"a quarter of the subjects below {np.quantile(follows, 0.25):.2f}")
 print(f"attention inside / outside at time 0.8: {along[TIMES.index(0.8)]:.2f}")
+
+# %% [markdown]
+# ## What was found
+#
+# - Attention over time follows the kernel closely: training has kept what the position says.
+# - A few heads in the middle layers do the timing, some of them almost as a switch; others look at the
+#   references at all times alike, free to carry what a subject looks like.
+# - The nearer to noise, the more the frames listen to the interval; near the data the video itself tells
+#   who is there, and still the reference is looked at more where its subject is on screen.

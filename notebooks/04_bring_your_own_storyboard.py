@@ -166,3 +166,12 @@ for appears in (((2.0, 1.0),), ((0.5, 9.0),), ((0.0, 2.0), (1.0, 3.0))):
         pipe.generate(storyboard(star=appears), steps=STEPS)
     except al.StoryboardError as error:
         print(error)
+
+# %% [markdown]
+# ## What was found
+#
+# - An interval moves its subject and nothing else: the background and the other subject stay.
+# - The model works in latent frames of four frames each. Where a subject comes or goes within one, it is
+#   half faded there, and what is measured may be a frame or two off.
+# - Without guidance (0) text and pictures have no say: other subjects appear, at about the times asked for. From 1
+#   on the subjects are the right ones.
