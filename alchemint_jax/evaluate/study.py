@@ -82,8 +82,9 @@ def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
     # A report has None for a rate that nothing could be counted for; as a float it is NaN.
     a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
     values = a - b
+    known = values[np.isfinite(values)]
     low, high = metrics.bootstrap_ci(values, [row["case"] for row in one])
-    return {"mean": float(np.nanmean(values)), "low": low, "high": high}
+    return {"mean": float(known.mean()) if known.size else float("nan"), "low": low, "high": high}
 
 
 def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
@@ -99,7 +100,13 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
         },
         "baseline": baseline,
         "differences": {
-            arm: {figure: difference(rows, arms[baseline], figure) for figure in FIGURES}
+            arm: {
+                name: {figure: difference(part, other, figure) for figure in FIGURES}
+                for (name, part), (_, other) in zip(
+                    groups(rows), groups(arms[baseline]), strict=True
+                )
+                if part
+            }
             for arm, rows in arms.items()
             if arm != baseline and baseline in arms
         },
@@ -131,7 +138,7 @@ def table(comparison: Mapping[str, Any]) -> str:
         cells = [_cell(every[name], name in ("t_iou", "t_l2")) for name in FIGURES]
         cells += [f"{every['correlation'][name]:.2f}" for name in ("midpoint", "length")]
         gain = comparison["differences"].get(arm)
-        cells.append(_cell(gain["t_iou"], True, "+.3f") if gain else "")
+        cells.append(_cell(gain["all"]["t_iou"], True, "+.3f") if gain else "")
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

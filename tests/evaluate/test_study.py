@@ -126,8 +126,12 @@ def test_a_finished_study_is_only_compared(finished, capsys):
     assert {"t-IOU", "identity", "medium intervals", "2 subjects"} <= set(panels)
     assert "3 subjects" not in panels  # there are none
     found = json.loads(out.read_text())
-    gain = found["differences"]["FittedRope"]["t_iou"]
+    gains = found["differences"]["FittedRope"]
+    assert gains.keys() == found["arms"]["FittedRope"].keys() >= {"all", "2 subjects"}
+    gain = gains["all"]["t_iou"]
     assert gain["low"] > 0 and gain["mean"] == pytest.approx(0.1, abs=0.01)
+    one, other = (found["arms"][arm]["2 subjects"]["t_iou"]["mean"] for arm in found["arms"])
+    assert gains["2 subjects"]["t_iou"]["mean"] == pytest.approx(other - one)
     assert set(found["per_seed"]["WeRope"]) == {"0", "1"}
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("| WeRope |") and "+0.10" in lines[3]
@@ -245,15 +249,16 @@ def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
         assert error.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_the_committed_tables_are_those_of_the_committed_rows():
+@pytest.mark.parametrize("name, boards", [("schemes", 64), ("schemes_parts", 128)])
+def test_the_committed_tables_are_those_of_the_committed_rows(name, boards):
     results = CONFIG.parents[1] / "docs" / "results"
-    found = json.loads((results / "schemes.json").read_text())
-    rows = study.read_rows(results / "schemes.jsonl", SETTINGS | {"boards": 64})
+    found = json.loads((results / f"{name}.json").read_text())
+    rows = study.read_rows(results / f"{name}.jsonl", SETTINGS | {"boards": boards})
     seeds = sorted(int(seed) for seed in found["per_seed"][found["baseline"]])
     arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
     again = study.compare(arms, found["baseline"])
     assert json.loads(json.dumps(finite(again))) == found
-    assert (results / "schemes.svg").read_text() == study.figure(again)
+    assert (results / f"{name}.svg").read_text() == study.figure(again)
 
 
 def test_arms_differ_in_one_thing():
