@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 
 from alchemint_jax.data.sprites import World
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.cases import WORLD, Case, read_benchmark, sprites_cases
+from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
 from alchemint_jax.storyboard import Storyboard
@@ -149,7 +149,7 @@ def _check_model(pipe: Any, cases: Sequence[Case]) -> None:
                 f"{pipe.limits.describe()}"
             )
         duration = (case.n_frames - 1) / case.fps
-        size = (WORLD.size, WORLD.size)
+        size = (World.size, World.size)
         asked = Storyboard(case.prompt, duration, fps=case.fps, size=size, source=case.id)
         asked.validate_for(pipe.limits)
         words = {f"subjects[{i}].word": word for i, word in enumerate(case.words)}

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float64
 
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate import metrics, tracker
@@ -128,11 +129,14 @@ def summarise(rows: list[dict[str, Any]], resamples: int = 2000) -> dict[str, An
     summary: dict[str, Any] = {"clips": len(set(clips)), "subjects": len(rows)}
     for name in MEASURES:
         values = np.array([row[name] for row in rows], np.float64)
-        known = values[np.isfinite(values)]
-        low, high = metrics.bootstrap_ci(values, clips, resamples)
-        summary[name] = {
-            "mean": float(known.mean()) if known.size else float("nan"),
-            "low": low,
-            "high": high,
-        }
+        summary[name] = estimate(values, clips, resamples)
     return summary
+
+
+def estimate(
+    values: Float64[np.ndarray, " n"], clips: Sequence[str], resamples: int = 2000
+) -> dict[str, float]:
+    """Mean of what is known (not NaN), with the 95 % interval that resamples clips."""
+    known = values[np.isfinite(values)]
+    low, high = metrics.bootstrap_ci(values, clips, resamples)
+    return {"mean": float(known.mean()) if known.size else float("nan"), "low": low, "high": high}

@@ -24,7 +24,7 @@ import numpy as np
 from alchemint_jax import arguments, media
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate import benchmark, metrics, scores
+from alchemint_jax.evaluate import benchmark, scores
 from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.train.config import run_file
@@ -81,10 +81,7 @@ def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
         raise ConfigError("two arms have rows of different boards or seeds; they do not compare")
     # A report has None for a rate that nothing could be counted for; as a float it is NaN.
     a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
-    values = a - b
-    known = values[np.isfinite(values)]
-    low, high = metrics.bootstrap_ci(values, [row["case"] for row in one])
-    return {"mean": float(known.mean()) if known.size else float("nan"), "low": low, "high": high}
+    return scores.estimate(a - b, [row["case"] for row in one])
 
 
 def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:

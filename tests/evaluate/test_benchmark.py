@@ -12,7 +12,7 @@ from PIL import Image
 from alchemint_jax import evaluate
 from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
-from alchemint_jax.evaluate import cases as module
+from alchemint_jax.evaluate.cases import COUNTS, FIRST_SEED
 from alchemint_jax.evaluate.report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
@@ -25,7 +25,7 @@ def cases():
 
 def truth(case):
     index = int(case.id.split("-")[-1])
-    return sample_clip(index, module.FIRST_SEED, subjects=len(case.words)).video
+    return sample_clip(index, FIRST_SEED, subjects=len(case.words)).video
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def report(cases, videos):
 
 
 def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
-    assert [len(case.words) for case in cases] == [*module.COUNTS] * 4
+    assert [len(case.words) for case in cases] == [*COUNTS] * 4
     again = evaluate.sprites_cases(20, seed=0)
     assert all(
         a.prompt == b.prompt and a.intervals == b.intervals
@@ -177,7 +177,7 @@ def test_a_model_that_cannot_render_the_benchmark_is_refused_first(monkeypatch, 
 def test_captions_that_models_would_cut_off_lose_their_background(monkeypatch):
     short = evaluate.sprites_cases(6)
     longest = min(len(case.prompt.encode()) for case in short if "background" in case.prompt) - 1
-    monkeypatch.setattr(module, "MAX_PROMPT", longest)
+    monkeypatch.setattr("alchemint_jax.evaluate.cases.MAX_PROMPT", longest)
     for before, after in zip(short, evaluate.sprites_cases(6), strict=True):
         if "background" in before.prompt:
             assert before.prompt.startswith(after.prompt) and "background" not in after.prompt
