@@ -54,7 +54,7 @@ def score(
             "middle_half": metrics.constant(unit, (0.25, 0.75)),
         },
         "correlation": correlations(rows),
-        "groups": {name: summarise(part, resamples) for name, part in _groups(rows)},
+        "groups": {name: summarise(part, resamples) for name, part in groups(rows)},
         "rows": rows,
     }
 
@@ -94,7 +94,8 @@ def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
         }
 
 
-def _groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Subjects by how many share the board, whether these are similar, and number of intervals."""
     for count in sorted({row["subjects"] for row in rows}):
         yield (
             f"{count} subject{'s' * (count > 1)}",

@@ -43,12 +43,9 @@ PAPER = {
 
 
 def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """Subjects by how many share the board, and by length and place of the interval asked for."""
+    """Those of a report, and single intervals by their length and place."""
     yield "all", rows
-    for count in sorted({row["subjects"] for row in rows}):
-        name = f"{count} subject{'s' * (count > 1)}"
-        yield name, [row for row in rows if row["subjects"] == count]
-    yield "similar subjects", [row for row in rows if row["similar"]]
+    yield from scores.groups(rows)
     single = [row for row in rows if len(row["asked"]) == 1]
     for name, low, high in (("short", 0, 0.25), ("medium", 0.25, 0.45), ("long", 0.45, 1.01)):
         yield (
@@ -60,7 +57,6 @@ def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
             f"{name} intervals",
             [r for r in single if low <= _middle(r["asked"]) / r["n_frames"] < high],
         )
-    yield "several intervals", [row for row in rows if len(row["asked"]) > 1]
 
 
 def _length(spans: Sequence[Sequence[int]]) -> float:
