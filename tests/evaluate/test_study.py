@@ -249,11 +249,18 @@ def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
         assert error.value.code == 2 and message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name, boards", [("schemes", 64), ("schemes_parts", 128)])
-def test_the_committed_tables_are_those_of_the_committed_rows(name, boards):
+@pytest.mark.parametrize(
+    "name, of, boards",
+    [
+        ("schemes", "schemes", 64),
+        ("schemes_seeds", "schemes", 64),
+        ("schemes_parts", "schemes_parts", 128),
+    ],
+)
+def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     results = CONFIG.parents[1] / "docs" / "results"
     found = json.loads((results / f"{name}.json").read_text())
-    rows = study.read_rows(results / f"{name}.jsonl", SETTINGS | {"boards": boards})
+    rows = study.read_rows(results / f"{of}.jsonl", SETTINGS | {"boards": boards})
     seeds = sorted(int(seed) for seed in found["per_seed"][found["baseline"]])
     arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
     again = study.compare(arms, found["baseline"])
