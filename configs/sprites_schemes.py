@@ -11,7 +11,7 @@ All arms, several seeds, and their comparison, resumable at any point:
 
     python -m alchemint_jax.evaluate.study --workdir runs/schemes \
         --rows docs/results/schemes.jsonl \
-        --out docs/results/schemes.json --figure docs/results/schemes.svg
+        --out runs/schemes.json --figure runs/schemes.svg
 
 Arms start from a model of pictures that comes with the package (sprites/pictures): in pictures
 every subject is on screen, and no scheme has anything to say; only WeRope-shifted has to learn anew

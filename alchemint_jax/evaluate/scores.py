@@ -95,7 +95,7 @@ def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
 
 
 def groups(rows: list[dict[str, Any]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Subjects by how many share the board, whether these are similar, and number of intervals."""
+    """Subjects by how many share the board, whether these are alike, and how often they appear."""
     for count in sorted({row["subjects"] for row in rows}):
         yield (
             f"{count} subject{'s' * (count > 1)}",

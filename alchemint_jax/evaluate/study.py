@@ -2,7 +2,7 @@ r"""Which interval scheme times subjects best? Trains every arm of a config alik
 
     python -m alchemint_jax.evaluate.study --workdir runs/schemes \
         --rows docs/results/schemes.jsonl \
-        --out docs/results/schemes.json --figure docs/results/schemes.svg
+        --out runs/schemes.json --figure runs/schemes.svg
 
 Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
 and render the same boards from the same noise, so they are compared board by board. Training
@@ -43,7 +43,7 @@ PAPER = {
 
 
 def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """Those of a report, and single intervals by their length and place."""
+    """All subjects, the groups of a report, and single intervals by their length and place."""
     yield "all", rows
     yield from scores.groups(rows)
     single = [row for row in rows if len(row["asked"]) == 1]

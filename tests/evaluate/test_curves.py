@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from alchemint_jax import weights
 from alchemint_jax.evaluate import curves
 from alchemint_jax.sampling import settings
+
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,15 @@ def test_a_value_given_is_the_same_point_as_a_default(tmp_path, asked):
     assert before == 12
     _main(tmp_path, "--steps", "40", "--both", "1", "2.0", "3", "--image", "0")
     assert len(asked) == before
+
+
+def test_the_committed_curves_are_of_the_bundled_model(tmp_path, asked):
+    """Other weights would be refused, and a point that is missing would be measured."""
+    committed = RESULTS / "sprites_curves.json"
+    shutil.copy(committed, tmp_path / "c.json")
+    assert _main(tmp_path, "--model", "sprites", "--limit", "32") == 0
+    assert asked == []
+    assert (tmp_path / "c.svg").read_text() == committed.with_suffix(".svg").read_text()
 
 
 @pytest.mark.parametrize(
