@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,24 +47,19 @@ def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
     yield "all", rows
     yield from scores.groups(rows)
     single = [row for row in rows if len(row["asked"]) == 1]
-    for name, low, high in (("short", 0, 0.25), ("medium", 0.25, 0.45), ("long", 0.45, 1.01)):
-        yield (
-            f"{name} intervals",
-            [r for r in single if low <= _length(r["asked"]) / r["n_frames"] < high],
-        )
-    for name, low, high in (("early", 0, 1 / 3), ("middle", 1 / 3, 2 / 3), ("late", 2 / 3, 1.01)):
-        yield (
-            f"{name} intervals",
-            [r for r in single if low <= _middle(r["asked"]) / r["n_frames"] < high],
-        )
+    for name, (of, low, high) in SINGLE.items():
+        yield name, [r for r in single if low <= of(*r["asked"][0]) / r["n_frames"] < high]
 
 
-def _length(spans: Sequence[Sequence[int]]) -> float:
-    return float(spans[-1][-1] - spans[0][0])
-
-
-def _middle(spans: Sequence[Sequence[int]]) -> float:
-    return float(spans[0][0] + spans[-1][-1]) / 2
+SINGLE: dict[str, tuple[Callable[[int, int], float], float, float]] = {
+    "short intervals": (lambda start, end: end - start, 0, 0.25),
+    "medium intervals": (lambda start, end: end - start, 0.25, 0.45),
+    "long intervals": (lambda start, end: end - start, 0.45, 1.01),
+    "early intervals": (lambda start, end: (start + end) / 2, 0, 1 / 3),
+    "middle intervals": (lambda start, end: (start + end) / 2, 1 / 3, 2 / 3),
+    "late intervals": (lambda start, end: (start + end) / 2, 2 / 3, 1.01),
+}
+"""Single intervals [start, end) whose length or middle is a share of the clip from low to high."""
 
 
 def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
