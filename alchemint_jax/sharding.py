@@ -121,6 +121,7 @@ def _across_slices(sizes: Mapping[str, int], devices: Sequence[Any]) -> np.ndarr
 def _on_torus(sizes: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
     """One slice's devices, each axis along axes of the torus if possible, else along parts."""
     for split in (False, True):
+        # What JAX raises where the axes do not lie along this torus, or where it is no torus.
         with contextlib.suppress(NotImplementedError, ValueError, AssertionError):
             return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=split)
     return np.asarray(devices, object).reshape(sizes)

@@ -40,17 +40,6 @@ PAPER = {
     "WeRope": {"t_iou": 0.469, "t_l2": 0.288},
 }
 """AlcheMinT's own ablation, for orientation: another model, other boards, another tracker."""
-
-
-def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
-    """All subjects, the groups of a report, and single intervals by their length and place."""
-    yield "all", rows
-    yield from scores.groups(rows)
-    single = [row for row in rows if len(row["asked"]) == 1]
-    for name, (of, low, high) in SINGLE.items():
-        yield name, [r for r in single if low <= of(*r["asked"][0]) / r["n_frames"] < high]
-
-
 SINGLE: dict[str, tuple[Callable[[int, int], float], float, float]] = {
     "short intervals": (lambda start, end: end - start, 0, 0.25),
     "medium intervals": (lambda start, end: end - start, 0.25, 0.45),
@@ -60,6 +49,16 @@ SINGLE: dict[str, tuple[Callable[[int, int], float], float, float]] = {
     "late intervals": (lambda start, end: (start + end) / 2, 2 / 3, 1.01),
 }
 """Single intervals [start, end) whose length or middle is a share of the clip from low to high."""
+
+
+def groups(rows: Rows) -> Iterator[tuple[str, Rows]]:
+    """All subjects, the groups of a report, and single intervals by their length and place."""
+    yield "all", rows
+    parts = dict(scores.groups(rows))
+    yield from parts.items()
+    single = parts["one interval"]
+    for name, (of, low, high) in SINGLE.items():
+        yield name, [r for r in single if low <= of(*r["asked"][0]) / r["n_frames"] < high]
 
 
 def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:

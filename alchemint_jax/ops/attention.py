@@ -126,7 +126,7 @@ def platform() -> str:
     """
     device = jax.sharding.get_abstract_mesh().abstract_device
     if device is None:
-        chosen = jax.config.jax_default_device  # type: ignore[attr-defined]
+        chosen = jax.config.jax_default_device  # type: ignore[attr-defined]  # set at run time
         device = chosen or jax.local_devices()[0]
         if isinstance(device, str):
             return {"gpu": "cuda"}.get(device, device)
