@@ -2,9 +2,9 @@
 
 Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of
 `(world, s, i)`. Subjects appear, disappear, enter and leave through an edge, come back, and touch.
-They keep to places, left to right in the order in which the caption names them: where subjects may
-be anywhere, a model this small spends its training on drawing them anywhere, and confuses their
-shapes. A subject's truth is measured on what was drawn: it is on screen in a frame when at least
+They keep to places, left to right in the order in which the caption names them, stand upright, and
+are of one size: where subjects may be anywhere and turned, a model this small spends its training
+on drawing them anywhere and turned, and confuses and bends their shapes. A subject's truth is measured on what was drawn: it is on screen in a frame when at least
 `World.min_visible` of its area lies inside the picture. References are drawn anew, in another pose,
 size and light, on white.
 
@@ -24,8 +24,8 @@ MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces",
 BACKGROUNDS = ("plain", "shaded", "striped", "cloudy")
 PLACES = (
     ((0.5, 0.5),),
-    ((0.25, 0.5), (0.75, 0.5)),
-    ((0.23, 0.28), (0.5, 0.72), (0.77, 0.28)),
+    ((0.27, 0.5), (0.73, 0.5)),
+    ((0.27, 0.28), (0.5, 0.72), (0.73, 0.28)),
 )
 """Where one, two and three subjects have their places: shares of width and height."""
 TONES = {"dark": (35, 80), "grey": (110, 150), "light": (190, 235)}
@@ -42,7 +42,8 @@ class World:
     views: int = 3
     view_size: int = 32
     """Pixels on a side of a reference: a subject is about as large in it as in the clip."""
-    radius: tuple[float, float] = (10.0, 13.0)
+    radius: float = 11.5
+    """Pixels; the longest shape, a bar, reaches 1.2 times as far."""
     sway: float = 4.0
     """Pixels by which a subject may leave its place."""
     interval: tuple[int, int] = (4, 20)
@@ -100,12 +101,12 @@ def sample_clip(
     tracks = _tracks(rng, world, count)
     intervals = []
     for look, track in zip(looks, tracks, strict=True):
-        pose = (track.xy, track.angle, track.radius, world.size)
+        pose = (track.xy, np.zeros(world.frames), world.radius, world.size)
         alpha = shapes.coverage(look.shape, *pose)
         alpha *= track.shown[:, None, None]
         paint = shapes.paint(look.color, look.texture, *pose, track.light)
         video += alpha[..., None] * (paint - video)
-        area = alpha.sum((1, 2)) / shapes.full_area(look.shape, track.radius)
+        area = alpha.sum((1, 2)) / shapes.full_area(look.shape, world.radius)
         intervals.append(runs(area >= world.min_visible))
     references = [draw_references(rng, look, world) for look in looks]
     caption = _caption(rng, words, [t.motion for t in tracks], tone)
@@ -158,9 +159,7 @@ def draw_references(rng: np.random.Generator, look: Look, world: World) -> np.nd
 @dataclasses.dataclass(frozen=True)
 class _Track:
     xy: np.ndarray  # [f 2] centre, pixels
-    angle: np.ndarray  # [f] radians
     shown: np.ndarray  # [f] 0 or 1
-    radius: float
     light: float
     motion: str
 
@@ -218,20 +217,18 @@ def _tracks(rng: np.random.Generator, world: World, count: int) -> list[_Track]:
 
 def _track(rng: np.random.Generator, world: World, place: tuple[float, float]) -> _Track:
     motion = str(rng.choice(MOTIONS))
-    radius = rng.uniform(*world.radius)
     spans = _spans(rng, world)
     path = world.size * np.array(place) + _sway(rng, motion, world, spans)
-    xy = np.clip(path, radius + 1, world.size - radius - 1)
+    margin = 1.2 * world.radius + 1
+    xy = np.clip(path, margin, world.size - margin)
     shown = np.zeros(world.frames, np.float32)
     for start, end in spans:
         shown[start:end] = 1
         if rng.random() < 0.35 and start > 0:
-            xy = xy + _slide(rng, world, radius, xy[start], np.arange(world.frames) - start)
+            xy = xy + _slide(rng, world, xy[start], np.arange(world.frames) - start)
         elif rng.random() < 0.35 and end < world.frames:
-            xy = xy + _slide(rng, world, radius, xy[end - 1], end - 1 - np.arange(world.frames))
-    spin = rng.uniform(-0.012, 0.012) if rng.random() < 0.5 else 0.0
-    angle = rng.uniform(-0.2, 0.2) + spin * np.arange(world.frames)
-    return _Track(xy, angle, shown, radius, rng.uniform(0.85, 1.05), motion)
+            xy = xy + _slide(rng, world, xy[end - 1], end - 1 - np.arange(world.frames))
+    return _Track(xy, shown, rng.uniform(0.85, 1.05), motion)
 
 
 def _spans(rng: np.random.Generator, world: World) -> list[tuple[int, int]]:
@@ -273,12 +270,13 @@ def _sway(
 
 
 def _slide(
-    rng: np.random.Generator, world: World, radius: float, at: np.ndarray, frames_inside: np.ndarray
+    rng: np.random.Generator, world: World, at: np.ndarray, frames_inside: np.ndarray
 ) -> np.ndarray:
     """An offset [f 2] that brings a subject in through the nearer edge in its first few frames."""
     axis = int(rng.integers(2))
     toward_low = at[axis] < world.size / 2
-    distance = (at[axis] + radius) if toward_low else (world.size - at[axis] + radius)
+    reach = 1.2 * world.radius
+    distance = (at[axis] + reach) if toward_low else (world.size - at[axis] + reach)
     length = rng.integers(3, 7)
     amount = np.clip(1 - (frames_inside + 1) / length, 0, 1) * (frames_inside >= 0)
     offset = np.zeros((world.frames, 2))
