@@ -1,24 +1,18 @@
 r"""The bundled sprites model: diffusion transformer and text encoder.
 
-It is trained on latents of the sprites autoencoder in four stages: pictures, more pictures, clips,
-more clips.
+It is trained on latents of the sprites autoencoder in two stages: pictures, then clips.
 Hardware: 2 CPU cores. Commands, after those of configs/sprites_vae.py:
 
-    alchemint data sprites --out data/sprites_pictures --clips 24000 --frames 1
+    alchemint data sprites --out data/sprites_pictures --clips 32000 --frames 1
     alchemint data encode --data data/sprites_pictures --vae runs/sprites_vae/export \
         --out data/sprites_pictures_latents
     alchemint train --config configs/sprites.py:pictures --workdir runs/sprites_pictures
-    alchemint train --config configs/sprites.py:more_pictures --workdir runs/sprites_more_pictures \
-        --config.init_from=runs/sprites_pictures/export
     alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
-    alchemint train --config configs/sprites.py --workdir runs/sprites \
-        --config.init_from=runs/sprites_more_pictures/export
-    alchemint train --config configs/sprites.py:more_clips --workdir runs/sprites_more_clips \
-        --config.init_from=runs/sprites/export
+    alchemint train --config configs/sprites.py --workdir runs/sprites
 
-The whole model is then in runs/sprites_more_clips/export. --config.init_from=sprites goes on from
-the bundled model instead. On Linux, `. launch/env_cpu.sh` before all of this makes it faster.
+The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
+model instead. On Linux, `. launch/env_cpu.sh` before all of this makes it faster.
 
 What subjects look like is learnt from pictures, at a quarter of the tokens of a clip; clips teach
 when they are there and how they move. The curve of the bundled run, its time and its scores are in
@@ -31,9 +25,7 @@ PICTURES = dict(data="data/sprites_pictures_latents", frames=1, batch=64, shift=
 CLIPS = dict(data="data/sprites_latents", frames=33, batch=8, shift=3.0)
 STAGES = {
     "pictures": dict(**PICTURES, steps=1500, rate=1e-2, seed=0),
-    "more_pictures": dict(**PICTURES, steps=1000, rate=7e-3, seed=1),
-    "clips": dict(**CLIPS, steps=4000, rate=6e-3, seed=2),
-    "more_clips": dict(**CLIPS, steps=1400, rate=3e-3, seed=3),
+    "clips": dict(**CLIPS, steps=4000, rate=6e-3, seed=1),
 }
 
 
@@ -97,4 +89,6 @@ def get_config(stage: str = "clips") -> ConfigDict:
         )
     )
     config.init_from = config_dict.placeholder(str)
+    if stage == "clips":
+        config.init_from = "runs/sprites_pictures/export"
     return config.lock()

@@ -3,7 +3,7 @@ r"""One arm of the study of interval schemes: clips, on a small budget, with one
 Hardware: 2 CPU cores. Commands, for one arm:
 
     alchemint data sprites --out data/sprites --clips 8000
-    alchemint data encode --data data/sprites --vae sprites --out data/schemes_latents
+    alchemint data encode --data data/sprites --vae sprites --out data/sprites_latents
     alchemint train --config configs/sprites_schemes.py:FittedRope \
         --workdir runs/schemes/FittedRope-0
 
@@ -13,16 +13,16 @@ All arms, several seeds, and their comparison, resumable at any point:
         --rows docs/results/schemes.jsonl \
         --out runs/schemes.json --figure runs/schemes.svg
 
-Arms start from a model of pictures that comes with the package (sprites/pictures): in pictures
-every subject is on screen, and no scheme has anything to say; only WeRope-shifted has to learn anew
-where references lie. Two arms do without a part of the model. They get used to that in pictures
-first, 600 steps that the others do not have: what they lose then is not for want of training
-(compare them with `--baseline FittedRope`). The pictures of all:
+Arms start from the first stage of the bundled model (sprites/pictures): in pictures every subject
+is on screen, and no scheme has anything to say; only WeRope-shifted has to learn anew where
+references lie. Two arms do without a part of the model. They get used to that in pictures first,
+600 steps that the others do not have: what they lose then is not for want of training (compare them
+with `--baseline FittedRope`):
 
-    alchemint data sprites --out data/schemes_pictures --clips 48000 --frames 1
-    alchemint data encode --data data/schemes_pictures --vae sprites \
-        --out data/schemes_pictures_latents
-    for stage in pictures pictures_no_tags pictures_no_index; do
+    alchemint data sprites --out data/sprites_pictures --clips 32000 --frames 1
+    alchemint data encode --data data/sprites_pictures --vae sprites \
+        --out data/sprites_pictures_latents
+    for stage in pictures_no_tags pictures_no_index; do
         alchemint train --config configs/sprites_schemes.py:$stage --workdir runs/schemes_$stage
     done
 
@@ -36,7 +36,6 @@ from ml_collections import ConfigDict
 from alchemint_jax.train.config import load_config
 
 PICTURES = {
-    "pictures": {},
     "pictures_no_tags": dict(tags=False),
     "pictures_no_index": dict(index=False),
 }
@@ -67,10 +66,7 @@ def get_config(arm: str = "WeRope") -> ConfigDict:
     config = load_config(f"{Path(__file__).with_name('sprites.py')}:{stage}").unlock()
     for field, value in (ARMS | PICTURES)[arm].items():
         config.model[field] = ConfigDict(value) if isinstance(value, dict) else value
-    config.data = "data/schemes_pictures_latents" if arm in PICTURES else "data/schemes_latents"
     config.vae = "sprites"
-    if arm == "pictures":
-        return _budget(config, 1800)
     config.init_from = START.get(arm, "sprites/pictures")
     if arm in PICTURES:
         groups = config.train.optimizer.groups
