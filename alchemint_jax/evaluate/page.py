@@ -80,6 +80,9 @@ show the subject; share of all other frames that do not.</dd>
 <dt>Detected, identity</dt>
 <dd>Seen at all; and what was seen is nearest to the reference among all shapes and colours of the
 world.</dd>
+<dt>Likeness</dt>
+<dd>How clean a shape is: overlap of its outline with that of the shape asked for, in the frames
+that show the whole of it.</dd>
 <dt>R@x</dt><dd>Share of subjects whose t-IOU is at least x.</dd>
 <dt>Intervals of 95%</dt><dd>Bootstrap over clips (point at a figure in the table).</dd>
 <dt>How it is measured</dt>

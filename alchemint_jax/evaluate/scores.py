@@ -25,6 +25,7 @@ MEASURES = {
     "absence": "absence rate",
     "detected": "detected",
     "identity": "identity",
+    "likeness": "likeness",
     **{f"recall_{at}": f"R@{at}" for at in metrics.RECALLS},
 }
 
@@ -36,7 +37,7 @@ def score(
     for JSON.
 
     Means are over subjects; intervals of confidence (95%) resample whole clips. A subject that is
-    never seen counts: t-IOU 0, t-L2 1, identity wrong. Raises DataError for a video of another
+    never seen counts: t-IOU 0, t-L2 1, identity wrong; it has no likeness. Raises DataError for a video of another
     length than its case.
     """
     if len(cases) != len(videos):
@@ -90,6 +91,7 @@ def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
             "absence": metrics.absence_rate(sighting.presence, true),
             "detected": float(bool(sighting.intervals)),
             "identity": float(sighting.identity),
+            "likeness": sighting.likeness,
             **{f"recall_{at}": float(iou >= at) for at in metrics.RECALLS},
         }
 

@@ -61,6 +61,9 @@ class Sighting:
     asked: Kind
     seen: Kind | None
     """What the blobs look like most; None if the subject was not detected."""
+    likeness: float
+    """Mean overlap in [0, 1] of its outlines with the shape asked for, over the frames that show
+    the whole of it; NaN if none does."""
 
     @property
     def intervals(self) -> tuple[tuple[int, int], ...]:
@@ -148,7 +151,9 @@ def _sighting(
     if judged.any():
         weight = blobs.area * np.where(blobs.whole, 1.0, 0.05) * judged
         seen = Kind(shapes.SHAPES[int((weight @ blobs.scores).argmax())], asked.color)
-    return Sighting(presence, area, xy, asked, seen)
+    clear = blobs.scores[judged & blobs.whole, shapes.SHAPES.index(asked.shape)]
+    likeness = float(clear.mean()) if len(clear) else float("nan")
+    return Sighting(presence, area, xy, asked, seen, likeness)
 
 
 def _bridge(

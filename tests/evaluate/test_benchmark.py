@@ -60,6 +60,7 @@ def test_the_truth_scores_as_a_perfect_model(report):
     assert overall["t_iou"]["mean"] > 0.97
     assert overall["t_l2"]["mean"] < 0.02
     assert overall["identity"]["mean"] > 0.95
+    assert overall["likeness"]["mean"] > 0.95
     assert overall["t_iou"]["low"] <= overall["t_iou"]["mean"] <= overall["t_iou"]["high"]
     assert report["correlation"]["midpoint"] > 0.98
     assert report["baselines"]["always_present"]["t_iou"] < 0.6
@@ -78,6 +79,17 @@ def test_bad_models_score_badly(cases, videos, report):
     late = evaluate.score(cases, [np.roll(v, 6, 0) for v in videos], resamples=50)["overall"]
     assert nothing["t_iou"]["mean"] < late["t_iou"]["mean"] < report["overall"]["t_iou"]["mean"]
     assert late["t_l2"]["mean"] > 0.1
+
+
+def test_bent_shapes_are_less_alike_and_as_well_timed(cases, videos, report):
+    shifts = np.round(1.5 * np.sin(np.arange(64) * 1.1)).astype(int)
+    columns = (np.arange(64) + shifts[:, None]) % 64
+    bent = [video[:, np.arange(64)[:, None], columns] for video in videos]
+    overall, truth = evaluate.score(cases, bent, resamples=50)["overall"], report["overall"]
+    assert overall["t_iou"]["mean"] > truth["t_iou"]["mean"] - 0.03
+    assert overall["likeness"]["mean"] < truth["likeness"]["mean"] - 0.04
+    unseen = evaluate.score(cases, [np.full_like(v, 120) for v in videos], resamples=50)["overall"]
+    assert np.isnan(unseen["likeness"]["mean"])
 
 
 def test_always_present_scores_its_baseline(cases):
