@@ -1,12 +1,12 @@
 """The sprites world: short clips of textured shapes on screen for exactly known intervals.
 
-Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of
-`(world, s, i)`. Subjects appear, disappear, enter and leave through an edge, come back, and touch.
-They keep to places, left to right in the order in which the caption names them, stand upright, and
-are of one size: where subjects may be anywhere and turned, a model this small spends its training
-on drawing them anywhere and turned, and confuses and bends their shapes. A subject's truth is measured on what was drawn: it is on screen in a frame when at least
-`World.min_visible` of its area lies inside the picture. References are drawn anew, in another pose,
-size and light, on white.
+Everything here is NumPy and deterministic: clip `i` of seed `s` is a pure function of `(world, s,
+i)`. Subjects appear, disappear, enter and leave through an edge, come back, and touch. They keep to
+places, left to right in the order in which the caption names them, stand upright, and are of one
+size: where subjects may be anywhere and turned, a model this small spends its training on drawing
+them anywhere and turned, and confuses and bends their shapes. A subject's truth is measured on what
+was drawn: it is on screen in a frame when at least `World.min_visible` of its area lies inside the
+picture. References are drawn anew, in another pose, size and light, on white.
 
 Axes: f pixel frames, y x pixels, v reference views.
 """

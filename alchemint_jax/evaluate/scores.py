@@ -37,8 +37,8 @@ def score(
     for JSON.
 
     Means are over subjects; intervals of confidence (95%) resample whole clips. A subject that is
-    never seen counts: t-IOU 0, t-L2 1, identity wrong; it has no likeness. Raises DataError for a video of another
-    length than its case.
+    never seen counts: t-IOU 0, t-L2 1, identity wrong; it has no likeness. Raises DataError for a
+    video of another length than its case.
     """
     if len(cases) != len(videos):
         raise DataError(f"{len(cases)} cases but {len(videos)} videos")
