@@ -24,8 +24,8 @@ MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces",
 BACKGROUNDS = ("plain", "shaded", "striped", "cloudy")
 PLACES = (
     ((0.5, 0.5),),
-    ((0.27, 0.5), (0.73, 0.5)),
-    ((0.27, 0.28), (0.5, 0.72), (0.73, 0.28)),
+    ((0.25, 0.5), (0.75, 0.5)),
+    ((0.23, 0.28), (0.5, 0.72), (0.77, 0.28)),
 )
 """Where one, two and three subjects have their places: shares of width and height."""
 TONES = {"dark": (35, 80), "grey": (110, 150), "light": (190, 235)}
@@ -42,10 +42,12 @@ class World:
     views: int = 3
     view_size: int = 32
     """Pixels on a side of a reference: a subject is about as large in it as in the clip."""
-    radius: float = 11.5
+    radius: float = 10.5
     """Pixels; the longest shape, a bar, reaches 1.2 times as far."""
     sway: float = 4.0
     """Pixels by which a subject may leave its place."""
+    speed: tuple[float, float] = (0.15, 0.35)
+    """Pixels per frame: a latent frame holds four, and what moves far within one comes out bent."""
     interval: tuple[int, int] = (4, 20)
     min_visible: float = 0.3
     similar: float = 0.4
@@ -224,9 +226,10 @@ def _track(rng: np.random.Generator, world: World, place: tuple[float, float]) -
     shown = np.zeros(world.frames, np.float32)
     for start, end in spans:
         shown[start:end] = 1
-        if rng.random() < 0.35 and start > 0:
+        slides = rng.random(2) < 0.35 * (end - start > 10)  # time enough to be wholly inside
+        if slides[0] and start > 0:
             xy = xy + _slide(rng, world, xy[start], np.arange(world.frames) - start)
-        elif rng.random() < 0.35 and end < world.frames:
+        elif slides[1] and end < world.frames:
             xy = xy + _slide(rng, world, xy[end - 1], end - 1 - np.arange(world.frames))
     return _Track(xy, shown, rng.uniform(0.85, 1.05), motion)
 
@@ -252,20 +255,21 @@ def _sway(
     most = world.sway
     time = np.arange(world.frames, dtype=np.float64)
     time -= (spans[0][0] + spans[-1][1] - 1) / 2
-    half = max(1.0, (spans[-1][1] - spans[0][0]) / 2)
+    speed = rng.uniform(*world.speed)
     if motion.startswith("glides"):
         directions = {"left": (0, -1), "right": (0, 1), "up": (1, -1), "down": (1, 1)}
         axis, sign = directions[motion.split()[1]]
         path = np.repeat(rng.uniform(-0.5, 0.5, (1, 2)) * most, world.frames, 0)
-        path[:, axis] = sign * np.clip(time / half, -1, 1) * rng.uniform(0.6, 1) * most
+        path[:, axis] = sign * np.clip(speed * time, -most, most)
         return path
     if motion == "bounces":
-        velocity = rng.uniform(0.1, 0.2) * most * _unit(rng)
+        velocity = speed * _unit(rng)
         start = rng.uniform(0, 2 * most, 2)
         return _fold(start + time[:, None] * velocity, 2 * most) - most
     if motion == "circles":
-        phase = rng.uniform(0.15, 0.3) * rng.choice([-1, 1]) * time + rng.uniform(0, 2 * np.pi)
-        return rng.uniform(0.6, 1) * most * np.stack([np.cos(phase), np.sin(phase)], -1)
+        reach = rng.uniform(0.5, 1) * most
+        phase = speed / reach * rng.choice([-1, 1]) * time + rng.uniform(0, 2 * np.pi)
+        return reach * np.stack([np.cos(phase), np.sin(phase)], -1)
     return np.repeat(rng.uniform(-0.5, 0.5, (1, 2)) * most, world.frames, 0)
 
 
@@ -277,7 +281,7 @@ def _slide(
     toward_low = at[axis] < world.size / 2
     reach = 1.2 * world.radius
     distance = (at[axis] + reach) if toward_low else (world.size - at[axis] + reach)
-    length = rng.integers(3, 7)
+    length = rng.integers(6, 10)
     amount = np.clip(1 - (frames_inside + 1) / length, 0, 1) * (frames_inside >= 0)
     offset = np.zeros((world.frames, 2))
     offset[:, axis] = amount * distance * (-1 if toward_low else 1)
