@@ -41,7 +41,7 @@ def get_config(stage: str = "short") -> ConfigDict:
                 latents_std=(1.0,) * 8,
             ),
             loader=dict(batch_size=4 if short else 2, seed=0),
-            loss_weights=dict(edges=0.5, square=4.0, kl=1e-3 if short else 4e-3),
+            loss_weights=dict(edges=0.5, square=4.0, kl=1e-3 if short else 8e-3),
             train=dict(
                 total_steps=steps,
                 seed=0,
