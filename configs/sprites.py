@@ -24,7 +24,7 @@ from ml_collections import ConfigDict, config_dict
 PICTURES = dict(data="data/sprites_pictures_latents", frames=1, batch=64, shift=2.0)
 CLIPS = dict(data="data/sprites_latents", frames=33, batch=8, shift=3.0)
 STAGES = {
-    "pictures": dict(**PICTURES, steps=1500, rate=1e-2, seed=0),
+    "pictures": dict(**PICTURES, steps=1800, rate=1e-2, seed=0),
     "clips": dict(**CLIPS, steps=4000, rate=6e-3, seed=1),
 }
 
