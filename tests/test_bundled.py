@@ -33,10 +33,7 @@ def test_it_is_small_and_has_a_card():
         ("sprites_vae.py:short", "sprites_vae_short"),
         ("sprites_vae.py:whole", "sprites_vae_whole"),
         ("sprites.py:pictures", "sprites_pictures"),
-        ("sprites.py:more_pictures", "sprites_more_pictures"),
         ("sprites.py:clips", "sprites"),
-        ("sprites.py:more_clips", "sprites_more_clips"),
-        ("sprites_schemes.py:pictures", "sprites_schemes_pictures"),
     ],
 )
 def test_the_recipe_is_that_of_the_committed_curves(stage, curve):
