@@ -9,7 +9,8 @@ Hardware: 2 CPU cores. Commands, after those of configs/sprites_vae.py:
     alchemint train --config configs/sprites.py:pictures --workdir runs/sprites_pictures
     alchemint data encode --data data/sprites --vae runs/sprites_vae/export \
         --out data/sprites_latents
-    alchemint train --config configs/sprites.py --workdir runs/sprites
+    alchemint train --config configs/sprites.py --workdir runs/sprites \
+        --config.init_from=runs/sprites_pictures/export
 
 The whole model is then in runs/sprites/export. --config.init_from=sprites goes on from the bundled
 model instead. On Linux, `. launch/env_cpu.sh` before all of this makes it faster.
@@ -89,6 +90,4 @@ def get_config(stage: str = "clips") -> ConfigDict:
         )
     )
     config.init_from = config_dict.placeholder(str)
-    if stage == "clips":
-        config.init_from = "runs/sprites_pictures/export"
     return config.lock()
