@@ -106,7 +106,7 @@ def run_benchmark(
     else:
         cases = read_benchmark(benchmark, limit)
     pipe = Pipeline.load(model)
-    _check_model(pipe, cases)
+    check_model(pipe, cases)
     plan = pipe.settings.plan(steps, guidance, solver)
     began = time.perf_counter()
     videos = render(
@@ -140,7 +140,7 @@ def run_benchmark(
     return {key: value for key, value in report.items() if key != "rows"}
 
 
-def _check_model(pipe: Any, cases: Sequence[Case]) -> None:
+def check_model(pipe: Any, cases: Sequence[Case]) -> None:
     """Refuses cases that the model cannot render, before any of them is."""
     for case in cases:
         if len(case.words) > pipe.limits.max_subjects:

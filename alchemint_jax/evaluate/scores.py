@@ -60,6 +60,13 @@ def score(
     }
 
 
+def similar(kinds: Sequence[tracker.Kind]) -> bool:
+    """Whether two subjects of a board have one shape or one colour."""
+    return any(
+        a.shape == b.shape or a.color == b.color for a, b in itertools.combinations(kinds, 2)
+    )
+
+
 def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
     if len(video) != case.n_frames:
         raise DataError(
@@ -67,9 +74,7 @@ def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
         )
     sightings = tracker.track(video, list(case.references))
     kinds = [sighting.asked for sighting in sightings]
-    similar = any(
-        a.shape == b.shape or a.color == b.color for a, b in itertools.combinations(kinds, 2)
-    )
+    alike = similar(kinds)
     for i, (sighting, asked) in enumerate(zip(sightings, case.intervals, strict=True)):
         true = metrics.presence(asked, case.n_frames)
         iou = metrics.t_iou(sighting.intervals, asked)
@@ -77,7 +82,7 @@ def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
             "case": case.id,
             "subject": i,
             "subjects": len(kinds),
-            "similar": similar,
+            "similar": alike,
             "word": case.words[i],
             "n_frames": case.n_frames,
             "asked": [list(span) for span in asked],

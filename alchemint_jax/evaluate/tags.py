@@ -1,0 +1,130 @@
+r"""What word tags are worth: boards of similar subjects, with their tags, without, and exchanged.
+
+    python -m alchemint_jax.evaluate.tags --model sprites --limit 384 --steps 5 \
+        --out docs/results/sprites_tags.json
+
+A word tag says which words of the prompt a reference belongs to (AlcheMinT, section 3). Subjects of
+one shape or colour are those that a model might confuse. The model is not trained again: it gets
+other tags than in training. All variants see the same boards and the same noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alchemint_jax import arguments, media, weights
+from alchemint_jax.compilation import prepare_jax
+from alchemint_jax.data.encode import fingerprint
+from alchemint_jax.errors import AlchemintError
+from alchemint_jax.evaluate import scores, tracker
+from alchemint_jax.evaluate.benchmark import check_model, render
+from alchemint_jax.evaluate.cases import Case, sprites_cases
+from alchemint_jax.evaluate.report import finite
+from alchemint_jax.evaluate.study import difference
+from alchemint_jax.sampling.pipeline import Pipeline
+
+SHOWN = ("t_iou", "t_l2", "identity")
+VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
+    "tags": lambda words: words,
+    "no tags": lambda words: ("",) * len(words),
+    "exchanged": lambda words: (*words[1:], words[0]),
+}
+"""What becomes of the words of a board's subjects; the prompt stays."""
+
+
+def similar_cases(limit: int, seed: int) -> list[Case]:
+    """The first `limit` sprites boards that have two subjects of one shape or colour."""
+    drawn = limit
+    while True:
+        drawn *= 2
+        found = [
+            case
+            for case in sprites_cases(drawn, seed)
+            if scores.similar([tracker.kind_of(picture) for picture in case.references])
+        ]
+        if len(found) >= limit:
+            return found[:limit]
+
+
+def measure(
+    draw: Callable[..., np.ndarray], cases: Sequence[Case], *, seed: int, **settings: Any
+) -> dict[str, Any]:
+    """The figures of each variant, and of each less those with tags, board by board.
+
+    `draw` is `Pipeline.render`, `seed` draws the noise, and `settings` are those of
+    `benchmark.render`.
+    """
+    rows = {}
+    for name, change in VARIANTS.items():
+        print(name, file=sys.stderr, flush=True)
+        changed = [dataclasses.replace(case, words=change(case.words)) for case in cases]
+        report = scores.score(cases, render(draw, changed, seed=seed, **settings))
+        rows[name] = [row | {"seed": seed} for row in report["rows"]]
+    return {
+        "variants": {name: scores.summarise(own) for name, own in rows.items()},
+        "differences": {
+            name: {figure: difference(own, rows["tags"], figure) for figure in SHOWN}
+            for name, own in rows.items()
+            if name != "tags"
+        },
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(description="Measure a model with and without word tags.")
+    parser.add_argument("--model", default="sprites")
+    count = arguments.whole(1)
+    parser.add_argument("--limit", type=count, default=128, help="boards of similar subjects")
+    parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
+    parser.add_argument("--steps", type=count, help="sampling steps; default: the model's own")
+    parser.add_argument("--batch", type=count, default=16, help="boards rendered at a time")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    args = parser.parse_args(argv)
+    prepare_jax()
+    try:
+        media.check_writable(args.out)
+        pipe = Pipeline.load(args.model)
+        folder = weights.locate(args.model)
+        parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
+        cases = similar_cases(args.limit, args.seed)
+        check_model(pipe, cases)
+        steps = pipe.settings.plan(args.steps, None, None).steps
+        found = {
+            "model": args.model,
+            "weights": {name: fingerprint(folder / name) for name in parts},
+            "limit": args.limit,
+            "seed": args.seed,
+            "steps": steps,
+            **measure(
+                pipe.render,
+                cases,
+                seed=args.seed,
+                steps=steps,
+                batch=args.batch,
+                slots=pipe.limits.max_subjects,
+            ),
+        }
+        media.write_bytes(
+            args.out, f"{json.dumps(finite(found), indent=1, allow_nan=False)}\n".encode()
+        )
+    except AlchemintError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return 130
+    for name, summary in found["variants"].items():
+        shown = (f"{scores.MEASURES[m]} {summary[m]['mean']:.3f}" for m in SHOWN)
+        print(f"{name:<10}", *shown, sep="  ")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
