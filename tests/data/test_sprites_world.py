@@ -86,6 +86,27 @@ def test_subjects_move_but_keep_to_their_places_in_the_order_of_the_caption(clip
         assert np.median(distances) > 1
 
 
+def test_whole_subjects_move_slowly(clips):
+    """What comes in or leaves through an edge is faster; those are few of its whole frames."""
+    speeds = []
+    for clip in clips:
+        if len(clip.subjects) > 1:
+            continue
+        coloured = np.ptp(clip.video, axis=-1) > 50
+        area = coloured.sum((1, 2))
+        rows = coloured.sum(2) @ np.arange(World.size) / np.maximum(area, 1)
+        columns = coloured.sum(1) @ np.arange(World.size) / np.maximum(area, 1)
+        whole = area > 0.97 * area.max()
+        for start in range(FRAMES - 4):  # over four frames: a pixel more or less is a jump
+            if whole[start : start + 5].all():
+                moved = np.hypot(rows[start + 4] - rows[start], columns[start + 4] - columns[start])
+                speeds.append(moved / 4)
+    slow, fast = World.speed
+    assert len(speeds) > 100
+    assert slow < np.median(speeds) < fast
+    assert np.quantile(speeds, 0.8) < 1.2 * fast
+
+
 def test_every_subject_is_on_screen_and_always_present_is_a_bad_guess(clips):
     spans = np.array([present(s).mean() for clip in clips for s in clip.subjects])
     assert len(spans) > 400
