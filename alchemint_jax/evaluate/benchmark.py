@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from alchemint_jax import weights
+from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.data.sprites import World
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
@@ -123,6 +125,7 @@ def run_benchmark(
     report = {
         "settings": {
             "model": str(model),
+            "weights": fingerprints(model),
             "benchmark": str(benchmark),
             "limit": "none" if limit is None else limit,
             "seed": seed,
@@ -138,6 +141,13 @@ def run_benchmark(
     if out is not None:
         save_report(report, videos, cases, out)
     return {key: value for key, value in report.items() if key != "rows"}
+
+
+def fingerprints(model: str) -> dict[str, str]:
+    """What each part of a model holds, in a few digits: two models of one name may differ."""
+    folder = weights.locate(model)
+    parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
+    return {name: fingerprint(folder / name) for name in parts}
 
 
 def check_model(pipe: Any, cases: Sequence[Case]) -> None:

@@ -1,6 +1,6 @@
 r"""How timing and identity depend on the number of sampling steps and on the weights of guidance.
 
-    python -m alchemint_jax.evaluate.curves --model sprites \
+    python -m alchemint_jax.evaluate.curves --model sprites --limit 32 \
         --out docs/results/sprites_curves.json --figure docs/results/sprites_curves.svg
 
 One setting varies at a time; the others are the model's own. All points see the same boards and the
@@ -19,9 +19,8 @@ from typing import Any
 
 from alchemint_jax import arguments, media, weights
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate.benchmark import run_benchmark
+from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
 from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.evaluate.scores import MEASURES
@@ -66,10 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = {setting: getattr(args, setting) for setting in SETTINGS}
     prepare_jax()
     try:
-        folder = weights.locate(args.model)
-        parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
-        weighed = {name: fingerprint(folder / name) for name in parts}
-        head = {"model": args.model, "weights": weighed, "limit": args.limit, "seed": args.seed}
+        head = {
+            "model": args.model,
+            "weights": fingerprints(args.model),
+            "limit": args.limit,
+            "seed": args.seed,
+        }
         for path in (args.out, args.figure):
             media.check_writable(path)
         found = _read(args.out, head)

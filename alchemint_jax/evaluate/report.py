@@ -97,7 +97,7 @@ def _text(value: object) -> str:
 
 
 def _settings_line(settings: dict[str, Any]) -> str:
-    skip = ("model", "benchmark", "t_l2", "seconds_per_clip")
+    skip = ("model", "weights", "benchmark", "t_l2", "seconds_per_clip")
     parts = [f"{key} {value}" for key, value in settings.items() if key not in skip]
     if "seconds_per_clip" in settings:
         parts.append(f"{settings['seconds_per_clip']:.2f} s per clip")

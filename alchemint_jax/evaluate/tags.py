@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -20,12 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media, weights
+from alchemint_jax import arguments, media
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.evaluate import scores, tracker
-from alchemint_jax.evaluate.benchmark import check_model, render
+from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
 from alchemint_jax.evaluate.cases import Case, sprites_cases
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.evaluate.study import difference
@@ -93,22 +93,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         media.check_writable(args.out)
         pipe = Pipeline.load(args.model)
-        folder = weights.locate(args.model)
-        parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
         cases = similar_cases(args.limit, args.seed)
         check_model(pipe, cases)
-        steps = pipe.settings.plan(args.steps, None, None).steps
+        plan = pipe.settings.plan(args.steps, None, None)
         found = {
             "model": args.model,
-            "weights": {name: fingerprint(folder / name) for name in parts},
+            "weights": fingerprints(args.model),
             "limit": args.limit,
             "seed": args.seed,
-            "steps": steps,
+            "batch": args.batch,
+            **dataclasses.asdict(plan),
             **measure(
-                pipe.render,
+                functools.partial(pipe.render, solver=plan.solver),
                 cases,
                 seed=args.seed,
-                steps=steps,
+                steps=plan.steps,
+                guidance=plan.guidance,
                 batch=args.batch,
                 slots=pipe.limits.max_subjects,
             ),

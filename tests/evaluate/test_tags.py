@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alchemint_jax import weights
-from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.evaluate import tags
+from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.evaluate.cases import FIRST_SEED
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
@@ -68,8 +67,7 @@ def test_what_cannot_be_measured_is_refused(tmp_path, capsys, monkeypatch):
 
 def test_the_committed_figures_are_of_the_bundled_model():
     found = json.loads((RESULTS / "sprites_tags.json").read_text())
-    folder = weights.locate("sprites")
-    assert found["weights"] == {name: fingerprint(folder / name) for name in weights.COMPONENTS}
+    assert found["weights"] == fingerprints("sprites")
 
 
 def _clip(case):
