@@ -133,6 +133,8 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         raise DataError(f"{where}: subjects: there are none, so there is nothing to measure")
     if board.negative_prompt:
         raise DataError(f"{where}: negative_prompt: benchmarks are rendered without; remove it")
+    if board.seed is not None:
+        raise DataError(f"{where}: seed: a benchmark's noise is drawn from --seed; remove it")
     assert board.fps is not None  # filled in by validate_for
     n_frames = timebase.frames_for(board.duration, board.fps)
     references = []
@@ -149,7 +151,9 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         words=tuple(subject.word for subject in board.subjects),
         references=np.stack(references),
         intervals=tuple(
-            timebase.seconds_to_frames(s.appears, board.fps, n_frames, duration=board.duration)
+            timebase.merge_intervals(
+                timebase.seconds_to_frames(s.appears, board.fps, n_frames, duration=board.duration)
+            )
             for s in board.subjects
         ),
         n_frames=n_frames,

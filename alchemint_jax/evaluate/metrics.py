@@ -130,7 +130,11 @@ def constant(
 
 
 def always_present(trues: Sequence[Intervals], duration: Number = 1.0) -> dict[str, float]:
-    """Mean t-IOU and t-L2 of showing every subject all the time: the bar a model must clear."""
+    """Mean t-IOU and t-L2 of showing every subject all the time.
+
+    Showing all in the middle half scores higher where intervals are short (`constant`): a model
+    must clear both.
+    """
     return constant(trues, (0.0, float(duration)), duration)
 
 
@@ -145,7 +149,9 @@ def bootstrap_ci(
     not values.
 
     Subjects of one clip are not independent: resampling them one by one would make the interval too
-    narrow. NaN values are left out; (NaN, NaN) if nothing is left.
+    narrow. NaN values are left out; (NaN, NaN) if nothing is left. Where all values are alike, as
+    a rate of 1 or a single group, both ends are that value: resampling cannot tell how rare
+    others are.
     """
     data = np.asarray(values, np.float64)
     if len(data) != len(groups):

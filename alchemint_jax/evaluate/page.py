@@ -78,8 +78,8 @@ root mean square error of start and end as a fraction of the duration. A subject
 <dd>The same frame by frame: overlap of the two sets of frames; share of the frames asked for that
 show the subject; share of all other frames that do not.</dd>
 <dt>Detected, identity</dt>
-<dd>Seen at all; and what was seen is nearest to the reference among all shapes and colours of the
-world.</dd>
+<dd>Seen at all, in the colour of the reference; and what was seen is nearest to its shape among all
+shapes of the world. The right shape in another colour counts as never seen.</dd>
 <dt>Likeness</dt>
 <dd>How clean a shape is: overlap of its outline with that of the shape asked for, in the frames
 that show the whole of it.</dd>

@@ -109,11 +109,12 @@ def _number(value: float, digits: int = 3) -> str:
 
 
 def _tiles(report: dict[str, Any]) -> str:
-    base = report["baselines"]["always_present"]
+    bars = {name.replace("_", " "): base for name, base in report["baselines"].items()}
     tiles = []
     for name in ("t_iou", "t_l2", "frame_iou", "detected", "identity"):
         figure = report["overall"][name]
-        bar = f"always present: {_number(base[name])}" if name in base else "&nbsp;"
+        known = [f"{label}: {_number(base[name])}" for label, base in bars.items() if name in base]
+        bar = "<br>".join(known) or "&nbsp;"
         tiles.append(
             f"<div class=tile><span>{_label(name)}</span><b>{_number(figure['mean'])}</b>"
             f"<small>95% {_number(figure['low'])} – {_number(figure['high'])}</small>"
@@ -192,10 +193,11 @@ def _choose(
         for case in cases
     ]
     order = [int(i) for i in np.argsort(quality, kind="stable")]
-    each = max(1, min(count, len(order)) // 3)
+    count = min(count, len(order))
+    each = min(count, max(1, count // 3))
     worst = order[:each]
     middle = len(order) // 2 - each // 2
-    median = [i for i in order[middle : middle + each] if i not in worst]
+    median = [i for i in order[middle : middle + each] if i not in worst][: count - len(worst)]
     rest = [i for i in order if i not in worst + median]
     drawn = np.random.default_rng(0).permutation(rest)[: count - len(worst) - len(median)]
     return [

@@ -4,8 +4,8 @@ weights, no hints.
 It is given a clip and the reference pictures, nothing else: neither the words nor the intervals
 asked for. The colour of a reference selects blobs in the clip; where several references share a
 colour, blobs are chained over time and the chains are shared out by shape. What a subject *is* gets
-decided from its blobs alone, among all shapes and colours of the world, and only then compared with
-the reference: identity can fail.
+decided from its blobs alone, among all shapes of the world, and only then compared with the
+reference: identity can fail. What has another colour than the reference is not seen at all.
 """
 
 from __future__ import annotations

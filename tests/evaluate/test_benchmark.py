@@ -235,6 +235,12 @@ def test_boards_are_read_from_json_lines(board_file, cases):
     assert [case.prompt for case in evaluate.read_benchmark(path)] == ["a disc é"] * 2
 
 
+def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
+    meet = {"word": "disc", "image": "r.png", "appears": [[0.5, 1.0], [1.05, 2.0]]}
+    (case,) = evaluate.read_benchmark(board_file({"subjects": [meet]}))
+    assert case.intervals == (((4, 16),),)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -243,6 +249,7 @@ def test_boards_are_read_from_json_lines(board_file, cases):
         ("[" * 10**5, "not JSON that can be read"),
         ('{"duration": ' + "9" * 5000 + "}", "not JSON that can be read"),
         ({"negative_prompt": "blurred"}, "negative_prompt"),
+        ({"seed": 5}, "seed: .*--seed"),
         ({"prompt": None}, "prompt"),
         ({"subjects": []}, "nothing to measure"),
         ({"duration": 9.0}, "duration"),
@@ -314,6 +321,12 @@ def test_the_page_is_whole_and_self_contained_and_escapes(cases, videos, report)
     assert "http" not in text.replace("http-equiv", "")
     assert "<script>alert" not in text
     assert page.text.count("alert(1)") >= 3  # title, heading, prompt
+
+
+@pytest.mark.parametrize("gallery", [0, 1, 2, 4, 7])
+def test_the_page_shows_as_many_clips_as_asked(cases, videos, report, gallery):
+    assert len(cases) > 7
+    assert render_html(report, videos, cases, gallery).count("<video") == gallery
 
 
 def test_the_report_is_plain_json(cases, videos, report, tmp_path):
