@@ -28,7 +28,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from alchemint_jax import rotary
+from alchemint_jax import rotary, timebase
 from alchemint_jax.rotary import compare
 
 FRAMES, HEAD_DIM = 21, 128  # an 81-frame clip of Wan2.1: 21 latent frames, heads of 128
@@ -44,8 +44,15 @@ SCHEMES = {
 
 
 def profiles(scheme, subjects, frames=FRAMES, freqs=freqs, equal_norm=True):
-    """Attention profiles of subjects [n, m, 2] with m latent intervals each; unit key norm."""
-    gains = scheme.gains(np.asarray(subjects, np.float32), frames, freqs)
+    """Attention profiles of subjects [n, m, 2], each on screen throughout latent frames a to b.
+
+    Four pixel frames are one latent frame, but for the first: an interval reaches from the first
+    pixel frame of a to the last of b. Unit key norm.
+    """
+    first, last = np.moveaxis(np.asarray(subjects, int), -1, 0)
+    stride = timebase.STRIDE
+    pixels = np.stack([np.maximum(stride * (first - 1) + 1, 0), stride * last + 1], axis=-1)
+    gains = scheme.gains(timebase.latent_intervals(pixels), frames, freqs)
     temporal = np.asarray(gains)[:, : len(freqs.t)]
     if equal_norm:
         temporal = temporal / np.sqrt(np.mean(np.abs(temporal) ** 2, axis=-1, keepdims=True))
@@ -243,8 +250,9 @@ class StartRope:
 
     def gains(self, intervals, n_frames, freqs):
         start, _, valid = split_intervals(intervals)
-        first = jnp.min(jnp.where(valid, start, n_frames), axis=-1)
-        return whole_gains(rotary.rotation(first, freqs.t), 1.0, freqs)
+        first = jnp.min(jnp.where(valid, start, n_frames), axis=-1, initial=n_frames)
+        seen = jnp.any(valid, axis=-1)[..., None]  # never on screen: no frame is preferred
+        return whole_gains(jnp.where(seen, rotary.rotation(first, freqs.t), 0), 1.0, freqs)
 
 
 figure, axis = plt.subplots(figsize=(5.5, 2.6))

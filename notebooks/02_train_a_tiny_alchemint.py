@@ -75,7 +75,7 @@ print(f"encoded in {time.perf_counter() - began:.0f} s")
 # its rotary position and nowhere else.
 #
 # `configs/sprites.py` is the recipe of the bundled model, stage by stage; these runs override its sizes.
-# Pictures, at a fifth of the tokens, teach what the references look like; clips teach when.
+# Pictures, at a quarter of the tokens, teach what the references look like; clips teach when.
 
 # %%
 config = Path("../configs/sprites.py")

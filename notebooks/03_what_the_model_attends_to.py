@@ -169,7 +169,7 @@ print(f"attention inside / outside at time 0.8: {along[TIMES.index(0.8)]:.2f}")
 # ## What was found
 #
 # - Attention over time follows the kernel closely: training has kept what the position says.
-# - Some heads do the timing, those of one middle layer most; others look at the references at all times
+# - Some heads do the timing, those of one middle layer most; most others look at the references at all times
 #   alike, free to carry what a subject looks like.
 # - The nearer to noise, the more the frames listen to the interval; near the data the video itself tells
 #   who is there, and still the reference is looked at more where its subject is on screen.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import alchemint_jax as al
 from alchemint_jax import weights
+from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.metrics import read_metrics
 
@@ -25,6 +27,26 @@ def test_it_is_small_and_has_a_card():
     directory = weights.locate("sprites")
     assert sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) < 16e6
     assert (directory / "README.md").is_file()
+
+
+def test_the_card_shows_the_committed_report_of_the_bundled_model():
+    report = json.loads((ROOT / "docs" / "results" / "sprites_evaluation.json").read_text())
+    assert report["settings"]["weights"] == fingerprints("sprites")
+    card = (weights.locate("sprites") / "README.md").read_text()
+    shown = ("t_iou", "frame_iou", "t_l2", "identity", "likeness")
+    parts = {"all boards": report["overall"], **report["groups"]}
+    for name in ("dissimilar subjects", "one interval"):
+        del parts[name]
+    for name, part in parts.items():
+        figures = [f"{part[m]['mean']:.2f} ({_span(part[m])})" for m in shown]
+        assert f"| {name} | {part['subjects']} | {' | '.join(figures)} |\n" in card
+    for name, base in report["baselines"].items():
+        name = name.replace("_", " ")
+        assert f"| {name} (baseline) | | {base['t_iou']:.2f} | | {base['t_l2']:.2f} | | |\n" in card
+
+
+def _span(figure):
+    return f"{figure['low']:.2f} to {figure['high']:.2f}"
 
 
 @pytest.mark.parametrize(

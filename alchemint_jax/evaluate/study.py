@@ -1,13 +1,12 @@
 r"""Which interval scheme times subjects best? Trains every arm of a config alike and compares them.
 
-    python -m alchemint_jax.evaluate.study --workdir runs/schemes \
-        --rows docs/results/schemes.jsonl \
+    python -m alchemint_jax.evaluate.study --workdir runs/schemes --rows runs/schemes.jsonl \
         --out runs/schemes.json --figure runs/schemes.svg
 
 Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
 and render the same boards from the same noise, so they are compared board by board. Training
-resumes where it stopped, and an arm that is finished, or that the file of rows has, is never done
-again.
+resumes where it stopped, and an arm that is finished, or that the file of rows had at the start, is
+not done again.
 """
 
 from __future__ import annotations
@@ -21,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media
+from alchemint_jax import arguments, media, weights
 from alchemint_jax.compilation import prepare_jax
+from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, scores
 from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.evaluate.report import finite
-from alchemint_jax.train.config import run_file
+from alchemint_jax.train.config import load_config, run_file
 
 Rows = list[dict[str, Any]]
 
@@ -66,12 +66,15 @@ def difference(one: Rows, other: Rows, figure: str) -> dict[str, float]:
 
     The 95 % interval resamples boards. Raises ConfigError if the two did not see the same subjects.
     """
-    key = [(row["seed"], row["case"], row["subject"]) for row in one]
-    if key != [(row["seed"], row["case"], row["subject"]) for row in other]:
+    if _boards(one) != _boards(other):
         raise ConfigError("two arms have rows of different boards or seeds; they do not compare")
     # A report has None for a rate that nothing could be counted for; as a float it is NaN.
     a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
     return scores.estimate(a - b, [row["case"] for row in one])
+
+
+def _boards(rows: Rows) -> list[tuple[Any, ...]]:
+    return [(row["seed"], row["case"], row["subject"], row["asked"]) for row in rows]
 
 
 def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
@@ -182,8 +185,10 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
     from alchemint_jax.train.run import run_config
 
     made, report = workdir / "study.json", workdir / REPORT
-    if made.is_file() and json.loads(made.read_text()) != settings:
-        raise ConfigError(f"{made}: of {made.read_text()}, not {settings}; use another --workdir")
+    if report.is_file() or made.is_file():
+        found = _load(made)
+        if found != settings:
+            raise ConfigError(f"{made}: of {found}, not {settings}; use another --workdir")
     if not report.is_file():
         workdir.mkdir(parents=True, exist_ok=True)
         media.write_bytes(made, json.dumps(settings).encode())
@@ -193,7 +198,44 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
             raise KeyboardInterrupt
         boards = settings["boards"]
         benchmark.run_benchmark(str(workdir / "export"), out=report.parent, limit=boards, batch=16)
-    return [row | {"seed": seed} for row in json.loads(report.read_text())["rows"]]
+    try:
+        return _checked(_load(report)["rows"], seed)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{report}: not a report of this command ({error})") from error
+
+
+def settings_of(config: Path, arm: str, overrides: list[str], boards: int) -> dict[str, Any]:
+    """What must be alike for rows to be of one study: of its configs, `arm` speaks for all."""
+    values = load_config(f"{config}:{arm}", overrides)
+    return {
+        "config": config.name,
+        "set": overrides,
+        "boards": boards,
+        "steps": values.sampling.steps,
+        "vae": fingerprint(weights.locate(values.vae) / "vae"),
+    }
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); use another --workdir") from error
+
+
+def _checked(rows: Any, seed: int) -> Rows:
+    """Rows of a report, or of a file of rows, without what no table uses.
+
+    Raises ValueError, KeyError or TypeError where they are not.
+    """
+    kept = [{name: row[name] for name in KEPT} | {"seed": seed} for row in rows]
+    if not kept:
+        raise ValueError("there are no rows")
+    for row in kept:
+        for name in scores.MEASURES:
+            if not isinstance(row[name], int | float | None):
+                raise TypeError(f"{name} is {row[name]!r}, not a number")
+    return kept
 
 
 def read_rows(path: Path, settings: Mapping[str, Any]) -> dict[tuple[str, int], Rows]:
@@ -206,10 +248,10 @@ def read_rows(path: Path, settings: Mapping[str, Any]) -> dict[tuple[str, int], 
         try:
             entry = json.loads(line)
             arm, seed, made = (entry[name] for name in ("arm", "seed", "settings"))
-            rows = [{name: row[name] for name in KEPT} | {"seed": seed} for row in entry["rows"]]
-            if not rows or not (isinstance(arm, str) and isinstance(seed, int)):
-                raise ValueError("an arm, a seed and rows of it are needed")
-        except (ValueError, KeyError, TypeError) as error:
+            if not (isinstance(arm, str) and isinstance(seed, int)):
+                raise ValueError("an arm and a seed of it are needed")
+            rows = _checked(entry["rows"], seed)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(f"{path}:{number}: not a line of this command ({error})") from error
         if made != settings:
             raise ConfigError(f"{path}:{number}: of {made}, not {settings}; use another --rows")
@@ -222,10 +264,15 @@ def write_rows(
 ) -> None:
     """The file that `read_rows` reads: a line for each arm and seed, without what no table uses.
 
-    Lines that others have added to it meanwhile stay.
+    Lines that others have added to it before stay. Raises ConfigError, and writes nothing, where
+    arms do not have the same boards.
     """
     lines = []
-    for (arm, seed), rows in (read_rows(path, settings) | dict(known)).items():
+    every = read_rows(path, settings) | dict(known)
+    first = {seed: _boards(rows) for (_, seed), rows in reversed(every.items())}
+    for (arm, seed), rows in every.items():
+        if _boards(rows) != first[seed]:
+            raise ConfigError(f"{path}: {arm}, seed {seed}: has other boards; use another --rows")
         kept = [{name: row[name] for name in KEPT} for row in rows]
         entry = {"arm": arm, "seed": seed, "settings": settings, "rows": kept}
         lines.append(json.dumps(entry, allow_nan=False, separators=(",", ":")))
@@ -256,7 +303,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
         for path in filter(None, (args.out, args.figure, args.rows)):
             media.check_writable(path)  # now, not after hours of training
-        settings = {"config": args.config.name, "set": args.set, "boards": args.limit}
+        settings = settings_of(args.config, args.baseline, args.set, args.limit)
         known = read_rows(args.rows, settings) if args.rows else {}
         seeds = dict.fromkeys(args.seeds)
         folders = {(arm, seed): args.workdir / f"{arm}-{seed}" for arm in arms for seed in seeds}

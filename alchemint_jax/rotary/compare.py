@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from alchemint_jax import media
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
 from alchemint_jax.rotary.figure import draw
@@ -211,13 +211,6 @@ def figure(n_frames: int, head_dim: int, theta: float | int) -> str:
     return draw(curves, {name: shown(p) for name, p in curves.items()}, pixels, title)
 
 
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Compare interval schemes by their kernels.")
@@ -231,13 +224,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.frames < 2:
         parser.error(f"--frames {args.frames}: a clip needs at least 2 latent frames to compare")
     try:
+        for path in filter(None, (args.out, args.figure)):
+            media.check_writable(path)
         result = compare(args.frames, args.head_dim, args.theta)
+        files = {args.out: json.dumps(result, indent=2) + "\n"}
+        if args.figure:
+            theta = args.theta[0] if args.figure_theta is None else args.figure_theta
+            files[args.figure] = figure(args.frames, args.head_dim, theta)
+        for path, text in files.items():
+            media.write_bytes(path, text.encode())
     except AlchemintError as error:
         parser.error(str(error))
-    _write(args.out, json.dumps(result, indent=2) + "\n")
-    if args.figure:
-        theta = args.theta[0] if args.figure_theta is None else args.figure_theta
-        _write(args.figure, figure(args.frames, args.head_dim, theta))
     for theta in args.theta:
         print(f"theta {theta:g}, {result['intervals']} intervals\n\n{table(result, theta)}")
 

@@ -21,11 +21,12 @@ from alchemint_jax.timebase import STRIDE
 
 
 def coverage(intervals: Intervals, n_frames: int) -> Float[Array, "*batch t"]:
-    """Fraction of each latent frame's pixel frames that lie inside the intervals' union.
+    """Fraction of each latent frame's pixel frames that lie inside an interval.
 
     Latent frame 0 holds pixel frame 0 and latent frame i holds pixel frames 4i-3 .. 4i. The
     intervals are latent coordinates of a first and a last pixel frame, so in pixels they reach
-    half a frame beyond both; a fractional end covers its pixel frame in part.
+    half a frame beyond both; a fractional end covers its pixel frame in part, and of several
+    intervals the largest part counts.
     """
     start, end, valid = split_intervals(intervals)
     low, high = _pixels(start) - 0.5, _pixels(end) + 0.5
@@ -54,6 +55,9 @@ class FittedRope:
     scaled to unit mean-square modulus over the temporal pairs, the key norm of plain RoPE.
     Spatial pairs are 1. A smaller ridge follows the target's edges more closely and pays with
     contrast at equal norm; at 0.02 every single interval of the clips in the tests separates fully.
+
+    An interval of a few pixel frames covers no latent frame in full: its target is low everywhere,
+    and the shorter it is the more its gain resembles that of no interval at all.
 
     Several intervals make a target with several plateaus. With no interval at all the target is
     -1 everywhere: the gain pushes away from the whole clip.

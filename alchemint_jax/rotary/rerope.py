@@ -20,7 +20,7 @@ def rerope_times(
 ) -> Float[Array, "*batch t"]:
     """Warped time of each latent frame: `(t - start_n) / (end_n - start_n) * L + (n - 1) L`.
 
-    `events` are latent intervals in order and without overlap (MinT section 3); rows with start
+    `events` are latent intervals without overlap (MinT section 3), in any order; rows with start
     above end are padding. A frame in no event takes the nearest event's edge: both edges of a
     gap between two events are the same warped time, so nothing depends on the gap's length.
     An event of a single instant is a step, half way up at that instant.
@@ -45,9 +45,10 @@ def rerope_key_gains(
 ) -> Complex[Array, "*batch m half"]:
     """Gain of each event's caption at its midpoint `(n - 1/2) L`; spatial pairs 1.
 
-    n counts the events that are not padding. A padded row gets the gain of the next event; its
-    caption has to be masked out by the caller.
+    n numbers the events that are not padding by their starts. The gain of a padded row means
+    nothing; its caption has to be masked out by the caller.
     """
-    _, _, valid = split_intervals(events)
-    before = jnp.cumsum(valid, axis=-1) - valid
+    start, _, valid = split_intervals(events)
+    earlier = valid[..., None, :] & (start[..., None, :] < start[..., :, None])
+    before = jnp.sum(earlier, axis=-1)
     return whole_gains(rotation((before + 0.5) * length, freqs.t), 1.0, freqs)

@@ -3,6 +3,7 @@
 The released code multiplies the temporal rotations of every video token's query *and* key by a
 scale of its latent frame, so the temporal part of a logit between frames i and j is multiplied by
 `s_i s_j`: a temperature for each frame. Angles, and with them relative positions, stay as they are.
+These are functions for experiments on arrays; no model of this package has them built in.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ def retro_scales(
 ) -> Float[np.ndarray, " t"]:
     """Scale of each latent frame: `edge` near both ends, else `middle`; then a moving average.
 
+    It is symmetric; the release counts a frame exactly at the edge of its share as near the last
+    end, but not the first.
+
     Args:
         n_frames: latent frames of the clip.
         edge_share: share of the clip, at each end, that counts as near it; the release uses 2, 3,
@@ -35,8 +39,8 @@ def retro_scales(
         raise ConfigError(f"retro_scales: edge_share = {edge_share}: must be from 0 to 0.5")
     if smooth < 0:
         raise ConfigError(f"retro_scales: smooth = {smooth}: must not be negative")
-    place = np.linspace(0, 1, n_frames)
-    near = (place < edge_share) | (place >= 1 - edge_share)
+    frame = np.arange(n_frames)
+    near = np.minimum(frame, frame[::-1]) / max(n_frames - 1, 1) < edge_share
     scales = np.pad(np.where(near, edge, middle), smooth, mode="edge")
     box = np.ones(2 * smooth + 1) / (2 * smooth + 1)
     return np.convolve(scales, box, mode="valid").astype(np.float32)

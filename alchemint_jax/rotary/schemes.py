@@ -10,6 +10,8 @@ gains. The result is the whole gain at the spatial origin, `[temporal | h | w]`:
 pairs hold the sum of the mixing weights, because a mixture mixes whole rotations and all its
 anchors share the token's own row and column. Gains need not have modulus 1. With no interval
 at all the temporal pairs are 0 (no frame is preferred), except where a scheme says otherwise.
+
+What is said here of the AlcheMinT paper rests on published summaries of it.
 """
 
 from __future__ import annotations
@@ -124,7 +126,8 @@ class SincRope:
     `norm="l1"` divides by the mean over the temporal frequencies, as TIE's released code does
     by default; "l2" by the root mean square; "none" leaves the plain mean, which weakens as the
     interval grows. The l1 mean is kept above 0.05: on intervals so long that every frequency
-    turns many times the signed mean can vanish.
+    turns many times the signed mean can vanish. TIE (github.com/MatrixTeam-AI/TIE) turns
+    keys alone so, and queries to the centre: that is this scheme with `mix_queries=False`.
     """
 
     norm: Literal["l1", "l2", "none"] = "l1"

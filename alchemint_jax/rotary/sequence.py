@@ -26,15 +26,29 @@ class ReferenceLayout:
         offset: (rows, columns) of that start. None: the video's grid, so that the first free row
             and column is used. Kaleido's released weights use the constant (80, 80); (0, w) or
             (h, 0) shift one axis only.
-        stagger: give reference i the start `i * offset` (i = 1 .. r) instead of sharing one.
+        stagger: give reference i the start `i * offset` (i = 1 .. r) instead of sharing one; those
+            larger than the offset overlap.
         slot_times: latent time of each slot, whatever its interval; the scheme is then unused.
             R-RoPE has (0, 1, 2, ...).
+
+    Raises ConfigError for an `offset` that is no such pair, and for one, or a `stagger`, without
+    `shift_hw`, where it would do nothing.
     """
 
     shift_hw: bool = False
     offset: tuple[int, int] | None = None
     stagger: bool = False
     slot_times: tuple[float | int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.offset is not None and (len(self.offset) != 2 or min(self.offset) < 0):
+            raise ConfigError(
+                f"ReferenceLayout: offset = {self.offset}: must be two numbers, rows and columns, "
+                "none below 0"
+            )
+        if not self.shift_hw and (self.offset is not None or self.stagger):
+            idle = "stagger" if self.offset is None else "offset"
+            raise ConfigError(f"ReferenceLayout: {idle}: does nothing without shift_hw = True")
 
     @classmethod
     def r_rope(cls, slots: int, offset: tuple[int, int] | None = None) -> ReferenceLayout:
@@ -69,7 +83,7 @@ def sequence_gains(
 
     n = t*h*w + r*rh*rw + r*n_tag_tokens. A reference has its scheme's gain turned to each of its
     rows and columns; token j of its word tag has the same temporal gain at the diagonal position
-    (H + j, W + j), (H, W) being the first row and column beyond the video and all references.
+    (H + j, W + j), (H, W) being the first row and column beyond the video and that reference.
 
     Args:
         freqs: from `axis_frequencies`.
@@ -80,8 +94,9 @@ def sequence_gains(
         n_tag_tokens: tokens per word tag.
         layout: where references sit in space; overlapping the video where None.
         mix_queries: False leaves the *queries* of references and tags unmixed, plain RoPE at the
-            interval's midpoint (`MidRope`), so that only keys carry the scheme's gain. The paper
-            does not say which it does. `NoInterval` stays as it is: it must not see intervals.
+            interval's midpoint (`MidRope`), so that only keys carry the scheme's gain. Summaries of
+            the paper do not say which it does. `NoInterval` stays as it is: it must not see
+            intervals.
 
     Raises:
         ConfigError: `layout.slot_times` names fewer slots than there are references.
@@ -94,11 +109,11 @@ def sequence_gains(
     video = jnp.broadcast_to(video_gains(freqs, video_shape), (b, t * h * w, _half(freqs)))
     starts = layout.starts((h, w), r)
     rows, columns = (axis.ravel() for axis in np.indices((rh, rw)))
-    ends = (starts + np.array([rh, rw])).max(axis=0, initial=0)
-    diagonal = np.maximum(ends, [h, w])[None, :] + np.arange(n_tag_tokens)[:, None]
+    ends = np.maximum(starts + np.array([rh, rw]), [h, w])
+    tag_rows, tag_columns = (ends[:, axis, None] + np.arange(n_tag_tokens) for axis in (0, 1))
     places = (
         spatial_gains(starts[:, :1] + rows[None], starts[:, 1:] + columns[None], freqs),
-        spatial_gains(diagonal[None, :, 0], diagonal[None, :, 1], freqs),
+        spatial_gains(tag_rows, tag_columns, freqs),
     )
 
     def table(subject: Complex[Array, "b r half"]) -> Complex[Array, "b n half"]:

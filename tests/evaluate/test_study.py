@@ -16,6 +16,7 @@ import pytest
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
+from alchemint_jax.evaluate.cases import sprites_cases
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.evaluate.scores import MEASURES, correlations, summarise
 from alchemint_jax.rotary import axis_frequencies
@@ -77,6 +78,9 @@ def test_differences_are_paired():
 def test_arms_on_other_boards_are_not_compared():
     with pytest.raises(ConfigError, match="different boards"):
         study.difference(_rows(boards=8), _rows(boards=9), "t_iou")
+    later = [row | {"asked": [[s + 1, e + 1] for s, e in row["asked"]]} for row in _rows()]
+    with pytest.raises(ConfigError, match="different boards"):
+        study.difference(later, _rows(), "t_iou")
 
 
 def test_groups_divide_the_subjects():
@@ -96,7 +100,7 @@ def test_shown_moments_that_are_those_asked_for_correlate_fully():
     assert found == pytest.approx({"midpoint": 1, "length": 1, "subjects": 128})
 
 
-SETTINGS = {"config": CONFIG.name, "set": [], "boards": 40}
+SETTINGS = study.settings_of(CONFIG, "WeRope", [], 40)
 
 
 @pytest.fixture
@@ -153,6 +157,8 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
         (f"{kept}[]\n", "rows.jsonl:5: not a line of this command"),
         (f"{kept}\xff\n", "rows.jsonl:5: not a line of this command"),
         (kept.replace('"shown"', '"seen"'), "rows.jsonl:1: not a line of this command ('shown')"),
+        (kept.replace('"identity":0.0', '"identity":"x"', 1), "identity is 'x', not a number"),
+        ("[" * 100_000, "rows.jsonl:1: not a line of this command"),
     ):
         rows.write_text(text, "latin-1")
         with pytest.raises(SystemExit) as error:
@@ -165,6 +171,10 @@ def test_lines_that_others_add_meanwhile_stay(tmp_path):
     study.write_rows(rows, {("WeRope", 0): one}, SETTINGS)
     study.write_rows(rows, {("MidRope", 0): one}, SETTINGS)
     assert list(study.read_rows(rows, SETTINGS)) == [("WeRope", 0), ("MidRope", 0)]
+    kept, other = rows.read_text(), _rows(boards=39, seeds=(0,))
+    with pytest.raises(ConfigError, match="SincRope, seed 0: has other boards"):
+        study.write_rows(rows, {("SincRope", 0): other}, SETTINGS)
+    assert rows.read_text() == kept
 
 
 @pytest.fixture
@@ -236,6 +246,26 @@ def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
     assert not (finished / "schemes.json").exists()
 
 
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("study.json", "{", "study.json: cannot be read"),
+        ("study.json", None, "study.json: cannot be read"),
+        ("report/report.json", "[" * 100_000, "report.json: cannot be read"),
+        ("report/report.json", "{}", "report.json: not a report of this command"),
+        ("report/report.json", '{"rows": []}', "there are no rows"),
+    ],
+)
+def test_a_run_that_was_damaged_is_refused_by_name(finished, capsys, name, text, message):
+    path = finished / "FittedRope-1" / name
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SystemExit) as error:
+        _main(finished, finished / "schemes.json", "--limit", "40")
+    assert error.value.code == 2 and message in capsys.readouterr().err
+
+
 def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
     broken = tmp_path / "broken.py"
     broken.write_text("ARMS = {")
@@ -254,18 +284,23 @@ def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
     [
         ("schemes", "schemes", 64),
         ("schemes_seeds", "schemes", 64),
-        ("schemes_parts", "schemes_parts", 128),
+        ("schemes_parts", "schemes_parts", 256),
     ],
 )
 def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     results = CONFIG.parents[1] / "docs" / "results"
     found = json.loads((results / f"{name}.json").read_text())
-    rows = study.read_rows(results / f"{of}.jsonl", SETTINGS | {"boards": boards})
+    baseline = found["baseline"]
+    settings = study.settings_of(CONFIG, baseline, [], boards)  # of the config as it is now
+    rows = study.read_rows(results / f"{of}.jsonl", settings)
+    today = [list(map(list, spans)) for case in sprites_cases(boards) for spans in case.intervals]
+    assert [row["asked"] for row in rows[baseline, 0]] == today
     seeds = sorted(int(seed) for seed in found["per_seed"][found["baseline"]])
     arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
-    again = study.compare(arms, found["baseline"])
+    again = study.compare(arms, baseline)
     assert json.loads(json.dumps(finite(again))) == found
     assert (results / f"{name}.svg").read_text() == study.figure(again)
+    assert study.table(again) in (CONFIG.parents[1] / "README.md").read_text()
 
 
 def test_arms_differ_in_one_thing():

@@ -141,11 +141,17 @@ def test_command_writes_what_it_prints(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    ["--frames 1 --head-dim 24", "--frames 4 --head-dim 7", "--frames 4 --head-dim 24 --theta 0"],
+    [
+        "--frames 1 --head-dim 24",
+        "--frames 4 --head-dim 7",
+        "--frames 4 --head-dim 24 --theta 0",
+        "--frames 4 --head-dim 24 --figure {0}/k.svg --figure-theta 0",
+        "--frames 4 --head-dim 24 --figure {0}/no/such/k.svg",
+    ],
 )
 def test_command_refuses_what_it_cannot_compare(arguments, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
-        main([*arguments.split(), "--out", str(tmp_path / "k.json")])
+        main([*arguments.format(tmp_path).split(), "--out", str(tmp_path / "k.json")])
     assert stop.value.code == 2 and "error: " in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 

@@ -82,6 +82,17 @@ def test_padding_changes_nothing():
     assert np.isfinite(rerope_key_gains(nothing, FREQS)).all()
 
 
+def test_the_order_of_rows_does_not_matter():
+    """Each event keeps its number in time, so a frame prefers the same caption."""
+    events = rows((0, 4), (5, 12), (13, 20))
+    order = [2, 0, 1]
+    times = rerope_times(events, T)
+    np.testing.assert_allclose(rerope_times(events[order], T), times, atol=1e-5)
+    keys = np.asarray(rerope_key_gains(events, FREQS))
+    np.testing.assert_allclose(rerope_key_gains(events[order], FREQS), keys[order], atol=1e-6)
+    assert np.abs(keys - keys[order]).max() > 0.1
+
+
 def test_batches_compile():
     events = np.stack([rows((0, 4), (5, 20)), rows((2, 8), (1, 0))])[None]
     q = jax.jit(lambda e: rerope_query_gains(e, T, FREQS))(events)

@@ -97,19 +97,18 @@ def test_r_rope_puts_references_beyond_the_grid_at_their_slot_time():
 
 
 @pytest.mark.parametrize(
-    "layout, starts, tag",
+    "layout, starts, tags",
     [
-        (ReferenceLayout(), [(0, 0), (0, 0)], (2, 3)),
-        (ReferenceLayout(offset=(9, 9)), [(0, 0), (0, 0)], (2, 3)),
-        (ReferenceLayout(shift_hw=True), [(2, 3), (2, 3)], (4, 6)),
-        (ReferenceLayout(shift_hw=True, offset=(0, 3)), [(0, 3), (0, 3)], (2, 6)),
-        (ReferenceLayout(shift_hw=True, offset=(80, 80)), [(80, 80), (80, 80)], (82, 83)),
-        (ReferenceLayout(shift_hw=True, stagger=True), [(2, 3), (4, 6)], (6, 9)),
+        (ReferenceLayout(), [(0, 0)] * 2, [(2, 3)] * 2),
+        (ReferenceLayout(shift_hw=True), [(2, 3)] * 2, [(4, 6)] * 2),
+        (ReferenceLayout(shift_hw=True, offset=(0, 3)), [(0, 3)] * 2, [(2, 6)] * 2),
+        (ReferenceLayout(shift_hw=True, offset=(80, 80)), [(80, 80)] * 2, [(82, 83)] * 2),
+        (ReferenceLayout(shift_hw=True, stagger=True), [(2, 3), (4, 6)], [(4, 6), (6, 9)]),
     ],
 )
-def test_layouts_keep_the_interval_and_move_the_place(layout, starts, tag):
+def test_layouts_keep_the_interval_and_move_the_place(layout, starts, tags):
     _, k = tables(FREQS, SHAPE, INTERVALS, WeRope(), n_tag_tokens=2, layout=layout)
-    for r, (y, x) in enumerate(starts):
+    for r, ((y, x), tag) in enumerate(zip(starts, tags, strict=True)):
         np.testing.assert_allclose(
             k[0, VIDEO + 6 * r + 5], at(WeRope(), 0, r, y + 1, x + 2), atol=3e-5
         )
@@ -123,10 +122,34 @@ def test_missing_slot_times_are_refused():
         sequence_gains(FREQS, SHAPE, INTERVALS, WeRope(), layout=ReferenceLayout(slot_times=(0,)))
 
 
-def test_empty_slots_change_nothing_before_them():
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        (dict(offset=(9, 9)), "offset: does nothing without shift_hw"),
+        (dict(stagger=True), "stagger: does nothing without shift_hw"),
+        (dict(shift_hw=True, offset=(80,)), r"offset = \(80,\): must be two"),
+        (dict(shift_hw=True, offset=(8, -1)), r"offset = \(8, -1\): must be two"),
+    ],
+)
+def test_layouts_that_mean_nothing_are_refused(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        ReferenceLayout(**settings)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ReferenceLayout(),
+        ReferenceLayout(shift_hw=True),
+        ReferenceLayout(shift_hw=True, stagger=True),
+        ReferenceLayout.r_rope(3),
+    ],
+    ids=str,
+)
+def test_empty_slots_change_nothing_before_them(layout):
     padded = np.concatenate([INTERVALS, np.full((2, 1, 2, 2), (1, 0), np.float32)], axis=1)
-    _, few = tables(FREQS, SHAPE, INTERVALS, WeRope(), n_tag_tokens=2)
-    _, more = tables(FREQS, SHAPE, padded, WeRope(), n_tag_tokens=2)
+    _, few = tables(FREQS, SHAPE, INTERVALS, WeRope(), n_tag_tokens=2, layout=layout)
+    _, more = tables(FREQS, SHAPE, padded, WeRope(), n_tag_tokens=2, layout=layout)
     keep = np.r_[0 : VIDEO + 12, VIDEO + 18 : VIDEO + 22]
     np.testing.assert_array_equal(more[:, keep], few)
     assert np.isfinite(more).all()
