@@ -99,15 +99,15 @@ figure.tight_layout()
 #
 # ## The paper's objection to the midpoint
 #
-# $[8, 10]$ and $[1, 17]$ have one midpoint, so for `MidRope` they are the same subject. How different
+# $[8, 10]$ and $[2, 16]$ have one midpoint, so for `MidRope` they are the same subject. How different
 # are they for the others? The distance below is that of the two profiles, relative to their size.
 
 # %%
 figure, axes = plt.subplots(1, len(SCHEMES), figsize=(12, 2.6), sharey=True)
 for axis, (name, scheme) in zip(axes, SCHEMES.items(), strict=True):
-    one, other = profile(scheme, (8, 10)), profile(scheme, (1, 17))
+    one, other = profile(scheme, (8, 10)), profile(scheme, (2, 16))
     show(axis, one, label="[8, 10]", color="#1d4ed8")
-    show(axis, other, label="[1, 17]", color="#dc2626")
+    show(axis, other, label="[2, 16]", color="#dc2626")
     apart = np.linalg.norm(one - other) / np.linalg.norm((one + other) / 2)
     axis.set_title(f"{name}: {apart:.2f} apart", fontsize=10)
 axes[0].legend(fontsize=8)
