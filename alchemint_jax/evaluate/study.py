@@ -205,14 +205,21 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
 
 
 def settings_of(config: Path, arm: str, overrides: list[str], boards: int) -> dict[str, Any]:
-    """What must be alike for rows to be of one study: of its configs, `arm` speaks for all."""
+    """What must be alike for rows to be of one study: of its configs, `arm` speaks for all.
+
+    Raises ConfigError, naming the file, where that config has nothing to render with.
+    """
     values = load_config(f"{config}:{arm}", overrides)
+    try:
+        steps, vae = values.sampling.steps, values.vae
+    except AttributeError as error:
+        raise ConfigError(f"{config}:{arm}: needs sampling.steps and vae: {error}") from error
     return {
         "config": config.name,
         "set": overrides,
         "boards": boards,
-        "steps": values.sampling.steps,
-        "vae": fingerprint(weights.locate(values.vae) / "vae"),
+        "steps": steps,
+        "vae": fingerprint(weights.locate(vae) / "vae"),
     }
 
 

@@ -269,8 +269,15 @@ def test_a_run_that_was_damaged_is_refused_by_name(finished, capsys, name, text,
 def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
     broken = tmp_path / "broken.py"
     broken.write_text("ARMS = {")
+    bare = tmp_path / "bare.py"
+    bare.write_text(
+        "from ml_collections import ConfigDict\n"
+        "ARMS = {'WeRope': {}}\n"
+        "def get_config(arm): return ConfigDict({'vae': 'sprites'})\n"
+    )
     for config, message in (
         (broken, "broken.py: cannot be loaded: SyntaxError"),
+        (bare, "bare.py:WeRope: needs sampling.steps and vae"),
         (tmp_path / "none.py", "none.py: no such config file"),
     ):
         paths = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out.json")]
