@@ -68,6 +68,12 @@ def test_what_cannot_be_measured_is_refused(tmp_path, capsys, monkeypatch):
 def test_the_committed_figures_are_of_the_bundled_model():
     found = json.loads((RESULTS / "sprites_tags.json").read_text())
     assert found["weights"] == fingerprints("sprites")
+    readme = " ".join((RESULTS.parents[1] / "README.md").read_text().split())
+    for name, said in (("no tags", "{} without ({})"), ("exchanged", "{} where subjects have")):
+        less = found["differences"][name]["identity"]
+        span = "{mean:.2f}, {low:.2f} to {high:.2f}".format(**less)
+        assert said.format(f"{found['variants'][name]['identity']['mean']:.2f}", span) in readme
+        assert span in readme and less["high"] < 0
 
 
 def _clip(case):
