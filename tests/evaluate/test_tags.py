@@ -69,11 +69,11 @@ def test_the_committed_figures_are_of_the_bundled_model():
     found = json.loads((RESULTS / "sprites_tags.json").read_text())
     assert found["weights"] == fingerprints("sprites")
     readme = " ".join((RESULTS.parents[1] / "README.md").read_text().split())
-    for name, said in (("no tags", "{} without ({})"), ("exchanged", "{} where subjects have")):
-        less = found["differences"][name]["identity"]
+    for name, said in (("no tags", "without"), ("exchanged", "where subjects have one another's")):
+        less, identity = (found[of][name]["identity"] for of in ("differences", "variants"))
         span = "{mean:.2f}, {low:.2f} to {high:.2f}".format(**less)
-        assert said.format(f"{found['variants'][name]['identity']['mean']:.2f}", span) in readme
-        assert span in readme and less["high"] < 0
+        assert f"{identity['mean']:.2f} {said} ({span})" in readme
+        assert less["high"] < 0
 
 
 def _clip(case):
