@@ -110,6 +110,7 @@ def run_benchmark(
     pipe = Pipeline.load(model)
     check_model(pipe, cases)
     plan = pipe.settings.plan(steps, guidance, solver)
+    weighed = fingerprints(model)
     began = time.perf_counter()
     videos = render(
         functools.partial(pipe.render, solver=plan.solver),
@@ -125,7 +126,7 @@ def run_benchmark(
     report = {
         "settings": {
             "model": str(model),
-            "weights": fingerprints(model),
+            "weights": weighed,
             "benchmark": str(benchmark),
             "limit": "none" if limit is None else limit,
             "seed": seed,
@@ -144,7 +145,7 @@ def run_benchmark(
 
 
 def fingerprints(model: str) -> dict[str, str]:
-    """What each part of a model holds, in a few digits: two models of one name may differ."""
+    """SHA-256 of the weights of each part of a model: two models of one name may differ."""
     folder = weights.locate(model)
     parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
     return {name: fingerprint(folder / name) for name in parts}

@@ -205,9 +205,11 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
 
 
 def settings_of(config: Path, arm: str, overrides: list[str], boards: int) -> dict[str, Any]:
-    """What must be alike for rows to be of one study: of its configs, `arm` speaks for all.
+    """What rows of one study have alike: `arm` speaks for all arms of the config.
 
-    Raises ConfigError, naming the file, where that config has nothing to render with.
+    It does not tell whether an arm or the training of all was changed: those need another file of
+    rows and another workdir. Raises ConfigError, naming the file, where that config has nothing to
+    render with.
     """
     values = load_config(f"{config}:{arm}", overrides)
     try:

@@ -1,11 +1,12 @@
-r"""What word tags are worth: boards of similar subjects, with their tags, without, and exchanged.
+r"""How a model relies on word tags: boards of similar subjects with them, without, and exchanged.
 
     python -m alchemint_jax.evaluate.tags --model sprites --limit 384 --steps 5 \
         --out docs/results/sprites_tags.json
 
 A word tag says which words of the prompt a reference belongs to (AlcheMinT, section 3). Subjects of
-one shape or colour are those that a model might confuse. The model is not trained again: it gets
-other tags than in training. All variants see the same boards and the same noise.
+one shape or colour are those that a model might confuse. The model is not trained again. It has not
+seen a subject without its tag, so that only the exchange tells what the words of a tag do. All
+variants see the same boards and the same noise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 
 from alchemint_jax import arguments, media
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.errors import AlchemintError
+from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import scores, tracker
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
 from alchemint_jax.evaluate.cases import Case, sprites_cases
@@ -93,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         media.check_writable(args.out)
         pipe = Pipeline.load(args.model)
+        if not pipe.models.dit.config.tags:
+            raise ConfigError(f"--model {args.model}: has no word tags")
         cases = similar_cases(args.limit, args.seed)
         check_model(pipe, cases)
         plan = pipe.settings.plan(args.steps, None, None)

@@ -56,8 +56,8 @@ class FittedRope:
     Spatial pairs are 1. A smaller ridge follows the target's edges more closely and pays with
     contrast at equal norm; at 0.02 every single interval of the clips in the tests separates fully.
 
-    An interval of a few pixel frames covers no latent frame in full: its target is low everywhere,
-    and the shorter it is the more its gain resembles that of no interval at all.
+    An interval of less than four pixel frames covers no latent frame but the first in full: its
+    target is low everywhere, and the shorter it is the more its gain resembles that of no interval.
 
     Several intervals make a target with several plateaus. With no interval at all the target is
     -1 everywhere: the gain pushes away from the whole clip.

@@ -45,10 +45,11 @@ def rerope_key_gains(
 ) -> Complex[Array, "*batch m half"]:
     """Gain of each event's caption at its midpoint `(n - 1/2) L`; spatial pairs 1.
 
-    n numbers the events that are not padding by their starts. The gain of a padded row means
-    nothing; its caption has to be masked out by the caller.
+    n numbers the events that are not padding in order of time (of row, if alike). The gain of a
+    padded row means nothing; its caption has to be masked out by the caller.
     """
-    start, _, valid = split_intervals(events)
-    earlier = valid[..., None, :] & (start[..., None, :] < start[..., :, None])
-    before = jnp.sum(earlier, axis=-1)
+    start, end, valid = split_intervals(events)
+    # An instant comes before an event that starts at it, padding last.
+    order = jnp.lexsort((end, jnp.where(valid, start, jnp.inf)))
+    before = jnp.argsort(order, axis=-1)
     return whole_gains(rotation((before + 0.5) * length, freqs.t), 1.0, freqs)

@@ -27,7 +27,7 @@ class ReferenceLayout:
             and column is used. Kaleido's released weights use the constant (80, 80); (0, w) or
             (h, 0) shift one axis only.
         stagger: give reference i the start `i * offset` (i = 1 .. r) instead of sharing one; those
-            larger than the offset overlap.
+            larger than the offset overlap, and tags lie on the diagonal of the next reference.
         slot_times: latent time of each slot, whatever its interval; the scheme is then unused.
             R-RoPE has (0, 1, 2, ...).
 
@@ -41,10 +41,14 @@ class ReferenceLayout:
     slot_times: tuple[float | int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.offset is not None and (len(self.offset) != 2 or min(self.offset) < 0):
+        if self.offset is not None and not (
+            isinstance(self.offset, tuple)
+            and len(self.offset) == 2
+            and all(isinstance(step, int) and step >= 0 for step in self.offset)
+        ):
             raise ConfigError(
-                f"ReferenceLayout: offset = {self.offset}: must be two numbers, rows and columns, "
-                "none below 0"
+                f"ReferenceLayout: offset = {self.offset}: must be two whole numbers, rows and "
+                "columns, none below 0"
             )
         if not self.shift_hw and (self.offset is not None or self.stagger):
             idle = "stagger" if self.offset is None else "offset"

@@ -298,7 +298,7 @@ def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     results = CONFIG.parents[1] / "docs" / "results"
     found = json.loads((results / f"{name}.json").read_text())
     baseline = found["baseline"]
-    settings = study.settings_of(CONFIG, baseline, [], boards)  # of the config as it is now
+    settings = study.settings_of(CONFIG, baseline, [], boards)
     rows = study.read_rows(results / f"{of}.jsonl", settings)
     today = [list(map(list, spans)) for case in sprites_cases(boards) for spans in case.intervals]
     assert [row["asked"] for row in rows[baseline, 0]] == today

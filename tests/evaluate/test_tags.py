@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,10 +66,22 @@ def test_what_cannot_be_measured_is_refused(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_without_tags_is_refused(tmp_path, capsys, monkeypatch):
+    config = SimpleNamespace(tags=False)
+    without = SimpleNamespace(models=SimpleNamespace(dit=SimpleNamespace(config=config)))
+    monkeypatch.setattr(tags, "prepare_jax", lambda: None)
+    monkeypatch.setattr(tags.Pipeline, "load", lambda model: without)
+    with pytest.raises(SystemExit) as error:
+        tags.main(["--model", "mine", "--out", str(tmp_path / "tags.json")])
+    assert error.value.code == 2 and "--model mine: has no word tags" in capsys.readouterr().err
+
+
 def test_the_committed_figures_are_of_the_bundled_model():
     found = json.loads((RESULTS / "sprites_tags.json").read_text())
     assert found["weights"] == fingerprints("sprites")
     readme = " ".join((RESULTS.parents[1] / "README.md").read_text().split())
+    settings = f"On {found['limit']} boards of similar subjects, in {found['steps']} sampling steps"
+    assert settings in readme
     for name, said in (("no tags", "without"), ("exchanged", "where subjects have one another's")):
         less, identity = (found[of][name]["identity"] for of in ("differences", "variants"))
         span = "{mean:.2f}, {low:.2f} to {high:.2f}".format(**less)

@@ -91,6 +91,8 @@ def test_the_order_of_rows_does_not_matter():
     keys = np.asarray(rerope_key_gains(events, FREQS))
     np.testing.assert_allclose(rerope_key_gains(events[order], FREQS), keys[order], atol=1e-6)
     assert np.abs(keys - keys[order]).max() > 0.1
+    instant = np.asarray(rerope_key_gains(rows((2, 8), (2, 2), (2, 2)), FREQS))
+    np.testing.assert_allclose(instant, keys[[2, 0, 1]], atol=1e-6)
 
 
 def test_batches_compile():
