@@ -40,7 +40,7 @@ lint: $(VENV)/.installed-lint
 
 notebooks: $(VENV)/.installed-notebooks
 	. launch/env_cpu.sh && cd notebooks && for text in *.py; do \
-	  ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
+	  JAX_PLATFORMS=cpu ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
 	done
 
 # What is there already is kept: remove files of docs/plans to make them anew. The compilers have
