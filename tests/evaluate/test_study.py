@@ -166,7 +166,7 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
         assert error.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_lines_that_others_add_meanwhile_stay(tmp_path):
+def test_lines_that_others_added_stay(tmp_path):
     rows, one = tmp_path / "rows.jsonl", _rows(seeds=(0,))
     study.write_rows(rows, {("WeRope", 0): one}, SETTINGS)
     study.write_rows(rows, {("MidRope", 0): one}, SETTINGS)
@@ -302,7 +302,7 @@ def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     rows = study.read_rows(results / f"{of}.jsonl", settings)
     today = [list(map(list, spans)) for case in sprites_cases(boards) for spans in case.intervals]
     assert [row["asked"] for row in rows[baseline, 0]] == today
-    seeds = sorted(int(seed) for seed in found["per_seed"][found["baseline"]])
+    seeds = sorted(int(seed) for seed in found["per_seed"][baseline])
     arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
     again = study.compare(arms, baseline)
     assert json.loads(json.dumps(finite(again))) == found

@@ -1,4 +1,4 @@
-"""What word tags are worth: the same boards with tags, without, and with one another's."""
+"""How a model relies on word tags: the same boards with them, without, and with one another's."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ def test_boards_are_those_of_similar_subjects():
     for case in cases:
         clip = _clip(case)
         looks = [subject.look for subject in clip.subjects]
-        assert min(len({look.shape for look in looks}), len({look.color for look in looks})) < len(
-            looks
-        )
+        shapes, colors = {look.shape for look in looks}, {look.color for look in looks}
+        assert min(len(shapes), len(colors)) < len(looks)
 
 
 def test_only_the_tags_differ_and_identity_is_compared_board_by_board():

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from alchemint_jax.rotary import NoInterval, axis_frequencies
+from alchemint_jax.rotary import FittedRope, NoInterval, axis_frequencies
 from alchemint_jax.rotary.compare import (
     FIGURES,
     SCHEMES,
@@ -30,6 +30,7 @@ from alchemint_jax.rotary.compare import (
     shown,
     table,
 )
+from alchemint_jax.timebase import latent_intervals
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs/results"
@@ -176,6 +177,21 @@ def test_readme_shows_the_committed_results(name, theta):
     readme = (ROOT / "README.md").read_text()
     assert table(committed, theta) in readme
     assert f"docs/results/{name}.json" in readme
+
+
+def test_single_pixel_frames_are_what_fitted_gains_do_worst():
+    """As README says: but for the first, their gains are nearly those of what is never there."""
+    freqs = axis_frequencies(48, theta_t=20)
+    pixels = np.array([(s, s + 1) for s in range(33)])
+    inside = np.arange(9) == np.ceil(pixels[:, :1] / 4)
+    others = {name: profiles(scheme, pixels[1:], 9, freqs) for name, scheme in SCHEMES.items()}
+    gaps = {name: contrast(curves, inside[1:]) for name, curves in others.items()}
+    assert gaps["FittedRope"] < 0.3 * min(gap for name, gap in gaps.items() if name != "FittedRope")
+    intervals = np.concatenate([latent_intervals(pixels), [[1, 0]]])[:, None]
+    temporal = np.asarray(FittedRope().gains(intervals, 9, freqs))[:, : len(freqs.t)]
+    temporal = temporal / np.linalg.norm(temporal, axis=-1, keepdims=True)
+    alike = np.real(temporal[:-1] @ temporal[-1].conj())
+    assert alike[0] < 0.1 and alike[1:].min() > 0.8
 
 
 def test_the_bundled_choice_is_backed_by_the_results():
