@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alchemint_jax import arguments, media, weights
+from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
 from alchemint_jax.evaluate.figure import curves
-from alchemint_jax.evaluate.report import finite
 from alchemint_jax.evaluate.scores import MEASURES
 from alchemint_jax.sampling import settings
 
@@ -46,7 +45,7 @@ def measure(
         own = settings.load(weights.locate(model)).guidance
         changed = {"guidance": dataclasses.replace(own, **{setting: value})}
     report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
-    return finite(report["overall"] | {"correlation": report["correlation"]})
+    return results.plain(report["overall"] | {"correlation": report["correlation"]})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,8 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 points[str(value)] = measure(
                     args.model, limit=args.limit, seed=args.seed, setting=setting, value=value
                 )
-                text = json.dumps(found, indent=1, allow_nan=False)
-                media.write_bytes(args.out, f"{text}\n".encode())
+                results.write_json(args.out, found)
         panels = {
             SETTINGS[setting]: {
                 MEASURES[name]: {float(x): point[name] for x, point in points.items()}

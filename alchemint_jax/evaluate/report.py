@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import json
 import math
 import os
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from alchemint_jax import media
+from alchemint_jax import media, results
 from alchemint_jax.evaluate import page
 from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.evaluate.scores import MEASURES
@@ -42,21 +41,9 @@ def save_report(
     """
     folder = media.check_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    plain = json.dumps(finite(report), indent=1, allow_nan=False)
     text = render_html(report, videos, cases, gallery)
-    media.write_bytes(folder / "report.json", plain.encode())
+    results.write_json(folder / "report.json", report)
     media.write_bytes(folder / "report.html", text.encode())
-
-
-def finite(value: Any) -> Any:
-    """NaN is not JSON: null instead."""
-    if isinstance(value, dict):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def render_html(

@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media, weights
+from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, scores
 from alchemint_jax.evaluate.figure import forest
-from alchemint_jax.evaluate.report import finite
 from alchemint_jax.train.config import load_config, run_file
 
 Rows = list[dict[str, Any]]
@@ -332,8 +331,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         write_rows(args.rows, known, settings)
                 arms[arm] += known[arm, seed]
             comparison = compare(arms, args.baseline)
-            text = json.dumps(finite(comparison), indent=1, allow_nan=False)
-            media.write_bytes(args.out, f"{text}\n".encode())
+            results.write_json(args.out, comparison)
             if args.figure:
                 media.write_bytes(args.figure, figure(comparison).encode())
     except AlchemintError as error:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,13 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media
+from alchemint_jax import arguments, media, results
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import scores, tracker
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
 from alchemint_jax.evaluate.cases import Case, sprites_cases
-from alchemint_jax.evaluate.report import finite
 from alchemint_jax.evaluate.study import difference
 from alchemint_jax.sampling.pipeline import Pipeline
 
@@ -116,9 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 slots=pipe.limits.max_subjects,
             ),
         }
-        media.write_bytes(
-            args.out, f"{json.dumps(finite(found), indent=1, allow_nan=False)}\n".encode()
-        )
+        results.write_json(args.out, found)
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

@@ -15,7 +15,6 @@ with at least 2 pixel frames take part, if they leave latent frames both inside 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from alchemint_jax import media
+from alchemint_jax import media, results
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
 from alchemint_jax.rotary.figure import draw
@@ -155,13 +154,13 @@ def compare(
         schemes: by name; `SCHEMES` where None.
     """
     pixels, inside = asked_intervals(n_frames)
-    results = []
+    rows = []
     for theta in thetas:
         freqs = axis_frequencies(head_dim, theta_t=theta)
         for name, scheme in (SCHEMES if schemes is None else schemes).items():
             figures = measure(profiles(scheme, pixels, n_frames, freqs), inside)
             rounded = {key: round(value, 4) for key, value in figures.items()}
-            results.append({"theta": float(theta), "scheme": name, "set": repr(scheme), **rounded})
+            rows.append({"theta": float(theta), "scheme": name, "set": repr(scheme), **rounded})
     return {
         "latent_frames": n_frames,
         "pixel_frames": STRIDE * (n_frames - 1) + 1,
@@ -169,7 +168,7 @@ def compare(
         "temporal_pairs": int(axis_frequencies(head_dim).t.shape[0]),
         "intervals": len(pixels),
         "figures": {key: text for key, (_, text) in FIGURES.items()},
-        "results": results,
+        "results": rows,
     }
 
 
@@ -227,7 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in filter(None, (args.out, args.figure)):
             media.check_writable(path)
         result = compare(args.frames, args.head_dim, args.theta)
-        files = {args.out: json.dumps(result, indent=2) + "\n"}
+        files = {args.out: results.to_json(result)}
         if args.figure:
             theta = args.theta[0] if args.figure_theta is None else args.figure_theta
             files[args.figure] = figure(args.frames, args.head_dim, theta)

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from alike import assert_texts_alike
 
 from alchemint_jax import weights
 from alchemint_jax.evaluate import curves
@@ -67,7 +68,8 @@ def test_the_committed_curves_are_of_the_bundled_model(tmp_path, asked):
     shutil.copy(committed, tmp_path / "c.json")
     assert _main(tmp_path, "--model", "sprites", "--limit", "32") == 0
     assert asked == []
-    assert (tmp_path / "c.svg").read_text() == committed.with_suffix(".svg").read_text()
+    drawn = committed.with_suffix(".svg").read_text()
+    assert_texts_alike((tmp_path / "c.svg").read_text(), drawn, decimals=1)
 
 
 @pytest.mark.parametrize(
