@@ -5,14 +5,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PLANS := .venv-plans
+LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lint notebooks plans kills parity goldens bench clean help
+.PHONY: demo test lowest lint notebooks plans kills parity goldens bench clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
+	@echo "make lowest     install the lowest version that setup.py allows of everything; test with it"
 	@echo "make lint       install what is needed; ruff (check, format), mypy and shellcheck"
 	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
@@ -31,6 +33,11 @@ demo: $(VENV)/.installed
 # since their tests share what they have compiled.
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# What setup.py promises: every dependency of ours at its lower bound. These bounds are those of
+# Python 3.11 (PYTHON=python3.11); newer ones may need newer versions of some.
+lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
@@ -64,7 +71,7 @@ bench: $(VENV)/.installed-parity
 	JAX_PLATFORMS=cpu $(BIN)/alchemint bench --case sprites-train --out docs/results/bench_cpu_plain.json
 
 clean:
-	rm -rf $(VENV) $(PLANS) out build dist alchemint_jax.egg-info
+	rm -rf $(VENV) $(PLANS) $(LOWEST) out build dist alchemint_jax.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find alchemint_jax tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -102,6 +109,14 @@ $(PLANS)/.installed: $(VENV)/.created setup.py
 	@echo "installing into $(PLANS), with the compilers of TPUs and GPUs (about 6 GB; some minutes)"
 	@$(BIN)/python -m venv --clear $(PLANS)
 	@$(PLANS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[plan-tpu,plan-cuda]'
+	@touch $@
+
+# pip always takes the newest; uv knows how to take the lowest.
+$(LOWEST)/.installed: $(VENV)/.created setup.py
+	@echo "installing into $(LOWEST), with what the tests need (about 2 GB; some minutes)"
+	@$(BIN)/python -m venv --clear $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[test]'
 	@touch $@
 
 $(VENV)/.installed-notebooks: $(VENV)/.created setup.py

@@ -17,7 +17,7 @@ assert VERSION is not None, "alchemint_jax/__init__.py must state __version__"
 REQUIRES = [
     "absl-py>=2.1",
     "array_record>=0.8.1",
-    "av>=14",
+    "av>=17",
     "einops>=0.8",
     "etils[epath]>=1.9",
     "flax>=0.12.8",
@@ -34,7 +34,7 @@ REQUIRES = [
     "safetensors>=0.5",
     "scipy>=1.14",
     "tensorboardX>=2.6.2",
-    "tensorflow-datasets>=4.9.9",
+    "tensorflow-datasets>=4.9.10",
     "tokenizers>=0.22",
 ]
 
