@@ -32,6 +32,7 @@ from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.base import read_base
@@ -298,6 +299,8 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
             model[name] = build(allowed[chosen], fields, f"model.{name}")
     sampling = config.sampling.to_dict()
     sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
+    if "unipc" in sampling:
+        sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
     return DiTTask(
         model=build(DiTConfig, model, "model"),
         text=build(UMT5Config, config.text.to_dict(), "text"),
