@@ -233,7 +233,9 @@ class DiTTask:
         """Writes a whole model directory.
 
         That is transformer, text encoder, autoencoder and sampling settings. A LoRA is merged into
-        the transformer, and is also there by itself, for diffusers and for ComfyUI.
+        the transformer, and is also there by itself, for diffusers and for ComfyUI. The scheduler
+        of `init_from` is kept as it is, for diffusers; here pipeline.json, which says what the
+        config's `sampling` does, comes before it.
         """
         # What trained it may be no hardware of those who load it.
         portable = dataclasses.replace(self.model, attention="auto")
