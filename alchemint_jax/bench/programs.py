@@ -14,13 +14,11 @@ import numpy as np
 
 from alchemint_jax import sharding
 from alchemint_jax.bench.cases import Case
-from alchemint_jax.flow import GRIDS
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
 from alchemint_jax.plan.steps import cached_conditions, with_cached_text
 from alchemint_jax.sampling.sample import solve_piece
-from alchemint_jax.sampling.solvers import SOLVERS
 from alchemint_jax.train.state import plan_state
 from alchemint_jax.train.step import jit_train_step
 
@@ -85,8 +83,8 @@ def _forward(case: Case) -> Program:
 def _sample(case: Case) -> Program:
     dit, params = _transformer(case)
     plan, given = case.task.sampling.plan(), arrays(case)
-    solver, branches = SOLVERS[plan.solver], plan.guidance.branches()
-    rows = solver.table(GRIDS[plan.grid](plan.steps, plan.shift))[:1]
+    solver, branches = plan.method(), plan.guidance.branches()
+    rows = solver.table(plan.levels())[:1]
     trace = partial(solve_piece.trace, dit=dit, branches=tuple(branches), solver=plan.solver)
     state = solver.start(jnp.asarray(given["latents"]))
     weights = np.asarray(list(branches.values()), np.float32)

@@ -13,7 +13,6 @@ from alchemint_jax.bench.cases import Case
 from alchemint_jax.bench.measure import Side
 from alchemint_jax.bench.runner import Counterpart
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.flow import GRIDS
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.weights.layouts import dit as dit_layout
 from alchemint_jax.weights.layouts import vae as vae_layout
@@ -114,7 +113,7 @@ def _sample(case: Case, where: torch.device, half: bool) -> Callable[[], Any]:
     dtype = torch.bfloat16 if half else torch.float32
     plan = case.task.sampling.plan()
     branches = plan.guidance.branches()
-    grid = GRIDS[plan.grid](plan.steps, plan.shift)
+    grid = plan.levels()
     time, change = float(grid.times[0]), float(grid.sigmas[1] - grid.sigmas[0])
     texts = [given["text" if branch.with_text else "null_text"] for branch in branches]
     text = torch.cat(texts).to(dtype)

@@ -14,12 +14,10 @@ from jax.sharding import Mesh
 
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.flow import GRIDS
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
 from alchemint_jax.sampling.sample import solve_piece
-from alchemint_jax.sampling.solvers import SOLVERS
 from alchemint_jax.timebase import latent_frames
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig
@@ -210,7 +208,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
     plan = task.sampling.plan()
     branches = tuple(plan.guidance.branches())
     batch = dit_batch(task, work, mesh)
-    columns = SOLVERS[plan.solver].table(GRIDS[plan.grid](plan.steps, plan.shift)).shape[1]
+    columns = plan.method().table(plan.levels()).shape[1]
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     with sharding.use_mesh(mesh):
         boxed = jax.eval_shape(
@@ -231,7 +229,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
             lambda x: jax.ShapeDtypeStruct(
                 x.shape, x.dtype, sharding=split if x.ndim == latents.ndim else whole
             ),
-            jax.eval_shape(SOLVERS[plan.solver].start, latents),
+            jax.eval_shape(plan.method().start, latents),
         )
         traced = solve_piece.trace(
             params,

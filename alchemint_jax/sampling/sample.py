@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from alchemint_jax.flow import GRIDS
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
@@ -42,8 +41,8 @@ def sample_latents(
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
     compilation cache.
     """
-    solver = SOLVERS[plan.solver]
-    rows = jnp.asarray(solver.table(GRIDS[plan.grid](plan.steps, plan.shift)))
+    solver = plan.method()
+    rows = jnp.asarray(solver.table(plan.levels()))
     branches = plan.guidance.branches()
     weights = jnp.asarray(list(branches.values()), jnp.float32)
     piece = max(n for n in range(1, 11) if plan.steps % n == 0)

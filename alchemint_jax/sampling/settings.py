@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 from alchemint_jax.errors import ConfigError, WeightsError
-from alchemint_jax.flow import GRIDS
+from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
 from alchemint_jax.sampling.guidance import Guidance
-from alchemint_jax.sampling.solvers import SOLVERS
+from alchemint_jax.sampling.solvers import SOLVERS, Solver, UniPC, unipc
 from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
@@ -23,7 +23,7 @@ _COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "steps")
 class Plan:
     """How to integrate: number of steps, time shift, guidance, solver and grid.
 
-    `solver` is a name of `sampling.SOLVERS`, `grid` one of `flow.GRIDS`.
+    See `Settings` for what each says.
     """
 
     steps: int
@@ -31,14 +31,55 @@ class Plan:
     guidance: Guidance
     solver: str = "euler"
     grid: str = "linear"
+    shift_terminal: float | None = None
+    final_sigmas_type: str = "zero"
+    unipc: UniPC = UniPC()
 
     def __post_init__(self) -> None:
-        for name, known in (("solver", tuple(SOLVERS)), ("grid", tuple(GRIDS))):
+        names = {"solver": tuple(SOLVERS), "grid": tuple(GRIDS), "final_sigmas_type": FINALS}
+        for name, known in names.items():
             value = getattr(self, name)
             if value not in known:
                 raise ConfigError(
                     f"sampling: {name} is {value!r}; it must be one of {', '.join(known)}"
                 )
+        if (terminal := self.shift_terminal) is not None:
+            if type(terminal) not in (int, float) or not 0 < terminal < 1:
+                raise ConfigError(
+                    f"sampling: shift_terminal is {terminal!r}; it must be between 0 and 1, or None"
+                )
+            if self.steps == 1:
+                raise ConfigError(
+                    "sampling: steps is 1, and the model's shift_terminal is the level of the last "
+                    "step, which must not be the first; use 2 steps or more"
+                )
+        if self.solver == "unipc":
+            self._check_unipc()
+
+    def _check_unipc(self) -> None:
+        """Steps to the very data, where lambda is infinite, are only defined in order 1."""
+        chosen, nowhere = self.unipc, self.final_sigmas_type == "sigma_min"
+        if chosen.solver_type == "bh1" and not nowhere:
+            raise ConfigError(
+                "sampling: unipc: solver_type is 'bh1', whose B(h) is infinite in a step to the "
+                "data; use 'bh2', or final_sigmas_type 'sigma_min'"
+            )
+        if not chosen.lower_order_final and chosen.solver_order > (2 if nowhere else 1):
+            raise ConfigError(
+                f"sampling: unipc: lower_order_final is False, but no last step is defined in "
+                f"solver_order {chosen.solver_order} with final_sigmas_type "
+                f"{self.final_sigmas_type!r}; use True"
+            )
+
+    def levels(self) -> Grid:
+        """Where the solver goes."""
+        return make_grid(
+            self.grid, self.steps, self.shift, self.shift_terminal, self.final_sigmas_type
+        )
+
+    def method(self) -> Solver:
+        """The solver, with its options; every one of a name has the same `step`."""
+        return unipc(self.unipc) if self.solver == "unipc" else SOLVERS[self.solver]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +98,11 @@ class Settings:
         guidance: weights of the branches.
         solver: name of one of `sampling.SOLVERS`.
         grid: name of one of `flow.GRIDS`, where the solver stops on its way.
+        shift_terminal: the last level before the end, between 0 and 1; the grid's are stretched to
+            it. None: they stay what they are.
+        final_sigmas_type: one of `flow.FINALS`: "zero" ends at the data, "sigma_min" repeats the
+            last level, so that some noise is left and the last step changes nothing.
+        unipc: options of the solver of that name.
         reference_size: (height, width) that pictures of subjects are brought to; None: that of the
             video. Small ones cost fewer tokens.
         size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
@@ -75,6 +121,9 @@ class Settings:
     guidance: Guidance = Guidance()
     solver: str = "euler"
     grid: str = "linear"
+    shift_terminal: float | None = None
+    final_sigmas_type: str = "zero"
+    unipc: UniPC = UniPC()
     reference_size: tuple[int, int] | None = None
     size_multiple: int | None = None
     max_pixels: int | None = None
@@ -110,7 +159,7 @@ class Settings:
         """The sampling plan, with some of it replaced.
 
         Raises:
-            ConfigError: there is no such solver.
+            ConfigError: there is no such solver, or it cannot go that way.
         """
         return Plan(
             steps or self.steps,
@@ -118,6 +167,9 @@ class Settings:
             guidance or self.guidance,
             solver or self.solver,
             self.grid,
+            self.shift_terminal,
+            self.final_sigmas_type,
+            self.unipc,
         )
 
     def limits(self, slots: int, events: bool, keyframes: int = 0) -> Limits:
@@ -157,8 +209,16 @@ def load(directory: Path | str) -> Settings:
         ) from None
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: is not valid JSON: {error}") from error
-    if not isinstance(fields, dict) or not isinstance(fields.get("guidance", {}), dict):
-        raise WeightsError(f"{path}: must hold an object with the fields of Settings and Guidance")
+    if not isinstance(fields, dict) or not all(
+        isinstance(fields.get(part, {}), dict) for part in ("guidance", "unipc")
+    ):
+        raise WeightsError(
+            f"{path}: must hold an object with the fields of Settings, Guidance and UniPC"
+        )
     guidance = config_from_dict(Guidance, fields.pop("guidance", {}), {}, f"{path}: guidance")
+    options = config_from_dict(UniPC, fields.pop("unipc", {}), {}, f"{path}: unipc")
     chosen = config_from_dict(Settings, fields, {}, str(path))
-    return dataclasses.replace(chosen, guidance=guidance)
+    try:
+        return dataclasses.replace(chosen, guidance=guidance, unipc=options)
+    except ConfigError as error:
+        raise WeightsError(f"{path}: {error}") from error

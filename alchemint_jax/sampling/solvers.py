@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import Grid
 
 Velocity = Callable[[Float[Array, " b *rest"], Float[Array, ""]], Float[Array, " b *rest"]]
@@ -79,8 +80,54 @@ def _euler_step(velocity: Velocity, state: State, row: jax.Array) -> State:
 # --------------------------------------------------------------------------------------- UniPC
 
 
-def _unipc_table(grid: Grid) -> np.ndarray:
-    """UniPC of order 2 (B2, data prediction, corrector) as linear combinations.
+SOLVER_TYPES = ("bh1", "bh2")
+
+
+@dataclasses.dataclass(frozen=True)
+class UniPC:
+    """What can be chosen about UniPC; the defaults are Wan's.
+
+    Attributes:
+        solver_order: 1, 2 or 3: from how many predictions a step is made.
+        solver_type: "bh1" or "bh2", the paper's B(h); it matters where the order leaves a choice.
+        lower_order_final: whether the last step is of order 1, the one before it at most of 2, ...
+        disable_corrector: steps, counted from 0, after which the sample is not corrected.
+    """
+
+    solver_order: int = 2
+    solver_type: str = "bh2"
+    lower_order_final: bool = True
+    disable_corrector: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if type(self.solver_order) is not int or self.solver_order not in (1, 2, 3):
+            raise ConfigError(f"unipc: solver_order is {self.solver_order!r}; it must be 1, 2 or 3")
+        if self.solver_type not in SOLVER_TYPES:
+            known = ", ".join(SOLVER_TYPES)
+            raise ConfigError(
+                f"unipc: solver_type is {self.solver_type!r}; it must be one of {known}"
+            )
+        if type(self.lower_order_final) is not bool:
+            raise ConfigError(
+                f"unipc: lower_order_final is {self.lower_order_final!r}; it must be true or false"
+            )
+        if not all(type(step) is int for step in self.disable_corrector):
+            raise ConfigError(
+                f"unipc: disable_corrector is {self.disable_corrector}; it must be whole numbers"
+            )
+
+
+def unipc(options: UniPC) -> Solver:
+    """UniPC with these options."""
+    return Solver(
+        lambda grid: _unipc_table(grid, options),
+        lambda z: (z, z, *[jnp.zeros_like(z)] * (options.solver_order - 1)),
+        _unipc_step,
+    )
+
+
+def _unipc_table(grid: Grid, options: UniPC) -> np.ndarray:
+    """UniPC (data prediction, with corrector) as linear combinations.
 
     Zhao et al. 2023, arXiv 2302.04867. Let m = z - sigma v be the data that the model predicts and
     lambda = log((1 - sigma) / sigma). In lambda the flow is solved exactly by
@@ -88,19 +135,17 @@ def _unipc_table(grid: Grid) -> np.ndarray:
         z' = r z + sigma' integral of exp(lambda) m dlambda,    r = sigma' / sigma,
 
     and since the weight of the integral adds up to 1 - r, z' is a mean of z and of predictions.
-    With h the step in lambda, m0 the prediction here, m1 the one a step back, m2 that of the next
-    level, D = q (m1 - m0) and q = h / (lambda of m1 - lambda), which is negative:
+    With m0 the prediction here, mk the one k steps back and m' that of the next level:
 
-        predictor   z' = r y + (1 - r) (m0 + D / 2)
-        corrector   y' = r y + (1 - r) (m0 + c1 D + c2 (m2 - m0))
+        predictor   z' = r y + (1 - r) (m0 + sum of pk (mk - m0))
+        corrector   y' = r y + (1 - r) (m0 + sum of ck (mk - m0) + c (m' - m0))
 
-    y is the corrected sample. Order 2 leaves c1 and c2 no choice (`_corrector`). m2 is asked at the
-    predicted z', for the next step needs it anyway: the corrector costs no pass of the model.
-    Where there is no m1, and for the last step, which takes m0 as it is, the order is 1: D = 0 and
-    c2 = 1/2. At sigma = 1, where lambda is minus infinity, q = 0 is the limit.
+    y is the corrected sample; `_weights` gives pk, ck and c. m' is asked at the predicted z', for
+    the next step needs it anyway: the corrector costs no pass of the model. The first steps have as
+    many predictions as there are.
 
-    Columns: time and sigma; c2 (1 - r) of the step before, to finish y; then r, and the weights of
-    m0 and m1 in z' and in y' without m2.
+    Columns: time and sigma; c (1 - r) of the step before, to finish y; then r, and the weights of
+    m0, m1, ... in z' and in y' without m'.
     """
     sigmas = np.asarray(grid.sigmas, np.float64)
     with np.errstate(divide="ignore"):  # the ends are infinite, as they should be
@@ -108,44 +153,75 @@ def _unipc_table(grid: Grid) -> np.ndarray:
     steps, finish, rows = len(grid.times), 0.0, []
     for i, time in enumerate(grid.times):
         r = sigmas[i + 1] / sigmas[i]
-        q, c1, c2 = 0.0, 0.0, 0.5
-        if 0 < i < steps - 1:
-            h = logs[i + 1] - logs[i]
-            q = h / (logs[i - 1] - logs[i])
-            c1, c2 = _corrector(h, q)
-        ahead = np.array([1 - q / 2, q / 2, 1 - c1 * q - c2, c1 * q])
-        rows.append([time, sigmas[i], finish, r, *(1 - r) * ahead])
-        finish = (1 - r) * c2
+        order = min(options.solver_order, i + 1)
+        if options.lower_order_final:
+            order = min(order, steps - i)
+        back = logs[i - np.arange(1, order)] - logs[i]
+        p, c, new = _weights(logs[i + 1] - logs[i], back, options.solver_type)
+        ahead = np.zeros((2, options.solver_order))
+        ahead[0, :order] = [1 - p.sum(), *p]
+        ahead[1, :order] = [1 - c.sum() - new, *c]
+        if i in options.disable_corrector:
+            ahead[1], new = ahead[0], 0.0
+        rows.append([time, sigmas[i], finish, r, *(1 - r) * ahead.ravel()])
+        finish = (1 - r) * new
     return np.asarray(rows, np.float32)
 
 
-def _corrector(h: float, q: float) -> tuple[float, float]:
-    """The weights c1 and c2 that make the corrector exact for predictions quadratic in lambda.
+def _weights(h: float, back: np.ndarray, solver_type: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """The weights pk, ck and c of a step.
 
-    They solve c1 + c2 = b1 and c1 / q + c2 = b2, the paper's R c = b with B(h) = exp(-h) - 1.
+    They make predictor and corrector exact for predictions that are polynomials in lambda: with
+    x = (lambda of mk - lambda) / h, and 1 for m', the sum of weights times x^j is moment j for
+    j = 1, 2, ... The predictor of order 2 and the corrector of order 1 take half of the paper's B
+    instead. A prediction made at sigma = 1, where lambda is minus infinity, has no weight, which is
+    the limit.
+
+    Args:
+        h: the step in lambda.
+        back: lambda of m1, m2, ... less lambda, [order - 1].
+        solver_type: one of `SOLVER_TYPES`.
     """
+    p, c = np.zeros(len(back)), np.zeros(len(back))
+    if not np.isfinite(h) or h == 0:  # from pure noise, to data, or nowhere: of order 1
+        return p, c, 0.5
+    half = 0.5 if solver_type == "bh2" else h / -np.expm1(-h) / 2
+    near = np.isfinite(back)
+    x = back[near] / h
+    if len(back) == 1:
+        p[near] = half / x
+    else:
+        p[near] = _fit(x, h)
+    if len(back) == 0:
+        return p, c, half
+    *c[near], new = _fit(np.append(x, 1), h)
+    return p, c, new
+
+
+def _fit(x: np.ndarray, h: float) -> np.ndarray:
+    """Weights at the places `x` that have the moments of exp(lambda) over a step of `h`."""
     scale = np.expm1(-h)
-    phi = scale / -h - 1
-    b1, b2 = phi / scale, 2 * (phi / -h - 0.5) / scale
-    c1 = (b2 - b1) * q / (1 - q)
-    return c1, b1 - c1
-
-
-def _unipc_start(z: jax.Array) -> State:
-    """Sample, the corrected sample less what the next prediction adds, the last prediction."""
-    return z, z, jnp.zeros_like(z)
+    phi, factorial, moments = scale / -h - 1, 1, []
+    for j in range(1, len(x) + 1):
+        moments.append(phi * factorial / scale)
+        factorial *= j + 1
+        phi = phi / -h - 1 / factorial
+    return np.linalg.solve(np.vander(x, increasing=True).T * x, moments)
 
 
 def _unipc_step(velocity: Velocity, state: State, row: jax.Array) -> State:
-    z, base, m1 = state
-    time, sigma, finish, r, p0, p1, c0, c1 = row
-    m0 = z - sigma * velocity(z, time)
-    kept = r * (base + finish * m0)
-    return kept + p0 * m0 + p1 * m1, kept + c0 * m0 + c1 * m1, m0
+    """The state: sample, the corrected sample less what the next prediction adds, m1, m2, ..."""
+    z, base, *before = state
+    time, sigma, finish, r = row[:4]
+    made = (z - sigma * velocity(z, time), *before)
+    kept = r * (base + finish * made[0])
+    p, c = jnp.split(row[4:], 2)
+    ahead, corrected = (sum((w * m for w, m in zip(x, made, strict=True)), kept) for x in (p, c))
+    return ahead, corrected, *made[:-1]
 
 
 SOLVERS = {
     "euler": Solver(_euler_table, lambda z: (z,), _euler_step),
-    "unipc": Solver(_unipc_table, _unipc_start, _unipc_step),
+    "unipc": unipc(UniPC()),
 }
-"""By the names that `Settings.solver` knows."""
+"""By the names that `Settings.solver` knows. Every UniPC has the same step."""

@@ -32,6 +32,7 @@ from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.base import read_base
@@ -232,7 +233,9 @@ class DiTTask:
         """Writes a whole model directory.
 
         That is transformer, text encoder, autoencoder and sampling settings. A LoRA is merged into
-        the transformer, and is also there by itself, for diffusers and for ComfyUI.
+        the transformer, and is also there by itself, for diffusers and for ComfyUI. The scheduler
+        of `init_from` is kept as it is, for diffusers; here pipeline.json, which says what the
+        config's `sampling` does, comes before it.
         """
         # What trained it may be no hardware of those who load it.
         portable = dataclasses.replace(self.model, attention="auto")
@@ -298,6 +301,8 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
             model[name] = build(allowed[chosen], fields, f"model.{name}")
     sampling = config.sampling.to_dict()
     sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
+    if "unipc" in sampling:
+        sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
     return DiTTask(
         model=build(DiTConfig, model, "model"),
         text=build(UMT5Config, config.text.to_dict(), "text"),

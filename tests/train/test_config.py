@@ -9,6 +9,7 @@ import pytest
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import FittedRope, ReferenceLayout, WeRope
+from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.train.config import build, build_train, load_config
 from alchemint_jax.train.run import build_task
 
@@ -35,6 +36,20 @@ def test_every_config_builds_and_says_how_it_is_run(path):
     assert task.label("transformer/blocks/ffn_up/kernel") in rates
     docstring = path.read_text().split('"""')[1]
     assert f"alchemint train --config configs/{path.name}" in docstring and "Hardware" in docstring
+
+
+def test_a_config_may_say_how_its_solver_is_set():
+    config = load_config(SPRITES)
+    with config.unlocked():
+        config.sampling.solver = "unipc"
+        config.sampling.grid = "diffusers-unipc-karras"
+        config.sampling.unipc = dict(solver_order=3, disable_corrector=[0, 1])
+    plan = build_task(config).sampling.plan()
+    assert plan.unipc == UniPC(solver_order=3, disable_corrector=(0, 1))
+    with config.unlocked():
+        config.sampling.unipc.solver_order = 4
+    with pytest.raises(ConfigError, match="unipc: solver_order is 4; it must be 1, 2 or 3"):
+        build_task(config)
 
 
 def test_overrides_reach_the_dataclasses():

@@ -23,7 +23,8 @@ from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
 from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
-from alchemint_jax.sampling import Pipeline
+from alchemint_jax.sampling import Pipeline, settings
+from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.storyboard import Storyboard
 from alchemint_jax.train.base import read_base
 from alchemint_jax.train.config import build_train, load_config
@@ -321,7 +322,7 @@ def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
         read_base("/nowhere", OURS, TEXT)
 
 
-def test_a_base_with_a_vocabulary_is_read_and_exported_with_it(small, directory, tmp_path):
+def test_what_a_base_has_beside_its_networks_is_exported_with_it(small, directory, tmp_path):
     made = tokenizers.Tokenizer(
         models.Unigram([(x, 0.0) for x in ("<pad>", "</s>", "<unk>", "a")], 2)
     )
@@ -330,8 +331,11 @@ def test_a_base_with_a_vocabulary_is_read_and_exported_with_it(small, directory,
     shutil.copytree(directory, tmp_path / "base")
     (tmp_path / "base" / "tokenizer").mkdir()
     made.save(str(tmp_path / "base" / "tokenizer" / "tokenizer.json"))
-    lengths = dataclasses.replace(small.sampling, text_length=9, tag_length=4)
-    task = dataclasses.replace(small, init_from=str(tmp_path / "base"), sampling=lengths)
+    (tmp_path / "base" / "scheduler").mkdir()
+    (tmp_path / "base" / "scheduler" / "scheduler_config.json").write_text('{"shift": 3.0}')
+    own = dict(text_length=9, tag_length=4, solver="unipc", unipc=UniPC(3), shift_terminal=0.1)
+    sampling = dataclasses.replace(small.sampling, **own)
+    task = dataclasses.replace(small, init_from=str(tmp_path / "base"), sampling=sampling)
     batch = next(iter(task.train_data()))
     assert batch["text_ids"].shape == (8, 9) and batch["tag_ids"].shape == (8, 3, 4)
     assert set(np.unique(batch["text_ids"])) <= {0, 1, 2, 3}
@@ -341,6 +345,10 @@ def test_a_base_with_a_vocabulary_is_read_and_exported_with_it(small, directory,
     task = dataclasses.replace(task, model=hardware)
     task.export(sharding.unbox(params), tmp_path / "export")
     assert (tmp_path / "export" / "tokenizer" / "tokenizer.json").is_file()
+    # For diffusers, that of the base; for us, what the config says.
+    file = tmp_path / "export" / "scheduler" / "scheduler_config.json"
+    assert file.read_text() == '{"shift": 3.0}'
+    assert settings.load(tmp_path / "export") == sampling
     # Trained where there is cuDNN, loaded anywhere.
     assert weights.load(tmp_path / "export", "transformer")[0].config == small.model
 
