@@ -167,6 +167,8 @@ def encode_data(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     source, vae = _folder("--data", args.data), _model("--vae", args.vae)
+    for name, path in (("--data", args.data), ("--vae", args.vae)):
+        check_outputs([("--out", out), (name, path)])
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         data.encode_dataset(source, vae, out)

@@ -30,7 +30,7 @@ def fitted(text: str, size: int, otherwise: str = "") -> tuple[str, Any, bool]:
         otherwise: to write in its stead if half of its letters cannot be, in ASCII.
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
-    text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cn", "Co"))
+    text = "".join(c for c in text if unicodedata.category(c) != "Cc")
     fonts = [ImageFont.load_default(size=size)]
     if _missing(text, fonts[0]):
         fonts += _installed(text, size)

@@ -28,7 +28,7 @@ def check_outputs(outputs: Named, inputs: Named = ()) -> None:
     for (name, path), (other, second) in combinations(written, 2):
         if _folded(path) == _folded(second) or _same(path, second):
             raise AlchemintError(
-                f"{name} {path} and {other} {second} are one file; give two different names"
+                f"{name} {path} and {other} {second} are the same; give two different names"
             )
     for name, path in written:
         real = Path(os.path.realpath(path))

@@ -24,9 +24,10 @@ def mentions(text: str, word: str) -> bool:
 
     Case, accents and how Unicode writes a letter do not matter. Where words stand apart, one in the
     text has to begin as the word does, and to end soon: what follows is shorter than the word
-    ("cars", but not "carpet", speaks of a car). The word may lose a fifth of its letters, rounded
-    down ("berries" speaks of a berry). In scripts that set no spaces a word may stand anywhere. So
-    "start" passes for "star", which is better than to warn where a language changes its words.
+    ("cars", but not "carpet", speaks of a car). Of its letters beyond three the word may lose half,
+    rounded down ("berries" speaks of a berry). In scripts that set no spaces a word may stand
+    anywhere. So "start" passes for "star", which is better than to warn where a language changes
+    its words.
     """
     wanted, given = _words(word), _words(text)
     if not wanted:  # of signs alone
@@ -36,7 +37,7 @@ def mentions(text: str, word: str) -> bool:
 
 
 def _fits(word: str, found: str) -> bool:
-    stem = word[: len(word) - len(word) // 5]
+    stem = word[: len(word) - max(0, len(word) - 3) // 2]
     return found.startswith(stem) and len(found) < 2 * len(word)
 
 

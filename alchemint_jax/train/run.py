@@ -65,7 +65,7 @@ def check_workdir(workdir: Path | str, config: ConfigDict) -> None:
         if config.get(field) is not None:
             read += [(field, part) for part in weights.parts(config[field])]
     written = ["checkpoints", "metrics.jsonl", *(f"export/{c}" for c in weights.COMPONENTS)]
-    check_outputs([("--workdir, in", Path(workdir) / name) for name in written], read)
+    check_outputs([("--workdir:", Path(workdir) / name) for name in written], read)
 
 
 def build_job(config: ConfigDict, path: Path | str) -> tuple[Any, TrainConfig]:
