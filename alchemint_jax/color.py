@@ -24,7 +24,7 @@ _BRADFORD = np.array(
 
 
 def to_srgb(
-    picture: Image.Image, info: Mapping[str, Any], grey: bool = False
+    picture: Image.Image, info: Mapping[Any, Any], grey: bool = False
 ) -> tuple[Image.Image, str | None]:
     """A picture in sRGB, mode RGB, and what a user should know about it, if anything.
 
@@ -72,7 +72,7 @@ def _converted(picture: Image.Image, profile: Any) -> Image.Image:
     return converted
 
 
-def _described(info: Mapping[str, Any]) -> bytes | None:
+def _described(info: Mapping[Any, Any]) -> bytes | None:
     """A profile of the gamma and primaries that a PNG gives; None where they are those of sRGB."""
     if "srgb" in info:  # it is sRGB: the others only approximate that
         return None
