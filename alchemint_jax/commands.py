@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 
 import alchemint_jax as al
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.errors import AlchemintError, ConfigError, DataError, WeightsError
+from alchemint_jax.errors import ConfigError, DataError, WeightsError, listed
+from alchemint_jax.outputs import check_outputs
 
 
 def generate(args: argparse.Namespace) -> int:
@@ -29,11 +30,10 @@ def generate(args: argparse.Namespace) -> int:
     out = media.check_writable(args.out, [".mp4"])
     sheet = media.check_writable(args.sheet, [".png"]) if args.sheet else None
     board = al.Storyboard.load(args.storyboard)
-    if sheet and any(sheet.resolve() == s.image.resolve() for s in board.subjects):
-        raise AlchemintError(f"--sheet {sheet} would overwrite a reference picture; rename it")
     model = _model("--model", args.model)
-    for warning in board.warnings():
-        print(f"alchemint: warning: {warning}", file=sys.stderr)
+    inputs = [("STORYBOARD", args.storyboard), *board.pictures(), *_parts(model)]
+    inputs += [("--lora", path) for path, _ in args.lora]
+    check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
     weights = _weights(args)
 
@@ -44,6 +44,8 @@ def generate(args: argparse.Namespace) -> int:
         pipe = al.Pipeline.load(model, **options)
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
         plan = pipe.settings.plan(args.steps, guidance, args.solver)
+        pipe.check(board)  # an error should not come after warnings that it makes idle
+        _warn(board.warnings())
         frames = pipe.generate(
             board,
             seed=seed,
@@ -121,6 +123,10 @@ def evaluate(args: argparse.Namespace) -> int:
         raise DataError(
             f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line)"
         )
+    inputs = [*_parts(model)]
+    if args.benchmark != "sprites":
+        inputs.append(("--benchmark", args.benchmark))
+    check_outputs([("--out", out / name) for name in ("report.json", "report.html")], inputs)
     weights = _weights(args)
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
@@ -161,6 +167,8 @@ def encode_data(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     source, vae = _folder("--data", args.data), _model("--vae", args.vae)
+    for name, path in (("--data", args.data), ("--vae", args.vae)):
+        check_outputs([("--out", out), (name, path)])
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         data.encode_dataset(source, vae, out)
@@ -174,6 +182,9 @@ def draw_data_sheet(args: argparse.Namespace) -> int:
 
     out = media.check_writable(args.out, [".png"])
     source = _folder("--data", args.data)
+    # A sheet may lie beside the data it shows, for it is no part of them.
+    parts = [("--data", path) for path in source.rglob("*") if path.suffix != out.suffix]
+    check_outputs([("--out", out)], [(name, path) for name, path in parts if path.is_file()])
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         data.write_sheet(source, out)
     print(out)
@@ -187,8 +198,7 @@ def convert_model(args: argparse.Namespace) -> int:
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
-        for name in left_out(source, args.format):
-            print(f"alchemint: warning: {name} was not converted", file=sys.stderr)
+        _warn([f"{name} was not converted" for name in left_out(source, args.format)])
     print(f"{args.to}: {', '.join(written)}")
     return 0
 
@@ -227,6 +237,18 @@ def _given(**options: Any) -> dict[str, Any]:
 def _weights(args: argparse.Namespace) -> dict[str, float]:
     """The guidance that was asked for."""
     return _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in listed(warnings):
+        print(f"alchemint: warning: {warning}", file=sys.stderr)
+
+
+def _parts(model: str) -> list[tuple[str, Path]]:
+    """What `check_outputs` is to keep of a model."""
+    from alchemint_jax.weights import parts
+
+    return [("a part of --model:", path) for path in parts(model)]
 
 
 def _model(option: str, name: str) -> str:

@@ -10,6 +10,7 @@ from PIL import Image
 from alchemint_jax import evaluate, images, media, timebase
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.tracker import track
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.storyboard import Storyboard
 
@@ -23,6 +24,8 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
         raise DataError(
             f"{examples}: no storyboards (*.yaml) here; run this in a checkout of the repository"
         )
+    files = [(f"of {out}:", out / name) for name in ("demo.mp4", "demo.png")]
+    check_outputs(files, [picture for board in boards for picture in board.pictures()])
     pipe = Pipeline.load(model)
     videos, sheets = [], []
     rows: list[tuple[str, ...]] = []

@@ -6,6 +6,14 @@ The command line prints it as ``error: ...`` and exits with status 2.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+
+def listed(items: Sequence[str], most: int = 3) -> list[str]:
+    """The first `most` of what could be many, and how many more there are: messages stay short."""
+    more = len(items) - most
+    return [*items[:most], f"and {more} more"] if more > 0 else list(items)
+
 
 class AlchemintError(ValueError):
     """Something a user can act on; the base of every error below."""

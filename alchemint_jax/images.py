@@ -1,4 +1,7 @@
-"""Reference pictures: opened with care, flattened to RGB on white, fitted to a model's size."""
+"""Pictures: opened with care, brought to sRGB on white, fitted to a model's size.
+
+Every picture that a user gives is opened here, so that all of them are read alike.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from alchemint_jax.color import to_srgb
 from alchemint_jax.errors import StoryboardError
 
 MAX_PIXELS = 64 * 2**20  # 64 megapixels: 8192 x 8192
@@ -35,13 +39,13 @@ def load_reference(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The picture at ``path``, as large as fits in ``size`` = (height, width), centred on white.
 
-    Camera orientation is applied, transparency becomes white, the aspect ratio is kept, and of an
-    animation the first frame is taken.
+    Camera orientation is applied, colours become sRGB (see `color`), transparency becomes white,
+    the aspect ratio is kept, and of an animation the first frame is taken.
 
     Raises:
         StoryboardError: the picture cannot be used; the message begins with its path.
     """
-    return np.array(_on_white(_open(Path(path)), size))
+    return np.array(_on_white(_open(Path(path))[0], size))
 
 
 def fit_references(
@@ -65,13 +69,14 @@ def load_keyframe(
 ) -> UInt8[np.ndarray, "h w 3"]:
     """The picture at ``path`` as a whole frame of ``size`` = (height, width).
 
-    It is scaled to cover the frame, its aspect ratio kept, and what stands out is cut off evenly.
+    It is read as references are, and scaled to cover the frame, its aspect ratio kept; what stands
+    out is cut off evenly.
 
     Raises:
         StoryboardError: the picture cannot be used; the message begins with its path.
     """
     height, width = size
-    return np.array(ImageOps.fit(_open(Path(path)), (width, height), Image.Resampling.LANCZOS))
+    return np.array(ImageOps.fit(_open(Path(path))[0], (width, height), Image.Resampling.LANCZOS))
 
 
 def _on_white(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -84,13 +89,18 @@ def _on_white(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return canvas
 
 
-def check_picture(path: str | os.PathLike[str]) -> None:
-    """Raise StoryboardError, its message beginning with the path, unless the picture decodes."""
-    _open(Path(path))
+def check_picture(path: str | os.PathLike[str]) -> str | None:
+    """Decode a picture; what the user should know about its colours, as a sentence, or None.
+
+    Raises:
+        StoryboardError: it cannot be used; the message begins with its path.
+    """
+    remark = _open(Path(path))[1]
+    return f"{path}: {remark}; save it as sRGB if its colours come out wrong" if remark else None
 
 
-def _open(path: Path) -> Image.Image:
-    """Decode to an upright RGB image on white."""
+def _open(path: Path) -> tuple[Image.Image, str | None]:
+    """Decode to an upright sRGB image on white; and what is odd about its colours."""
     try:
         # Path.stat follows links and fails on loops; a pipe or a device could block for ever.
         info = path.stat()
@@ -112,7 +122,7 @@ def _open(path: Path) -> Image.Image:
         raise StoryboardError(f"{str(path)!r}: {error}") from error
 
 
-def _decode(path: Path, file: IO[bytes]) -> Image.Image:
+def _decode(path: Path, file: IO[bytes]) -> tuple[Image.Image, str | None]:
     too_large = f"{path}: is larger than {MAX_PIXELS >> 20} megapixels; make it smaller"
     readable = ", ".join(name.lower() for name in FORMATS)
     with warnings.catch_warnings():
@@ -131,7 +141,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
             raise StoryboardError(f"{too_large} (it is {picture.width} x {picture.height})")
         try:
             picture.load()
-            flat = _flatten(picture)
+            flat, remark = _flatten(picture)
         except Exception as error:  # the same while pixels are decoded
             raise StoryboardError(
                 f"{path}: is damaged or truncated, it cannot be decoded ({error})"
@@ -142,18 +152,32 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
         except Exception:  # unreadable metadata; the pixels are good
             orientation = 1
     turn = _UPRIGHT.get(orientation)
-    return flat if turn is None else flat.transpose(turn)
+    return (flat if turn is None else flat.transpose(turn)), remark
 
 
-def _flatten(picture: Image.Image) -> Image.Image:
-    """Any mode to RGB on white."""
-    if picture.mode.startswith("I") or picture.mode == "F":
-        return _to_8_bits(picture).convert("RGB")
-    if not picture.has_transparency_data:  # of any kind: a palette or one colour may have it too
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    white = Image.new("RGBA", rgba.size, "white")
-    return Image.alpha_composite(white, rgba).convert("RGB")
+def _flatten(picture: Image.Image) -> tuple[Image.Image, str | None]:
+    """Any mode to sRGB on white."""
+    info, alpha = picture.info, None
+    deep = picture.mode.startswith("I") or picture.mode == "F"
+    grey = deep or picture.mode in ("1", "L", "LA", "La")
+    if deep:
+        if "transparency" in info:  # one value of all; it means nothing once they are scaled
+            opaque = np.asarray(picture) != info["transparency"]
+            alpha = Image.fromarray(opaque.astype(np.uint8) * 255)
+        flat = _to_8_bits(picture)
+    elif picture.has_transparency_data:  # of any kind: a palette or one colour may have it too
+        rgba = picture.convert("RGBA")
+        flat, alpha = rgba.convert("RGB"), rgba.getchannel("A")
+    elif picture.mode in ("L", "CMYK", "LAB"):
+        flat = picture
+    else:
+        flat = picture.convert("RGB")
+    rgb, remark = to_srgb(flat, info, grey)
+    if alpha is not None:
+        white = Image.new("RGBA", rgb.size, "white")
+        rgb.putalpha(alpha)
+        rgb = Image.alpha_composite(white, rgb).convert("RGB")
+    return rgb, remark
 
 
 def _to_8_bits(picture: Image.Image) -> Image.Image:

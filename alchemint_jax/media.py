@@ -13,13 +13,14 @@ import secrets
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import SupportsFloat
+from typing import Any, SupportsFloat
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax.errors import AlchemintError, DataError
+from alchemint_jax.lettering import fitted
 
 AnyPath = str | os.PathLike[str]
 
@@ -236,7 +237,9 @@ def contact_sheet(
 
     `asked` and `measured` hold, for each subject, its ``(start, end)`` pairs in seconds; `names`
     its word, `pictures` its reference, `colors` its RGB colour. The middle of every frame of the
-    strip stands at its time, so what a column shows can be read off the bars below it.
+    strip stands at its time, so what a column shows can be read off the bars below it. Letters that
+    no font here has are left out, which the sheet then says; a subject that would have none left is
+    "subject" and its place in the storyboard, from 0.
     Returns an RGB picture about 1500 pixels wide. Raises `ValueError` if the lists disagree.
     """
     asked_rows = _intervals(asked)
@@ -251,8 +254,11 @@ def contact_sheet(
     columns = _columns(count)
     scale = _CELL / max(frames.shape[1:3])
     cell_h, cell_w = (max(1, round(scale * size)) for size in frames.shape[1:3])
-    text, small = ImageFont.load_default(size=20), ImageFont.load_default(size=16)
-    label_w = _THUMB + 14 + max([text.getlength(_shorten(name)) for name in names], default=0)
+    small = ImageFont.load_default(size=16)
+    labels = [_shorten(*fitted(name, 20, f"subject {i}")) for i, name in enumerate(names)]
+    title, big, whole = fitted(title[:500], 22)
+    whole = whole and all(complete for _, _, complete in labels)
+    label_w = _THUMB + 14 + max([font.getlength(name) for name, font, _ in labels], default=0)
     left = _MARGIN + round(max(label_w + 24 - cell_w / 2, 0)) + cell_w // 2  # x of time zero
     length = (len(columns) - 1) * (cell_w + _GAP) or cell_w
     right = left + length
@@ -268,7 +274,7 @@ def contact_sheet(
         return left + length * min(max(second / seconds, 0.0), 1.0)
 
     if title:
-        start, big = left - cell_w // 2, ImageFont.load_default(size=22)
+        start = left - cell_w // 2
         while big.getlength(title) > size[0] - _MARGIN - start and len(title) > 2:
             title = title[:-2] + "…"
         draw.text((start, _MARGIN - 6), title, _INK, big)
@@ -279,12 +285,12 @@ def contact_sheet(
         stamp = f"{index / fps:.2f}".rstrip("0").rstrip(".") + " s"
         draw.text((x, strip_y + cell_h + 8), stamp, _SOFT, small, anchor="ma")
 
-    for row, (name, tint) in enumerate(zip(names, tints, strict=True)):
+    for row, ((label, font, _), tint) in enumerate(zip(labels, tints, strict=True)):
         middle = rows_y + _ROW * row + _ROW // 2
         if row:
             draw.line([(_MARGIN, middle - _ROW // 2), (right, middle - _ROW // 2)], _FAINT, 1)
         _thumbnail(sheet, shown[row], tint, (_MARGIN, middle - _THUMB // 2))
-        draw.text((_MARGIN + _THUMB + 14, middle), _shorten(name), _INK, text, anchor="lm")
+        draw.text((_MARGIN + _THUMB + 14, middle), label, _INK, font, anchor="lm")
         for start, end in asked_rows[row]:
             _bar(sheet, at(start), at(end), middle, _TALL, _mix(tint, 0.34))
         for start, end in measured_rows[row]:
@@ -297,6 +303,9 @@ def contact_sheet(
         draw.line([(x, axis_y), (x, axis_y + 7)], _SOFT, 2)
         draw.text((x, axis_y + 11), f"{tick * step:g} s", _SOFT, small, anchor="ma")
     _legend(sheet, right, size[1] - 26, measured is not None, small)
+    if not whole:
+        note = "No font here has all letters of these texts: see the storyboard."
+        draw.text((_MARGIN, size[1] - 26), note, _SOFT, small, anchor="lm")
     return sheet
 
 
@@ -318,8 +327,8 @@ def _tick(seconds: int | float) -> float:
     return next(power * k for k in (1, 2, 5, 10) if seconds / (power * k) <= 8.001)
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
+def _shorten(name: str, font: Any, whole: bool) -> tuple[str, Any, bool]:
+    return name if len(name) <= 24 else name[:23] + "…", font, whole
 
 
 def _mix(color: Color, weight: float) -> Color:

@@ -27,13 +27,13 @@ import difflib
 import math
 import numbers
 import os
-import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from alchemint_jax import documents, images, timebase
+from alchemint_jax import documents, images, timebase, wording
 from alchemint_jax.documents import FieldPath, describe, show
 from alchemint_jax.errors import StoryboardError
 
@@ -114,6 +114,7 @@ class Storyboard:
     first_frame: Path | None = None
     last_frame: Path | None = None
     source: str = dataclasses.field(default="storyboard", compare=False, repr=False)
+    remarks: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Storyboard:
@@ -136,16 +137,21 @@ class Storyboard:
         """
         return _build(data, _Check(source or "storyboard", {}), base or Path())
 
+    def pictures(self) -> list[tuple[str, Path]]:
+        """Every picture that is asked for, by the name of its field."""
+        found = [(f"subjects[{i}].image", s.image) for i, s in enumerate(self.subjects)]
+        keyframes = [(name, getattr(self, name)) for name in KEYFRAMES]
+        return found + [(name, path) for name, path in keyframes if path is not None]
+
     def warnings(self) -> list[str]:
-        """What is allowed but probably not meant, one sentence each."""
-        found: list[str] = []
+        """What is allowed but probably not meant, one sentence each; there may be many."""
+        found = list(self.remarks)
         seen: dict[str, int] = {}  # how often so far; each word is worth one warning of a kind
         for i, subject in enumerate(self.subjects):
             where = f"{self.source}: subjects[{i}].word: {subject.word!r}"
-            word = subject.word.casefold()
+            word = wording.same_word(subject.word)
             seen[word] = seen.get(word, 0) + 1
-            inside = rf"(?<!\w){re.escape(subject.word)}(?!\w)"
-            if seen[word] == 1 and not re.search(inside, self.prompt, re.IGNORECASE):
+            if seen[word] == 1 and not wording.mentions(self.prompt, subject.word):
                 found.append(f"{where} is not in the prompt")
             if seen[word] == 2:
                 found.append(f"{where} names an earlier subject too")
@@ -290,9 +296,19 @@ class _Check:
     def image(self, value: Any, path: FieldPath, base: Path) -> Path:
         name = value if isinstance(value, os.PathLike) else self.text(value, path, MAX_TEXT)
         try:
-            return base / Path(name).expanduser()
+            found = base / Path(name).expanduser()
         except RuntimeError as error:  # ~nobody
             self.fail(path, f"{show(name)}: {error}")
+        # What two systems call by one name may be two names to a disk.
+        forms = (unicodedata.normalize(form, os.fspath(found)) for form in ("NFC", "NFD"))
+        return next((p for p in (found, *map(Path, forms)) if _exists(p)), found)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # no path that can be
+        return False
 
 
 def _build(data: Any, check: _Check, base: Path) -> Storyboard:
@@ -350,14 +366,13 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
         (("subjects", i, "image"), subject.image) for i, subject in enumerate(subjects)
     ]
     pictures += [((name,), path) for name, path in keyframes.items() if path is not None]
-    checked: set[Path] = set()  # last, for decoding pictures is slow
+    remarks: dict[Path, str | None] = {}  # last, for decoding pictures is slow
     for field, path in pictures:
-        if path not in checked:
+        if path not in remarks:
             try:
-                images.check_picture(path)
+                remarks[path] = images.check_picture(path)
             except StoryboardError as error:
                 check.fail(field, str(error))
-            checked.add(path)
     return Storyboard(
         prompt=prompt,
         duration=duration,
@@ -369,4 +384,5 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
         negative_prompt=negative,
         **keyframes,
         source=check.source,
+        remarks=tuple(f"{check.source}: {remark}" for remark in remarks.values() if remark),
     )

@@ -61,6 +61,9 @@ class FakePipeline:
         self.load_options = options
         return self
 
+    def check(self, board):
+        return board
+
     def generate(self, board, **options):
         self.calls.append(options)
         if self.raises:

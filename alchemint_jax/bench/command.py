@@ -13,6 +13,7 @@ from typing import Any
 
 from alchemint_jax import arguments
 from alchemint_jax.errors import AlchemintError, ConfigError
+from alchemint_jax.outputs import check_outputs
 
 _OF_CONFIG = ("size", "frames", "references", "batch")
 
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     from alchemint_jax import media
 
     out = media.check_writable(args.out, [".json"]) if args.out else None
+    config = args.config and args.config.partition(":")[0]
+    check_outputs([("--out", out)], [("--config", config)])
     given = {name: getattr(args, name) for name in _OF_CONFIG if getattr(args, name) is not None}
     if args.config is None and (given or args.overrides):
         option = f"--{next(iter(given))}" if given else f"--config.{args.overrides[0]}"

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from alchemint_jax import media
 from alchemint_jax.data.timed_sprites import open_split
 from alchemint_jax.errors import DataError
+from alchemint_jax.lettering import fitted
 
 COLUMNS = 11
 _MARGIN, _GAP, _TEXT, _BAR, _BAR_GAP = 24, 4, 24, 10, 4
@@ -55,7 +56,8 @@ def _row(example: dict[str, Any]) -> Image.Image:
     below = max(count * (_BAR + _BAR_GAP), 18)
     row = Image.new("RGB", (left + slots * pitch, _TEXT + size + 8 + below), "white")
     draw = ImageDraw.Draw(row)
-    draw.text((0, 0), example["caption"], fill=_INK, font=_font(15))
+    caption, font, _ = fitted(example["caption"], 15, f"clip {int(example['index'])}")
+    draw.text((0, 0), caption, fill=_INK, font=font)
     index, fps = int(example["index"]), float(example["fps"])
     note = f"clip {index}   {(frames - 1) / fps:g} s at {fps:g} fps"
     draw.text((strip, 3), note, fill=_FAINT, font=_font(12), anchor="ra")
@@ -75,8 +77,8 @@ def _row(example: dict[str, Any]) -> Image.Image:
         at = left + slot * pitch
         row.paste(Image.fromarray(references[slot, 0]), (at, _TEXT))
         draw.rectangle((at - 1, _TEXT - 1, at + size, _TEXT + size), outline=color, width=2)
-        word, beneath = example["words"][slot], _TEXT + size + 5
-        draw.text((at + size / 2, beneath), word, fill=color, font=_font(12), anchor="ma")
+        word, font, _ = fitted(example["words"][slot], 12, f"subject {slot}")
+        draw.text((at + size / 2, _TEXT + size + 5), word, fill=color, font=font, anchor="ma")
     return row
 
 

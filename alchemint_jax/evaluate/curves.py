@@ -23,6 +23,7 @@ from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
 from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.scores import MEASURES
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling import settings
 
 SHOWN = ("t_iou", "t_l2", "identity")
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         for path in (args.out, args.figure):
             media.check_writable(path)
+        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
+        check_outputs([("--out", args.out), ("--figure", args.figure)], kept)
         found = _read(args.out, head)
         if not (any(wanted.values()) or found["points"]):
             raise ConfigError("--steps, --both and --image: there is nothing to measure")

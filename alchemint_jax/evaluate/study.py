@@ -26,6 +26,7 @@ from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, scores
 from alchemint_jax.evaluate.figure import forest
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import load_config, run_file
 
 Rows = list[dict[str, Any]]
@@ -311,6 +312,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
         for path in filter(None, (args.out, args.figure, args.rows)):
             media.check_writable(path)  # now, not after hours of training
+        outputs = [("--out", args.out), ("--figure", args.figure), ("--rows", args.rows)]
+        runs = [("a run in", args.workdir / f"{a}-{s}") for a in arms for s in args.seeds]
+        check_outputs(outputs, [("--config", args.config), *runs])
         settings = settings_of(args.config, args.baseline, args.set, args.limit)
         known = read_rows(args.rows, settings) if args.rows else {}
         seeds = dict.fromkeys(args.seeds)

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media, results
+from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import scores, tracker
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
 from alchemint_jax.evaluate.cases import Case, sprites_cases
 from alchemint_jax.evaluate.study import difference
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 
 SHOWN = ("t_iou", "t_l2", "identity")
@@ -91,6 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_jax()
     try:
         media.check_writable(args.out)
+        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
+        check_outputs([("--out", args.out)], kept)
         pipe = Pipeline.load(args.model)
         if not pipe.models.dit.config.tags:
             raise ConfigError(f"--model {args.model}: has no word tags")

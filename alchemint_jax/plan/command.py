@@ -11,6 +11,7 @@ from typing import Any
 
 from alchemint_jax import arguments
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.outputs import check_outputs
 
 
 def add_parser(commands: Any) -> None:
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     from alchemint_jax import media
 
     picture = media.check_writable(args.picture, [".png"]) if args.picture else None
+    config = args.config.partition(":")[0]
+    check_outputs([("--picture", picture)], [("--config", config)])
     if args.search and args.mesh is not None:
         raise ConfigError("--search finds the mesh; leave --mesh out")
     with contextlib.redirect_stdout(sys.stderr):

@@ -10,6 +10,8 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from alchemint_jax.lettering import fitted
+
 INK, QUIET, RULE, PAPER, ALARM = "#1f2937", "#6b7280", "#d1d5db", "#ffffff", "#b91c1c"
 KINDS = {
     "weights": "#1d4ed8",
@@ -93,7 +95,8 @@ def _legend(pen: ImageDraw.ImageDraw, left: int, colors: Mapping[str, str]) -> N
 def _text(
     pen: ImageDraw.ImageDraw, place: tuple[int, int], text: str, color: str, size: int
 ) -> None:
-    pen.text(place, text, fill=color, font=_font(size))
+    shown, font, _ = fitted(text, size)
+    pen.text(place, shown, fill=color, font=font)
 
 
 def _font(size: int) -> Any:

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 
 from alchemint_jax import media, results
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
 from alchemint_jax.rotary.figure import draw
 from alchemint_jax.rotary.fitted import FittedRope, coverage
@@ -225,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         for path in filter(None, (args.out, args.figure)):
             media.check_writable(path)
+        check_outputs([("--out", args.out), ("--figure", args.figure)])
         result = compare(args.frames, args.head_dim, args.theta)
         files = {args.out: results.to_json(result)}
         if args.figure:

@@ -121,6 +121,20 @@ class Pipeline:
         tokens = self.image_encoder[0].config.n_tokens
         return max(1, self.models.dit.config.image_positions // tokens)
 
+    def check(self, board: Storyboard) -> Storyboard:
+        """The same board with fps and size filled in, if this model can render it.
+
+        Raises:
+            StoryboardError: naming what this model cannot do.
+        """
+        board = board.validate_for(self.limits)
+        self.check_lengths(
+            {"prompt": board.prompt, "negative_prompt": board.negative_prompt},
+            {f"subjects[{i}].word": subject.word for i, subject in enumerate(board.subjects)},
+            board.source,
+        )
+        return board
+
     def generate(
         self,
         board: Storyboard,
@@ -138,13 +152,8 @@ class Pipeline:
             StoryboardError: naming what this model cannot do.
             ConfigError: there is no such solver.
         """
-        board = board.validate_for(self.limits)
-        assert board.fps is not None and board.size is not None  # filled in by validate_for
-        self.check_lengths(
-            {"prompt": board.prompt, "negative_prompt": board.negative_prompt},
-            {f"subjects[{i}].word": subject.word for i, subject in enumerate(board.subjects)},
-            board.source,
-        )
+        board = self.check(board)
+        assert board.fps is not None and board.size is not None  # filled in by `check`
         size, frames = board.size, timebase.frames_for(board.duration, board.fps)
         view = self.settings.reference_size or size
         pictures = [images.load_reference(subject.image, view) for subject in board.subjects]

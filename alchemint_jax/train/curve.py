@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from alchemint_jax import media
+from alchemint_jax.errors import AlchemintError
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.metrics import read_metrics
 
 WIDTH, HEIGHT, MARGIN = 720, 300, 48
@@ -61,10 +63,14 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the SVG to write")
     parser.add_argument("--figures", nargs="+", default=["loss", "validation/loss"])
     args = parser.parse_args()
-    series = curves(read_metrics(args.metrics), args.figures)
-    partial = args.out.with_name(f".{args.out.name}.partial")
-    partial.write_text(draw({name: line for name, line in series.items() if line}))
-    os.replace(partial, args.out)
+    try:
+        media.check_writable(args.out)
+        check_outputs([("OUT", args.out)], [("METRICS", args.metrics)])
+        series = curves(read_metrics(args.metrics), args.figures)
+        text = draw({name: line for name, line in series.items() if line})
+        media.write_bytes(args.out, text.encode())
+    except AlchemintError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from alchemint_jax.train.checkpoint import local_folder
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.loop import TrainConfig
-from alchemint_jax.train.run import build_job, build_mesh
+from alchemint_jax.train.run import build_job, build_mesh, check_workdir
 from alchemint_jax.train.state import StatePlan, plan_state
 from alchemint_jax.train.step import jit_train_step
 
@@ -144,6 +144,7 @@ def dry_run(
             _step(checks, plan, train, batch, share)
     with checks.noting():
         _workdir(checks, workdir)
+        check_workdir(workdir, config)
     return Report(tuple(checks.lines), tuple(checks.problems))
 
 

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from alchemint_jax import sharding, weights
 from alchemint_jax.data.encode import check_encoder
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
+from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 
@@ -23,9 +24,11 @@ def run_config(
 
     Its `mesh`, where it has one, are arguments of `sharding.make_mesh`.
 
-    Raises ConfigError, DataError and WeightsError, naming the file, before anything is written.
+    Raises ConfigError, DataError and WeightsError, naming the file, and AlchemintError, naming
+    `workdir`, before anything is written.
     """
     config, task, train = find_job(path, overrides)
+    check_workdir(workdir, config)
     try:
         return fit(task, train, workdir, mesh=build_mesh(config))
     except (ConfigError, DataError, WeightsError) as error:
@@ -49,6 +52,20 @@ def find_job(
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
     return config, task, train
+
+
+def check_workdir(workdir: Path | str, config: ConfigDict) -> None:
+    """Refuses a run that would write over the models and the data that it reads.
+
+    Raises:
+        AlchemintError: naming both.
+    """
+    read = [("data", config.data)] if "data" in config else []
+    for field in ("init_from", "vae"):
+        if config.get(field) is not None:
+            read += [(field, part) for part in weights.parts(config[field])]
+    written = ["checkpoints", "metrics.jsonl", *(f"export/{c}" for c in weights.COMPONENTS)]
+    check_outputs([("--workdir:", Path(workdir) / name) for name in written], read)
 
 
 def build_job(config: ConfigDict, path: Path | str) -> tuple[Any, TrainConfig]:

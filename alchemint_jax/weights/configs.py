@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import WeightsError, listed
 
 # Switches in files written by earlier versions, and what they are called now.
 _OLDER = {"DiTConfig": {"remat": {False: "none", True: "full"}}}
@@ -65,7 +65,7 @@ def config_from_dict(
     unknown = sorted(given.keys() - fields.keys())
     if unknown:
         raise WeightsError(
-            f"{where}: {cls.__name__} has no field {', '.join(map(repr, unknown))}; "
+            f"{where}: {cls.__name__} has no field {', '.join(listed([*map(repr, unknown)]))}; "
             f"it has {', '.join(fields)}"
         )
     missing = [

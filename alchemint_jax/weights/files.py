@@ -23,7 +23,7 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import WeightsError, listed
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
 STEMS = ("model", "diffusion_pytorch_model")
@@ -134,8 +134,8 @@ def _indexed(index: Path) -> list[Path]:
         raise WeightsError(f"{index} names {strange[0]!r}, which does not lie beside it")
     if absent := [file.name for file in files if not file.is_file()]:
         raise WeightsError(
-            f"{index} names {', '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} "
-            f"missing: fetch all {len(names)} parts"
+            f"{index} names {', '.join(listed(absent))}, "
+            f"which {'is' if len(absent) == 1 else 'are'} missing: fetch all {len(names)} parts"
         )
     return files
 
@@ -237,8 +237,7 @@ def listing(kind: str, names: Iterable[str]) -> list[str]:
     names = sorted(names)
     if not names:
         return []
-    more = [f"    ... and {len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
-    return [f"  {len(names)} {kind}:", *(f"    {name}" for name in names[:_SHOWN]), *more]
+    return [f"  {len(names)} {kind}:", *(f"    {name}" for name in listed(names, _SHOWN))]
 
 
 def write(

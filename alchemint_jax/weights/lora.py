@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import PyTree
 from safetensors import SafetensorError, safe_open
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import WeightsError, listed
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.weights import files
 from alchemint_jax.weights.layouts import dit
@@ -31,7 +31,6 @@ _ENDINGS = {
     for adapter in ("", ".default")  # peft's own name of the adapter, which some scripts leave in
 } | {".alpha": "alpha"}
 _METADATA = "lora_adapter_metadata"  # of diffusers: a peft configuration as JSON
-_SHOWN = 20
 
 
 def save_lora(
@@ -79,7 +78,7 @@ def save_lora(
             tensors[f"transformer.{name}.lora_B.weight"] = scale * b.T
     if unknown := sorted({name.rpartition(".")[0] for name in leaves} - known):
         raise WeightsError(
-            f"{path}: Wan has no linear layer of the name {', '.join(unknown[:_SHOWN])}"
+            f"{path}: Wan has no linear layer of the name {', '.join(listed(unknown))}"
         )
     stored = {name: files.in_memory(x) for name, x in tensors.items()}
     files.write(path.parent, path.stem, stored, {}, max_shard=2**63)

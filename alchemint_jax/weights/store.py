@@ -33,6 +33,12 @@ COMPONENTS = {
     "text_encoder": "UMT5Encoder",
     "image_encoder": "CLIPVision",
 }
+_PARTS = (
+    *COMPONENTS,
+    *("tokenizer", "scheduler", "image_processor"),
+    *("pipeline.json", "config.json", "model_index.json"),
+    "diffusion_pytorch_model.safetensors.index.json",
+)
 FORMATS = ("alchemint", "wan-diffusers", "wan")
 # Module class name: where it is, and the name of its configuration's class.
 _CLASSES = {
@@ -48,6 +54,18 @@ DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 def is_single_file(name_or_path: str | os.PathLike) -> bool:
     """Whether this is a file of weights rather than a model; the names in `BUNDLED` never are."""
     return name_or_path not in BUNDLED and Path(name_or_path).is_file()
+
+
+def parts(model: str | os.PathLike) -> list[Path]:
+    """The files and folders of a model, bundled or not, that are there: what must stay as it is.
+
+    Other things that its directory holds are not among them, nor is a directory that is no model.
+    """
+    root = locate(model) if model in BUNDLED else Path(model).expanduser()
+    if not root.is_dir():
+        return [root] if root.exists() else []
+    weights = sorted(root.glob("*.safetensors"))
+    return weights + [root / name for name in _PARTS if (root / name).exists()]
 
 
 def locate(name_or_dir: str | os.PathLike) -> Path:

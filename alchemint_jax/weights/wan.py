@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import WeightsError, listed
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.weights import files
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
@@ -119,7 +119,7 @@ def read_config(folder: Path, component: str, values: Mapping[str, Any]) -> Any:
         known = ", ".join(_ADDED_FIELDS)
         raise WeightsError(
             f"{extra}: "
-            + (f"unknown {', '.join(unknown)}; " if isinstance(fields, dict) else "")
+            + (f"unknown {', '.join(listed(unknown))}; " if isinstance(fields, dict) else "")
             + f"it must be an object with {known}"
         )
     return config_from_dict(DiTConfig, config_to_dict(config) | fields, where=str(extra))

@@ -1,0 +1,57 @@
+"""No command writes over what it reads, nor twice into one file."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterable
+from itertools import combinations
+from pathlib import Path
+
+from alchemint_jax.errors import AlchemintError
+
+Named = Iterable[tuple[str, str | os.PathLike[str] | None]]
+"""Paths by what the user calls them, such as ``("--out", "video.mp4")``; None is not given."""
+
+
+def check_outputs(outputs: Named, inputs: Named = ()) -> None:
+    """Refuse files to write that are one file, are read too, or lie in a folder that is read.
+
+    Two paths are of one file also through links, ``..``, or a name that differs from the other in
+    case alone or in how Unicode writes it, which many disks do not tell apart.
+
+    Raises:
+        AlchemintError: naming both.
+    """
+    written = [(name, Path(path)) for name, path in outputs if path is not None]
+    read = [(name, Path(path)) for name, path in inputs if path is not None]
+    for (name, path), (other, second) in combinations(written, 2):
+        if _folded(path) == _folded(second) or _same(path, second):
+            raise AlchemintError(
+                f"{name} {path} and {other} {second} are the same; give two different names"
+            )
+    for name, path in written:
+        real = Path(os.path.realpath(path))
+        for other, source in read:
+            if _same(path, source):
+                raise AlchemintError(
+                    f"{name} {path} would overwrite {other} {source}; choose another name"
+                )
+            if source.is_dir() and any(_same(folder, source) for folder in real.parents):
+                raise AlchemintError(
+                    f"{name} {path} lies inside {other} {source}, which is read; "
+                    "choose another folder"
+                )
+
+
+def _same(one: Path, two: Path) -> bool:
+    if os.path.realpath(one) == os.path.realpath(two):
+        return True
+    try:
+        return os.path.samefile(one, two)
+    except OSError:  # one of them is not there
+        return False
+
+
+def _folded(path: Path) -> str:
+    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()

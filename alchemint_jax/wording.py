@@ -1,0 +1,54 @@
+"""Whether a text speaks of a word, in any language: as a hint, that does not split hairs."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Scripts, as Unicode names their characters, that set no spaces between words, or join to a word
+# what other languages write apart (articles in Arabic and Hebrew, particles in Korean).
+_JOINED = {
+    *("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "IDEOGRAPHIC", "HANGUL", "THAI", "LAO", "KHMER"),
+    *("MYANMAR", "TIBETAN", "JAVANESE", "BALINESE", "ARABIC", "HEBREW"),
+}
+
+
+def same_word(word: str) -> str:
+    """A form that words share if they differ only in case, or in how Unicode writes them."""
+    folded = unicodedata.normalize("NFKC", word).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def mentions(text: str, word: str) -> bool:
+    """Whether `text` has `word`, perhaps with another ending.
+
+    Case, accents and how Unicode writes a letter do not matter. Where words stand apart, one in the
+    text has to begin as the word does, and to end soon: what follows is shorter than the word
+    ("cars", but not "carpet", speaks of a car). Of its letters beyond three the word may lose half,
+    rounded down ("berries" speaks of a berry). In scripts that set no spaces a word may stand
+    anywhere. So "start" passes for "star", which is better than to warn where a language changes
+    its words.
+    """
+    wanted, given = _words(word), _words(text)
+    if not wanted:  # of signs alone
+        return same_word(word) in same_word(text)
+    starts = range(len(given) - len(wanted) + 1)
+    return any(all(map(_fits, wanted, given[i : i + len(wanted)])) for i in starts)
+
+
+def _fits(word: str, found: str) -> bool:
+    stem = word[: len(word) - max(0, len(word) - 3) // 2]
+    return found.startswith(stem) and len(found) < 2 * len(word)
+
+
+def _words(text: str) -> list[str]:
+    """Words without case, accents and signs; each character of a script without spaces is one."""
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    letters = [c for c in folded.replace("ı", "i") if not unicodedata.category(c).startswith("M")]
+    return re.findall(r"\w+", "".join(f" {c} " if _joined(c) else c for c in letters))
+
+
+def _joined(character: str) -> bool:
+    if character.isascii():
+        return False
+    return re.split("[ -]", unicodedata.name(character, ""), maxsplit=1)[0] in _JOINED
