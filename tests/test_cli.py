@@ -98,7 +98,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
-    loras = {"a.safetensors": 0.5, "dir:x/b.safetensors": 1.0}
+    loras = [("a.safetensors", 0.5), ("dir:x/b.safetensors", 1.0)]
     assert pipe.load_options == {"int8_text": True, "loras": loras, "dtype": "bfloat16"}
     [call] = pipe.calls
     assert call == {
