@@ -85,7 +85,8 @@ class Pipeline:
         # `open_component` has checked that each component is of its class.
         dit = DiT(cast(DiT, module).config, jnp.dtype(dtype))
         if loras:
-            tensors = lora.merge(tensors, lora.load_loras(loras, dit.config))
+            shapes = {path: tensor.shape for path, tensor in tensors.items()}
+            tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
         vae, vae_params = weights.load(directory, "vae")
         dit_params = weights.read_params(tensors, dit.held_params())
         models = Models(dit, dit_params, cast(VAE, vae), vae_params)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
-from alchemint_jax.weights.lora.loading import Lora, load_lora
+from alchemint_jax.weights.lora.loading import Lora, Shapes, load_lora
 
 Loras = Sequence[tuple[Lora, float]]
 """LoRAs, and how strongly each counts (1: as trained)."""
@@ -18,8 +18,13 @@ Given = (
 )
 
 
-def load_loras(given: Given, config: DiTConfig) -> Loras:
-    """Reads LoRAs by file or folder, as a mapping to their strengths or as pairs with them.
+def load_loras(given: Given, config: DiTConfig, shapes: Shapes) -> Loras:
+    """Reads LoRAs by file or folder.
+
+    Args:
+        given: a mapping of files to strengths, or pairs.
+        config: of the transformer they are for.
+        shapes: of that transformer's parameters, by path.
 
     Raises:
         ConfigError: a strength is not a finite number, or one LoRA is named twice, be it in another
@@ -33,7 +38,7 @@ def load_loras(given: Given, config: DiTConfig) -> Loras:
     loras: list[tuple[Lora, float]] = []
     seen: dict[tuple[int, int], tuple[str, float]] = {}
     for (path, _), strength in zip(pairs, strengths, strict=True):
-        lora = load_lora(path, config)
+        lora = load_lora(path, config, shapes)
         status = os.stat(lora.file)
         file = (status.st_dev, status.st_ino)
         if file in seen:

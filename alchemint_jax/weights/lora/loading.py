@@ -19,6 +19,7 @@ from alchemint_jax.weights.lora.changes import Change
 from alchemint_jax.weights.lora.names import Site
 from alchemint_jax.weights.lora.settings import Settings
 
+Shapes = Mapping[str, tuple[int, ...]]
 Place = tuple[str, int | None]  # our parameter, and its row where layers are stacked
 _INTEGERS = ("I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
 _MATRICES = "whose matrices do not fit their layer"
@@ -47,7 +48,7 @@ class _Layer:
     names: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def load_lora(path: str | os.PathLike[str], config: DiTConfig) -> Lora:
+def load_lora(path: str | os.PathLike[str], config: DiTConfig, shapes: Shapes) -> Lora:
     """Reads a LoRA for a transformer.
 
     LoRA, DoRA, LoHa, LoKr and full differences are read, in the names of diffusers, peft, ComfyUI,
@@ -58,6 +59,7 @@ def load_lora(path: str | os.PathLike[str], config: DiTConfig) -> Lora:
     Args:
         path: a safetensors file, or a folder of peft or diffusers with one.
         config: of the transformer it is for.
+        shapes: of that transformer's parameters, by path.
 
     Raises:
         WeightsError: the file is damaged, no LoRA, or does not fit the transformer; or it holds
@@ -74,7 +76,7 @@ def load_lora(path: str | os.PathLike[str], config: DiTConfig) -> Lora:
     said = settings.read_settings(file, names.is_kohya(found))
     places: dict[Place, tuple[str, Change]] = {}
     for layer in layers:
-        for change in _changes(layer, said, _shapes(config), problems):
+        for change in _changes(layer, said, shapes, problems):
             place = (change.entry.path, change.entry.layer)
             if place in places:
                 first = places[place][0]
@@ -88,9 +90,9 @@ def load_lora(path: str | os.PathLike[str], config: DiTConfig) -> Lora:
         lines = [f"{file} is not a LoRA for this model:"]
         for kind, of in problems.items():
             lines += files.listing(kind, of)
-        shapes = {name: tensor.shape for name, tensor in found.items()}
-        hints = {strangers.other_inputs(name, shape, config) for name, shape in shapes.items()}
-        lines += filter(None, [strangers.other_size(shapes, config), *sorted(hints)])
+        sizes = {name: tensor.shape for name, tensor in found.items()}
+        hints = {strangers.other_inputs(name, size, config) for name, size in sizes.items()}
+        lines += filter(None, [strangers.other_size(sizes, config), *sorted(hints)])
         raise WeightsError("\n".join(lines))
     return Lora(file, {place: change for place, (_, change) in places.items()})
 
@@ -116,6 +118,7 @@ def _layers(
         else:
             assert site is not None
             layer = layers.setdefault(site.key, _Layer(bare, site))
+            layer.site = layer.site | site
             if part in layer.tensors:
                 kind, line = "that are there twice", f"{name} and {layer.names[part]}"
             layer.tensors[part], layer.names[part] = tensor, name
@@ -130,19 +133,10 @@ def _has(site: Site, part: str) -> bool:
     return (site.modulation if part == "diff of modulation" else site.weight) is not None
 
 
-def _shapes(config: DiTConfig) -> dict[str, tuple[int, ...]]:
-    """Of every parameter, by path."""
-    from flax.traverse_util import flatten_dict
-
-    from alchemint_jax.models.dit import DiT
-
-    return {".".join(k): x.shape for k, x in flatten_dict(DiT(config).abstract_params()).items()}
-
-
 def _changes(
     layer: _Layer,
     said: Settings,
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     problems: dict[str, list[str]],
 ) -> list[Change]:
     """What the tensors of a layer change."""

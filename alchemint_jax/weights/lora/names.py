@@ -68,6 +68,14 @@ class Site:
         assert entry is not None
         return entry.path, entry.layer
 
+    def __or__(self, other: Site) -> Site:
+        """All that either of two spellings has."""
+        return Site(
+            self.weight or other.weight,
+            self.bias or other.bias,
+            self.modulation or other.modulation,
+        )
+
 
 def split(name: str) -> tuple[str, str]:
     """A tensor's name as that of its layer, without prefixes, and its part; "" if it has none."""

@@ -53,7 +53,8 @@ def written(path, tensors, metadata=None):
 def merged(given, config=CONFIG, params=PARAMS):
     """The parameters with LoRAs, pairs of file and strength, in them."""
     tensors = {k: in_memory(x) for k, x in flatten_dict(params, sep=".").items()}
-    result = merge(tensors, load_loras(given, config))
+    shapes = {path: x.shape for path, x in tensors.items()}
+    result = merge(tensors, load_loras(given, config, shapes))
     return unflatten_dict({tuple(k.split(".")): read_array(x) for k, x in result.items()})
 
 

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from lora_setup import (
-    CONFIG, IMAGE, PARAMS, Q0, Q0_WAN, added, close, merged, normal, pair, random_params, written,
-)  # fmt: skip
+    CONFIG,
+    IMAGE,
+    PARAMS,
+    Q0,
+    Q0_WAN,
+    added,
+    close,
+    merged,
+    normal,
+    pair,
+    random_params,
+    written,
+)
+
+from alchemint_jax.weights.files import in_memory
+from alchemint_jax.weights.lora import load_loras, merge
 
 DOWN_UP = ("lora_down", "lora_up")
 KERNEL = "blocks.0.self_attn.q.kernel"
 W0 = PARAMS["blocks"]["self_attn"]["q"]["kernel"][0].T  # as torch has it
 LOHA = {
-    f"hada_w{i}_{x}": normal(*s, seed=i) for i in (1, 2) for x, s in zip("ab", ((12, 3), (3, 12)))
+    f"hada_w{i}_{x}": normal(*s, seed=i)
+    for i in (1, 2)
+    for x, s in (("a", (12, 3)), ("b", (3, 12)))
 }
 
 
@@ -203,15 +220,12 @@ def test_the_order_of_several_does_not_matter_even_with_dora(tmp_path):
 
 def test_a_small_change_is_not_lost_in_a_rounded_base(tmp_path):
     """The sum is made before rounding to what is held: half a step is half the time a step."""
-    import jax.numpy as jnp
-    from alchemint_jax.weights.files import in_memory
-    from alchemint_jax.weights.lora import load_loras, merge
-
     kernel = np.ones((2, 12, 12), jnp.bfloat16)
     tensors = {"diffusion_model.blocks.0.self_attn.q.diff": np.full((12, 12), 3e-3, np.float32)}
     files = [(written(tmp_path / f"{i}.safetensors", tensors), 1.0) for i in range(2)]
-    plain = {"blocks.self_attn.q.kernel": in_memory(kernel)}
-    found = merge(plain, load_loras(files, CONFIG))["blocks.self_attn.q.kernel"].read(None)
+    path = "blocks.self_attn.q.kernel"
+    loras = load_loras(files, CONFIG, {path: kernel.shape})
+    found = merge({path: in_memory(kernel)}, loras)[path].read(None)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], 1.006, rtol=1e-6)
     assert found[0].astype(jnp.bfloat16)[0, 0] > 1 == np.asarray(1.003, jnp.bfloat16)
