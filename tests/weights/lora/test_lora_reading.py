@@ -219,7 +219,7 @@ def test_the_order_of_several_does_not_matter_even_with_dora(tmp_path):
 
 
 def test_a_small_change_is_not_lost_in_a_rounded_base(tmp_path):
-    """The sum is made before rounding to what is held: half a step is half the time a step."""
+    """The sum is made before it is rounded to what is held: each alone would be lost."""
     kernel = np.ones((2, 12, 12), jnp.bfloat16)
     tensors = {"diffusion_model.blocks.0.self_attn.q.diff": np.full((12, 12), 3e-3, np.float32)}
     files = [(written(tmp_path / f"{i}.safetensors", tensors), 1.0) for i in range(2)]
