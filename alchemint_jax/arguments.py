@@ -45,7 +45,14 @@ def guidance_weight(text: str) -> float:
 def lora(text: str) -> tuple[str, float]:
     """FILE or FILE:STRENGTH; the strength is 1 by default."""
     name, colon, strength = text.rpartition(":")
-    with contextlib.suppress(ValueError):
-        if colon and math.isfinite(value := float(strength)):
-            return name, value
-    return text, 1.0
+    try:
+        value = float(strength) if colon else None
+    except ValueError:  # the colon is one of the file's name
+        value = None
+    if value is None:
+        name, value = text, 1.0
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"the strength must be a finite number, got {text!r}")
+    if not name:
+        raise argparse.ArgumentTypeError(f"write FILE or FILE:STRENGTH, got {text!r}")
+    return name, value

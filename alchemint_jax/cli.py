@@ -124,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE[:STRENGTH]",
-        help="merge a LoRA into the transformer; may be repeated",
+        help="merge a LoRA (a file, or a folder of peft's) into the transformer; may be repeated",
     )
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
     precisions = ("float32", "bfloat16")

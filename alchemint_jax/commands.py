@@ -40,7 +40,7 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        options = {"int8_text": args.int8_text, "loras": dict(args.lora), "dtype": args.dtype}
+        options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         pipe = al.Pipeline.load(model, **options)
         guidance = dataclasses.replace(pipe.settings.guidance, **weights)
         plan = pipe.settings.plan(args.steps, guidance, args.solver)

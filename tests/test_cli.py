@@ -101,7 +101,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
-    loras = {"a.safetensors": 0.5, "dir:x/b.safetensors": 1.0}
+    loras = [("a.safetensors", 0.5), ("dir:x/b.safetensors", 1.0)]
     assert pipe.load_options == {"int8_text": True, "loras": loras, "dtype": "bfloat16"}
     [call] = pipe.calls
     assert call == {
@@ -194,6 +194,9 @@ def test_a_bad_storyboard_is_reported_without_importing_jax(tmp_path):
         "--solver=heun",
         "--seed=-1",
         f"--seed={2**32}",
+        "--lora=a.safetensors:nan",
+        "--lora=a.safetensors:-inf",
+        "--lora=:0.5",
         "--guidance-text=nan",
         "--guidance-image=inf",
         "--guidance-both=-1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -19,7 +19,6 @@ from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
 from alchemint_jax.models.dit.keyframes import keyframe_condition
-from alchemint_jax.models.lora import merge_lora
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
@@ -28,7 +27,7 @@ from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sampl
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.storyboard import Limits, Storyboard
-from alchemint_jax.weights.lora import load_lora
+from alchemint_jax.weights import lora
 
 PixelIntervals = Sequence[tuple[int, int]]
 
@@ -48,7 +47,7 @@ class Pipeline:
         cls,
         model: str | os.PathLike[str] = "sprites",
         int8_text: bool = False,
-        loras: Mapping[str | os.PathLike[str], float] | None = None,
+        loras: lora.Given | None = None,
         dtype: str | None = None,
     ) -> Pipeline:
         """Loads a model.
@@ -57,14 +56,17 @@ class Pipeline:
             model: the bundled one by name, a directory written by training, or one in Wan2.1's
                 diffusers format.
             int8_text: keep a large text encoder in 8 bits: a quarter of the memory.
-            loras: LoRA files for the transformer, and how strongly each counts (1: as trained).
+            loras: LoRA files (or folders of peft or diffusers) for the transformer, and how
+                strongly each counts (1: as trained): a mapping, or pairs. Their order does not
+                matter.
             dtype: of the transformer's computation, and of its matrices on the device: "float32" or
                 "bfloat16"; None is float32 on a CPU and bfloat16 elsewhere. Norms, modulations and
                 the embedding of time are float32 in any case, and so are the other networks.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype.
+            ConfigError: there is no such dtype, a LoRA is named twice, or its strength is no finite
+                number.
         """
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
@@ -79,16 +81,14 @@ class Pipeline:
                 "of the two alone would look like a bad model; only Wan2.1 is supported"
             )
         chosen = None if foreign else settings.load(directory)
-        vae, vae_params = weights.load(directory, "vae")
         module, tensors = weights.open_component(directory, "transformer")
         # `open_component` has checked that each component is of its class.
         dit = DiT(cast(DiT, module).config, jnp.dtype(dtype))
-        held = dit.abstract_params() if loras else dit.held_params()
-        dit_params = weights.read_params(tensors, held)
-        for file, strength in (loras or {}).items():
-            dit_params = merge_lora(dit_params, load_lora(file, dit.config), strength)
-        if loras:  # a small change may be lost where it is added to rounded weights
-            dit_params = jax.tree.map(lambda x, y: x.astype(y.dtype), dit_params, dit.held_params())
+        if loras:
+            shapes = {path: tensor.shape for path, tensor in tensors.items()}
+            tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
+        vae, vae_params = weights.load(directory, "vae")
+        dit_params = weights.read_params(tensors, dit.held_params())
         models = Models(dit, dit_params, cast(VAE, vae), vae_params)
         if chosen is None:
             unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])

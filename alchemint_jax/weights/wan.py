@@ -329,6 +329,9 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
 # Parts of names, and what a file with such a tensor is.
 _SIGNS = {
     "lora_": "a LoRA, not a whole network: pass it beside its base model",
+    "lokr_": "a LoKr, not a whole network: pass it as a LoRA, beside its base model",
+    "hada_": "a LoHa, not a whole network: pass it as a LoRA, beside its base model",
+    ".diff": "differences of a network: pass them as a LoRA, beside their base model",
     "vace_": "a VACE network, which is not supported",
     "motion_encoder": "an animate network, which is not supported",
     "audio": "a network for speech, which is not supported",

@@ -250,6 +250,8 @@ def test_files_of_other_networks_are_recognised(tmp_path, tensors, hint):
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
+        ({"blocks.0.attn1.to_q.lokr_w1": _zeros(2, 2)}, "file is that of a LoKr"),
+        ({"blocks.0.attn1.to_q.diff_b": _zeros(2)}, "file is that of differences of"),
         ({"blocks.0.attn1.to_q.lora_A.weight": _zeros(2, 2)}, "transformer of Wan2.1.*a LoRA"),
         ({"decoder.conv1.weight": _zeros(2, 2)}, "does not hold a transformer of Wan2.1"),
         ({"patch_embedding.weight": _zeros(100, 16, 1, 2, 2)}, "100 that is a multiple of 128"),
