@@ -10,21 +10,19 @@ same noise. Points that the file has are not measured again.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alchemint_jax import arguments, media, weights
+from alchemint_jax import arguments, media
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
 from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.report import finite
 from alchemint_jax.evaluate.scores import MEASURES
-from alchemint_jax.sampling import settings
 
 SHOWN = ("t_iou", "t_l2", "identity")
 SETTINGS = {
@@ -43,8 +41,7 @@ def measure(
     if setting == "steps":
         changed = {"steps": int(value)}
     else:
-        own = settings.load(weights.locate(model)).guidance
-        changed = {"guidance": dataclasses.replace(own, **{setting: value})}
+        changed = {"guidance": {setting: value}}
     report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
     return finite(report["overall"] | {"correlation": report["correlation"]})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,16 +20,16 @@ from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
 from alchemint_jax.models.dit.keyframes import keyframe_condition
-from alchemint_jax.models.lora import merge_lora
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.merging import merge_loras
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.storyboard import Limits, Storyboard
-from alchemint_jax.weights.lora import load_lora
 
 PixelIntervals = Sequence[tuple[int, int]]
 
@@ -64,20 +65,17 @@ class Pipeline:
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype.
+            ConfigError: there is no such dtype, or a strength is no finite number.
         """
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
+        for file, strength in (loras or {}).items():
+            if not math.isfinite(strength):
+                raise ConfigError(f"LoRA {file}: its strength is {strength}; use a finite number")
         directory = weights.locate(model)
-        foreign = (
-            not (directory / settings.FILE).exists() and (directory / "model_index.json").exists()
-        )
-        if (directory / "transformer_2").is_dir():
-            raise WeightsError(
-                f"{directory} has a transformer_2: it is Wan2.2's pair of experts, and running one "
-                "of the two alone would look like a bad model; only Wan2.1 is supported"
-            )
+        indexed = weights.check_model(directory) is not None
+        foreign = indexed and not os.path.lexists(directory / settings.FILE)
         chosen = None if foreign else settings.load(directory)
         vae, vae_params = weights.load(directory, "vae")
         module, tensors = weights.open_component(directory, "transformer")
@@ -85,10 +83,8 @@ class Pipeline:
         dit = DiT(cast(DiT, module).config, jnp.dtype(dtype))
         held = dit.abstract_params() if loras else dit.held_params()
         dit_params = weights.read_params(tensors, held)
-        for file, strength in (loras or {}).items():
-            dit_params = merge_lora(dit_params, load_lora(file, dit.config), strength)
-        if loras:  # a small change may be lost where it is added to rounded weights
-            dit_params = jax.tree.map(lambda x, y: x.astype(y.dtype), dit_params, dit.held_params())
+        if loras:
+            dit_params = merge_loras(dit, dit_params, loras)
         models = Models(dit, dit_params, cast(VAE, vae), vae_params)
         if chosen is None:
             unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])
@@ -206,6 +202,7 @@ class Pipeline:
         Raises:
             StoryboardError: a text is longer than the model reads.
             ConfigError: there is no such solver.
+            NonFiniteError: a network gave NaN or infinity.
         """
         self.check_lengths(
             {f"prompts[{i}]": prompt for i, prompt in enumerate(prompts)}
@@ -218,6 +215,7 @@ class Pipeline:
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         if keyframes is not None:
             conditions = self.with_keyframes(conditions, keyframes, frames)
+        require_finite_conditions(conditions)
         stride = self.models.vae.config.spatial_stride
         height, width = (side // stride for side in size)
         shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
