@@ -159,7 +159,7 @@ def load(directory: Path | str) -> Settings:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         what = mistaken(path, "JSON", text=True) or (
-            "is missing; a model directory needs it (`alchemint train` writes it), or the "
+            "missing; a model directory needs it (`alchemint train` writes it), or the "
             "model_index.json of a Wan2.1 *-Diffusers model"
         )
         raise WeightsError(f"{path}: {what}") from None

@@ -184,7 +184,7 @@ def test_additions_that_are_damaged(tmp_path):
         ("[]", "must be an object"),
         ('{"dim": 3}', "unknown dim"),
         ('{"slots": "3"}', r"alchemint\.json: slots is '3'"),
-        ("{", r"cannot read .*alchemint\.json"),
+        ("{", r"alchemint\.json is not valid JSON"),
     ):
         (folder / "alchemint.json").write_text(text)
         with pytest.raises(WeightsError, match=message):
@@ -252,7 +252,7 @@ def test_files_of_other_networks_are_recognised(tmp_path, tensors, hint):
     [
         ({"blocks.0.attn1.to_q.lora_A.weight": _zeros(2, 2)}, "transformer of Wan2.1.*a LoRA"),
         ({"decoder.conv1.weight": _zeros(2, 2)}, "does not hold a transformer of Wan2.1"),
-        ({"patch_embedding.weight": _zeros(100, 16, 1, 2, 2)}, "100 that is a multiple of 128"),
+        ({"patch_embedding.weight": _zeros(100, 16, 1, 2, 2)}, "100, which is no multiple of 128"),
         ({"blocks.9999999.norm3.bias": _zeros(256)}, "norm3.bias"),
     ],
 )
