@@ -45,10 +45,7 @@ def guidance_weight(text: str) -> float:
 def lora(text: str) -> tuple[str, float]:
     """FILE or FILE:STRENGTH; the strength is 1 by default."""
     name, colon, strength = text.rpartition(":")
-    try:
-        value = float(strength) if colon else 1.0
-    except ValueError:  # a name with a colon in it
-        return text, 1.0
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"the strength in {text!r} must be a finite number")
-    return name if colon else text, value
+    with contextlib.suppress(ValueError):
+        if colon and math.isfinite(value := float(strength)):
+            return name, value
+    return text, 1.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,16 +19,17 @@ from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
 from alchemint_jax.models.dit.keyframes import keyframe_condition
+from alchemint_jax.models.lora import merge_lora
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance
-from alchemint_jax.sampling.merging import merge_loras
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.weights.lora import load_lora
 
 PixelIntervals = Sequence[tuple[int, int]]
 
@@ -65,14 +65,11 @@ class Pipeline:
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype, or a strength is no finite number.
+            ConfigError: there is no such dtype.
         """
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
-        for file, strength in (loras or {}).items():
-            if not math.isfinite(strength):
-                raise ConfigError(f"LoRA {file}: its strength is {strength}; use a finite number")
         directory = weights.locate(model)
         indexed = weights.check_model(directory) is not None
         foreign = indexed and not os.path.lexists(directory / settings.FILE)
@@ -83,8 +80,10 @@ class Pipeline:
         dit = DiT(cast(DiT, module).config, jnp.dtype(dtype))
         held = dit.abstract_params() if loras else dit.held_params()
         dit_params = weights.read_params(tensors, held)
-        if loras:
-            dit_params = merge_loras(dit, dit_params, loras)
+        for file, strength in (loras or {}).items():
+            dit_params = merge_lora(dit_params, load_lora(file, dit.config), strength)
+        if loras:  # a small change may be lost where it is added to rounded weights
+            dit_params = jax.tree.map(lambda x, y: x.astype(y.dtype), dit_params, dit.held_params())
         models = Models(dit, dit_params, cast(VAE, vae), vae_params)
         if chosen is None:
             unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])

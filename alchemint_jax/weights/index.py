@@ -39,8 +39,8 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
 _SCHEDULER = "scheduler_config.json"
 _NETWORKS = ("transformer", "vae", "text_encoder")
 _NONE = (None, False, [None, None])
-# Rows of the embedding of an encoder of bytes: 259, or as many as ByT5 has.
-_BYTES = 384
+# Rows of the embedding of an encoder of bytes: as many as there are ids, or, as in ByT5, some more.
+_BYTES = range(ByteTokenizer(1).vocab_size, 384 + 1)
 
 
 def check_model(directory: Path) -> list[str] | None:
@@ -102,10 +102,10 @@ def tokenizer_folder(directory: Path, vocab: int) -> Path | None:
 
 def check_bytes(vocab: int, why: str) -> None:
     """Raises a WeightsError, which begins with `why`, unless a text encoder can read bytes."""
-    if vocab > _BYTES:
+    if vocab not in _BYTES:
         raise WeightsError(
-            f"{why}: the text encoder reads a vocabulary of {vocab} pieces, not the "
-            f"{ByteTokenizer(1).vocab_size} ids of bytes; fetch tokenizer/ of the model as well"
+            f"{why}: the text encoder reads a vocabulary of {vocab} pieces, not the {_BYTES.start} "
+            "ids of bytes; fetch tokenizer/ of the model as well"
         )
 
 
@@ -198,10 +198,10 @@ def _absent(directory: Path, kind: str, parts: list[str]) -> list[str]:
         folder = directory / name
         if not folder.is_dir():
             problems.append(f"{name} is announced, but {folder} is missing: fetch it as well")
-        elif name == "tokenizer":
-            # It is carried along by those who never read it.
-            if what := mistaken(folder / "tokenizer.json", "a tokenizer", text=True):
-                problems.append(f"{folder / 'tokenizer.json'} {what}")
-        elif name == "scheduler" and not (folder / _SCHEDULER).is_file():
+        elif name == "scheduler" and not os.path.lexists(folder / _SCHEDULER):
             problems.append(f"{name} is announced, but {folder / _SCHEDULER} is missing")
+        # These are carried along by those who never read them.
+        for file in (folder / "tokenizer.json", folder / _SCHEDULER):
+            if what := mistaken(file, "JSON", text=True):
+                problems.append(f"{file} {what}")
     return problems
