@@ -118,7 +118,7 @@ def test_values_beyond_the_dtype_are_refused(tmp_path, part):
     arrays = {"a": np.asarray([[1.0], [7e4]], np.float32), "b": np.asarray([np.inf], np.float32)}
     for dtype, message in (
         ("F16", "a does not fit float16.*7e"),
-        ("BF16", "b holds 0 NaN and 1 inf"),
+        ("BF16", "b holds 1 infinite"),
     ):
         with pytest.raises(NonFiniteError, match=message):
             _write(tmp_path / "x", arrays, dtype=dtype)
