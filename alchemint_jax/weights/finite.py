@@ -48,8 +48,8 @@ def check(array: np.ndarray, where: str) -> None:
         nans, infinite = int(np.isnan(wide).sum()), int(np.isinf(wide).sum())
         found = [f"{n} {kind}" for n, kind in ((nans, "NaN"), (infinite, "infinite")) if n]
         raise NonFiniteError(
-            f"{where} holds {' and '.join(found)} among {array.size} values; it is damaged, or what "
-            "wrote it was: fetch or make it again"
+            f"{where} holds {' and '.join(found)} among {array.size} values; it is damaged, or "
+            "what wrote it was: fetch or make it again"
         )
     if array.dtype == np.float64 and array.size:
         largest = max(abs(float(array.max())), abs(float(array.min())))
