@@ -130,7 +130,7 @@ def evaluate(args: argparse.Namespace) -> int:
             seed=args.seed,
             steps=args.steps,
             batch=args.batch,
-            guidance=weights,
+            guidance=weights or None,
             solver=args.solver,
         )
         report = run_benchmark(model, args.benchmark, out, **options)

@@ -125,7 +125,7 @@ def _decode(path: Path, file: IO[bytes]) -> Image.Image:
         except Image.DecompressionBombError as error:
             raise StoryboardError(too_large) from error
         except Exception as error:  # decoders let all kinds escape on damaged files
-            what = mistaken(path, "a picture") or (
+            what = mistaken(path, "a picture", text=True) or (
                 f"is damaged, or no picture of a known kind ({readable})"
             )
             raise StoryboardError(f"{path}: {what}") from error

@@ -43,7 +43,7 @@ def mistaken(path: str | os.PathLike[str], wanted: str, text: bool = False) -> s
     Args:
         path: of a file that could not be read as what it should be, or a link to nowhere.
         wanted: what it should be, with its article: "a safetensors file".
-        text: whether that is text; if not, a file of text is mistaken, too.
+        text: whether that may be text; if not, a file of text is mistaken, too.
 
     Returns:
         The end of a sentence that begins with the path: "is a pickle, not ...; ...".
