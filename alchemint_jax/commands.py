@@ -42,8 +42,7 @@ def generate(args: argparse.Namespace) -> int:
         prepare_jax()
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         pipe = al.Pipeline.load(model, **options)
-        guidance = dataclasses.replace(pipe.settings.guidance, **weights)
-        plan = pipe.settings.plan(args.steps, guidance, args.solver)
+        plan = pipe.settings.plan(args.steps, weights, args.solver)
         pipe.check(board)  # an error should not come after warnings that it makes idle
         _warn(board.warnings())
         frames = pipe.generate(
@@ -131,18 +130,13 @@ def evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
-        from alchemint_jax.sampling import settings
 
-        guidance = None
-        if weights:  # those that were not given are the model's own
-            own = settings.load(al.weights.locate(model)).guidance
-            guidance = dataclasses.replace(own, **weights)
         options = _given(
             limit=args.limit,
             seed=args.seed,
             steps=args.steps,
             batch=args.batch,
-            guidance=guidance,
+            guidance=weights or None,
             solver=args.solver,
         )
         report = run_benchmark(model, args.benchmark, out, **options)

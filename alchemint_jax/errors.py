@@ -27,6 +27,10 @@ class WeightsError(AlchemintError):
     """Weights are missing, unreadable, or do not fit the model."""
 
 
+class NonFiniteError(WeightsError):
+    """Weights, or what a network made with them, are NaN or infinite somewhere."""
+
+
 class DataError(AlchemintError):
     """A dataset or a record cannot be used."""
 

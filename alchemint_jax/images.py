@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from alchemint_jax.color import to_srgb
 from alchemint_jax.errors import StoryboardError
+from alchemint_jax.signatures import mistaken
 
 MAX_PIXELS = 64 * 2**20  # 64 megapixels: 8192 x 8192
 MAX_BYTES = 512 * 2**20
@@ -134,9 +135,10 @@ def _decode(path: Path, file: IO[bytes]) -> tuple[Image.Image, str | None]:
         except Image.DecompressionBombError as error:
             raise StoryboardError(too_large) from error
         except Exception as error:  # decoders let all kinds escape on damaged files
-            raise StoryboardError(
-                f"{path}: is damaged, or no picture of a known kind ({readable})"
-            ) from error
+            what = mistaken(path, "a picture", text=True) or (
+                f"is damaged, or no picture of a known kind ({readable})"
+            )
+            raise StoryboardError(f"{path}: {what}") from error
         if picture.width * picture.height > MAX_PIXELS:
             raise StoryboardError(f"{too_large} (it is {picture.width} x {picture.height})")
         try:

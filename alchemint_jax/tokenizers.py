@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import Bool, Int32
 
 from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.signatures import mistaken
 from alchemint_jax.text import PAD, ByteTokenizer
 
 FILE = "tokenizer.json"
+_WANTED = f"a {FILE}"
 
 
 def clean_prompt(text: str) -> str:
@@ -66,13 +68,15 @@ class UMT5Tokenizer:
         try:
             data = file.read_bytes()
         except FileNotFoundError:
-            raise WeightsError(f"{file} is missing{_advice(file.parent)}") from None
+            what = mistaken(file, _WANTED, text=True) or f"is missing{_advice(file.parent)}"
+            raise WeightsError(f"{file} {what}") from None
         except OSError as e:
             raise WeightsError(f"cannot read {file}: {e}") from e
         try:
             backend = tokenizers.Tokenizer.from_buffer(data)
         except Exception as e:  # the library raises nothing narrower
-            raise WeightsError(f"{file} is truncated or not a tokenizer.json: {e}") from e
+            what = mistaken(file, _WANTED, text=True) or f"is truncated or not {_WANTED}: {e}"
+            raise WeightsError(f"{file} {what}") from e
         return cls(length, backend, _end_token(backend, file))
 
     @property

@@ -66,7 +66,7 @@ def _wan(name: str, kind: Kind, work: Work) -> Case:
     task = DiTTask(
         # As recipes for CPUs do, the layers are unrolled.
         model=DiTConfig(dim=512, n_heads=8, n_layers=4, ffn_dim=2048, unroll=4),
-        text=UMT5Config(vocab=8, dim=8, n_heads=1, head_dim=8, ffn_dim=8, n_layers=1),
+        text=UMT5Config(vocab=259, dim=8, n_heads=1, head_dim=8, ffn_dim=8, n_layers=1),
         data="",
         vae="",
         loader=LoaderConfig(batch_size=1),

@@ -60,6 +60,7 @@ def encode_dataset(
     from alchemint_jax import weights
 
     directory = weights.locate(vae_dir)
+    weights.check_part(directory, "vae")
     identity = fingerprint(directory / "vae")
     # A dataset that is already there needs no weights; without them nothing is to be begun.
     encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)

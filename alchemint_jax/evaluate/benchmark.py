@@ -94,7 +94,8 @@ def run_benchmark(
 
     `limit` keeps the first so many cases; None is all of a file, and 128 of the sprites, which have
     no end. `seed` draws both the sprites cases and the noise. `steps`, `guidance` and `solver` are
-    the model's own where they are None. Returns the report without its rows.
+    the model's own where they are None; of `guidance`, a `Guidance` or some of its weights by name,
+    those that are not given. Returns the report without its rows.
 
     Raises DataError, StoryboardError or WeightsError for a file, or a model, that cannot be used,
     and ConfigError for a solver that there is not.

@@ -22,6 +22,7 @@ from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.sampling.texts import Texts
@@ -72,14 +73,8 @@ class Pipeline:
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
         directory = weights.locate(model)
-        foreign = (
-            not (directory / settings.FILE).exists() and (directory / "model_index.json").exists()
-        )
-        if (directory / "transformer_2").is_dir():
-            raise WeightsError(
-                f"{directory} has a transformer_2: it is Wan2.2's pair of experts, and running one "
-                "of the two alone would look like a bad model; only Wan2.1 is supported"
-            )
+        indexed = weights.check_model(directory) is not None
+        foreign = indexed and not os.path.lexists(directory / settings.FILE)
         chosen = None if foreign else settings.load(directory)
         module, tensors = weights.open_component(directory, "transformer")
         # `open_component` has checked that each component is of its class.
@@ -215,6 +210,7 @@ class Pipeline:
         Raises:
             StoryboardError: a text is longer than the model reads.
             ConfigError: there is no such solver.
+            NonFiniteError: a network gave NaN or infinity.
         """
         self.check_lengths(
             {f"prompts[{i}]": prompt for i, prompt in enumerate(prompts)}
@@ -227,6 +223,7 @@ class Pipeline:
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         if keyframes is not None:
             conditions = self.with_keyframes(conditions, keyframes, frames)
+        require_finite_conditions(conditions)
         stride = self.models.vae.config.spatial_stride
         height, width = (side // stride for side in size)
         shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)

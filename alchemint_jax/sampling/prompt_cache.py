@@ -25,6 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.sampling.finite import TEXT, require_finite
+from alchemint_jax.weights.finite import is_finite
 
 _DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _OURS = re.compile(r"[0-9a-f]{64}(\.safetensors|\..*\.tmp)")
@@ -108,6 +110,10 @@ class PromptCache:
             mask: true on tokens.
             encode: `(ids [n l], mask [n l]) -> states [n l d]`, called at most once, with those
                 texts that are not in the cache. Load the encoder's weights in it, not before.
+
+        Raises:
+            NonFiniteError: new states are NaN or infinite somewhere; they are not kept. Where those
+                on disk are, they count as absent.
         """
         keys = [self._key(*row) for row in zip(ids, mask, strict=True)]
         read = {key: self._read(key, int(row.sum())) for key, row in zip(keys, mask, strict=True)}
@@ -115,6 +121,7 @@ class PromptCache:
         missing = [keys.index(key) for key in read if key not in known]
         if missing:
             fresh = np.asarray(encode(ids[missing], mask[missing])).astype(_DTYPES[self.dtype])
+            require_finite(fresh, TEXT)
             new = {keys[i]: s[mask[i]] for i, s in zip(missing, fresh, strict=True)}
             self._write(new)
             known |= new
@@ -139,6 +146,8 @@ class PromptCache:
         except (OSError, SafetensorError):  # absent, unreadable or damaged: encoded anew
             return None
         if not intact or states.dtype != _DTYPES[self.dtype] or states.shape[:-1] != (tokens,):
+            return None
+        if not is_finite(states):
             return None
         with contextlib.suppress(OSError):  # a directory that is read only serves as well
             os.utime(file)

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, UInt8
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
+from alchemint_jax.sampling.finite import require_finite
 from alchemint_jax.sampling.guidance import Branch, guided_velocity
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS, State, advance
@@ -95,16 +96,28 @@ def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarr
 
     Decoded clip by clip and, where frames are larger than a tile, tile by tile, in memory that
     does not grow with length, batch or size, but for the frames themselves.
+
+    Raises:
+        NonFiniteError: the latents, or the frames, are NaN or infinite somewhere.
     """
-    return np.concatenate(
-        [np.asarray(_decode(models.vae_params, z[None], vae=models.vae)) for z in latents]
+    require_finite(
+        latents,
+        "the transformer gave latents",
+        "its weights do not belong together, or the weights of guidance or of a LoRA are too large",
     )
+    frames = []
+    for z in latents:
+        video, finite = _decode(models.vae_params, z[None], vae=models.vae)
+        require_finite(finite, "the autoencoder gave frames")
+        frames.append(np.asarray(video))
+    return np.concatenate(frames)
 
 
 @partial(jax.jit, static_argnames=("vae",))
-def _decode(params: dict, latents: jax.Array, *, vae: VAE) -> jax.Array:
+def _decode(params: dict, latents: jax.Array, *, vae: VAE) -> tuple[jax.Array, jax.Array]:
+    """Frames, and whether all of them were finite: uint8 has no NaN."""
     video = tiled_decode(vae, params, latents)
-    return (video * 127.5 + 128).astype(jnp.uint8)
+    return (video * 127.5 + 128).astype(jnp.uint8), jnp.isfinite(video).all()
 
 
 @partial(jax.jit, static_argnames=("vae",))

@@ -6,12 +6,14 @@ import dataclasses
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import SOLVERS, Solver, UniPC, unipc
+from alchemint_jax.signatures import mistaken
 from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
@@ -153,14 +155,18 @@ class Settings:
     def plan(
         self,
         steps: int | None = None,
-        guidance: Guidance | None = None,
+        guidance: Guidance | Mapping[str, float] | None = None,
         solver: str | None = None,
     ) -> Plan:
         """The sampling plan, with some of it replaced.
 
+        `guidance` may be some weights by their names; the others are the model's own.
+
         Raises:
             ConfigError: there is no such solver, or it cannot go that way.
         """
+        if isinstance(guidance, Mapping):
+            guidance = dataclasses.replace(self.guidance, **guidance)
         return Plan(
             steps or self.steps,
             self.shift,
@@ -204,11 +210,14 @@ def load(directory: Path | str) -> Settings:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise WeightsError(
-            f"{path}: missing; a model directory needs it (`alchemint train` writes it)"
-        ) from None
+        what = mistaken(path, "JSON", text=True) or (
+            "missing; a model directory needs it (`alchemint train` writes it), or the "
+            "model_index.json of a Wan2.1 *-Diffusers model"
+        )
+        raise WeightsError(f"{path}: {what}") from None
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: is not valid JSON: {error}") from error
+        what = mistaken(path, "JSON", text=True) or f"is not valid JSON: {error}"
+        raise WeightsError(f"{path}: {what}") from error
     if not isinstance(fields, dict) or not all(
         isinstance(fields.get(part, {}), dict) for part in ("guidance", "unipc")
     ):

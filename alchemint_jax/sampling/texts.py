@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from alchemint_jax import weights
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Encoder, quantize_leaf
+from alchemint_jax.sampling.finite import TEXT, require_finite
 from alchemint_jax.sampling.prompt_cache import PromptCache, fingerprint
 from alchemint_jax.sampling.prompts import encode_ids, on_host
 from alchemint_jax.text import ByteTokenizer
@@ -51,15 +52,16 @@ class Texts:
         """
         module, tensors = weights.open_component(directory, "text_encoder")
         assert isinstance(module, UMT5Encoder)
-        if not (directory / "tokenizer").is_dir():
+        folder = weights.tokenizer_folder(directory, module.config.vocab)
+        if folder is None:
             small = weights.read_params(tensors, module.abstract_params())
             return cls(ByteTokenizer(1), module, lambda: small)
-        tokenizer = UMT5Tokenizer.load(directory / "tokenizer")
+        tokenizer = UMT5Tokenizer.load(folder)
         cache = PromptCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
 
         def leaf(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
             name = ".".join(str(entry.key) for entry in path)
-            array = weights.read_array(tensors[name])
+            array = weights.read_array(tensors[name], name=name)
             return quantize_leaf(name, array) if int8 else array
 
         def params() -> PyTree:
@@ -75,6 +77,9 @@ class Texts:
         """States and masks of groups of texts, each group cut and padded to its own length.
 
         States are zero where padded.
+
+        Raises:
+            NonFiniteError: weights of the encoder, or its states, are NaN or infinite somewhere.
         """
         params = functools.cache(self.params)  # read at most once, and dropped afterwards
         found = []
@@ -86,7 +91,9 @@ class Texts:
             ids, mask = dataclasses.replace(self.tokenizer, length=length).encode(list(texts))
 
             def encode(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
-                return encode_ids(self.encoder, params(), ids, mask)
+                found = encode_ids(self.encoder, params(), ids, mask)
+                require_finite(found, TEXT)
+                return found
 
             states = self.cache.states(ids, mask, encode) if self.cache else encode(ids, mask)
             found.append((jnp.asarray(states), jnp.asarray(mask)))

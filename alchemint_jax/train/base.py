@@ -60,6 +60,7 @@ def open_base(
 
     Raises what `read_base` raises.
     """
+    weights.check_model(weights.locate(directory))
     transformer, transformer_tensors = weights.open_component(directory, "transformer")
     encoder, text_tensors = weights.open_component(directory, "text_encoder")
     old = transformer.config  # type: ignore[attr-defined]  # `open_component` has checked the class

@@ -202,15 +202,12 @@ class DiTTask:
 
     def tokenizer(self) -> Tokenizer:
         """That of `init_from`, where it has a `tokenizer/`, else bytes; captions' length."""
-        folder = self._tokenizer_folder()
-        length = self.sampling.text_length
-        return UMT5Tokenizer.load(folder, length) if folder else ByteTokenizer(length)
-
-    def _tokenizer_folder(self) -> Path | None:
+        length, vocab = self.sampling.text_length, self.text.vocab
         if self.init_from is None:
-            return None
-        folder = weights.locate(self.init_from) / "tokenizer"
-        return folder if folder.is_dir() else None
+            weights.check_bytes(vocab, "init_from is not set, and so there is no tokenizer")
+            return ByteTokenizer(length)
+        folder = weights.tokenizer_folder(weights.locate(self.init_from), vocab)
+        return UMT5Tokenizer.load(folder, length) if folder else ByteTokenizer(length)
 
     def sample(self, params: dict) -> dict[str, np.ndarray]:
         """Validation prompts and references rendered with the averaged weights."""

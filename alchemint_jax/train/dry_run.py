@@ -251,7 +251,9 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
         if name not in weights.BUNDLED and not Path(name).expanduser().exists():
             checks.say(field, f"{name} is not on this machine: not checked")
         elif field == "vae":  # read to export
-            weights.read_config(weights.locate(name), "vae")
+            folder = weights.locate(name)
+            weights.check_part(folder, "vae")
+            weights.read_config(folder, "vae")
             checks.say(field, f"{name}: has an autoencoder")
             if Path(config.data).exists():
                 check_encoder(config.data, name)
@@ -259,6 +261,7 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
             if isinstance(task, DiTTask):
                 open_base(name, task.model, task.text)
             else:
+                weights.check_part(weights.locate(name), "vae")
                 weights.open_component(name, "vae")
             checks.say(field, f"{name}: fits the config")
 

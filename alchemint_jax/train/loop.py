@@ -8,6 +8,7 @@ import math
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jax.sharding import PartitionSpec as P
 
 from alchemint_jax import sharding
 from alchemint_jax.data.share import Share
-from alchemint_jax.errors import ConfigError, TrainingError
+from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
 from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints, local_folder
 from alchemint_jax.train.metrics import MetricWriter
@@ -235,8 +236,12 @@ class _Run:
         if jax.process_count() > 1:
             weights = _to_host(weights)
         if jax.process_index() == 0:
-            with _alone():
-                videos = self.task.sample(weights)
+            try:
+                with _alone():
+                    videos = self.task.sample(weights)
+            except NonFiniteError as error:  # of weights that are finite, and may yet improve
+                warnings.warn(f"no samples of step {step}: {error}", stacklevel=2)
+                return
             self.writer.write_videos(step, videos, self.config.sample_fps)
 
 

@@ -47,7 +47,9 @@ def find_job(
     task, train = build_job(config, path)
     try:
         if "vae" in config:  # needed last, to export; hours may have passed by then
-            weights.read_config(weights.locate(config.vae), "vae")
+            folder = weights.locate(config.vae)
+            weights.check_part(folder, "vae")
+            weights.read_config(folder, "vae")
             check_encoder(config.data, config.vae)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error

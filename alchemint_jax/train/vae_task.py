@@ -99,6 +99,7 @@ class VAETask:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
         if self.init_from is None:
             return {}
+        weights.check_part(weights.locate(self.init_from), "vae")
         return jax.tree.map(np.asarray, weights.load(self.init_from, "vae")[1])
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.convert import carry, convert, left_out
+from alchemint_jax.weights.index import check_bytes, check_model, check_part, tokenizer_folder
 from alchemint_jax.weights.placing import read_array
 from alchemint_jax.weights.store import (
     BUNDLED,
@@ -21,6 +22,9 @@ __all__ = [
     "COMPONENTS",
     "FORMATS",
     "carry",
+    "check_bytes",
+    "check_model",
+    "check_part",
     "config_from_dict",
     "config_to_dict",
     "convert",
@@ -33,4 +37,5 @@ __all__ = [
     "read_config",
     "read_params",
     "save",
+    "tokenizer_folder",
 ]

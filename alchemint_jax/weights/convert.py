@@ -10,9 +10,9 @@ from pathlib import Path
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.progress import Progress
-from alchemint_jax.weights import files, store, wan
+from alchemint_jax.weights import files, index, store
 
-CARRIED = ("tokenizer", "scheduler", "image_processor", "model_index.json")
+CARRIED = ("tokenizer", "scheduler", "image_processor", index.FILE)
 """What belongs to a model in Wan's format beside its networks."""
 _MB = 10**6
 
@@ -55,7 +55,12 @@ def convert(
         root, components = Path(source), ["transformer"]
     else:
         root = store.locate(source)
-        components = [c for c in store.COMPONENTS if store.holds(root, c)]
+        announced = index.check_model(root)
+        components = [
+            c
+            for c in store.COMPONENTS
+            if (store.holds(root, c) if announced is None else c in announced)
+        ]
     if format == "wan":
         components = [c for c in components if c == "transformer"]
     opened = {c: store.open_component(root, c) for c in components}
@@ -83,10 +88,11 @@ def convert(
                 store.write_tensors(folder, component, module.config, tensors, format, **options)
             bar.update(bar.total)
         if root.is_dir() and format != "wan":
-            carry(root, temporary, [*CARRIED, "pipeline.json"])
-        if format == "wan-diffusers" and not (temporary / "model_index.json").exists():
-            text = json.dumps(wan.model_index(components), indent=2) + "\n"
-            (temporary / "model_index.json").write_text(text, encoding="utf-8")
+            carry(root, temporary, [*CARRIED, index.SETTINGS])
+        made = index.make_index(temporary, components) if format == "wan-diffusers" else None
+        if made and not (temporary / index.FILE).exists():
+            text = json.dumps(made, indent=2) + "\n"
+            (temporary / index.FILE).write_text(text, encoding="utf-8")
         os.rename(temporary, target)
     except OSError as e:
         raise WeightsError(f"cannot write {target}: {e}") from e

@@ -23,7 +23,9 @@ import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from alchemint_jax.errors import WeightsError, listed
+from alchemint_jax.errors import NonFiniteError, WeightsError, listed
+from alchemint_jax.signatures import mistaken
+from alchemint_jax.weights.finite import check, is_finite
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
 STEMS = ("model", "diffusion_pytorch_model")
@@ -106,10 +108,12 @@ def find(folder: Path) -> list[Path]:
     """
     for stem in STEMS:
         index = folder / f"{stem}.safetensors.index.json"
+        whole = folder / f"{stem}.safetensors"
+        _check_links([index, whole])
         if index.is_file():
             return _indexed(index)
-        if (folder / f"{stem}.safetensors").is_file():
-            return [folder / f"{stem}.safetensors"]
+        if whole.is_file():
+            return [whole]
     if others := sorted(file.name for file in folder.glob("*.safetensors")):
         names = " or ".join(f"{stem}.safetensors" for stem in STEMS)
         raise WeightsError(
@@ -122,22 +126,29 @@ def find(folder: Path) -> list[Path]:
 
 
 def _indexed(index: Path) -> list[Path]:
+    values = read_json(index)
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = sorted(set(values["weight_map"].values()))
         files = [index.parent / name for name in names]
-    except (ValueError, KeyError, TypeError, AttributeError) as e:
+    except (KeyError, TypeError, AttributeError) as e:
         raise WeightsError(f"{index} is damaged: it must hold a 'weight_map' ({e})") from e
-    except OSError as e:
-        raise WeightsError(f"cannot read {index}: {e}") from e
     strange = [name for name in names if Path(name).name != name or name in ("", ".", "..")]
     if strange:
         raise WeightsError(f"{index} names {strange[0]!r}, which does not lie beside it")
+    _check_links(files)
     if absent := [file.name for file in files if not file.is_file()]:
         raise WeightsError(
             f"{index} names {', '.join(listed(absent))}, "
             f"which {'is' if len(absent) == 1 else 'are'} missing: fetch all {len(names)} parts"
         )
     return files
+
+
+def _check_links(files: Iterable[Path]) -> None:
+    """A link to nowhere is neither a file nor absent: another would be taken in its place."""
+    for file in files:
+        if file.is_symlink() and not file.exists():
+            raise WeightsError(f"{file} {mistaken(file, 'a file')}")
 
 
 def pickle_advice(*folders: Path) -> str:
@@ -177,7 +188,7 @@ def open_files(files: Iterable[Path]) -> dict[str, Tensor]:
                         shape, dtype, _reader(file, name), rows_at_once(shape, dtype)
                     )
         except (SafetensorError, OSError) as e:
-            raise _damaged(file, e) from e
+            raise damaged(file, e) from e
     return found
 
 
@@ -186,17 +197,48 @@ def _reader(file: Path, name: str) -> Callable[[Rows], np.ndarray]:
         # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
         try:
             with safe_open(file, framework="np") as f:
-                return f.get_tensor(name) if rows is None else f.get_slice(name)[rows]
+                array = f.get_tensor(name) if rows is None else f.get_slice(name)[rows]
         except (SafetensorError, OSError) as e:
-            raise _damaged(file, e) from e
+            raise damaged(file, e) from e
+        # Whoever reads a tensor, for whatever purpose, reads it here.
+        check(array, f"{file}: tensor {name}")
+        return array
 
     return read
 
 
-def _damaged(file: Path, error: Exception) -> WeightsError:
-    return WeightsError(
-        f"{file} is truncated or not a safetensors file ({error}); fetch or save it again"
+def damaged(file: Path, error: Exception) -> WeightsError:
+    """What to raise for a file that is no safetensors file: what it is instead, if that shows."""
+    what = mistaken(file, "a safetensors file") or (
+        f"is truncated or not a safetensors file ({error}); fetch or save it again"
     )
+    return WeightsError(f"{file} {what}")
+
+
+def read_json(file: Path) -> Any:
+    """What a model's JSON file holds.
+
+    Raises:
+        FileNotFoundError: there is nothing of that name.
+        WeightsError: it cannot be read, is something else, or holds NaN or infinity.
+    """
+
+    def refuse(constant: str) -> Any:
+        raise WeightsError(f"{file} holds {constant}, which is no number that JSON has")
+
+    try:
+        return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+    except FileNotFoundError as e:
+        if what := mistaken(file, "JSON", text=True):
+            raise WeightsError(f"{file} {what}") from e
+        raise
+    except WeightsError:
+        raise
+    except OSError as e:
+        raise WeightsError(f"cannot read {file}: {e}") from e
+    except (ValueError, RecursionError) as e:  # bad JSON or bad UTF-8
+        what = mistaken(file, "JSON", text=True) or f"is not valid JSON: {e}"
+        raise WeightsError(f"{file} {what}") from e
 
 
 def compare(
@@ -226,8 +268,6 @@ def compare(
     lines = [f"{where} does not fit the model ({len(wanted)} tensors, {count} parameters):"]
     for kind, names in kinds.items():
         lines += listing(kind, names)
-    if any(found[n].dtype.startswith("F8") for n in shared):
-        lines.append("8-bit weights are not read: fetch the bf16, fp16 or fp32 edition.")
     lines.append(hint or "The file and config.json beside it must come from the same model.")
     raise WeightsError("\n".join(lines))
 
@@ -264,7 +304,7 @@ def write(
         on_bytes: called with the size of each tensor once it is written.
 
     Raises:
-        WeightsError: values do not fit the dtype, or writing failed.
+        WeightsError: values do not fit the dtype, are NaN or infinite, or writing failed.
     """
     shards = _shards(tensors, dtype, max_shard)
     count = len(shards)
@@ -350,15 +390,14 @@ def _header(shard: Mapping[str, Tensor], dtype: str | None) -> bytes:
 
 def _stored(name: str, array: np.ndarray, dtype: str) -> np.ndarray:
     wanted = DTYPES[dtype]
+    check(array, f"parameter {name}")
     with np.errstate(over="ignore"):  # reported below
         stored = np.asarray(array, wanted, order="C")
-    if wanted.itemsize < array.dtype.itemsize:
-        lost = ~np.isfinite(stored.astype(np.float32)) & np.isfinite(array.astype(np.float32))
-        if lost.any():
-            raise WeightsError(
-                f"parameter {name} does not fit {wanted}: the largest magnitude is "
-                f"{np.nanmax(np.abs(array)):.3g}; store bfloat16 or float32"
-            )
+    if not is_finite(stored):
+        raise NonFiniteError(
+            f"parameter {name} does not fit {wanted}: the largest magnitude is "
+            f"{np.max(np.abs(array)):.3g}; store {'bfloat16 or ' * (dtype == 'F16')}float32"
+        )
     return stored.view(np.uint8) if stored.ndim else stored.reshape(1).view(np.uint8)
 
 

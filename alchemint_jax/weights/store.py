@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.layers import unboxed
-from alchemint_jax.weights import files, wan
+from alchemint_jax.weights import files, signs, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.files import Tensor
 from alchemint_jax.weights.placing import place
@@ -90,6 +90,8 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
         at_top = (path / "config.json").is_file()  # the original's transformer
         if at_top or any((path / component).is_dir() for component in COMPONENTS):
             return path
+        if advice := _cache_advice(path):
+            raise WeightsError(f"{path} {advice}")
         parts = ", ".join(f"{component}/" for component in COMPONENTS)
         raise WeightsError(f"{path} holds none of {parts}{files.pickle_advice(path)}")
     raise WeightsError(
@@ -97,6 +99,19 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
         f"a directory holding {', '.join(f'{c}/' for c in COMPONENTS)} "
         "with config.json and model.safetensors in each"
     )
+
+
+def _cache_advice(path: Path) -> str:
+    """Where to look in the cache of the Hugging Face hub, if `path` is above a model there."""
+    if path.name == "snapshots":
+        path = path.parent
+    models = sorted(p for p in path.iterdir() if p.name.startswith("models--"))
+    roots = [path] if (path / "snapshots").is_dir() else models
+    found = sorted(p for root in roots for p in root.glob("snapshots/*") if p.is_dir())
+    if found:
+        which = " or ".join(map(str, found[:3]))
+        return f"is a cache of the hub, in which a model is a snapshot: pass {which}"
+    return "is a cache of the hub without any snapshot: fetch the model" if roots else ""
 
 
 def save(
@@ -176,14 +191,12 @@ def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
     folder = component_folder(Path(directory), component)
     file = folder / "config.json"
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = files.read_json(file)
     except FileNotFoundError:
         advice = files.pickle_advice(folder, Path(directory))
         raise WeightsError(f"{file} is missing: {directory} holds no {component}{advice}") from None
-    except OSError as e:
-        raise WeightsError(f"cannot read {file}: {e}") from e
-    except ValueError as e:  # bad JSON or bad UTF-8
-        raise WeightsError(f"{file} is not valid JSON: {e}") from e
+    if isinstance(values, dict):
+        signs.refuse_quantised(values, str(file))
     # A list, since "_class" may hold anything, also what cannot be hashed.
     if isinstance(values, dict) and values.get("_class") in list(_CLASSES):
         return values
@@ -207,7 +220,8 @@ def component_folder(directory: Path, component: str) -> Path:
 
 def holds(directory: Path, component: str) -> bool:
     """Whether a model's directory has that component, readable or not."""
-    return (component_folder(directory, component) / "config.json").is_file()
+    folder = component_folder(directory, component)
+    return folder == directory or os.path.lexists(folder)
 
 
 def open_component(
@@ -244,7 +258,8 @@ def open_component(
     module, shapes = _build(component, config, where)
     if "_class" in values:
         found = files.open_files(files.find(folder))
-        files.compare(folder / "model.safetensors", shapes, found)
+        hint = signs.hint(shapes, found)
+        files.compare(folder / "model.safetensors", shapes, found, hint)
         return module, found
     return module, wan.tensors(folder, wan.layout_of(component, values), config, shapes)
 
@@ -280,7 +295,7 @@ def read_params(tensors: Mapping[str, Tensor], target: PyTree) -> PyTree:
         target: pytree of `jax.ShapeDtypeStruct`, e.g. `module.abstract_params()`. A leaf with a
             sharding is placed accordingly; others go to the default device.
     """
-    leaves = [place(tensors[path], leaf) for path, leaf in _named(target).items()]
+    leaves = [place(tensors[path], leaf, path) for path, leaf in _named(target).items()]
     return jax.tree.unflatten(jax.tree.structure(target), leaves)
 
 

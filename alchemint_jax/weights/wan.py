@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from alchemint_jax.errors import WeightsError, listed
 from alchemint_jax.models.dit.config import DiTConfig
-from alchemint_jax.weights import files
+from alchemint_jax.weights import files, signs
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.files import Rows, Tensor
 from alchemint_jax.weights.layouts import clip, dit, umt5, vae
@@ -111,10 +111,7 @@ def read_config(folder: Path, component: str, values: Mapping[str, Any]) -> Any:
     extra = folder / f"{ADDITIONS}.json"
     if component != "transformer" or not extra.is_file():
         return config
-    try:
-        fields = json.loads(extra.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise WeightsError(f"cannot read {extra}: {e}") from e
+    fields = files.read_json(extra)
     if not isinstance(fields, dict) or (unknown := sorted(set(fields) - set(_ADDED_FIELDS))):
         known = ", ".join(_ADDED_FIELDS)
         raise WeightsError(
@@ -177,7 +174,7 @@ def to_ours(
         WeightsError: all that is missing, unexpected, misshapen or not floating point.
     """
     wanted = {entry.name: entry.foreign_shape(shapes[entry.path]) for entry in entries}
-    files.compare(where, wanted, found, hint=_hint(wanted, found))
+    files.compare(where, wanted, found, hint=signs.hint(wanted, found))
     rows: dict[str, dict[int | None, Entry]] = {}
     for entry in entries:
         rows.setdefault(entry.path, {})[entry.layer] = entry
@@ -268,19 +265,6 @@ def _adds(config: DiTConfig) -> bool:
     return any(getattr(config, name) != getattr(plain, name) for name in _ADDED_FIELDS)
 
 
-def model_index(components: Iterable[str]) -> dict[str, Any]:
-    """The model_index.json of a diffusers directory with these components."""
-    classes = {
-        "transformer": ["diffusers", dit.CLASS],
-        "vae": ["diffusers", vae.CLASS],
-        "text_encoder": ["transformers", "UMT5EncoderModel"],
-        "image_encoder": ["transformers", "CLIPVisionModel"],
-    }
-    components = list(components)
-    kind = "WanImageToVideoPipeline" if "image_encoder" in components else "WanPipeline"
-    return {"_class_name": kind, **{name: classes[name] for name in components}}
-
-
 def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, Layout]:
     """The transformer in a single file without config.json, from the shapes of its tensors.
 
@@ -305,7 +289,7 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
         dim, channels, pt, ph, pw = names["patch_embedding.weight"]
         layers = {name.split(".")[1] for name in names if name.startswith("blocks.")}
         if dim % _HEAD:
-            raise ValueError(f"a width of {dim} that is a multiple of {_HEAD}")
+            raise ValueError(f"a width of {dim}, which is no multiple of {_HEAD}")
         config = DiTConfig(
             dim=dim,
             n_heads=dim // _HEAD,
@@ -320,40 +304,7 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
             image_positions=names[positions][1] if positions in names else 0,
         )
     except (KeyError, ValueError, IndexError) as e:
-        raise WeightsError(
-            f"{where} does not hold a transformer of Wan2.1 ({e} is missing). {_hint({}, found)}"
-        ) from e
+        why = f"{e} is missing" if isinstance(e, KeyError) else f"its shapes are others: {e}"
+        hint = signs.hint({}, found)
+        raise WeightsError(f"{where} does not hold a transformer of Wan2.1 ({why}). {hint}") from e
     return config, layout
-
-
-# Parts of names, and what a file with such a tensor is.
-_SIGNS = {
-    "lora_": "a LoRA, not a whole network: pass it beside its base model",
-    "lokr_": "a LoKr, not a whole network: pass it as a LoRA, beside its base model",
-    "hada_": "a LoHa, not a whole network: pass it as a LoRA, beside its base model",
-    ".diff": "differences of a network: pass them as a LoRA, beside their base model",
-    "vace_": "a VACE network, which is not supported",
-    "motion_encoder": "an animate network, which is not supported",
-    "audio": "a network for speech, which is not supported",
-    "control_adapter": "a control network, which is not supported",
-    "add_k_proj": "an image-to-video network",
-    "k_img": "an image-to-video network",
-    "image_embedder": "an image-to-video network",
-    "img_emb": "an image-to-video network",
-}
-# By the channels that go in.
-_CHANNELS = {
-    16: "a text-to-video network",
-    36: "an image-to-video network",
-    48: "Wan2.2's TI2V-5B",
-}
-
-
-def _hint(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> str:
-    """What the strange tensors of a file say about it."""
-    strange = [name for name in found if name not in wanted]
-    kinds = [kind for sign, kind in _SIGNS.items() if any(sign in name for name in strange)]
-    patches = "patch_embedding.weight"
-    if patches in wanted and patches in found and found[patches].shape[1:2] != wanted[patches][1:2]:
-        kinds += [_CHANNELS[n] for n in found[patches].shape[1:2] if n in _CHANNELS]
-    return f"The file is that of {kinds[0]}; another network was expected." if kinds else ""

@@ -172,6 +172,14 @@ def test_generate_from_the_command_line(tmp_path, capsys):
     assert "first_frame: cannot be given" in capsys.readouterr().err
 
 
+def test_guidance_of_an_evaluation_is_beside_the_models_own(t2v, tmp_path, capsys):
+    """The directory has no pipeline.json, in which other models say what theirs is."""
+    assert t2v.settings.plan(guidance={"text": 2.0}).guidance == Guidance(text=2.0, both=5.0)
+    words = ["evaluate", "--model", str(GOLDENS / "t2v"), "--out", str(tmp_path / "report")]
+    assert cli.main([*words, "--limit", "1", "--guidance-both", "2"]) == 2
+    assert "this model can do: up to 0 subjects" in capsys.readouterr().err
+
+
 def test_round_trip_through_our_own_format(tmp_path):
     io = load_file(GOLDENS / "t2v" / "io.safetensors")
     ours, back = str(tmp_path / "ours"), str(tmp_path / "back")

@@ -37,8 +37,9 @@ def model(tmp_path):
     (root / "tokenizer").mkdir()
     (root / "tokenizer" / "tokenizer.json").write_text("{}")
     (root / "scheduler").mkdir()
-    (root / "scheduler" / "scheduler_config.json").write_text('{"flow_shift": 3.0}')
-    (root / "model_index.json").write_text('{"_class_name": "WanPipeline"}')
+    scheduler = "scheduler/scheduler_config.json"
+    for name in ("model_index.json", scheduler):
+        shutil.copy(GOLDENS / "pipeline" / "t2v" / name, root / name)
     (root / "README.md").write_text("a model")
     return root
 
@@ -136,13 +137,12 @@ def _run(capsys, *args):
 
 
 def test_the_command(model, tmp_path, capsys):
-    (model / "transformer_2").mkdir()
-    shutil.copy(model / "vae" / "config.json", model / "transformer_2")
-    save_file({"x": np.ones(1, np.float32)}, model / "transformer_2" / "model.safetensors")
+    (model / "controlnet").mkdir()
+    save_file({"x": np.ones(1, np.float32)}, model / "controlnet" / "model.safetensors")
     to = tmp_path / "ours"
     status, out, err = _run(capsys, "--from", model, "--to", to, "--format", "alchemint")
     assert (status, out) == (0, f"{to}: transformer, vae, text_encoder\n")
-    assert "warning: transformer_2/ was not converted" in err and "converting (MB)" in err
+    assert "warning: controlnet/ was not converted" in err and "converting (MB)" in err
     status, _, err = _run(capsys, "--from", to, "--to", tmp_path / "wan", "--format", "wan")
     assert status == 0
     assert "text_encoder/ was not converted" in err and "vae/ was not converted" in err
@@ -211,7 +211,7 @@ def test_options_that_do_not_exist(model, tmp_path, options, message):
 def test_a_model_of_pickles(tmp_path):
     (tmp_path / "model" / "vae").mkdir(parents=True)
     (tmp_path / "model" / "vae" / "Wan2.1_VAE.pth").write_bytes(b"\x80\x04.")
-    with pytest.raises(WeightsError, match=r"holds nothing .*VAE\.pth.*-Diffusers"):
+    with pytest.raises(WeightsError, match=r"holds no vae.*VAE\.pth.*-Diffusers"):
         weights.convert(tmp_path / "model", tmp_path / "new")
     assert weights.left_out(tmp_path / "model", "alchemint") == []
     (tmp_path / "model" / "models_t5.pth").touch()

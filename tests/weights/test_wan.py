@@ -184,7 +184,7 @@ def test_additions_that_are_damaged(tmp_path):
         ("[]", "must be an object"),
         ('{"dim": 3}', "unknown dim"),
         ('{"slots": "3"}', r"alchemint\.json: slots is '3'"),
-        ("{", r"cannot read .*alchemint\.json"),
+        ("{", r"alchemint\.json is not valid JSON"),
     ):
         (folder / "alchemint.json").write_text(text)
         with pytest.raises(WeightsError, match=message):
@@ -233,6 +233,7 @@ def _zeros(*shape):
     ("tensors", "hint"),
     [
         ({"vace_blocks.0.before_proj.weight": _zeros(2, 2)}, "a VACE network"),
+        ({"blocks.0.to_gate_compress.weight": _zeros(2, 2)}, "a network of sparse attention"),
         ({"blocks.0.cross_attn.k_img.weight": _zeros(2, 2)}, "an image-to-video network"),
         ({"img_emb.proj.0.weight": _zeros(2)}, "an image-to-video network"),
         ({"motion_encoder.dec.weight": _zeros(2)}, "an animate network"),
@@ -254,7 +255,7 @@ def test_files_of_other_networks_are_recognised(tmp_path, tensors, hint):
         ({"blocks.0.attn1.to_q.diff_b": _zeros(2)}, "file is that of differences of"),
         ({"blocks.0.attn1.to_q.lora_A.weight": _zeros(2, 2)}, "transformer of Wan2.1.*a LoRA"),
         ({"decoder.conv1.weight": _zeros(2, 2)}, "does not hold a transformer of Wan2.1"),
-        ({"patch_embedding.weight": _zeros(100, 16, 1, 2, 2)}, "100 that is a multiple of 128"),
+        ({"patch_embedding.weight": _zeros(100, 16, 1, 2, 2)}, "100, which is no multiple of 128"),
         ({"blocks.9999999.norm3.bias": _zeros(256)}, "norm3.bias"),
     ],
 )
@@ -266,6 +267,39 @@ def test_single_files_of_something_else(tmp_path, tensors, message):
         weights.load(tmp_path / "x.safetensors", "transformer")
     with pytest.raises(WeightsError, match="is a file; a vae is read from a model's directory"):
         weights.load(tmp_path / "x.safetensors", "vae")
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "kind"),
+    [
+        ("wan-diffusers", "x.weight.quant_state.bitsandbytes__nf4", "bitsandbytes, 4 bits"),
+        ("alchemint", "x.weight.absmax", "bitsandbytes"),
+        ("wan", "x.qweight", "GPTQ, AWQ"),
+        ("wan", "x.scale_weight", "8-bit floats with scales"),
+        ("wan", "scaled_fp8", "8-bit floats with scales"),
+    ],
+)
+def test_quantised_weights_are_recognised(tmp_path, format, name, kind):
+    folder = _save(tmp_path, format=format)
+    _rewrite(next(folder.glob("*.safetensors")), lambda found: found.update({name: _zeros(2)}))
+    with pytest.raises(WeightsError, match=f"quantised .{kind}.*fetch the edition in bf16") as e:
+        weights.load(tmp_path, "transformer")
+    assert "same model" not in str(e.value)
+
+
+def test_a_configuration_says_that_weights_are_quantised(tmp_path):
+    file = _save(tmp_path, format="wan-diffusers") / "config.json"
+    fields = json.loads(file.read_text())
+    for said, kind in (
+        ({"quant_method": "bitsandbytes", "bnb_4bit_quant_type": "nf4"}, "bitsandbytes, nf4"),
+        ({"quant_method": "gptq"}, "gptq"),
+        ({"bits": 4}, "quantization_config"),
+    ):
+        file.write_text(json.dumps(fields | {"quantization_config": said}))
+        with pytest.raises(WeightsError, match=rf"config\.json: .*quantised \({kind}\)"):
+            weights.load(tmp_path, "transformer")
+    file.write_text(json.dumps(fields | {"quantization_config": None}))
+    weights.open_component(tmp_path, "transformer")
 
 
 def test_a_single_pickle_is_never_loaded(tmp_path):

@@ -289,7 +289,7 @@ class VAE(nn.Module):
         return self.encode_chunk(video)[0]
 
     def decode(self, latents: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
-        """Video, clipped to [-1, 1], of normalised latents."""
+        """Video, clipped to [-1, 1], of normalised latents; NaN where it is not finite."""
         return self.decode_chunk(latents)[0]
 
     def encode_chunk(
@@ -309,7 +309,8 @@ class VAE(nn.Module):
         """Decodes the first chunk of a clip or, given what the last one kept, a further one."""
         past = Past(frames)
         video = self.decoder(latents * self._std(latents) + self._mean(latents), past)
-        return jnp.clip(video, -1, 1), past.kept
+        # Clipped, infinity would look like a colour.
+        return jnp.where(jnp.isfinite(video), jnp.clip(video, -1, 1), jnp.nan), past.kept
 
     def moments(
         self, video: Float[Array, "b f h w 3"]

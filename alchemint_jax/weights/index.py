@@ -1,0 +1,207 @@
+"""model_index.json: what a directory in the format of diffusers says that it holds.
+
+All that it announces has to be there and to be what we run; anything else is refused by name, since
+a model with another part in its place, or without one, still gives a video, only a bad one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alchemint_jax.errors import WeightsError
+from alchemint_jax.signatures import mistaken
+from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.weights import files
+from alchemint_jax.weights.layouts import dit, vae
+
+FILE = "model_index.json"
+SETTINGS = "pipeline.json"
+"""How a model is used, where it is ours: in such a directory there may be no scheduler."""
+PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
+EXPERTS = "transformer_2"
+_PAIR = (
+    "Wan2.2's pair of experts, and running one of the two alone would look like a bad model; only "
+    "Wan2.1 is supported"
+)
+# Parts, and [library, class] of each; no class where the part's own file alone decides.
+_PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "transformer": ("diffusers", (dit.CLASS,)),
+    "vae": ("diffusers", (vae.CLASS,)),
+    "text_encoder": ("transformers", ("UMT5EncoderModel",)),
+    "image_encoder": ("transformers", ("CLIPVisionModel", "CLIPVisionModelWithProjection")),
+    "tokenizer": ("transformers", ()),
+    "scheduler": ("diffusers", ()),
+    "image_processor": ("transformers", ()),
+}
+_SCHEDULER = "scheduler_config.json"
+_NETWORKS = ("transformer", "vae", "text_encoder")
+_NONE = (None, False, [None, None])
+# Rows of the embedding of an encoder of bytes: as many as there are ids, or, as in ByT5, some more.
+_BYTES = range(ByteTokenizer(1).vocab_size, 384 + 1)
+
+
+def check_model(directory: Path) -> list[str] | None:
+    """The parts that a whole model has by its model_index.json; None where there is no such file.
+
+    Raises:
+        WeightsError: all that the file announces and is not there, or cannot be run.
+    """
+    file = directory / FILE
+    values = _read(file)
+    if values is None:
+        if (directory / EXPERTS).is_dir():
+            raise WeightsError(f"{directory} has a {EXPERTS}: it is {_PAIR}")
+        return None
+    parts, problems = _parts(values)
+    if (directory / EXPERTS).is_dir() and EXPERTS not in " ".join(problems):
+        problems.append(f"a folder {EXPERTS} is there: it is {_PAIR}")
+    # What is announced wrongly need not be there as well.
+    if not problems:
+        problems = _absent(directory, values["_class_name"], parts)
+    if problems:
+        raise WeightsError("\n  ".join([f"{file}: this model cannot be used as it is:", *problems]))
+    return parts
+
+
+def check_part(directory: Path, part: str) -> None:
+    """Whether the model_index.json, if there is one, has such a part, for who needs it alone.
+
+    Raises:
+        WeightsError: it says that there is none, or that it is of another class.
+    """
+    values = _read(directory / FILE)
+    if values is None:
+        return
+    value = values.get(part)
+    problem = f"{part} is not announced" if value in _NONE else _misfit(part, value)
+    if problem:
+        raise WeightsError(f"{directory / FILE}: {problem}")
+
+
+def tokenizer_folder(directory: Path, vocab: int) -> Path | None:
+    """Where a model's tokenizer is; None if its text encoder reads bytes.
+
+    Args:
+        directory: of the model.
+        vocab: ids that its text encoder knows.
+
+    Raises:
+        WeightsError: see `check_model`; or the encoder reads a vocabulary, which is missing.
+    """
+    check_model(directory)
+    folder = directory / "tokenizer"
+    if folder.is_dir():
+        return folder
+    _check_link(folder)
+    check_bytes(vocab, f"{folder} is missing")
+    return None
+
+
+def check_bytes(vocab: int, why: str) -> None:
+    """Raises a WeightsError, which begins with `why`, unless a text encoder can read bytes."""
+    if vocab not in _BYTES:
+        raise WeightsError(
+            f"{why}: the text encoder reads a vocabulary of {vocab} pieces, not the {_BYTES.start} "
+            "ids of bytes; fetch tokenizer/ of the model as well"
+        )
+
+
+def make_index(directory: Path, networks: list[str]) -> dict[str, Any] | None:
+    """The model_index.json of a directory in the format of diffusers; None if it is no whole model.
+
+    Args:
+        directory: the model's, with all parts that it has.
+        networks: those of them that are there.
+    """
+    if not set(_NETWORKS) <= set(networks):
+        return None
+    parts: dict[str, list[str]] = {
+        name: [library, classes[0]]
+        for name, (library, classes) in _PARTS.items()
+        if name in networks
+    }
+    kinds = {"tokenizer": "T5TokenizerFast", "image_processor": "CLIPImageProcessor"}
+    for name, kind in kinds.items():
+        if (directory / name).is_dir():
+            parts[name] = ["transformers", kind]
+    scheduler = directory / "scheduler" / _SCHEDULER
+    fields = files.read_json(scheduler) if scheduler.is_file() else None
+    if isinstance(fields, dict) and isinstance(fields.get("_class_name"), str):
+        parts["scheduler"] = ["diffusers", fields["_class_name"]]
+    return {"_class_name": PIPELINES["image_encoder" in networks], **parts}
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    _check_link(file)
+    if not file.exists():
+        return None
+    values = files.read_json(file)
+    if isinstance(values, dict) and isinstance(values.get("_class_name"), str):
+        return values
+    raise WeightsError(f"{file} is damaged: it must be an object with a '_class_name'")
+
+
+def _check_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise WeightsError(f"{path} {mistaken(path, 'part of a model')}")
+
+
+def _parts(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The parts that are announced, and what cannot be run."""
+    kind = values["_class_name"]
+    if kind not in PIPELINES:
+        return [], [
+            f"_class_name is {kind!r}; only {' and '.join(PIPELINES)} are supported: fetch such a "
+            "model of Wan2.1 (alchemint_jax.weights.load reads a part of this one alone)"
+        ]
+    problems, parts = [], []
+    for name, value in values.items():
+        if name.startswith("_") or value in _NONE:
+            continue
+        if name in (EXPERTS, "boundary_ratio"):
+            problems.append(f"{name} is {value!r}: it is {_PAIR}")
+        elif name == "expand_timesteps":
+            problems.append(f"{name} is {value!r}: it is Wan2.2's TI2V-5B, which is not supported")
+        elif name not in _PARTS:
+            problems.append(f"{name} is {value!r}, of which nothing is known; only null is ignored")
+        elif problem := _misfit(name, value):
+            problems.append(problem)
+        else:
+            parts.append(name)
+    return parts, problems
+
+
+def _misfit(name: str, value: Any) -> str | None:
+    library, classes = _PARTS[name]
+    pair = isinstance(value, list) and len(value) == 2 and all(isinstance(x, str) for x in value)
+    if pair and value[0] == library and (not classes or value[1] in classes):
+        return None
+    wanted = " or ".join(f"{[library, kind]}" for kind in classes) or f"a class of {library}"
+    return f"{name} is {value!r}; only {wanted} is supported"
+
+
+def _absent(directory: Path, kind: str, parts: list[str]) -> list[str]:
+    needed = list(_NETWORKS)
+    if not os.path.lexists(directory / SETTINGS):
+        needed += ["tokenizer", "scheduler"]
+    if kind == PIPELINES[1]:
+        needed += ["image_encoder"]
+    problems = [
+        f"{name} is not announced, which a {kind} of Wan2.1 has"
+        for name in needed
+        if name not in parts
+    ]
+    for name in parts:
+        folder = directory / name
+        if not folder.is_dir():
+            problems.append(f"{name} is announced, but {folder} is missing: fetch it as well")
+        elif name == "scheduler" and not os.path.lexists(folder / _SCHEDULER):
+            problems.append(f"{name} is announced, but {folder / _SCHEDULER} is missing")
+        # These are carried along by those who never read them.
+        for file in (folder / "tokenizer.json", folder / _SCHEDULER):
+            if what := mistaken(file, "JSON", text=True):
+                problems.append(f"{file} {what}")
+    return problems
