@@ -61,6 +61,8 @@ def check_model(directory: Path) -> list[str] | None:
     # What is announced wrongly need not be there as well.
     if not problems:
         problems = _absent(directory, values["_class_name"], parts)
+    if not problems and "scheduler" in parts:
+        problems = _other_scheduler(directory, values["scheduler"][1])
     if problems:
         raise WeightsError("\n  ".join([f"{file}: this model cannot be used as it is:", *problems]))
     return parts
@@ -181,6 +183,16 @@ def _misfit(name: str, value: Any) -> str | None:
         return None
     wanted = " or ".join(f"{[library, kind]}" for kind in classes) or f"a class of {library}"
     return f"{name} is {value!r}; only {wanted} is supported"
+
+
+def _other_scheduler(directory: Path, announced: str) -> list[str]:
+    """Diffusers makes what the index announces, of the other scheduler's fields."""
+    file = directory / "scheduler" / _SCHEDULER
+    fields = files.read_json(file)
+    found = fields.get("_class_name", announced) if isinstance(fields, dict) else announced
+    if found == announced:
+        return []
+    return [f"scheduler is {announced}, but {file} is of {found}: make the two alike"]
 
 
 def _absent(directory: Path, kind: str, parts: list[str]) -> list[str]:

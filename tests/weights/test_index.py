@@ -66,6 +66,12 @@ def test_a_part_that_is_missing(model, part):
         index.check_model(model)
 
 
+def test_a_scheduler_of_another_class_than_announced(model):
+    _rewrite(model, scheduler=["diffusers", "FlowMatchEulerDiscreteScheduler"])
+    with pytest.raises(WeightsError, match="FlowMatchEulerDiscreteScheduler, but .* is of UniPC"):
+        index.check_model(model)
+
+
 def test_whoever_needs_a_whole_model_hears_of_all_that_is_missing(model):
     shutil.rmtree(model / "tokenizer")
     (model / "scheduler" / "scheduler_config.json").unlink()
