@@ -115,6 +115,9 @@ def test_a_strange_scheduler_is_named(tmp_path):
     shutil.copytree(GOLDENS / "t2v", tmp_path / "model")
     file = tmp_path / "model" / "scheduler" / "scheduler_config.json"
     file.write_text(json.dumps({"_class_name": "DDIMScheduler"}))
+    index = tmp_path / "model" / "model_index.json"
+    announced = {"scheduler": ["diffusers", "DDIMScheduler"]}
+    index.write_text(json.dumps(json.loads(index.read_text()) | announced))
     with pytest.raises(WeightsError, match="scheduler_config.json.*DDIMScheduler.*UniPC"):
         Pipeline.load(tmp_path / "model")
 
