@@ -186,6 +186,7 @@ def convert_model(args: argparse.Namespace) -> int:
 
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
+        prepare_jax()
         written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
         for name in left_out(source, args.format):
             print(f"alchemint: warning: {name} was not converted", file=sys.stderr)

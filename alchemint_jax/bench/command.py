@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alchemint_jax import arguments
+from alchemint_jax.compilation import spare_libtpu
 from alchemint_jax.errors import AlchemintError, ConfigError
 
 _OF_CONFIG = ("size", "frames", "references", "batch")
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if args.vs:
         _look_for_torch()
     with contextlib.redirect_stdout(sys.stderr), _fresh_compilations():
+        spare_libtpu()
         result = _measured(args, given)
     text = json.dumps(result, indent=1)
     if out:

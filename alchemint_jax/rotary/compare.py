@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from alchemint_jax import media
+from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
 from alchemint_jax.rotary.figure import draw
@@ -226,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         for path in filter(None, (args.out, args.figure)):
             media.check_writable(path)
+        prepare_jax()
         result = compare(args.frames, args.head_dim, args.theta)
         files = {args.out: json.dumps(result, indent=2) + "\n"}
         if args.figure:
