@@ -6,6 +6,7 @@ name. Nothing here needs JAX.
 
 from __future__ import annotations
 
+import bisect
 import io
 import math
 import os
@@ -19,7 +20,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from alchemint_jax.errors import AlchemintError, DataError
+from alchemint_jax.errors import AlchemintError
+from alchemint_jax.reading import read_video as read_video
 
 AnyPath = str | os.PathLike[str]
 
@@ -176,32 +178,6 @@ def _encode_mp4(frames: np.ndarray, fps: Fraction, upscale: int) -> bytes:
     return buffer.getvalue()
 
 
-def read_video(path: AnyPath) -> tuple[UInt8[np.ndarray, "f h w 3"], float]:
-    """Read all frames of a video, and its frames per second. Raises `DataError`."""
-    import av
-    from av.video.reformatter import Colorspace
-
-    try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"{path} holds no video")
-            stream = container.streams.video[0]
-            frames = [
-                # Frames that do not say are BT.601, as swscale and most players assume.
-                frame.reformat(
-                    format="rgb24",
-                    src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
-                ).to_ndarray()
-                for frame in container.decode(stream)
-            ]
-            fps = stream.average_rate
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"cannot read the video {path}: {error.strerror or error}") from error
-    if not frames or not fps:
-        raise DataError(f"cannot read the video {path}: it holds no frames")
-    return np.stack(frames), float(fps)
-
-
 # ------------------------------------------------------------------------------- contact sheet
 
 Color = tuple[int, int, int]
@@ -269,9 +245,7 @@ def contact_sheet(
 
     if title:
         start, big = left - cell_w // 2, ImageFont.load_default(size=22)
-        while big.getlength(title) > size[0] - _MARGIN - start and len(title) > 2:
-            title = title[:-2] + "…"
-        draw.text((start, _MARGIN - 6), title, _INK, big)
+        draw.text((start, _MARGIN - 6), _fit(title, big, size[0] - _MARGIN - start), _INK, big)
     for index in columns:
         x = round(at(index / fps))
         draw.line([(x, strip_y + cell_h + 30), (x, axis_y)], _FAINT, 1)
@@ -318,8 +292,21 @@ def _tick(seconds: int | float) -> float:
     return next(power * k for k in (1, 2, 5, 10) if seconds / (power * k) <= 8.001)
 
 
-def _shorten(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
+def _shorten(name: str, most: int = 24) -> str:
+    """The beginning of a text, in one line."""
+    line = " ".join(name[: 4 * most].split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int | float) -> str:
+    """As much of a text as fits into `width` pixels, in one line."""
+    most = max(2, round(width))  # a letter takes a pixel at the least
+    if font.getlength(line := _shorten(text, most)) <= width:
+        return line
+    longest = bisect.bisect_right(
+        range(2, len(line)), width, key=lambda n: font.getlength(_shorten(line, n))
+    )
+    return _shorten(line, 1 + longest) if longest else "…"
 
 
 def _mix(color: Color, weight: float) -> Color:
