@@ -7,6 +7,7 @@ import os
 import pkgutil
 import warnings
 from pathlib import Path
+from typing import Any
 
 from alchemint_jax.caches import cache_root, can_keep
 
@@ -61,12 +62,13 @@ def spare_libtpu() -> None:
     """
     import jax
 
-    if os.environ.get("JAX_PLATFORMS") or jax.config.jax_platforms or may_have_tpu():
+    config: Any = jax.config  # knows its fields only when it runs
+    if os.environ.get("JAX_PLATFORMS") or config.jax_platforms or may_have_tpu():
         return
     if _has_plugins():
         quiet_libtpu()
     else:
-        jax.config.update("jax_platforms", "cpu")
+        config.update("jax_platforms", "cpu")
 
 
 def quiet_libtpu() -> None:

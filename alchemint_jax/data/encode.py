@@ -184,7 +184,8 @@ def _vae_encoder(directory: Path) -> Encoder:
     from alchemint_jax import weights
     from alchemint_jax.models.vae import TILE, tiled_encode
 
-    module, params = weights.load(directory, "vae")
+    loaded: tuple[Any, Any] = weights.load(directory, "vae")
+    module, params = loaded
 
     @jax.jit
     def encode(params: Any, pixels: jax.Array) -> Any:

@@ -155,6 +155,8 @@ def load(directory: Path | str) -> Settings:
         raise WeightsError(
             f"{path}: missing; a model directory needs it (`alchemint train` writes it)"
         ) from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: is not valid JSON: {error}") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("guidance", {}), dict):
