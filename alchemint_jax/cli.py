@@ -12,7 +12,8 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import alchemint_jax as al
@@ -26,8 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     try:
         try:
-            args = _parse(sys.argv[1:] if argv is None else list(argv))
-            return args.command(args)
+            with _plain_warnings():
+                args = _parse(sys.argv[1:] if argv is None else list(argv))
+                return args.command(args)
         finally:
             sys.stdout.flush()  # here, where a reader that went away can be dealt with
     except KeyboardInterrupt:
@@ -44,6 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"alchemint: error: {what}", file=sys.stderr)
         _silence_stdout()  # if it is standard output that fails, it would fail again at exit
         return 2
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Warnings as one sentence, without the line of Python that gave them."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"alchemint: warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _silence_stdout() -> None:

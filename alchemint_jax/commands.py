@@ -191,6 +191,7 @@ def convert_model(args: argparse.Namespace) -> int:
 
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
+        prepare_jax()
         written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
         _warn([f"{name} was not converted" for name in left_out(source, args.format)])
     print(f"{args.to}: {', '.join(written)}")

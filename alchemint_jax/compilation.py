@@ -1,28 +1,120 @@
-"""Where compiled programs are kept between runs."""
+"""What commands ask of JAX before they use it."""
 
 from __future__ import annotations
 
+import glob
 import os
+import pkgutil
+import warnings
 from pathlib import Path
+from typing import Any
+
+from alchemint_jax.caches import cache_root, can_keep
+
+# What a TPU may be found by: its devices, Google as the vendor of one on the bus, and what the
+# machines that have one, or tunnels to it, say in the environment.
+_TPU_DEVICES = ("/dev/accel*", "/dev/vfio/[0-9]*")
+_GOOGLE = "0x1ae0"
+_TPU_VARIABLES = (
+    "CLOUD_TPU_TASK_ID",
+    "COLAB_TPU_ADDR",
+    "JAX_FORCE_TPU_INIT",
+    "TPU_ACCELERATOR_TYPE",
+    "TPU_CHIPS_PER_HOST_BOUNDS",
+    "TPU_HOST_BOUNDS",
+    "TPU_NAME",
+    "TPU_PROCESS_ADDRESSES",
+    "TPU_TOPOLOGY",
+    "TPU_VISIBLE_CHIPS",
+    "TPU_VISIBLE_DEVICES",
+    "TPU_WORKER_HOSTNAMES",
+    "TPU_WORKER_ID",
+)
 
 
 def prepare_jax() -> None:
-    """Keep compiled programs between runs, so that only the first one waits for the compiler.
+    """Says where JAX keeps compiled programs, and has it look for no TPU where there is none.
 
-    They go to ``$XDG_CACHE_HOME/alchemint_jax`` (``~/.cache``), or where
-    ``$JAX_COMPILATION_CACHE_DIR`` says. A place that cannot be written is done without.
+    So only the first of several runs waits for the compiler. Programs go to
+    ``$XDG_CACHE_HOME/alchemint_jax`` (``~/.cache``), or where ``$JAX_COMPILATION_CACHE_DIR`` says.
+    A place that cannot be written is done without. ``$JAX_PLATFORMS``, where it is set, alone says
+    which devices are looked for.
     """
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        cache = Path(base).expanduser() / "alchemint_jax"
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-        except OSError:
-            return
-        if not os.access(cache, os.W_OK):
-            return
-        jax.config.update("jax_compilation_cache_dir", str(cache))
+        cache = cache_root()
+        if cache is not None and can_keep(cache):
+            jax.config.update("jax_compilation_cache_dir", str(cache))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # One for every program, where the disk fills up or an entry is damaged: it is compiled anew.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+    spare_libtpu()
+
+
+def spare_libtpu() -> None:
+    """Has JAX start without libtpu where that is installed, to plan with it, but there is no TPU.
+
+    Loaded without a TPU it takes seconds, complains on standard error, and holds a lock. Nothing is
+    changed where `$JAX_PLATFORMS` says what to use or anything hints at a TPU. Where JAX has
+    plugins, for GPUs for example, which of them serve is left to JAX: libtpu is loaded, but quiet.
+    """
+    import jax
+
+    config: Any = jax.config  # knows its fields only when it runs
+    if os.environ.get("JAX_PLATFORMS") or config.jax_platforms or may_have_tpu():
+        return
+    if _has_plugins():
+        quiet_libtpu()
+    else:
+        config.update("jax_platforms", "cpu")
+
+
+def quiet_libtpu() -> None:
+    """What libtpu wants to know of a TPU machine, for one that has none.
+
+    Without the last, a second process that loads it at the same time would be ended.
+    """
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5p-8")
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+
+
+def may_have_tpu(root: Path = Path("/"), environment: dict[str, str] | None = None) -> bool:
+    """Whether anything hints at a TPU: a device, the bus, or the environment.
+
+    Args:
+        root: below which devices and the bus are looked for.
+        environment: variables; by default those of this process.
+    """
+    variables = os.environ if environment is None else environment
+    if any(variables.get(name) for name in _TPU_VARIABLES):
+        return True
+    if variables.get("PJRT_DEVICE", "").upper() == "TPU":
+        return True
+    if any(glob.glob(str(root / pattern.lstrip("/"))) for pattern in _TPU_DEVICES):
+        return True
+    vendors = glob.glob(str(root / "sys/bus/pci/devices/*/vendor"))
+    return any(_read(vendor) == _GOOGLE for vendor in vendors)
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _has_plugins() -> bool:
+    """Whether JAX has plugins, by the two ways in which it finds them."""
+    from importlib import metadata
+
+    try:
+        import jax_plugins
+    except ImportError:
+        found = False
+    else:
+        found = any(True for _ in pkgutil.iter_modules(jax_plugins.__path__))
+    return found or bool(metadata.entry_points(group="jax_plugins"))

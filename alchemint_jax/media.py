@@ -6,6 +6,7 @@ name. Nothing here needs JAX.
 
 from __future__ import annotations
 
+import bisect
 import io
 import math
 import os
@@ -19,8 +20,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from alchemint_jax.errors import AlchemintError, DataError
+from alchemint_jax.errors import AlchemintError
 from alchemint_jax.lettering import fitted
+from alchemint_jax.reading import read_video as read_video
 
 AnyPath = str | os.PathLike[str]
 
@@ -177,32 +179,6 @@ def _encode_mp4(frames: np.ndarray, fps: Fraction, upscale: int) -> bytes:
     return buffer.getvalue()
 
 
-def read_video(path: AnyPath) -> tuple[UInt8[np.ndarray, "f h w 3"], float]:
-    """Read all frames of a video, and its frames per second. Raises `DataError`."""
-    import av
-    from av.video.reformatter import Colorspace
-
-    try:
-        with av.open(os.fspath(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"{path} holds no video")
-            stream = container.streams.video[0]
-            frames = [
-                # Frames that do not say are BT.601, as swscale and most players assume.
-                frame.reformat(
-                    format="rgb24",
-                    src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
-                ).to_ndarray()
-                for frame in container.decode(stream)
-            ]
-            fps = stream.average_rate
-    except (av.FFmpegError, OSError) as error:
-        raise DataError(f"cannot read the video {path}: {error.strerror or error}") from error
-    if not frames or not fps:
-        raise DataError(f"cannot read the video {path}: it holds no frames")
-    return np.stack(frames), float(fps)
-
-
 # ------------------------------------------------------------------------------- contact sheet
 
 Color = tuple[int, int, int]
@@ -255,10 +231,11 @@ def contact_sheet(
     scale = _CELL / max(frames.shape[1:3])
     cell_h, cell_w = (max(1, round(scale * size)) for size in frames.shape[1:3])
     small = ImageFont.load_default(size=16)
-    labels = [_shorten(*fitted(name, 20, f"subject {i}")) for i, name in enumerate(names)]
+    lettered = [fitted(name, 20, f"subject {i}") for i, name in enumerate(names)]
+    labels = [(_shorten(name), font) for name, font, _ in lettered]
     title, big, whole = fitted(title[:500], 22)
-    whole = whole and all(complete for _, _, complete in labels)
-    label_w = _THUMB + 14 + max([font.getlength(name) for name, font, _ in labels], default=0)
+    whole = whole and all(complete for _, _, complete in lettered)
+    label_w = _THUMB + 14 + max([font.getlength(name) for name, font in labels], default=0)
     left = _MARGIN + round(max(label_w + 24 - cell_w / 2, 0)) + cell_w // 2  # x of time zero
     length = (len(columns) - 1) * (cell_w + _GAP) or cell_w
     right = left + length
@@ -275,9 +252,7 @@ def contact_sheet(
 
     if title:
         start = left - cell_w // 2
-        while big.getlength(title) > size[0] - _MARGIN - start and len(title) > 2:
-            title = title[:-2] + "…"
-        draw.text((start, _MARGIN - 6), title, _INK, big)
+        draw.text((start, _MARGIN - 6), _fit(title, big, size[0] - _MARGIN - start), _INK, big)
     for index in columns:
         x = round(at(index / fps))
         draw.line([(x, strip_y + cell_h + 30), (x, axis_y)], _FAINT, 1)
@@ -285,7 +260,7 @@ def contact_sheet(
         stamp = f"{index / fps:.2f}".rstrip("0").rstrip(".") + " s"
         draw.text((x, strip_y + cell_h + 8), stamp, _SOFT, small, anchor="ma")
 
-    for row, ((label, font, _), tint) in enumerate(zip(labels, tints, strict=True)):
+    for row, ((label, font), tint) in enumerate(zip(labels, tints, strict=True)):
         middle = rows_y + _ROW * row + _ROW // 2
         if row:
             draw.line([(_MARGIN, middle - _ROW // 2), (right, middle - _ROW // 2)], _FAINT, 1)
@@ -327,8 +302,20 @@ def _tick(seconds: int | float) -> float:
     return next(power * k for k in (1, 2, 5, 10) if seconds / (power * k) <= 8.001)
 
 
-def _shorten(name: str, font: Any, whole: bool) -> tuple[str, Any, bool]:
-    return name if len(name) <= 24 else name[:23] + "…", font, whole
+def _shorten(name: str, most: int = 24) -> str:
+    """The beginning of a line."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _fit(line: str, font: Any, width: int | float) -> str:
+    """As much of a line as fits into `width` pixels."""
+    line = _shorten(line, max(2, round(width)))  # a letter takes a pixel at the least
+    if font.getlength(line) <= width:
+        return line
+    longest = bisect.bisect_right(
+        range(2, len(line)), width, key=lambda n: font.getlength(_shorten(line, n))
+    )
+    return _shorten(line, 1 + longest) if longest else "…"
 
 
 def _mix(color: Color, weight: float) -> Color:

@@ -9,7 +9,7 @@
 # process writes the programs, so that a host can only find them again where all hosts share the
 # folder: launch/*.sh give one beside the checkpoints.
 # https://docs.jax.dev/en/latest/persistent_compilation_cache.html
-export JAX_COMPILATION_CACHE_DIR=${ALCHEMINT_CACHE:-$HOME/.cache/alchemint_jax}
+export JAX_COMPILATION_CACHE_DIR=${ALCHEMINT_CACHE:-${HOME:-/tmp}/.cache/alchemint_jax}
 
 # Where the GPU or its driver does not answer, fail. Without this JAX warns and goes on, on the CPU.
 # "cpu" stays in the list since data and checkpoints pass through host arrays.

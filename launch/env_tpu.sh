@@ -8,7 +8,7 @@
 # Compiled programs, kept between runs. Only the first process writes them, so that a host can only
 # find them again where all hosts share the folder: launch/*.sh give one beside the checkpoints.
 # https://docs.jax.dev/en/latest/persistent_compilation_cache.html
-export JAX_COMPILATION_CACHE_DIR=${ALCHEMINT_CACHE:-$HOME/.cache/alchemint_jax}
+export JAX_COMPILATION_CACHE_DIR=${ALCHEMINT_CACHE:-${HOME:-/tmp}/.cache/alchemint_jax}
 
 # Where the TPU does not answer, fail. Without this JAX warns and goes on, on the CPU. "cpu" stays in
 # the list since data and checkpoints pass through host arrays.

@@ -229,3 +229,28 @@ def test_a_long_title_is_cut_to_the_sheet():
 def test_lists_that_disagree_are_refused():
     with pytest.raises(ValueError, match="one entry each"):
         draw([[(0, 1)]], None, names=("a", "b"))
+
+
+@pytest.mark.parametrize("title", ["W" * 3000, "a word " * 500, "line\n" * 2000, "i" * 10**6])
+def test_a_title_of_any_length_is_measured_a_few_times(monkeypatch, title):
+    font = type(media.ImageFont.load_default(size=22))
+    measure, measured = font.getlength, []
+
+    def counted(self, text, *options, **more):
+        measured.append(len(text))
+        return measure(self, text, *options, **more)
+
+    monkeypatch.setattr(font, "getlength", counted)
+    sheet = media.contact_sheet(smooth_clip(), [[(0, 1)]], None, 8, [title], title=title)
+    assert sheet.width < 2500
+    assert len(measured) < 30 and max(measured) < 2500
+
+
+def test_a_title_takes_the_room_there_is():
+    font = media.ImageFont.load_default(size=22)
+    for text in ("as it is", "word " * 100, "W" * 500):
+        fitted = media._fit(text, font, 400)
+        assert font.getlength(fitted) <= 400
+        if fitted != text:
+            assert fitted.endswith("…") and font.getlength(fitted) > 370
+    assert media._fit("W" * 500, font, 1) == "…"

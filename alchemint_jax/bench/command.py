@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from alchemint_jax import arguments
+from alchemint_jax.compilation import spare_libtpu
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.outputs import check_outputs
 
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.vs:
         _look_for_torch()
     with contextlib.redirect_stdout(sys.stderr), _fresh_compilations():
+        spare_libtpu()
         result = _measured(args, given)
     text = json.dumps(result, indent=1)
     if out:

@@ -183,13 +183,23 @@ def _vae_encoder(directory: Path) -> Encoder:
     import jax.numpy as jnp
 
     from alchemint_jax import weights
+    from alchemint_jax.models.vae import TILE, tiled_encode
 
-    module, params = weights.load(directory, "vae")
+    loaded: tuple[Any, Any] = weights.load(directory, "vae")
+    module, params = loaded
 
     @jax.jit
     def encode(params: Any, pixels: jax.Array) -> Any:
-        video = pixels.astype(jnp.float32) / 127.5 - 1
-        return module.apply({"params": params}, video, method="encode")
+        if max(pixels.shape[2:4]) <= TILE:
+            video = pixels.astype(jnp.float32) / 127.5 - 1
+            return module.apply({"params": params}, video, method="encode")
+
+        def one(clip: jax.Array) -> jax.Array:
+            video = clip[None].astype(jnp.float32) / 127.5 - 1
+            return tiled_encode(module, params, video)[0]
+
+        # As generation does it: memory is that of one tile, not of `batch` whole clips.
+        return jax.lax.map(one, pixels)
 
     return lambda pixels: np.asarray(encode(params, pixels))
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from alchemint_jax.data import records
 from alchemint_jax.data.share import WHOLE, Share
+from alchemint_jax.data.workers import end_with_parent
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer
@@ -137,7 +138,7 @@ def pipeline(
             num_workers=config.num_workers,
             per_worker_buffer_size=max(1, config.buffer * config.batch_size // config.num_workers),
         )
-        stream = stream.mp_prefetch(workers)
+        stream = stream.mp_prefetch(workers, worker_init_fn=end_with_parent)
     return stream.batch(config.batch_size, drop_remainder=True)
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import re
 from typing import Any
 
 import numpy as np
 
+from alchemint_jax.compilation import quiet_libtpu
 from alchemint_jax.errors import ConfigError
 
 GIB = 2**30
@@ -156,7 +156,7 @@ def topology_devices(target: Target) -> list[Any]:
                 topology=f"1x{nodes}x{chips}",
             )
         else:
-            _quiet_libtpu()
+            quiet_libtpu()
             shape = "x".join(map(str, target.shape))
             options: dict[str, Any] = {}
             if target.slices > 1:
@@ -174,17 +174,6 @@ def topology_devices(target: Target) -> list[Any]:
             f"pip install -e '.[{extra}]' on x86-64 Linux"
         ) from error
     return list(found.devices)
-
-
-def _quiet_libtpu() -> None:
-    """What libtpu wants to know of a TPU machine, though none is needed to compile.
-
-    Without the last, a second process that compiles at the same time would be ended.
-    """
-    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5p-8")
-    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 
 
 def _cuda_config(model: str) -> str:

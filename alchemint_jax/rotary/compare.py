@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from alchemint_jax import media, results
+from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
@@ -227,6 +228,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for path in filter(None, (args.out, args.figure)):
             media.check_writable(path)
         check_outputs([("--out", args.out), ("--figure", args.figure)])
+        prepare_jax()
         result = compare(args.frames, args.head_dim, args.theta)
         files = {args.out: results.to_json(result)}
         if args.figure:

@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from alchemint_jax.caches import cache_root
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.sampling.finite import TEXT, require_finite
 from alchemint_jax.weights.finite import is_finite
@@ -33,11 +34,10 @@ _OURS = re.compile(r"[0-9a-f]{64}(\.safetensors|\..*\.tmp)")
 _SAMPLES, _SAMPLE = 256, 4096
 
 
-def default_directory() -> Path:
-    """`$XDG_CACHE_HOME/alchemint_jax/prompts`, below `~/.cache` where the variable is not set."""
-    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # A relative one is to be ignored, says the XDG base directory specification.
-    return (home if home.is_absolute() else Path.home() / ".cache") / "alchemint_jax" / "prompts"
+def default_directory() -> Path | None:
+    """Where prompts are kept unless told otherwise; None where there is no home directory."""
+    root = cache_root()
+    return root / "prompts" if root else None
 
 
 def fingerprint(directory: str | os.PathLike, *how: str) -> str:
@@ -81,13 +81,13 @@ class PromptCache:
 
     Attributes:
         encoder: what `fingerprint` gives; states of another encoder are never returned.
-        directory: made if absent.
+        directory: made if absent; with None nothing is kept.
         limit: bytes that files may take together; a prompt of 100 tokens takes 1.6 MB (xxl).
         dtype: in which states are kept and returned, "float32" or "bfloat16".
     """
 
     encoder: str
-    directory: Path = dataclasses.field(default_factory=default_directory)
+    directory: Path | None = dataclasses.field(default_factory=default_directory)
     limit: int = 2**30
     dtype: str = "float32"
 
@@ -138,6 +138,8 @@ class PromptCache:
         return digest.hexdigest()
 
     def _read(self, key: str, tokens: int) -> np.ndarray | None:
+        if self.directory is None:
+            return None
         file = self.directory / f"{key}.safetensors"
         try:
             with safe_open(file, framework="np") as f:
@@ -154,22 +156,29 @@ class PromptCache:
         return states
 
     def _write(self, new: dict[str, np.ndarray]) -> None:
+        if self.directory is None:
+            _warn("there is no home directory; XDG_CACHE_HOME may name another place")
+            return
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             for key, states in new.items():
                 data = save({"states": states}, {"sha256": _checksum(states)})
                 handle, temporary = tempfile.mkstemp(".tmp", f"{key}.", self.directory)
-                with open(handle, "wb") as f:
-                    f.write(data)
-                os.replace(temporary, self.directory / f"{key}.safetensors")
-            self._trim()
+                try:
+                    with open(handle, "wb") as f:
+                        f.write(data)
+                    os.replace(temporary, self.directory / f"{key}.safetensors")
+                except OSError:
+                    os.unlink(temporary)  # on a full disk above all
+                    raise
+            self._trim(self.directory)
         except OSError as e:
-            warnings.warn(f"prompts are not cached: {e}", stacklevel=3)
+            _warn(str(e))
 
-    def _trim(self) -> None:
+    def _trim(self, directory: Path) -> None:
         """Removes our oldest files beyond the limit, those that a crash left behind among them."""
         files = []
-        for file in self.directory.iterdir():
+        for file in directory.iterdir():
             if _OURS.fullmatch(file.name):
                 with contextlib.suppress(FileNotFoundError):  # another process was faster
                     files.append((file.stat().st_mtime_ns, file.stat().st_size, file))
@@ -179,6 +188,10 @@ class PromptCache:
                 return
             file.unlink(missing_ok=True)
             total -= size
+
+
+def _warn(why: str) -> None:
+    warnings.warn(f"prompts are not cached: {why}", stacklevel=4)
 
 
 def _checksum(states: np.ndarray) -> str:

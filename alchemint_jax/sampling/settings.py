@@ -215,6 +215,8 @@ def load(directory: Path | str) -> Settings:
             "model_index.json of a Wan2.1 *-Diffusers model"
         )
         raise WeightsError(f"{path}: {what}") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
         what = mistaken(path, "JSON", text=True) or f"is not valid JSON: {error}"
         raise WeightsError(f"{path}: {what}") from error

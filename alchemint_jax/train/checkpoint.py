@@ -8,6 +8,7 @@ array by array: so other processes, of another number, on another mesh, can go o
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,10 @@ def local_folder(directory: Path | str) -> Path:
     return Path(directory)
 
 
+_FULL = re.compile(r"No space left|[Qq]uota exceeded")
+_STATUS = re.compile(r"[A-Z_]+: ")  # of tensorstore, which reads and writes files
+
+
 class Checkpoints:
     """The checkpoints of a run; the newest ``keep`` steps stay.
 
@@ -46,6 +51,12 @@ class Checkpoints:
 
     def __init__(self, directory: Path | str, keep: int = 3) -> None:
         self.directory = local_folder(directory).absolute()
+        for folder in (self.directory, *self.directory.parents):
+            if folder.exists() and not folder.is_dir():
+                raise ConfigError(
+                    f"{folder} is a file where a folder should be: remove it, or train in another "
+                    "workdir"
+                )
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
         )
@@ -76,10 +87,26 @@ class Checkpoints:
             if lost(error):
                 raise
             problem = str(error).partition("\n")[0][:300]
+            advice = "mend that"
+            if _FULL.search(str(error)):
+                problem, advice = "the disk is full", "free space there"
             raise TrainingError(
-                f"cannot write a checkpoint in {self.directory}: {problem}; free space there, "
-                "then the same command goes on from the last checkpoint that is whole"
+                f"cannot write a checkpoint in {self.directory}: {problem}; {advice}, then the "
+                f"same command {self._goes_on(self._on_disk())}"
             ) from error
+
+    def _on_disk(self) -> list[int]:
+        """As `steps`, when orbax cannot be asked: a step gets its name when it is whole."""
+        try:
+            names = [path.name for path in self.directory.iterdir() if path.is_dir()]
+        except OSError:
+            return []
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def _goes_on(self, steps: list[int]) -> str:
+        if steps:
+            return f"goes on from checkpoint {steps[-1]}, the last that is whole"
+        return "starts anew, as there is no whole checkpoint"
 
     def latest(self) -> int | None:
         """The newest complete step, if any."""
@@ -120,10 +147,11 @@ class Checkpoints:
         It is without frozen parameters.
 
         Raises:
-            TrainingError: if the checkpoint does not fit the model.
+            TrainingError: if the checkpoint does not fit the model, or is damaged.
         """
         # Orbax would find out too, but leaves its readers running behind an error.
-        saved = _shapes(ocp.StandardCheckpointHandler().metadata(self._path(step)).tree["params"])
+        with self._reading(step):
+            saved = self._saved(step)
         wanted = _shapes(abstract["params"])
         if saved != wanted:
             names = sorted(n for n in saved | wanted if saved.get(n) != wanted.get(n))
@@ -135,17 +163,60 @@ class Checkpoints:
         """How many examples had been read when a step was saved.
 
         Raises:
-            TrainingError: if the checkpoint does not say.
+            TrainingError: if the checkpoint does not say, or is damaged.
         """
-        return int(self._read(step, "data", ocp.args.JsonRestore())["examples"])
+        found = self._read(step, "data", ocp.args.JsonRestore())
+        with self._reading(step):
+            return int(found["examples"])
 
     def _read(self, step: int, name: str, args: Any) -> Any:
-        try:
+        with self._reading(step):
             return self._manager.restore(step, args=ocp.args.Composite(**{name: args}))[name]
-        except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-            if lost(error):
+
+    @contextlib.contextmanager
+    def _reading(self, step: int) -> Iterator[None]:
+        """Tells a checkpoint that is damaged from one that does not fit the configuration."""
+        try:
+            yield
+        except TrainingError:
+            raise
+        except Exception as error:  # orbax raises that very class, too
+            problem = " ".join(str(error).split())
+            if lost(error) or "RESOURCE_EXHAUSTED" in problem or isinstance(error, RuntimeError):
                 raise
-            raise self._misfit(step, " ".join(str(error).split())[:400]) from error
+            folder = self.directory / str(step)
+            if isinstance(error, PermissionError) or "PERMISSION_DENIED" in problem:
+                raise TrainingError(
+                    f"checkpoint {folder} cannot be read ({problem[:300]}): let this user read all "
+                    "files in it"
+                ) from error
+            strange = isinstance(error, ValueError | KeyError | TypeError) and not (
+                isinstance(error, json.JSONDecodeError | UnicodeError) or _STATUS.match(problem)
+            )
+            if strange and self._is_whole(step):
+                raise self._misfit(step, problem[:400]) from error
+            raise self._damaged(step, _without_details(problem)) from error
+
+    def _damaged(self, step: int, problem: str) -> TrainingError:
+        folder = self.directory / str(step)
+        others = [other for other in self.steps() if other != step and self._is_whole(other)]
+        return TrainingError(
+            f"checkpoint {folder} is damaged, as if it had been copied in part ({problem}): copy "
+            f"it anew, or remove that folder, and the same command {self._goes_on(others)}"
+        )
+
+    def _is_whole(self, step: int) -> bool:
+        """Whether a checkpoint says what is in it; that all of it can be read is not tried."""
+        try:
+            data = json.loads((self._path(step).parent / "data" / "metadata").read_text())
+            return int(data["examples"]) >= 0 and bool(self._saved(step))
+        except Exception:  # whatever orbax and tensorstore raise for a damaged one
+            return False
+
+    def _saved(self, step: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters in a checkpoint."""
+        metadata = ocp.StandardCheckpointHandler().metadata(self._path(step))
+        return _shapes(metadata.tree["params"])
 
     def _path(self, step: int) -> Any:
         return epath.Path(self.directory) / str(step) / "state"
@@ -159,6 +230,11 @@ class Checkpoints:
 
 def _moving(state: State) -> State:
     return {name: tree for name, tree in state.items() if name != FROZEN}
+
+
+def _without_details(problem: str) -> str:
+    """What orbax or tensorstore says, without the specification that follows."""
+    return re.split(r" \[|\. See full TensorStore", problem)[0][:300]
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -248,7 +248,7 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
         name = config.get(field)
         if name is None:
             continue
-        if name not in weights.BUNDLED and not Path(name).expanduser().exists():
+        if name not in weights.BUNDLED and not os.path.exists(os.path.expanduser(name)):
             checks.say(field, f"{name} is not on this machine: not checked")
         elif field == "vae":  # read to export
             folder = weights.locate(name)

@@ -27,6 +27,7 @@ from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints, local_folder
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
+from alchemint_jax.train.orbax_noise import quiet_orbax
 from alchemint_jax.train.state import State, StatePlan, everything, plan_state
 from alchemint_jax.train.step import GUARDED, Metrics, jit_train_step, jit_validation_step
 from alchemint_jax.train.task import Task
@@ -97,7 +98,7 @@ def fit(
     task.train_data(share)  # what cannot start is found before anything is written
     with sharding.use_mesh(mesh):
         plan = plan_state(task, config.optimizer, mesh)
-        with Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
+        with quiet_orbax(), Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
             result = _Run(task, config, workdir, plan, checkpoints, share).train()
             checkpoints.wait()
         if not result.interrupted:

@@ -74,9 +74,9 @@ class MetricWriter:
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
-    """The lines of a ``metrics.jsonl``; a line cut short by a kill is left out."""
+    """The lines of a ``metrics.jsonl``; those cut short by a kill or damaged are left out."""
     lines = []
-    for text in Path(path).read_text(encoding="utf-8").splitlines():
+    for text in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
         except json.JSONDecodeError:

@@ -114,7 +114,7 @@ def find(folder: Path) -> list[Path]:
             return _indexed(index)
         if whole.is_file():
             return [whole]
-    if others := sorted(file.name for file in folder.glob("*.safetensors")):
+    if others := sorted(f.name for f in folder.glob("*.safetensors") if f.is_file()):
         names = " or ".join(f"{stem}.safetensors" for stem in STEMS)
         raise WeightsError(
             f"{folder} holds {', '.join(others[:5])}, but weights are looked for in {names} (or "

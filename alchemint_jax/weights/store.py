@@ -85,7 +85,7 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
                 "missing); reinstall the package, or pass a directory of weights"
             )
         return path
-    path = Path(name_or_dir).expanduser()
+    path = Path(os.path.expanduser(name_or_dir))  # ~nobody stays as it is
     if path.is_dir():
         at_top = (path / "config.json").is_file()  # the original's transformer
         if at_top or any((path / component).is_dir() for component in COMPONENTS):

@@ -3,15 +3,20 @@ from __future__ import annotations
 import shutil
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from pool_encoder import CLIPS, VALIDATION, PoolEncoder
 
 from alchemint_jax import weights
+from alchemint_jax.data import encode as data_encode
 from alchemint_jax.data import encode_dataset, open_encoded, open_split
 from alchemint_jax.data.encode import encode_with, read_header
 from alchemint_jax.errors import DataError, WeightsError
+from alchemint_jax.models import vae as models_vae
+from alchemint_jax.models.vae import TILE, VAE, VAEConfig
+from alchemint_jax.sampling.sample import encode_pictures
 
 
 def records_of(directory) -> list:
@@ -158,3 +163,41 @@ def test_a_model_directory_encodes_in_minus_one_to_one(sprites, encoded, tmp_pat
     for found, expected in zip(records_of(tmp_path / "out"), records_of(encoded), strict=True):
         np.testing.assert_allclose(found["latents"], expected["latents"], atol=2e-3)
         np.testing.assert_allclose(found["references"], expected["references"], atol=2e-3)
+
+
+def test_large_frames_are_encoded_as_generation_encodes_them(tmp_path, monkeypatch):
+    config = VAEConfig(
+        base_dim=4,
+        dim_mult=(1, 2),
+        num_res_blocks=1,
+        temporal_downsample=(True,),
+        z_dim=3,
+        latents_mean=(0.0,) * 3,
+        latents_std=(1.0,) * 3,
+    )
+    vae = VAE(config)
+    jax.config.update("jax_disable_most_optimizations", True)  # compiled in less time
+    params = jax.jit(vae.init)(jax.random.key(0), jnp.zeros((1, 1, 4, 4, 3)))["params"]
+    monkeypatch.setattr(weights, "load", lambda directory, component: (vae, params))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 4, TILE + 8, 3), dtype=np.uint8)
+    try:
+        found = data_encode._vae_encoder(tmp_path)(pixels)
+        pictures = encode_pictures(params, jnp.asarray(pixels.swapaxes(0, 1)), vae=vae)[0]
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    np.testing.assert_allclose(found[:, 0], pictures, atol=1e-4)
+
+
+def test_clips_of_large_frames_take_turns(tmp_path, monkeypatch):
+    """Memory is that of one clip's tile, however many clips a batch has."""
+    seen = []
+
+    def watched(vae, params, video):
+        seen.append(video.shape)
+        return video[:, ::4, ::8, ::8]
+
+    monkeypatch.setattr(weights, "load", lambda directory, component: (None, {}))
+    monkeypatch.setattr(models_vae, "tiled_encode", watched)
+    encode = data_encode._vae_encoder(tmp_path)
+    assert encode(np.zeros((8, 1, 8, TILE + 8, 3), np.uint8)).shape == (8, 1, 1, 33, 3)
+    assert seen == [(1, 1, 8, TILE + 8, 3)]

@@ -150,6 +150,24 @@ def test_a_directory_that_cannot_be_written_only_warns(tmp_path):
     assert states[mask].all()
 
 
+def test_a_full_disk_only_warns_and_keeps_no_part(cache, monkeypatch):
+    def full(old, new):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    ids, mask = _tokens(A)
+    with pytest.warns(UserWarning, match=r"prompts are not cached.*No space left"):
+        states = cache.states(ids, mask, Encoder())
+    assert states[mask].all() and list(cache.directory.iterdir()) == []
+
+
+def test_without_a_directory_it_warns_once_and_encodes():
+    ids, mask = _tokens(A)
+    with pytest.warns(UserWarning, match="no home directory") as warned:
+        states = PromptCache("an encoder", None).states(ids, mask, Encoder())
+    assert states[mask].all() and len(warned) == 1
+
+
 def test_nothing_is_left_behind_by_a_failing_encoder(cache):
     with pytest.raises(RuntimeError, match="no memory"):
         cache.states(

@@ -53,6 +53,9 @@ def test_limits_are_those_of_the_settings():
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"pipeline\.json: missing"):
         settings.load(tmp_path)
+    (tmp_path / "pipeline.json").mkdir()
+    with pytest.raises(WeightsError, match=r"pipeline\.json: cannot be read: Is a directory"):
+        settings.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -49,3 +49,9 @@ def test_videos_are_named_by_step(tmp_path, monkeypatch):
     with MetricWriter(tmp_path) as writer:
         writer.write_videos(123, {"red disc/1": np.zeros((5, 16, 16, 3), np.uint8)}, 8.0)
     assert written == {"step_000123_red_disc_1.mp4": ((5, 16, 16, 3), 8.0)}
+
+
+def test_damaged_lines_are_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n\xff\xfe\x80{"st\n{"step": 2}\n{"step"')
+    assert [line["step"] for line in read_metrics(path)] == [1, 2]

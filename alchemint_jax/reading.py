@@ -1,0 +1,124 @@
+"""Videos as players show them: upright, on white, at a constant rate. Nothing here needs JAX."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from alchemint_jax.errors import DataError
+
+_MOST_SLOTS = 100  # for every frame there is; more come of times that are damaged
+
+
+def read_video(
+    path: str | os.PathLike[str],
+) -> tuple[UInt8[np.ndarray, "f h w 3"], float]:
+    """Read all frames of a video, and its frames per second.
+
+    The turns and flips that the file asks for are applied, and transparency becomes white. Where
+    frames are not evenly spaced, as those of phones and of recorded screens often are, they are
+    brought to the average rate: each is what is on screen in the middle of its time. Time begins
+    with the first frame. Raises `DataError`.
+    """
+    import av  # a quarter of a second that only videos should cost
+
+    try:
+        with av.open(os.fspath(path)) as container:
+            streams = [s for s in container.streams.video if not _is_cover(s)]
+            if not streams:
+                raise DataError(f"{path} holds no video")
+            stream = streams[0]
+            frames: list[np.ndarray] = []
+            times: list[Fraction | None] = []
+            size = None
+            for frame in container.decode(stream):
+                # A stream may change its size on the way; what is read keeps the first.
+                size = size or (frame.width, frame.height)
+                frames.append(_picture(frame, *size))
+                base = frame.time_base
+                times.append(None if frame.pts is None or not base else frame.pts * base)
+            fps = stream.average_rate or stream.guessed_rate
+    except (av.FFmpegError, OSError) as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"cannot read the video {path}: {reason}; it is damaged, cut short, or no video"
+        ) from error
+    if not frames or not fps:
+        raise DataError(f"cannot read the video {path}: it holds no frames")
+    order = np.arange(len(frames))
+    known = [time for time in times if time is not None]
+    if len(known) == len(frames):
+        order = constant_rate(np.array([float(time - known[0]) for time in known]), float(fps))
+    if len(order) > _MOST_SLOTS * len(frames):
+        raise DataError(
+            f"cannot read the video {path}: its {len(frames)} frames are said to last "
+            f"{len(order) / fps:.0f} seconds; write it anew, for example with ffmpeg"
+        )
+    return np.stack([frames[i] for i in order]), float(fps)
+
+
+def constant_rate(times: Float[np.ndarray, f], fps: float) -> Int[np.ndarray, f2]:
+    """Which frame is on screen in the middle of each of the slots of 1 / fps seconds.
+
+    Frames that are at most half a slot from where they belong stay as they are: file formats round
+    times, some to milliseconds. The last frame is taken to stay for one slot.
+
+    Args:
+        times: when each frame is shown, in seconds from the first.
+        fps: slots per second.
+    """
+    places = times * fps
+    if np.all(np.abs(places - np.arange(len(times))) <= 0.5):
+        return np.arange(len(times))
+    order = np.argsort(places, kind="stable")
+    slots = max(1, round(places[order[-1]] + 1))
+    shown = np.searchsorted(places[order], np.arange(slots) + 0.5, side="right") - 1
+    return order[np.maximum(shown, 0)]
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a stream is the picture on the cover of a piece of music."""
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _picture(frame: Any, width: int, height: int) -> np.ndarray:
+    """RGB of a decoded frame, as it is to be shown."""
+    from av.video.reformatter import Colorspace
+
+    alpha = any(component.is_alpha for component in frame.format.components)
+    picture = frame.reformat(
+        width,
+        height,
+        "rgba" if alpha else "rgb24",
+        # Frames that do not say are BT.601, as swscale and most players assume.
+        src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
+    ).to_ndarray()
+    if alpha:
+        cover = picture[..., 3:].astype(np.uint16)
+        picture = ((picture[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
+    return _upright(picture, _display_matrix(frame))
+
+
+def _display_matrix(frame: Any) -> tuple[int, ...]:
+    """What turns a frame as it is to be shown: 3 x 3, fixed point, by rows."""
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    identity = (1, 0, 0, 0, 1, 0, 0, 0, 1)
+    return identity if data is None else tuple(np.frombuffer(bytes(data), np.int32).tolist())
+
+
+def _upright(picture: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
+    """A frame turned by quarters and flipped: (x, y) is shown at (a x + c y, b x + d y)."""
+    a, b, _, c, d = matrix[:5]
+    if abs(b) > abs(a):
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    if a < 0:
+        picture = picture[:, ::-1]
+    return picture[::-1] if d < 0 else picture

@@ -1,0 +1,120 @@
+"""Commands do without a place to keep things, and without a TPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+from alchemint_jax import compilation
+from alchemint_jax.caches import cache_root, can_keep
+from alchemint_jax.sampling.prompt_cache import PromptCache
+from alchemint_jax.weights import locate
+
+
+@pytest.fixture
+def restored_config():
+    names = (
+        "jax_platforms",
+        "jax_compilation_cache_dir",
+        "jax_persistent_cache_min_compile_time_secs",
+    )
+    before = {name: getattr(jax.config, name) for name in names}
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    def nowhere(cls=None):
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # what it does then
+
+
+def test_without_a_home_nothing_is_kept(homeless, restored_config, monkeypatch):
+    assert cache_root() is None
+    assert PromptCache("e").directory is None
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation.prepare_jax()
+    assert jax.config.jax_compilation_cache_dir is None
+    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
+    assert cache_root() == Path("/somewhere/alchemint_jax")
+
+
+def test_the_home_of_a_user_that_is_not_known_is_a_missing_folder():
+    with pytest.raises(ValueError, match=r"no model at '~nobody-of-that-name/model'"):
+        locate("~nobody-of-that-name/model")
+
+
+def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, restored_config):
+    assert can_keep(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    assert not can_keep(tmp_path / "file")
+    assert not can_keep(tmp_path / "file" / "below")
+
+    def full(self, data):
+        self.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert not can_keep(tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["folder"]
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation.prepare_jax()
+    assert jax.config.jax_compilation_cache_dir is None
+
+
+def test_hints_at_a_tpu(tmp_path):
+    def found(**environment):
+        return compilation.may_have_tpu(tmp_path, environment)
+
+    bus = tmp_path / "sys/bus/pci/devices/0000:00:04.0"
+    bus.mkdir(parents=True)
+    (bus / "vendor").write_text("0x8086\n")
+    (tmp_path / "dev/vfio").mkdir(parents=True)
+    (tmp_path / "dev/vfio/vfio").touch()  # the driver alone
+    assert not found(TPU_LIBRARY_PATH="/libtpu.so", TPU_NAME="")
+    assert found(TPU_NAME="local") and found(TPU_WORKER_ID="0") and found(PJRT_DEVICE="TPU")
+    (bus / "vendor").write_text("0x1ae0\n")
+    assert found()
+    (bus / "vendor").unlink()
+    assert not found()
+    for device in ("accel0", "vfio/0"):
+        (tmp_path / "dev" / device).touch()
+        assert found()
+        (tmp_path / "dev" / device).unlink()
+
+
+@pytest.mark.parametrize(
+    ("variable", "tpu", "plugins", "platforms", "quiet"),
+    [
+        (None, False, False, "cpu", False),
+        (None, True, False, None, False),
+        (None, False, True, None, True),
+        ("tpu,cpu", False, False, None, False),
+    ],
+)
+def test_libtpu_is_spared(variable, tpu, plugins, platforms, quiet, monkeypatch, restored_config):
+    names = ("TPU_ACCELERATOR_TYPE", "TPU_WORKER_HOSTNAMES", "TPU_SKIP_MDS_QUERY")
+    for name in (*names, "ALLOW_MULTIPLE_LIBTPU_LOAD"):
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    if variable:
+        monkeypatch.setenv("JAX_PLATFORMS", variable)
+    monkeypatch.setattr(compilation, "may_have_tpu", lambda: tpu)
+    monkeypatch.setattr(compilation, "_has_plugins", lambda: plugins)
+    jax.config.update("jax_platforms", None)
+    compilation.spare_libtpu()
+    assert jax.config.jax_platforms == platforms
+    assert ("TPU_ACCELERATOR_TYPE" in os.environ) == quiet
