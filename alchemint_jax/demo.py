@@ -36,9 +36,10 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
         ]
         videos.append(video)
         sheets.append(draw_sheet(board, video, measured, pipe.fps))
-        for subject, sighting, found in zip(board.subjects, sightings, measured, strict=True):
-            spans = evaluate.t_iou(found, subject.appears)
-            true = timebase.seconds_to_frames(subject.appears, pipe.fps, len(video))
+        for subject, true, sighting, found in zip(
+            board.subjects, board.frame_intervals(pipe.fps), sightings, measured, strict=True
+        ):
+            spans = evaluate.t_iou(sighting.intervals, true)
             frames = evaluate.frame_iou(sighting.presence, evaluate.presence(true, len(video)))
             asked, shown = _text(subject.appears), _text(found)
             name = Path(board.source).name
@@ -54,10 +55,16 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
 def draw_sheet(
     board: Storyboard, video: np.ndarray, measured: list | None, fps: float
 ) -> Image.Image:
-    """Frames of a video above the intervals asked for and, unless None, those measured."""
+    """Frames of a video above the intervals asked for and, unless None, those measured.
+
+    Those asked for are drawn as they are rendered, from frame to frame.
+    """
     return media.contact_sheet(
         video,
-        [subject.appears for subject in board.subjects],
+        [
+            timebase.frames_to_seconds(spans, fps, len(video))
+            for spans in board.frame_intervals(fps)
+        ],
         measured,
         fps,
         [subject.word for subject in board.subjects],
