@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alchemint_jax import evaluate, images, media, timebase
+from alchemint_jax import evaluate, images, media, shipped, timebase
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.tracker import track
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.storyboard import Storyboard
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
+def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") -> int:
+    """Writes `demo.mp4` and `demo.png` to `out` and prints asked-for beside measured intervals.
 
-def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> int:
-    """Writes `demo.mp4` and `demo.png` to `out` and prints asked-for beside measured intervals."""
+    By default the storyboards are those that come with the package.
+    """
+    examples = shipped.root() / "examples" if examples is None else examples
     boards = [Storyboard.load(path) for path in sorted(examples.glob("*.yaml"))]
     if not boards:
-        raise DataError(
-            f"{examples}: no storyboards (*.yaml) here; run this in a checkout of the repository"
-        )
+        raise DataError(f"{examples}: no storyboards (*.yaml) here; reinstall the package")
     pipe = Pipeline.load(model)
     videos, sheets = [], []
     rows: list[tuple[str, ...]] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alchemint_jax import weights
+from alchemint_jax import shipped, weights
 from alchemint_jax.bench.cases import Case, Kind
 from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError
@@ -32,7 +32,6 @@ _OF_CONFIG: dict[str, Kind] = {
     "vae-encode": "encode",
     "vae-decode": "decode",
 }
-_RECIPE = Path(__file__).parents[2] / "configs" / "sprites.py"
 
 
 def default_cases(names: Iterable[str] | None = None) -> list[Case]:
@@ -54,8 +53,7 @@ def default_cases(names: Iterable[str] | None = None) -> list[Case]:
     for kind in of_autoencoder:
         name = f"vae-{kind}"
         makers[name] = partial(_wan, name, kind, Work((128, 128), 33, 0, 1))
-    if _RECIPE.is_file():  # which an installed package lacks
-        makers["sprites-train"] = _recipe
+    makers["sprites-train"] = _recipe
     makers["sprites-sample"] = _bundled
     return [makers[name]() for name in select(list(makers), names)]
 
@@ -79,7 +77,7 @@ def _wan(name: str, kind: Kind, work: Work) -> Case:
 
 def _recipe() -> Case:
     """The training step of the sprites recipe, on one device."""
-    (step,) = config_cases(_RECIPE, ["train"], whole_batch=True)
+    (step,) = config_cases(shipped.root() / "configs" / "sprites.py", ["train"], whole_batch=True)
     return dataclasses.replace(step, name="sprites-train", mesh=None)
 
 

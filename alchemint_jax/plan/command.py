@@ -22,7 +22,13 @@ def add_parser(commands: Any) -> None:
         "[--config.FIELD=VALUE ...]"
     )
     c.set_defaults(command=run, parser=c)
-    c.add_argument("--config", required=True, metavar="FILE.py[:ARGUMENT]", help="see configs/")
+    c.add_argument(
+        "--config",
+        type=arguments.config,
+        required=True,
+        metavar="FILE.py[:ARGUMENT]",
+        help="see configs/",
+    )
     c.add_argument(
         "--target",
         required=True,
