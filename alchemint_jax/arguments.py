@@ -7,6 +7,8 @@ import contextlib
 import math
 from collections.abc import Callable
 
+from alchemint_jax import shipped
+
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     """Whole numbers of at least `low` and, unless it is None, at most `high`."""
@@ -56,3 +58,11 @@ def lora(text: str) -> tuple[str, float]:
     if not name:
         raise argparse.ArgumentTypeError(f"write FILE or FILE:STRENGTH, got {text!r}")
     return name, value
+
+
+def config(text: str) -> str:
+    """FILE.py or FILE.py:ARGUMENT; FILE.py may be one that comes with the package."""
+    name, colon, argument = text.rpartition(":")
+    if not (colon and name.endswith(".py")):
+        return str(shipped.find(text))
+    return f"{shipped.find(name)}:{argument}"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 import alchemint_jax as al
-from alchemint_jax import arguments, commands
+from alchemint_jax import arguments, commands, shipped
 from alchemint_jax.bench import command as bench_command
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.plan import command as plan_command
@@ -121,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
             )
 
     c = add(names, "generate", commands.generate, "render a storyboard")
-    c.add_argument("storyboard", metavar="STORYBOARD", help="a .yaml or .json storyboard")
+    c.add_argument(
+        "storyboard", type=shipped.find, metavar="STORYBOARD", help="a .yaml or .json storyboard"
+    )
     c.add_argument("--out", required=True, metavar="V.mp4", help="the video to write")
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
     c.add_argument(
@@ -146,7 +148,13 @@ def _parser() -> argparse.ArgumentParser:
 
     c = add(names, "train", commands.train, "train a model, or go on training it")
     c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR [--config.FIELD=VALUE ...]"
-    c.add_argument("--config", required=True, metavar="FILE.py[:ARGUMENT]", help="see configs/")
+    c.add_argument(
+        "--config",
+        type=arguments.config,
+        required=True,
+        metavar="FILE.py[:ARGUMENT]",
+        help="see configs/",
+    )
     c.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints and metrics")
     c.add_argument(
         "--dry-run", action="store_true", help="check the whole job on CPU; write nothing"

@@ -7,23 +7,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alchemint_jax import evaluate, images, media, timebase
+from alchemint_jax import evaluate, images, media, shipped, timebase
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.tracker import track
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.storyboard import Storyboard
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
+def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") -> int:
+    """Writes `demo.mp4` and `demo.png` to `out` and prints asked-for beside measured intervals.
 
-def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> int:
-    """Writes `demo.mp4` and `demo.png` to `out` and prints asked-for beside measured intervals."""
+    By default the storyboards are those that come with the package.
+    """
+    examples = shipped.root() / "examples" if examples is None else examples
     boards = [Storyboard.load(path) for path in sorted(examples.glob("*.yaml"))]
     if not boards:
-        raise DataError(
-            f"{examples}: no storyboards (*.yaml) here; run this in a checkout of the repository"
-        )
+        raise DataError(f"{examples}: no storyboards (*.yaml) here; reinstall the package")
     files = [(f"of {out}:", out / name) for name in ("demo.mp4", "demo.png")]
     check_outputs(files, [picture for board in boards for picture in board.pictures()])
     pipe = Pipeline.load(model)
@@ -39,9 +39,10 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
         ]
         videos.append(video)
         sheets.append(draw_sheet(board, video, measured, pipe.fps))
-        for subject, sighting, found in zip(board.subjects, sightings, measured, strict=True):
-            spans = evaluate.t_iou(found, subject.appears)
-            true = timebase.seconds_to_frames(subject.appears, pipe.fps, len(video))
+        for subject, true, sighting, found in zip(
+            board.subjects, board.frame_intervals(pipe.fps), sightings, measured, strict=True
+        ):
+            spans = evaluate.t_iou(sighting.intervals, true)
             frames = evaluate.frame_iou(sighting.presence, evaluate.presence(true, len(video)))
             asked, shown = _text(subject.appears), _text(found)
             name = Path(board.source).name
@@ -57,10 +58,16 @@ def run_demo(out: Path, examples: Path = EXAMPLES, model: str = "sprites") -> in
 def draw_sheet(
     board: Storyboard, video: np.ndarray, measured: list | None, fps: float
 ) -> Image.Image:
-    """Frames of a video above the intervals asked for and, unless None, those measured."""
+    """Frames of a video above the intervals asked for and, unless None, those measured.
+
+    Those asked for are drawn as they are rendered, from frame to frame.
+    """
     return media.contact_sheet(
         video,
-        [subject.appears for subject in board.subjects],
+        [
+            timebase.frames_to_seconds(spans, fps, len(video))
+            for spans in board.frame_intervals(fps)
+        ],
         measured,
         fps,
         [subject.word for subject in board.subjects],

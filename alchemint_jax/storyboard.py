@@ -157,6 +157,25 @@ class Storyboard:
                 found.append(f"{where} names an earlier subject too")
         return found
 
+    def n_frames(self, fps: Real, *, stride: int = timebase.STRIDE) -> int:
+        """Pixel frames of the video, stride * k + 1: those closest to its duration."""
+        return timebase.frames_for(self.duration, fps, stride=stride)
+
+    def frame_intervals(
+        self, fps: Real, *, stride: int = timebase.STRIDE
+    ) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """When each subject is on screen, in half-open pixel frames, sorted and disjoint.
+
+        What renders, draws and measures a storyboard asks here, so that all of them have the same
+        frames in mind, also where the duration is no whole number of them.
+        """
+        n = self.n_frames(fps, stride=stride)
+        spans = (
+            timebase.seconds_to_frames(subject.appears, fps, n, duration=self.duration)
+            for subject in self.subjects
+        )
+        return tuple(timebase.merge_intervals(rows) for rows in spans)
+
     def validate_for(self, limits: Limits) -> Storyboard:
         """The same board with fps and size filled in, if a model with these limits can render it.
 
@@ -187,7 +206,7 @@ class Storyboard:
             fits = step is not None and size[0] % step == 0 == size[1] % step
             if not fits or area > (limits.max_pixels or math.inf):
                 fail("size", f"{size[0]}x{size[1]} is not possible")
-        n = timebase.frames_for(self.duration, fps, stride=limits.stride)
+        n = self.n_frames(fps, stride=limits.stride)
         if not limits.min_frames <= n <= limits.max_frames:
             fail("duration", f"{self.duration:g} s at {fps:g} fps is {n} frames, not possible")
         return dataclasses.replace(self, fps=fps, size=size)

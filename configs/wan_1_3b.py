@@ -70,6 +70,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             dropout=dict(pictures=0.1, text=0.1, both=0.05),
             sampling=dict(
                 min_frames=33,
+                reference_size=(32, 32),  # the sprites world draws references at half the side
                 text_length=512,
                 steps=40,
                 shift=5.66,
@@ -92,7 +93,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             ),
         )
     )
-    config.vae = config.get_ref("init_from")
+    config.vae = config.get_oneway_ref("init_from")  # which --config.vae leaves alone
     if lora:
         config.lora = dict(rank=32, alpha=32.0, targets=("self_attn", "cross_attn", "ffn"))
     return config.lock()

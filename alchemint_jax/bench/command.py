@@ -37,6 +37,7 @@ def add_parser(commands: Any) -> None:
     )
     c.add_argument(
         "--config",
+        type=arguments.config,
         metavar="FILE.py[:ARGUMENT]",
         help="see configs/; default: small networks of fixed sizes, and the sprites model",
     )

@@ -19,6 +19,7 @@ from alchemint_jax.plan.targets import CHIPS
 # What JAX calls a chip: its name in `plan.targets.CHIPS`. Cards that share a part of their name
 # may have another peak (an H100 on PCIe has), so names are compared whole.
 _KINDS = {
+    "TPU v3": "v3",
     "TPU v4": "v4",
     "TPU v5 lite": "v5e",
     "TPU v5": "v5p",
@@ -49,10 +50,7 @@ def peak_flops(devices: Sequence[Any], dtype: str) -> float | None:
     model = _KINDS.get(devices[0].device_kind)
     if model is None or dtype != "bfloat16":
         return None
-    chips = len(devices)
-    if CHIPS[model].kind == "tpu":  # some chips are two devices, which share their coordinates
-        chips = len({(getattr(d, "slice_index", None), *d.coords) for d in devices})
-    return CHIPS[model].flops * chips
+    return CHIPS[model].flops * len(devices) / CHIPS[model].devices
 
 
 def threads() -> int:

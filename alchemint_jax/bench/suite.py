@@ -11,15 +11,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from alchemint_jax import weights
+from alchemint_jax import shipped, weights
 from alchemint_jax.bench.cases import Case, Kind
 from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
 from alchemint_jax.models.vae import VARIANTS as VAES
-from alchemint_jax.models.vae import VAEConfig
-from alchemint_jax.plan.steps import Work
+from alchemint_jax.plan.steps import Work, autoencoder, resized
 from alchemint_jax.sampling import settings
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
@@ -33,7 +32,6 @@ _OF_CONFIG: dict[str, Kind] = {
     "vae-encode": "encode",
     "vae-decode": "decode",
 }
-_RECIPE = Path(__file__).parents[2] / "configs" / "sprites.py"
 
 
 def default_cases(names: Iterable[str] | None = None) -> list[Case]:
@@ -55,8 +53,7 @@ def default_cases(names: Iterable[str] | None = None) -> list[Case]:
     for kind in of_autoencoder:
         name = f"vae-{kind}"
         makers[name] = partial(_wan, name, kind, Work((128, 128), 33, 0, 1))
-    if _RECIPE.is_file():  # which an installed package lacks
-        makers["sprites-train"] = _recipe
+    makers["sprites-train"] = _recipe
     makers["sprites-sample"] = _bundled
     return [makers[name]() for name in select(list(makers), names)]
 
@@ -80,7 +77,7 @@ def _wan(name: str, kind: Kind, work: Work) -> Case:
 
 def _recipe() -> Case:
     """The training step of the sprites recipe, on one device."""
-    (step,) = config_cases(_RECIPE, ["train"], whole_batch=True)
+    (step,) = config_cases(shipped.root() / "configs" / "sprites.py", ["train"], whole_batch=True)
     return dataclasses.replace(step, name="sprites-train", mesh=None)
 
 
@@ -125,7 +122,8 @@ def config_cases(
         frames: pixel frames of a clip; the config's by default.
         references: subjects of a clip; the model's slots by default.
         batch: clips of a call; of a training step on all devices together. One by default, and in
-            a training step one for each part that its mesh splits a batch into.
+            a training step one for each part that its mesh, and what it accumulates over, split a
+            batch into.
         whole_batch: by default the batch of the config instead.
 
     Raises:
@@ -135,6 +133,7 @@ def config_cases(
     task, train = build_job(config, path)
     if not isinstance(task, DiTTask):
         raise ConfigError(f"{path}: only configs of the transformer (task 'dit') can be measured")
+    task = resized(task, size)
     count = task.model.slots if references is None else references
     if count > task.model.slots:
         task = dataclasses.replace(task, model=dataclasses.replace(task.model, slots=count))
@@ -143,9 +142,9 @@ def config_cases(
     vae, found = autoencoder(task), []
     for name in select(list(_OF_CONFIG), names):
         kind = _OF_CONFIG[name]
-        parts = _parts(config) if kind == "train" else 1
+        parts = _parts(config) * train.optimizer.accumulate if kind == "train" else 1
         work = Work(
-            size=size or task.sampling.size,
+            size=tuple(task.sampling.size),
             frames=frames or task.sampling.max_frames,
             references=count,
             batch=batch or own or parts,
@@ -158,28 +157,6 @@ def _parts(config: ConfigDict) -> int:
     """How many parts a batch is split into on all devices: those of data and fsdp."""
     shape = build_mesh(config).shape
     return math.prod(shape[axis] for axis in ("data", "fsdp"))
-
-
-def autoencoder(task: DiTTask) -> VAEConfig:
-    """Sizes of the autoencoder that the latents of a task are of.
-
-    That at `task.vae`, where it is on this machine; else Wan2.1's or the bundled one, the first
-    that has as many channels.
-
-    Raises:
-        ConfigError: none of them has.
-    """
-    if task.vae in weights.BUNDLED or (task.vae and Path(task.vae).is_dir()):
-        return _config(task.vae, "vae")
-    if task.model.out_channels == VAES["wan2.1"].z_dim:
-        return VAES["wan2.1"]
-    bundled = _config("sprites", "vae")
-    if task.model.out_channels == bundled.z_dim:
-        return bundled
-    raise ConfigError(
-        f"vae: there is none at {task.vae!r}, and none with {task.model.out_channels} channels is "
-        "known; --config.vae=DIR"
-    )
 
 
 def select(known: list[str], names: Iterable[str] | None) -> list[str]:

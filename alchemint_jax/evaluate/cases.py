@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from alchemint_jax import images, timebase
+from alchemint_jax import images
 from alchemint_jax.data.sprites import World, sample_clip
 from alchemint_jax.errors import DataError, StoryboardError
 from alchemint_jax.evaluate import tracker
@@ -136,7 +136,6 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
     if board.seed is not None:
         raise DataError(f"{where}: seed: a benchmark's noise is drawn from --seed; remove it")
     assert board.fps is not None  # filled in by validate_for
-    n_frames = timebase.frames_for(board.duration, board.fps)
     references = []
     for i, subject in enumerate(board.subjects):
         reference = images.load_reference(subject.image, (view_size, view_size))
@@ -150,12 +149,7 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         prompt=board.prompt,
         words=tuple(subject.word for subject in board.subjects),
         references=np.stack(references),
-        intervals=tuple(
-            timebase.merge_intervals(
-                timebase.seconds_to_frames(s.appears, board.fps, n_frames, duration=board.duration)
-            )
-            for s in board.subjects
-        ),
-        n_frames=n_frames,
+        intervals=board.frame_intervals(board.fps),
+        n_frames=board.n_frames(board.fps),
         fps=float(board.fps),
     )

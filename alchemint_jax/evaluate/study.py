@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media, results, weights
+from alchemint_jax import arguments, media, results, shipped, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
@@ -291,7 +291,7 @@ def write_rows(
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Train and compare the arms of a study.")
-    parser.add_argument("--config", type=Path, default=Path("configs/sprites_schemes.py"))
+    parser.add_argument("--config", type=shipped.find, default="configs/sprites_schemes.py")
     parser.add_argument("--arms", nargs="+", help="which; all of the config's where not given")
     parser.add_argument("--seeds", type=arguments.seed, nargs="+", default=[0, 1, 2])
     boards = arguments.whole(1)
@@ -310,15 +310,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         arms: dict[str, Rows] = {arm: [] for arm in names}
         if args.baseline not in arms:
             raise ConfigError(f"--baseline {args.baseline}: not among {', '.join(arms)}")
-        for path in filter(None, (args.out, args.figure, args.rows)):
+        rows = args.rows and shipped.find(args.rows)
+        for path in filter(None, (args.out, args.figure)):
             media.check_writable(path)  # now, not after hours of training
         outputs = [("--out", args.out), ("--figure", args.figure), ("--rows", args.rows)]
         runs = [("a run in", args.workdir / f"{a}-{s}") for a in arms for s in args.seeds]
         check_outputs(outputs, [("--config", args.config), *runs])
         settings = settings_of(args.config, args.baseline, args.set, args.limit)
-        known = read_rows(args.rows, settings) if args.rows else {}
+        known = read_rows(rows, settings) if rows else {}
         seeds = dict.fromkeys(args.seeds)
         folders = {(arm, seed): args.workdir / f"{arm}-{seed}" for arm in arms for seed in seeds}
+        if args.rows and (rows == args.rows or set(folders) - set(known)):
+            media.check_writable(args.rows)  # what came with the package is only read
         for arm in dict.fromkeys(
             run[0]
             for run, folder in folders.items()
@@ -331,7 +334,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if (arm, seed) not in known:
                     name, folder = f"{args.config}:{arm}", folders[arm, seed]
                     known[arm, seed] = run_arm(name, folder, seed, settings)
-                    if args.rows:
+                    if rows:
                         write_rows(args.rows, known, settings)
                 arms[arm] += known[arm, seed]
             comparison = compare(arms, args.baseline)

@@ -23,7 +23,13 @@ def add_parser(commands: Any) -> None:
         "[--config.FIELD=VALUE ...]"
     )
     c.set_defaults(command=run, parser=c)
-    c.add_argument("--config", required=True, metavar="FILE.py[:ARGUMENT]", help="see configs/")
+    c.add_argument(
+        "--config",
+        type=arguments.config,
+        required=True,
+        metavar="FILE.py[:ARGUMENT]",
+        help="see configs/",
+    )
     c.add_argument(
         "--target",
         required=True,
@@ -42,7 +48,10 @@ def add_parser(commands: Any) -> None:
         "--references", type=arguments.whole(0), metavar="N", help="default: the model's slots"
     )
     c.add_argument(
-        "--batch", type=_batch, metavar="N", help="clips per step, N/chip or N/device (default: 1)"
+        "--batch",
+        type=_batch,
+        metavar="N",
+        help="clips per step, N/chip or N/device; default: 1/device, times accumulate",
     )
     c.add_argument("--step", choices=("train", "sample"), default="train")
     c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")

@@ -31,7 +31,8 @@ class Request:
         size: height and width in pixels.
         frames: pixel frames of a clip.
         references: subjects of a clip.
-        batch: clips of a step, and of what: "all", each "chip" or each "device"; one per device.
+        batch: clips of a step, and of what: "all", each "chip" or each "device". By default one
+            per device, for each of the parts that the batch is worked off in.
         step: "train" or "sample".
         remat: the policy of layers.
         accumulate: parts that a batch is worked off in.
@@ -78,6 +79,7 @@ def prepare(request: Request) -> Setup:
             raise ConfigError(f"a field is missing, or of another kind: {problem}") from error
         if not isinstance(task, steps.DiTTask):
             raise ConfigError("only configs of the transformer (task 'dit') can be planned")
+        task = steps.resized(task, request.size)
         if request.remat is not None:
             task = with_remat(task, request.remat)
     except ConfigError as error:
@@ -85,15 +87,16 @@ def prepare(request: Request) -> Setup:
     optimizer = train.optimizer
     if request.accumulate is not None:
         optimizer = dataclasses.replace(optimizer, accumulate=request.accumulate)
+    training = request.step == "train"
     target = parse_target(request.target)
     devices = topology_devices(target)
-    count, per = request.batch or (1, "device")
+    count, per = request.batch or (optimizer.accumulate if training else 1, "device")
     many = {"all": 1, "chip": target.chips, "device": len(devices)}[per]
     references = task.model.slots if request.references is None else request.references
     if references > task.model.slots:
         task = dataclasses.replace(task, model=dataclasses.replace(task.model, slots=references))
     work = Work(
-        size=request.size or task.sampling.size,
+        size=tuple(task.sampling.size),
         frames=request.frames or task.sampling.max_frames,
         references=references,
         batch=count * many,

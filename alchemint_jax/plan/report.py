@@ -114,7 +114,7 @@ def make_plan(
         target: for which hardware.
         devices: its devices in the mesh's order.
     """
-    per_chip, chip = len(devices) / target.chips, target.chip
+    chip, per_chip = target.chip, target.chip.devices
     available = chip.hbm / per_chip if program.available is None else program.available
     program_flops = traced_flops(step.traced.jaxpr.jaxpr)
     found = collectives.totals(

@@ -78,7 +78,7 @@ def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> P
             f"no mesh of {len(setup.devices)} devices can split a batch of {setup.work.batch}; "
             "change --batch"
         )
-    available = setup.target.chip.hbm * setup.target.chips / len(setup.devices)
+    available = setup.target.chip.hbm / setup.target.chip.devices
     smallest = min(found, key=lambda c: c.memory)
     likely = [c for c in found if c.memory <= _SLACK * available] or [smallest]
     best: Plan | None = None
@@ -196,7 +196,7 @@ def guess(sizes: _Sizes, mesh: dict[str, int], remat: str, accumulate: int) -> C
     """Memory and time of a step, from sizes alone."""
     setup, chip = sizes.setup, sizes.setup.target.chip
     cfg, training = setup.task.model, setup.request.step == "train"
-    per_chip = len(setup.devices) / setup.target.chips
+    per_chip = chip.devices
     split = math.prod(mesh[axis] for axis in weight_axes())
     samples = setup.work.batch / (mesh["data"] * mesh["fsdp"] * accumulate)
     if not training:

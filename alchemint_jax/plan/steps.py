@@ -5,17 +5,19 @@ place of arrays.
 from __future__ import annotations
 
 import dataclasses
-import math
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from alchemint_jax import sharding
+from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
+from alchemint_jax.models.vae import VARIANTS as VAES
+from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.timebase import latent_frames
@@ -94,6 +96,45 @@ def with_cached_text(task: DiTTask) -> DiTTask:
     return _CachedText(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
 
 
+def resized(task: DiTTask, size: tuple[int, int] | None) -> DiTTask:
+    """The task on clips of another size in pixels; None, or its own, leaves it as it is.
+
+    The pictures of subjects are then as large as the clips: a config that wants them smaller says
+    so for the clips that it is for.
+    """
+    if size is None or size == tuple(task.sampling.size):
+        return task
+    sampling = dataclasses.replace(task.sampling, size=size, reference_size=None)
+    return dataclasses.replace(task, sampling=sampling)
+
+
+def autoencoder(task: DiTTask) -> VAEConfig:
+    """Sizes of the autoencoder that the latents of a task are of.
+
+    That at `task.vae`, where it is on this machine; else Wan2.1's or the bundled one, the first
+    that has as many channels.
+
+    Raises:
+        ConfigError: none of them has.
+    """
+    if task.vae in weights.BUNDLED or (task.vae and Path(task.vae).is_dir()):
+        return _vae_config(task.vae)
+    if task.model.out_channels == VAES["wan2.1"].z_dim:
+        return VAES["wan2.1"]
+    bundled = _vae_config("sprites")
+    if task.model.out_channels == bundled.z_dim:
+        return bundled
+    raise ConfigError(
+        f"vae: there is none at {task.vae!r}, and none with {task.model.out_channels} channels is "
+        "known; --config.vae=DIR"
+    )
+
+
+def _vae_config(model: str) -> VAEConfig:
+    module: Any = weights.open_component(weights.locate(model), "vae")[0]
+    return module.config
+
+
 def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of a batch with states of texts, split over the mesh.
 
@@ -112,11 +153,11 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
             f"a batch of {work.batch} cannot be split over data x fsdp = {parts}; change --batch "
             "or --mesh"
         )
-    t, h, w = latent_grid(work, cfg.patch)
+    t, h, w, high, wide = latent_grid(task, work)
     b, r, length = work.batch, work.references, task.sampling.tag_length
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
         "latents": ((t, h, w, cfg.out_channels), jnp.float32),
-        "references": ((r, h, w, cfg.out_channels), jnp.float32),
+        "references": ((r, high, wide, cfg.out_channels), jnp.float32),
         "used": ((r,), jnp.bool),
         "intervals": ((r, 1, 2), jnp.int32),
         "tags": ((r, length, cfg.text_dim), jnp.float32),
@@ -131,29 +172,35 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
     }
 
 
-def latent_grid(work: Work, patch: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Latent frames, height and width of a clip, by the strides of Wan's autoencoder (4, 8, 8).
+def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
+    """Latent frames, height and width of a clip, and height and width of a reference.
 
     Raises:
         ConfigError: a side or the length is no multiple of stride and patch.
     """
-    sides = [8 * p for p in patch[1:]]
-    if any(side < 1 or side % of for side, of in zip(work.size, sides, strict=True)):
-        raise ConfigError(
-            f"size {work.size[0]}x{work.size[1]}: sides must be multiples of {sides[0]}"
-        )
-    if work.frames < 1 or work.frames % 4 != 1:
-        raise ConfigError(f"{work.frames} frames: it must be 4k + 1, for example 81")
-    return (latent_frames(work.frames), work.size[0] // 8, work.size[1] // 8)
+    vae, patch = autoencoder(task), task.model.patch
+    cell, stride = vae.spatial_stride, vae.temporal_stride
+    view = tuple(task.sampling.reference_size or work.size)
+    for what, size in (("size", work.size), ("sampling.reference_size", view)):
+        units = [cell * p for p in patch[1:]]
+        if any(side < 1 or side % unit for side, unit in zip(size, units, strict=True)):
+            raise ConfigError(
+                f"{what} {size[0]}x{size[1]}: sides must be multiples of "
+                f"{' and '.join(map(str, dict.fromkeys(units)))}"
+            )
+    if work.frames < 1 or (work.frames - 1) % stride:
+        raise ConfigError(f"{work.frames} frames: it must be {stride}k + 1, for example 81")
+    high, wide = (side // cell for side in view)
+    h, w = (side // cell for side in work.size)
+    return latent_frames(work.frames, stride=stride), h, w, high, wide
 
 
 def sequence(task: DiTTask, work: Work) -> Sequence:
     """Numbers of tokens of one clip."""
-    grid, patch = latent_grid(work, task.model.patch), task.model.patch
-    cells = math.prod(side // p for side, p in zip(grid[1:], patch[1:], strict=True))
+    (t, h, w, high, wide), (pt, ph, pw) = latent_grid(task, work), task.model.patch
     return Sequence(
-        video=cells * (grid[0] // patch[0]),
-        pictures=work.references * cells,
+        video=(t // pt) * (h // ph) * (w // pw),
+        pictures=work.references * (high // ph) * (wide // pw),
         tags=work.references * task.sampling.tag_length if task.model.tags else 0,
         text=task.sampling.text_length,
     )
@@ -170,7 +217,10 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
     if not isinstance(task, DiTTask):
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
     if task.train_text:
-        raise ConfigError("train_text is True: only training with a frozen text encoder is planned")
+        raise ConfigError(
+            "train_text is True: only training with a frozen text encoder is planned; give "
+            "--config.train_text=False --config.init_from=sprites, or --step sample"
+        )
     task = with_cached_text(task)
     batch = dit_batch(task, work, mesh)
     if (work.batch // (mesh.shape["data"] * mesh.shape["fsdp"])) % optimizer.accumulate:

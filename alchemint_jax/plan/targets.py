@@ -1,8 +1,9 @@
 """Named hardware: what a chip has, how chips are joined, and devices to compile for.
 
-Facts are the makers' own (checked November 2026): docs.cloud.google.com/tpu/docs/{v4, v5e, v5p,
-v6e, tpu7x} and NVIDIA's data sheets of H100 SXM and H200 SXM. Google states the bandwidth of all
-links of a chip in both directions; here it is that of one link in one direction.
+Facts are the makers' own (checked November 2026): docs.cloud.google.com/tpu/docs/{v3, v4, v5e,
+v5p, v6e, tpu7x} and NVIDIA's data sheets of H100 SXM and H200 SXM. Google states the bandwidth of
+all links of a chip in both directions; here it is that of one link in one direction (of a v3, whose
+page says no more, from the bisection of its pod).
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ class Chip:
 
     Attributes:
         kind: "tpu" or "cuda".
-        hbm: bytes that a program can have.
+        hbm: bytes that its programs can have.
         flops: dense bfloat16 operations per second.
         bandwidth: of its memory, bytes per second.
         link: of one link to a neighbour (TPU) or to all of its node (GPU), one way, bytes/s.
-        network: beyond slice or node, one way, bytes/s per chip.
+        network: beyond slice or node, one way, bytes/s per chip; 0 where slices cannot be joined.
         axes: of the torus (TPU).
         wrap: sides of a slice that are multiples of this close to a ring (TPU).
         cores: of Google's names such as v5p-8, for each chip.
+        devices: of JAX, for each chip. Two cores are one device where they share their memory.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Chip:
     axes: int = 1
     wrap: int = 1
     cores: int = 1
+    devices: int = 1
 
 
 # The memory of TPUs is what their compiler allows. Of a GPU's, JAX takes the part that
@@ -52,14 +55,22 @@ class Chip:
 _GPU_SHARE = 0.95
 
 CHIPS = {
-    "v4": Chip("tpu", 30.5 * GIB, 275e12, 1200e9, 50e9, 6.25e9, axes=3, wrap=4, cores=2),
+    "v3": Chip(
+        "tpu", 2 * 15.48 * GIB, 123e12, 900e9, 100e9, 0.0, axes=2, wrap=32, cores=2, devices=2
+    ),
+    "v4": Chip("tpu", 30.75 * GIB, 275e12, 1200e9, 50e9, 6.25e9, axes=3, wrap=4, cores=2),
     "v5e": Chip("tpu", 15.75 * GIB, 197e12, 819e9, 50e9, 3.125e9, axes=2, wrap=16),
     "v5p": Chip("tpu", 95.74 * GIB, 459e12, 2765e9, 100e9, 6.25e9, axes=3, wrap=4, cores=2),
     "v6e": Chip("tpu", 31.25 * GIB, 918e12, 1638e9, 100e9, 12.5e9, axes=2, wrap=16),
-    "tpu7x": Chip("tpu", 189.5 * GIB, 2307e12, 7380e9, 100e9, 12.5e9, axes=3, wrap=4, cores=2),
+    "tpu7x": Chip(
+        "tpu", 189.5 * GIB, 2307e12, 7380e9, 100e9, 12.5e9, axes=3, wrap=4, cores=2, devices=2
+    ),
     "h100": Chip("cuda", 84929347584 * _GPU_SHARE, 989e12, 3350e9, 450e9, 50e9),
     "h200": Chip("cuda", 150754820096 * _GPU_SHARE, 989e12, 4800e9, 450e9, 50e9),
 }
+
+# Google's own names of chips that JAX calls otherwise.
+_ALIASES = {"v5litepod": "v5e"}
 
 # Shapes of Google's slices by number of chips.
 _SLICES = {
@@ -103,12 +114,15 @@ def parse_target(name: str) -> Target:
     Raises:
         ConfigError: for a name that says nothing.
     """
-    found = re.fullmatch(r"(?:(\d+)x)?(tpu7x|[vh]\d+[ep]?)(?:(-)(\d+)|:(\d+(?:x\d+){0,2}))", name)
-    if not found or found[2] not in CHIPS or name.startswith("0"):
+    found = re.fullmatch(r"(?:(\d+)x)?([a-z]+\d+[a-z]*)(?:(-)(\d+)|:(\d+(?:x\d+){0,2}))", name)
+    model = _ALIASES.get(found[2], found[2]) if found else ""
+    if not found or model not in CHIPS or name.startswith("0"):
         known = ", ".join(CHIPS)
         raise ConfigError(f"target {name!r}: no such hardware; chips: {known}; e.g. {_EXAMPLES}")
-    slices, model, dash, count, sizes = found.groups()
+    slices, _, dash, count, sizes = found.groups()
     chip = CHIPS[model]
+    if slices and not chip.network:
+        raise ConfigError(f"target {name!r}: slices of {model} cannot be joined; ask for one")
     if dash:
         if chip.kind != "tpu":
             raise ConfigError(f"target {name!r}: write {model}:NODESx8")
@@ -139,7 +153,7 @@ def _sizes(text: str) -> tuple[int, ...]:
 def topology_devices(target: Target) -> list[Any]:
     """Devices of the target to build a mesh of; programs can be compiled for them, not run.
 
-    Some chips are two devices each: there are `len(devices) / target.chips` for a chip.
+    There are `target.chip.devices` for a chip.
 
     Raises:
         ConfigError: what compiles for this hardware is not installed.
@@ -161,6 +175,8 @@ def topology_devices(target: Target) -> list[Any]:
             options: dict[str, Any] = {}
             if target.slices > 1:
                 options["num_slices"] = target.slices
+            if target.model == "v4":  # one device of both cores, as on the machine itself
+                options["chip_config_name"] = "megacore"
             if math.prod(target.shape) == 1:  # a host has more chips than that otherwise
                 options["chips_per_host_bounds"] = [1, 1, 1]
             found = topologies.get_topology_desc(
@@ -211,7 +227,7 @@ def network_bandwidth(target: Target, devices: list[Any], group: list[int]) -> t
         group: the members, as such counts.
     """
     chip, members = target.chip, [devices[i] for i in group]
-    per_chip = len(devices) / target.chips
+    per_chip = chip.devices
     if chip.kind == "cuda":
         parts, slow = {device.id // target.shape[1] for device in members}, "infiniband"
     else:

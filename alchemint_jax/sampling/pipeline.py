@@ -149,15 +149,9 @@ class Pipeline:
         """
         board = self.check(board)
         assert board.fps is not None and board.size is not None  # filled in by `check`
-        size, frames = board.size, timebase.frames_for(board.duration, board.fps)
+        size, frames = board.size, board.n_frames(board.fps)
         view = self.settings.reference_size or size
         pictures = [images.load_reference(subject.image, view) for subject in board.subjects]
-        intervals = [
-            timebase.merge_intervals(
-                timebase.seconds_to_frames(s.appears, board.fps, frames, duration=board.duration)
-            )
-            for s in board.subjects
-        ]
         given = [path for path in (board.first_frame, board.last_frame) if path is not None]
         shown = [images.load_keyframe(path, size) for path in given]
         slots = self.models.dit.config.slots
@@ -167,7 +161,7 @@ class Pipeline:
             [board.prompt],
             references[None],
             [[subject.word for subject in board.subjects]],
-            [intervals],
+            [board.frame_intervals(board.fps)],
             seed=next(s for s in (seed, board.seed, 0) if s is not None),
             steps=steps,
             guidance=guidance,

@@ -5,8 +5,6 @@ They are turned into frozen dataclasses.
 
 from __future__ import annotations
 
-import ast
-import dataclasses
 import runpy
 from pathlib import Path
 from typing import Any
@@ -14,12 +12,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.train.fields import build
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.optimizer import OptimizerConfig
+from alchemint_jax.train.overrides import override
 
 
 def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> ConfigDict:
-    """The `get_config()` of a Python file, with overrides.
+    """The `get_config()` of a Python file, with overrides (see `overrides`).
 
     `FILE.py:ARGUMENT` calls `get_config("ARGUMENT")`, as ml_collections' own flags do.
 
@@ -39,8 +39,8 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
     if not isinstance(config, ConfigDict):
         what = type(config).__name__
         raise ConfigError(f"{path}: get_config() must return a ConfigDict, not a {what}")
-    for override in overrides:
-        _override(config, override, path)
+    for text in overrides:
+        override(config, text, path)
     return config
 
 
@@ -69,37 +69,3 @@ def build_train(config: ConfigDict) -> TrainConfig:
         fields | {"optimizer": build(OptimizerConfig, fields["optimizer"], "train.optimizer")},
         "train",
     )
-
-
-def build(cls: type, fields: dict[str, Any], where: str) -> Any:
-    """A dataclass from a dictionary; unknown fields are a ConfigError that lists the known ones."""
-    known = [field.name for field in dataclasses.fields(cls)]
-    if unknown := sorted(set(fields) - set(known)):
-        raise ConfigError(
-            f"{where}: unknown {', '.join(unknown)}; known fields: {', '.join(known)}"
-        )
-    return cls(**{name: _tuples(value) for name, value in fields.items()})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(v) for v in value) if isinstance(value, list | tuple) else value
-
-
-def _override(config: ConfigDict, override: str, path: Path) -> None:
-    name, equals, text = override.partition("=")
-    *parents, last = name.split(".")
-    node = config
-    for part in parents:
-        node = node.get(part) if isinstance(node, ConfigDict) else None
-    if not equals or not isinstance(node, ConfigDict) or last not in node:
-        raise ConfigError(f"{path}: --config.{override}: there is no field {name!r}")
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        value = text
-    try:
-        if value is None and node[last] is not None:  # ConfigDict lets None pass for any type
-            raise TypeError(f"expected {type(node[last]).__name__}, got None")
-        node[last] = value
-    except TypeError as error:
-        raise ConfigError(f"{path}: --config.{override}: {error}") from error

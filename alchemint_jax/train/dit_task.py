@@ -36,7 +36,7 @@ from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.base import read_base
-from alchemint_jax.train.config import build
+from alchemint_jax.train.fields import build
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.weights.lora import save_lora
 
@@ -283,13 +283,10 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
     It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
-    `augment`, `init_from`, `train_text`, `lora`, `compute` and `storage`.
+    `augment`, `samples`, `init_from`, `train_text`, `lora`, `compute` and `storage`.
     """
     model = config.model.to_dict()
-    for name, allowed in (
-        ("scheme", SCHEMES),
-        ("layout", {"ReferenceLayout": rotary.ReferenceLayout}),
-    ):
+    for name, allowed in NAMED.items():
         if name in model:
             fields = dict(model[name])
             if (chosen := fields.pop("name", None)) not in allowed:
@@ -315,7 +312,7 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     )
 
 
-_OPTIONAL = ("init_from", "train_text", "compute", "storage")
+_OPTIONAL = ("samples", "init_from", "train_text", "compute", "storage")
 
 
 SCHEMES = {
@@ -328,3 +325,6 @@ SCHEMES = {
         rotary.NoInterval,
     )
 }
+
+NAMED = {"scheme": SCHEMES, "layout": {"ReferenceLayout": rotary.ReferenceLayout}}
+"""Parts of `model` that say by their `name` which class they are of; the first one by default."""

@@ -15,6 +15,7 @@ from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, TrainConfig, fit
+from alchemint_jax.train.tasks import TASKS, top_fields
 
 
 def run_config(
@@ -99,11 +100,11 @@ def build_mesh(config: ConfigDict, devices: Sequence[Any] | None = None) -> Mesh
 
 
 def build_task(config: ConfigDict) -> Any:
-    """The task that a config names, from frozen dataclasses that reject unknown fields."""
-    from alchemint_jax.train.dit_task import make_dit_task
-    from alchemint_jax.train.vae_task import make_vae_task
+    """The task that a config names, from frozen dataclasses that reject unknown fields.
 
-    makers = {"vae": make_vae_task, "dit": make_dit_task}
-    if config.get("task") not in makers:
-        raise ConfigError(f"task is {config.get('task')!r}; use one of {', '.join(makers)}")
-    return makers[config.task](config)
+    Raises:
+        ConfigError: there is no such task, or a field that it does not have.
+    """
+    if unknown := sorted(set(config) - set(known := top_fields(config))):
+        raise ConfigError(f"unknown {', '.join(unknown)}; known fields: {', '.join(known)}")
+    return TASKS[config.task][1](config)

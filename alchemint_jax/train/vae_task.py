@@ -19,7 +19,7 @@ from alchemint_jax.data.loader import LoaderConfig, clip_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAE, VAEConfig
-from alchemint_jax.train.config import build
+from alchemint_jax.train.fields import build
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,7 @@ def edge_loss(a: Float[Array, "b f h w c"], b: Float[Array, "b f h w c"]) -> Flo
 
 
 def make_vae_task(config: ConfigDict) -> VAETask:
-    """The task of a config with `model`, `data`, `loader`, `frames` and `loss_weights`."""
+    """The task of a config with these fields; it may do without `storage`."""
     return VAETask(
         model=build(VAEConfig, config.model.to_dict(), "model"),
         data=config.data,
@@ -194,4 +194,5 @@ def make_vae_task(config: ConfigDict) -> VAETask:
         crop=config.crop,
         init_from=config.init_from,
         loss_weights=build(VAELoss, config.loss_weights.to_dict(), "loss_weights"),
+        **({"storage": config.storage} if "storage" in config else {}),
     )

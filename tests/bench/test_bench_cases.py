@@ -13,13 +13,16 @@ from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.lora import LoraConfig
 from alchemint_jax.models.vae import VARIANTS
+from alchemint_jax.plan import steps
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.steps import Work
 from alchemint_jax.plan.targets import CHIPS, parse_target, topology_devices
 from alchemint_jax.train.optimizer import OptimizerConfig
 
-TARGETS = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
-TARGETS["tpu7x"] = "tpu7x:2x2x1"
+# Google's names count chips of some (v5e, v6e) and cores of others; a chip is one device or two.
+TARGETS = {"v3": "v3-8", "v4": "v4-8", "v5e": "v5e-4", "v5p": "v5p-8", "v6e": "v6e-4"}
+TARGETS["tpu7x"] = "tpu7x-8"
+DEVICES = {"v3": 8, "v4": 4, "v5e": 4, "v5p": 4, "v6e": 4, "tpu7x": 8}
 
 
 def test_the_cases_without_a_config():
@@ -53,6 +56,14 @@ def test_wan_at_480p():
     assert forward.tokens.pictures == 2 * 30 * 52 and forward.tokens.text == 512
     assert forward.dtype == "bfloat16" and decode.dtype == "float32" and decode.tiled
     assert train.task.model.remat == "full" and train.work.batch == 8  # devices of the tests
+    # By itself it is for sprites, whose references are smaller than the clips.
+    assert suite.config_cases(wan, ["forward"])[0].tokens.pictures == 3 * 2 * 2
+
+
+def test_a_batch_can_be_worked_off_in_the_parts_of_the_config():
+    larger = CONFIG.replace("sprites.py", "wan_14b.py")
+    (train,) = suite.config_cases(larger, ["train"])
+    assert train.work.batch == 2 * 8
 
 
 def test_cases_are_chosen_by_name_and_keep_their_order():
@@ -144,17 +155,17 @@ def test_a_made_up_batch_has_what_the_task_reads():
 
 def test_the_autoencoder_is_the_named_one_or_one_that_fits():
     task = tiny("forward").task
-    bundled = suite.autoencoder(task)  # `vae=sprites`
+    bundled = steps.autoencoder(task)  # `vae=sprites`
     assert bundled.z_dim == 8
-    assert suite.autoencoder(dataclasses.replace(task, vae="not/here")) == bundled
+    assert steps.autoencoder(dataclasses.replace(task, vae="not/here")) == bundled
 
     def channels(count):
         model = dataclasses.replace(task.model, in_channels=count, out_channels=count)
         return dataclasses.replace(task, model=model, vae="not/here")
 
-    assert suite.autoencoder(channels(16)) == VARIANTS["wan2.1"]
+    assert steps.autoencoder(channels(16)) == VARIANTS["wan2.1"]
     with pytest.raises(ConfigError, match="none with 5 channels"):
-        suite.autoencoder(channels(5))
+        steps.autoencoder(channels(5))
 
 
 def test_a_training_step_has_a_clip_for_each_part_of_the_mesh():
@@ -176,4 +187,6 @@ def test_every_tpu_is_known_by_the_name_that_jax_gives_it():
     for model, name in TARGETS.items():
         target = parse_target(name)
         devices = topology_devices(target)
+        assert (target.chips, len(devices)) == (4, DEVICES[model])
+        assert len({(*device.coords, device.core_on_chip) for device in devices}) == len(devices)
         assert hardware.peak_flops(devices, "bfloat16") == target.chips * CHIPS[model].flops

@@ -22,6 +22,7 @@ TINY = (
     "text.ffn_dim=8",
     "text.n_layers=1",
     "model.scheme.name=MidRope",
+    "sampling.size=(24, 16)",
     "sampling.reference_size=(16, 16)",
     "train.optimizer.method=adamw",
     "vae=sprites",

@@ -115,6 +115,32 @@ def test_what_is_too_large_is_said_to_be_with_what_is_missing(capsys):
     assert plan["peak_gib"] > plan["available_gib"] == 15.75
 
 
+@needs_libtpu
+def test_a_plan_without_a_batch_has_one_that_fits_the_config_and_the_mesh():
+    larger = CONFIG.replace("wan_1_3b", "wan_14b")  # works a batch off in two parts
+    for step, batch in (("train", 8), ("sample", 4)):
+        setup = planner.prepare(planner.Request(larger, "v5e:2x2", step=step))
+        assert setup.work.batch == batch
+    request = dataclasses.replace(
+        TINY, config=larger, target="v5e:2x2", size=None, references=1, frames=None
+    )
+    setup = planner.prepare(request)
+    mesh = sharding.make_mesh(fsdp=4, data=1, devices=setup.devices)
+    batch = planner.steps.dit_batch(setup.task, setup.work, mesh)
+    # The clips and pictures of the sprites world, whose pictures are half as large.
+    assert batch["latents"].shape == (8, 9, 8, 8, 16)
+    assert batch["references"].shape == (8, 1, 4, 4, 16)
+
+
+@needs_libtpu
+def test_latents_are_those_of_the_autoencoder_of_the_config():
+    sprites = CONFIG.replace("wan_1_3b", "sprites")
+    setup = planner.prepare(planner.Request(sprites, "v5e:2x2", step="sample"))
+    assert planner.steps.latent_grid(setup.task, setup.work) == (9, 16, 16, 8, 8)
+    with pytest.raises(ConfigError, match="train_text=False --config.init_from=sprites"):
+        planner.plan(planner.Request(sprites, "v5e:2x2"))
+
+
 def test_both_messages_of_the_compiler_are_understood():
     first = "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
     first += "temporaries (259.07G) exceeds available HBM (15.75G)."

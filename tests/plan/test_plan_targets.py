@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import types
 
+import jax
 import pytest
+from tiny_plan import needs_libtpu
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.plan.targets import CHIPS, network_bandwidth, parse_target
+from alchemint_jax.plan.compile import needed
+from alchemint_jax.plan.targets import CHIPS, network_bandwidth, parse_target, topology_devices
 
 
 @pytest.mark.parametrize(
@@ -13,6 +16,9 @@ from alchemint_jax.plan.targets import CHIPS, network_bandwidth, parse_target
     [
         ("v5p-8", (2, 2, 1), 1, 4),  # Google counts cores here ...
         ("v5e-8", (2, 4), 1, 8),  # ... and chips here
+        ("v5litepod-8", (2, 4), 1, 8),
+        ("v4-8", (2, 2, 1), 1, 4),
+        ("v3-8", (2, 2), 1, 4),
         ("v5p:4x4x4", (4, 4, 4), 1, 64),
         ("2xv5p:4x4x4", (4, 4, 4), 2, 128),
         ("v6e:16x16", (16, 16), 1, 256),
@@ -31,18 +37,32 @@ def test_names(name, shape, slices, chips):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("v9:2x2", "no such hardware; chips: v4, v5e"),
+        ("v9:2x2", "no such hardware; chips: v3, v4, v5e"),
         ("v5p", "no such hardware"),
         ("v5p:4x4", "3 sides"),
         ("v5p-7", "there are v5p-2, v5p-8, v5p-16"),
         ("h100-8", "h100:NODESx8"),
         ("h100:2x2x2", "h100:NODESxGPUS"),
         ("v5e:0x4", "2 sides"),
+        ("2xv3-8", "slices of v3 cannot be joined"),
     ],
 )
 def test_wrong_names_say_what_there_is(name, says):
     with pytest.raises(ConfigError, match=says):
         parse_target(name)
+
+
+@needs_libtpu
+@pytest.mark.parametrize("name", ["v3-8", "v4-8", "v5e-4", "v5p-8", "v6e-4", "tpu7x-8"])
+def test_memory_is_what_the_compiler_allows(name):
+    target = parse_target(name)
+    device = topology_devices(target)[0]
+    place = jax.sharding.SingleDeviceSharding(device)
+    much = jax.ShapeDtypeStruct((2**36,), jax.numpy.float32, sharding=place)
+    with pytest.raises(jax.errors.JaxRuntimeError) as error:
+        jax.jit(jax.numpy.sin).lower(much).compile()
+    _, available = needed(str(error.value))
+    assert available * target.chip.devices == pytest.approx(target.chip.hbm)
 
 
 def _devices(shape, slices=1):

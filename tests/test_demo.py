@@ -1,0 +1,104 @@
+"""What a storyboard asks for is what is rendered, drawn and measured: the very same frames."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import alchemint_jax as al
+from alchemint_jax import cli, commands, demo, media
+from alchemint_jax.evaluate.cases import read_benchmark
+from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.sampling.settings import Settings
+
+REFS = Path(__file__).parents[1] / "examples" / "refs"
+# No whole number of frames at 8 a second, and 4k + 1 of them: longer than the clip, or shorter.
+ODD = (4.1, 3.95, 3.8)
+
+
+class Pasted:
+    """In place of a model: shows the pictures in exactly the frames that it is asked for."""
+
+    fps, image_encoder, keyframes = 8.0, None, 0
+    settings = Settings(reference_size=(32, 32))
+    models = types.SimpleNamespace(dit=types.SimpleNamespace(config=types.SimpleNamespace(slots=3)))
+    limits = settings.limits(3, events=False)
+    generate = Pipeline.generate
+
+    def check_lengths(self, *_):
+        pass
+
+    def render(self, prompts, references, words, intervals, *, frames, **_):
+        video = np.full((frames, 64, 64, 3), 235, np.uint8)
+        for slot, spans in enumerate(intervals[0]):
+            picture = np.asarray(Image.fromarray(references[0, slot]).resize((24, 24)))
+            for start, end in spans:
+                video[start:end, 20:44, 4 + 32 * slot : 28 + 32 * slot] = picture
+        self.asked = intervals[0]
+        return video[None]
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    pipe = Pasted()
+    monkeypatch.setattr(Pipeline, "load", lambda *_, **__: pipe)
+    monkeypatch.setitem(al.__dict__, "Pipeline", Pipeline)
+    monkeypatch.setattr(commands, "prepare_jax", lambda: None)
+    return pipe
+
+
+def board(duration):
+    return {
+        "prompt": "a purple moon circles while a blue star stays",
+        "duration": duration,
+        "subjects": [
+            {"word": "purple moon", "image": "purple_moon.png", "appears": [[0.6, 2.6]]},
+            {"word": "blue star", "image": "blue_star.png", "appears": [[1.6, duration]]},
+        ],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("purple_moon.png", "blue_star.png"):
+        (tmp_path / name).write_bytes((REFS / name).read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize("duration", ODD)
+def test_the_demo_measures_what_it_asked_for(pipe, folder, duration, capsys):
+    (folder / "odd.yaml").write_text(yaml.safe_dump(board(duration)))
+    assert demo.run_demo(folder, folder) == 0
+    rows = capsys.readouterr().out.splitlines()[2:4]
+    # Whatever is shown in all the frames that were asked for, and in no other, is right.
+    assert [row.split()[-2:] for row in rows] == [["1.00", "1.00"]] * 2
+    assert pipe.asked == (((5, 21),), ((13, 33),))
+
+
+@pytest.mark.parametrize("duration", ODD)
+def test_a_sheet_shows_what_was_asked_for(pipe, folder, duration, monkeypatch):
+    drawn = []
+
+    def sheet(video, asked, *_, **__):
+        drawn.append(asked)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(media, "contact_sheet", sheet)
+    (folder / "odd.yaml").write_text(yaml.safe_dump(board(duration)))
+    out, page = str(folder / "v.mp4"), str(folder / "s.png")
+    assert cli.main(["generate", str(folder / "odd.yaml"), "--out", out, "--sheet", page]) == 0
+    assert drawn == [[((0.625, 2.625),), ((1.625, 4.0),)]]
+
+
+@pytest.mark.parametrize("duration", ODD)
+def test_a_benchmark_measures_what_a_storyboard_asks_for(pipe, folder, duration):
+    (folder / "odd.jsonl").write_text(json.dumps(board(duration)))
+    (case,) = read_benchmark(folder / "odd.jsonl")
+    pipe.generate(al.Storyboard.from_dict(board(duration), base=folder))
+    assert (case.intervals, case.n_frames) == (pipe.asked, 33)
