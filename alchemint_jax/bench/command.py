@@ -14,7 +14,7 @@ from typing import Any
 from alchemint_jax import arguments
 from alchemint_jax.errors import AlchemintError, ConfigError
 
-_OF_CONFIG = ("size", "frames", "references", "batch")
+_OF_CONFIG = ("size", "frames", "references", "events", "batch")
 
 
 def add_parser(commands: Any) -> None:
@@ -46,6 +46,12 @@ def add_parser(commands: Any) -> None:
     )
     c.add_argument(
         "--references", type=arguments.whole(0), metavar="N", help="default: the config's slots"
+    )
+    c.add_argument(
+        "--events",
+        type=arguments.whole(0),
+        metavar="N",
+        help="default: 2, where the model has events",
     )
     c.add_argument(
         "--batch",

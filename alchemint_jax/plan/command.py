@@ -41,6 +41,12 @@ def add_parser(commands: Any) -> None:
         "--references", type=arguments.whole(0), metavar="N", help="default: the model's slots"
     )
     c.add_argument(
+        "--events",
+        type=arguments.whole(0),
+        metavar="N",
+        help="default: 2, where the model has events",
+    )
+    c.add_argument(
         "--batch", type=_batch, metavar="N", help="clips per step, N/chip or N/device (default: 1)"
     )
     c.add_argument("--step", choices=("train", "sample"), default="train")
@@ -85,6 +91,7 @@ def plan_command(args: argparse.Namespace) -> Any:
         size=args.size,
         frames=args.frames,
         references=args.references,
+        events=args.events,
         batch=args.batch,
         step=args.step,
         remat=args.remat,
