@@ -231,12 +231,14 @@ def contact_sheet(
     *,
     pictures: Sequence[Image.Image | UInt8[np.ndarray, "_ _ 3"] | None] | None = None,
     title: str = "",
+    events: Sequence[tuple[str, tuple[int | float, int | float]]] = (),
 ) -> Image.Image:
     """Draw a strip of frames and, on the same time axis, when each subject was asked for.
 
     `asked` and `measured` hold, for each subject, its ``(start, end)`` pairs in seconds; `names`
     its word, `pictures` its reference, `colors` its RGB colour. The middle of every frame of the
-    strip stands at its time, so what a column shows can be read off the bars below it.
+    strip stands at its time, so what a column shows can be read off the bars below it. `events` are
+    texts and the seconds that they are about; each has a row of its own, below the subjects'.
     Returns an RGB picture about 1500 pixels wide. Raises `ValueError` if the lists disagree.
     """
     asked_rows = _intervals(asked)
@@ -258,7 +260,7 @@ def contact_sheet(
     right = left + length
     strip_y = _MARGIN + (38 if title else 0)
     rows_y = strip_y + cell_h + 46
-    axis_y = rows_y + _ROW * len(names) + 6
+    axis_y = rows_y + _ROW * (len(names) + len(events)) + 6
     size = (right + cell_w // 2 + _MARGIN, axis_y + 34 + 44)
 
     sheet = Image.new("RGB", size, _PAPER)
@@ -289,6 +291,13 @@ def contact_sheet(
             _bar(sheet, at(start), at(end), middle, _TALL, _mix(tint, 0.34))
         for start, end in measured_rows[row]:
             _bar(sheet, at(start), at(end), middle, _THIN, _mix(tint, 1.0))
+
+    for row, (said, (start, end)) in enumerate(events, len(names)):
+        middle = rows_y + _ROW * row + _ROW // 2
+        _bar(sheet, at(start), at(end), middle, _TALL, _mix(_SOFT, 0.25))
+        half = text.getlength(said) / 2
+        centre = min(max((at(start) + at(end)) / 2, left + half), max(right - half, left + half))
+        draw.text((centre, middle), said, _INK, text, anchor="mm")
 
     draw.line([(left, axis_y), (right, axis_y)], _SOFT, 2)
     step = _tick(seconds)

@@ -14,7 +14,7 @@ runs/sprites_events/export.
 
 It starts from the bundled model, and since the output of the new branch (the cross-attention to
 events, timed by ReRoPE) is zero at first, it is that model at step 0. The text encoder, which knows
-the names of colours from captions, stays as it is. The backbone moves at a fifth of the rate of the
+the names of colours from captions, stays as it is. The backbone moves at a third of the rate of the
 branch: it has to let colours change within a clip. How well it follows events is in
 alchemint_jax/bundled/sprites/events/README.md.
 """
@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.train.config import load_config
 
-STEPS = 1600
+STEPS = 800
 
 
 def get_config() -> ConfigDict:
@@ -40,5 +40,5 @@ def get_config() -> ConfigDict:
     config.train.total_steps = config.train.optimizer.total_steps = STEPS
     config.train.validate_every = config.train.checkpoint_every = STEPS // 8
     config.train.sample_every = 0
-    config.train.optimizer.groups = (("backbone", 1.2e-3), ("added", 6e-3))
+    config.train.optimizer.groups = (("backbone", 2e-3), ("added", 6e-3))
     return config.lock()

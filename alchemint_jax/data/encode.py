@@ -61,7 +61,7 @@ def encode_dataset(
     from alchemint_jax import weights
 
     directory = weights.locate(vae_dir)
-    identity = fingerprint(directory / "vae")
+    identity = fingerprint(weights.component_folder(directory, "vae"))
     # A dataset that is already there needs no weights; without them nothing is to be begun.
     encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)
 
@@ -161,7 +161,8 @@ def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
     """Raises DataError unless a dataset was encoded by the autoencoder of this very model."""
     from alchemint_jax import weights
 
-    if read_header(data_dir)["vae"] != fingerprint(weights.locate(vae_dir) / "vae"):
+    folder = weights.component_folder(weights.locate(vae_dir), "vae")
+    if read_header(data_dir)["vae"] != fingerprint(folder):
         raise DataError(
             f"{data_dir}: encoded by another autoencoder than that of {vae_dir}; encode the "
             f"dataset anew with --vae {vae_dir}, or name the model that encoded it"

@@ -18,6 +18,7 @@ from alchemint_jax import images, timebase
 from alchemint_jax.data.sprites import World, sample_clip
 from alchemint_jax.errors import DataError, StoryboardError
 from alchemint_jax.evaluate import tracker
+from alchemint_jax.events import FrameEvent
 from alchemint_jax.storyboard import Limits, Storyboard
 
 WORLD = World()
@@ -44,6 +45,8 @@ class Case:
     """Per subject, pixel frames, half-open."""
     n_frames: int = World.frames
     fps: float = World.fps
+    events: tuple[FrameEvent, ...] = ()
+    """Texts, and the pixel frames that they are about; scores of subjects do not look at them."""
 
 
 def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Case]:
@@ -96,6 +99,7 @@ def read_benchmark(
         min_frames=world.frames,
         fps=(world.fps,),
         sizes=((world.size, world.size),),
+        events=True,  # whether a model has them is asked when it is there
     )
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other line ends
@@ -145,6 +149,8 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         except DataError as error:
             raise DataError(f"{where}: subjects[{i}].image: {subject.image}: {error}") from error
         references.append(reference)
+    during = [event.during for event in board.events]
+    spans = timebase.seconds_to_frames(during, board.fps, n_frames, duration=board.duration)
     return Case(
         id=where if name is None else str(name),
         prompt=board.prompt,
@@ -158,4 +164,5 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         ),
         n_frames=n_frames,
         fps=float(board.fps),
+        events=tuple(zip((event.text for event in board.events), spans, strict=True)),
     )
