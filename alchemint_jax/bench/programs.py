@@ -208,19 +208,17 @@ def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
     if rows:
         ends = np.linspace(0, case.work.frames, rows + 1).astype(np.int32)
         batch |= {
-            "event_mask": np.ones((b, rows, said), bool),
             "event_intervals": np.tile(np.stack([ends[:-1], ends[1:]], 1), (b, 1, 1)),
         }
     if cached and rows:
         batch |= {
             "events": normal(b, rows, said, width),
             "null_event": normal(b, said, width),
-            "null_event_mask": np.ones((b, said), bool),
         }
     if cached:
         texts = {"text": normal(b, long, width), "null_text": normal(b, long, width)}
         return batch | texts | {"tags": normal(b, r, short, width)}
     if rows:
-        batch |= {"event_ids": ids(b, rows, said)}
+        batch |= {"event_ids": ids(b, rows, said), "event_mask": np.ones((b, rows, said), bool)}
     texts = {"text_ids": ids(b, long), "text_mask": np.ones((b, long), bool)}
     return batch | texts | {"tag_ids": ids(b, r, short)}

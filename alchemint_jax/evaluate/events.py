@@ -88,7 +88,9 @@ VARIANTS: dict[str, Callable[[Case], tuple[FrameEvent, ...]]] = {
 """What becomes of the events of a board; the prompt says nothing of them."""
 
 
-def score(found: Sequence[Board], videos: Sequence[np.ndarray], seed: int) -> list[dict[str, Any]]:
+def score(
+    found: Sequence[Board], videos: Sequence[np.ndarray] | np.ndarray, seed: int
+) -> list[dict[str, Any]]:
     """One row for every event, measured at the times that the board asks for."""
     rows = []
     for board, video in zip(found, videos, strict=True):

@@ -87,10 +87,9 @@ def cached_conditions(batch: Any) -> Conditions:
     if "events" in batch:
         events = Events(
             states=batch["events"],
-            mask=batch["event_mask"],
+            used=batch["event_intervals"][..., 1] > batch["event_intervals"][..., 0],
             intervals=latent_intervals(batch["event_intervals"]),
             null=batch["null_event"],
-            null_mask=batch["null_event_mask"],
         )
     return Conditions(
         text=batch["text"],
@@ -143,10 +142,8 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
         length = task.sampling.event_length
         shapes |= {
             "events": ((rows, length, cfg.text_dim), jnp.float32),
-            "event_mask": ((rows, length), jnp.bool),
             "event_intervals": ((rows, 2), jnp.int32),
             "null_event": ((length, cfg.text_dim), jnp.float32),
-            "null_event_mask": ((length,), jnp.bool),
         }
     place = sharding.batch_sharding(mesh)
     return {

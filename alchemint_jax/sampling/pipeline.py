@@ -299,20 +299,17 @@ class Pipeline:
         rows = max(8, 1 << (needed - 1).bit_length())
         padded = [pad_events(video, frames, rows) for video in events]
         length = self.settings.event_length
-        (states, mask), (null, null_mask) = self.texts.states(
+        (states, _), (null, _) = self.texts.states(
             ([text for texts, _ in padded for text in texts], length),
             ([""] * len(events), length),
         )
         spans = np.stack([span for _, span in padded])
-        used = jnp.asarray(spans[..., 1] > spans[..., 0])
-        states, mask = (x.reshape(len(events), rows, *x.shape[1:]) for x in (states, mask))
         return conditions._replace(
             events=Events(
-                states=states,
-                mask=mask & used[..., None],
+                states=states.reshape(len(events), rows, *states.shape[1:]),
+                used=jnp.asarray(spans[..., 1] > spans[..., 0]),
                 intervals=latent_intervals(jnp.asarray(spans)),
                 null=null,
-                null_mask=null_mask,
             )
         )
 

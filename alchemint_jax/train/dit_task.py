@@ -173,10 +173,9 @@ class DiTTask:
         null = encode_text(encoder, params, Tokens(jnp.asarray(ids), jnp.asarray(mask)))
         return Events(
             states=encode_text(encoder, params, Tokens(batch["event_ids"], batch["event_mask"])),
-            mask=batch["event_mask"],
+            used=batch["event_intervals"][..., 1] > batch["event_intervals"][..., 0],
             intervals=latent_intervals(batch["event_intervals"]),
             null=jnp.repeat(null, b, axis=0),
-            null_mask=jnp.repeat(jnp.asarray(mask), b, axis=0),
         )
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:

@@ -23,18 +23,21 @@ class Tokens(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Dense captions of a clip, in rows that leave no gap (see `alchemint_jax.events`)."""
+    """Dense captions of a clip, in rows that leave no gap (see `alchemint_jax.events`).
+
+    Frames attend to the padding of a text, too, as in Wan they do to that of the caption. So all
+    rows have as many tokens: otherwise a long text would outweigh the empty one of a gap, whatever
+    the time.
+    """
 
     states: jax.Array
-    """Text states [b e q d]."""
-    mask: jax.Array
-    """Which tokens are not padding [b e q]; none of a row that is not used."""
+    """Text states [b e q d], zero where padded."""
+    used: jax.Array
+    """Which rows are [b e]."""
     intervals: jax.Array
     """Latent intervals [b e 2]; those of rows that are not used start after they end."""
     null: jax.Array
-    """States of the empty text [b q d]."""
-    null_mask: jax.Array
-    """And its tokens [b q]."""
+    """States of the empty text [b q d], zero where padded."""
 
 
 class Conditions(NamedTuple):
@@ -100,11 +103,10 @@ def model_inputs(
 
 
 def _event_inputs(events: Events, with_text: Bool[Array, " b"]) -> dict[str, Any]:
-    kept = with_text[:, None, None]
-    empty = events.null_mask[:, None] & events.mask.any(-1, keepdims=True)
+    kept = with_text[:, None, None, None]
     return {
-        "events": jnp.where(kept[..., None], events.states, events.null[:, None]),
-        "event_mask": jnp.where(kept, events.mask, empty),
+        "events": jnp.where(kept, events.states, events.null[:, None]),
+        "event_mask": jnp.broadcast_to(events.used[..., None], events.states.shape[:3]),
         "event_intervals": events.intervals,
     }
 
