@@ -119,10 +119,9 @@ def conditions(events):
         tag_mask=jnp.ones((B, slots, 2), bool),
         events=Events(
             states=events["events"],
-            mask=events["event_mask"].at[1, 1].set(False),
+            used=jnp.asarray([[True, True], [True, False]]),
             intervals=events["event_intervals"].at[1, 1].set(jnp.asarray([1.0, 0.0])),
             null=_normal(7, B, Q, 6),
-            null_mask=jnp.asarray([[1, 0, 0]] * B, bool),
         ),
     )
 
@@ -133,14 +132,13 @@ def test_branches_without_text_empty_events_and_keep_their_times(conditions, wit
     full = model_inputs(conditions, jnp.ones(B, bool), pictures)[1]
     null = model_inputs(conditions, jnp.zeros(B, bool), pictures)[1]
     np.testing.assert_array_equal(full["events"], conditions.events.states)
-    np.testing.assert_array_equal(full["event_mask"], conditions.events.mask)
     for branch in (full, null):
+        # A used row is seen whole, as long as every other one, whatever its text.
+        used = np.broadcast_to(np.asarray(conditions.events.used)[..., None], (B, E, Q))
+        np.testing.assert_array_equal(branch["event_mask"], used)
         np.testing.assert_array_equal(branch["event_intervals"], conditions.events.intervals)
     for row in range(E):
         np.testing.assert_array_equal(null["events"][:, row], conditions.events.null)
-    # Rows that are not used stay so; the others say what an empty text says.
-    expected = [[[1, 0, 0], [1, 0, 0]], [[1, 0, 0], [0, 0, 0]]]
-    np.testing.assert_array_equal(null["event_mask"], np.asarray(expected, bool))
     # Samples of one batch are emptied one by one, and branches are stacked whole.
     mixed = model_inputs(conditions, jnp.asarray([True, False]), pictures)[1]
     np.testing.assert_array_equal(mixed["events"][0], full["events"][0])
