@@ -25,7 +25,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.train.config import load_config
 
-STEPS = 600
+STEPS = 480
 
 
 def get_config() -> ConfigDict:

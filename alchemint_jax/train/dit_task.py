@@ -287,7 +287,7 @@ class DiTTask:
             return "text" if self.train_text else FROZEN
         if path.startswith("lora/"):
             return "lora"
-        if "/subjects/" in path or "/event_attn/" in path:
+        if "/subjects/" in path or "/event_" in path:
             return "added"
         return "backbone" if self.lora is None else FROZEN
 

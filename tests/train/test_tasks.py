@@ -349,6 +349,10 @@ def test_every_parameter_has_its_group(dit_task):
         "transformer/subjects/tag_in",
         "transformer/subjects/tag_out",
         "transformer/blocks/event_attn",
+        "transformer/event_in/kernel",
+        "transformer/event_in/bias",
+        "transformer/event_out/kernel",
+        "transformer/event_out/bias",
     }
     assert all(name.startswith("text_encoder/") for name in groups["text"])
     assert "transformer/blocks/self_attn" in groups["backbone"]
