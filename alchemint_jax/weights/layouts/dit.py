@@ -1,6 +1,7 @@
 """The transformer as diffusers stores it (`WanTransformer3DModel`), and as Wan's own files do.
 
-What AlcheMinT adds to Wan (`subjects`, `event_in`, `event_out`, `event_attn`) has no name there; see `ADDED`.
+What AlcheMinT adds to Wan (`subjects`, `event_in`, `event_out`, `event_attn`) has no name there;
+see `ADDED`.
 """
 
 from __future__ import annotations
