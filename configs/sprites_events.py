@@ -14,9 +14,8 @@ runs/sprites_events/export.
 
 It starts from the bundled model, and since the output of the new branch (the cross-attention to
 events, timed by ReRoPE) is zero at first, it is that model at step 0. The text encoder, which knows
-the names of colours from captions, stays as it is. The backbone moves at a third of the rate of the
-branch: it has to let colours change within a clip. How well it follows events is in
-alchemint_jax/bundled/sprites/events/README.md.
+the names of colours from captions, stays as it is. The backbone moves too: it has to let colours
+change within a clip.
 """
 
 from pathlib import Path

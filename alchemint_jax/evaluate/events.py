@@ -1,7 +1,8 @@
 r"""Does what an event describes happen, and when: boards on which subjects turn another colour.
 
-    python -m alchemint_jax.evaluate.events --model sprites/events --limit 64 --steps 10 \
-        --out docs/results/sprites_events.json --figure docs/results/sprites_events.svg
+    python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
+        --limit 64 --steps 10 --out docs/results/sprites_events.json \
+        --figure docs/results/sprites_events.svg
 
 The boards are of `World.eventful`, from seeds that no training draws. The tracker is shown the
 subject of an event in the colour that it turns to, which no subject of the board has, and says in
@@ -171,7 +172,7 @@ def draw_figure(found: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Measure whether a model follows events.")
-    parser.add_argument("--model", default="sprites/events")
+    parser.add_argument("--model", required=True)
     count = arguments.whole(1)
     parser.add_argument("--limit", type=count, default=64, help="boards")
     parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
