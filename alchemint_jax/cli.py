@@ -212,6 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--clips", required=True, type=many, metavar="N")
     c.add_argument("--seed", type=arguments.seed, default=0, metavar="N", help="default 0")
     c.add_argument("--frames", type=many, default=33, metavar="N", help="4k+1, default 33")
+    c.add_argument(
+        "--events", action="store_true", help="subjects turn another colour, and records say when"
+    )
     c = add(kinds, "encode", commands.encode_data, "encode a dataset with a video autoencoder")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")

@@ -72,6 +72,7 @@ def generate(args: argparse.Namespace) -> int:
             "size": list(frames.shape[1:3]),
             "seconds": round(time.monotonic() - began, 3),
             "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
+            "events": [{"text": e.text, "during": e.during} for e in board.events],
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
@@ -150,7 +151,7 @@ def draw_sprites(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
-        data.write_sprites(out, args.clips, args.seed, frames=args.frames)
+        data.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
     print(out)
     return 0
 

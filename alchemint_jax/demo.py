@@ -73,6 +73,7 @@ def draw_sheet(
         [subject.word for subject in board.subjects],
         pictures=[images.load_reference(subject.image, (92, 92)) for subject in board.subjects],
         title=board.prompt,
+        events=[(event.text, event.during) for event in board.events],
     )
 
 

@@ -208,14 +208,16 @@ def contact_sheet(
     *,
     pictures: Sequence[Image.Image | UInt8[np.ndarray, "_ _ 3"] | None] | None = None,
     title: str = "",
+    events: Sequence[tuple[str, tuple[int | float, int | float]]] = (),
 ) -> Image.Image:
     """Draw a strip of frames and, on the same time axis, when each subject was asked for.
 
     `asked` and `measured` hold, for each subject, its ``(start, end)`` pairs in seconds; `names`
     its word, `pictures` its reference, `colors` its RGB colour. The middle of every frame of the
-    strip stands at its time, so what a column shows can be read off the bars below it. Letters that
-    no font here has are left out, which the sheet then says; a subject that would have none left is
-    "subject" and its place in the storyboard, from 0.
+    strip stands at its time, so what a column shows can be read off the bars below it. `events` are
+    texts and the seconds that they are about; each has a row of its own, below the subjects'.
+    Letters that no font here has are left out, which the sheet then says; a subject that would have
+    none left is "subject" and its place in the storyboard, from 0.
     Returns an RGB picture about 1500 pixels wide. Raises `ValueError` if the lists disagree.
     """
     asked_rows = _intervals(asked)
@@ -233,15 +235,16 @@ def contact_sheet(
     small = ImageFont.load_default(size=16)
     lettered = [fitted(name, 20, f"subject {i}") for i, name in enumerate(names)]
     labels = [(_shorten(name), font) for name, font, _ in lettered]
+    spoken = [fitted(said, 16, f"event {i}") for i, (said, _) in enumerate(events)]
     title, big, whole = fitted(title[:500], 22)
-    whole = whole and all(complete for _, _, complete in lettered)
+    whole = whole and all(complete for _, _, complete in (*lettered, *spoken))
     label_w = _THUMB + 14 + max([font.getlength(name) for name, font in labels], default=0)
     left = _MARGIN + round(max(label_w + 24 - cell_w / 2, 0)) + cell_w // 2  # x of time zero
     length = (len(columns) - 1) * (cell_w + _GAP) or cell_w
     right = left + length
     strip_y = _MARGIN + (38 if title else 0)
     rows_y = strip_y + cell_h + 46
-    axis_y = rows_y + _ROW * len(names) + 6
+    axis_y = rows_y + _ROW * (len(names) + len(events)) + 6
     size = (right + cell_w // 2 + _MARGIN, axis_y + 34 + 44)
 
     sheet = Image.new("RGB", size, _PAPER)
@@ -270,6 +273,16 @@ def contact_sheet(
             _bar(sheet, at(start), at(end), middle, _TALL, _mix(tint, 0.34))
         for start, end in measured_rows[row]:
             _bar(sheet, at(start), at(end), middle, _THIN, _mix(tint, 1.0))
+
+    for row, ((_, (start, end)), (said, font, _)) in enumerate(
+        zip(events, spoken, strict=True), len(names)
+    ):
+        middle = rows_y + _ROW * row + _ROW // 2
+        _bar(sheet, at(start), at(end), middle, _TALL, _mix(_SOFT, 0.25))
+        said = _fit(said, font, right - left)
+        half = font.getlength(said) / 2
+        centre = min(max((at(start) + at(end)) / 2, left + half), max(right - half, left + half))
+        draw.text((centre, middle), said, _INK, font, anchor="mm")
 
     draw.line([(left, axis_y), (right, axis_y)], _SOFT, 2)
     step = _tick(seconds)

@@ -176,6 +176,15 @@ class Storyboard:
         )
         return tuple(timebase.merge_intervals(rows) for rows in spans)
 
+    def frame_events(
+        self, fps: Real, *, stride: int = timebase.STRIDE
+    ) -> tuple[tuple[str, tuple[int, int]], ...]:
+        """What is said of which half-open pixel frames, as `frame_intervals` has those."""
+        during = [event.during for event in self.events]
+        n = self.n_frames(fps, stride=stride)
+        spans = timebase.seconds_to_frames(during, fps, n, duration=self.duration)
+        return tuple(zip((event.text for event in self.events), spans, strict=True))
+
     def validate_for(self, limits: Limits) -> Storyboard:
         """The same board with fps and size filled in, if a model with these limits can render it.
 

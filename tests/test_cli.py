@@ -28,6 +28,8 @@ duration: 1.0
 seed: 5
 subjects:
   - {word: red disc, image: disc.png, appears: [[0.25, 1.0]]}
+events:
+  - {text: the red disc turns blue, during: [0.5, 1.0]}
 """
 
 
@@ -125,6 +127,7 @@ def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys
     assert (report["seed"], report["steps"], report["solver"]) == (5, 9, "euler")
     assert report["guidance"] == {"text": 0.5, "image": 1.5, "both": 2.5}
     assert report["subjects"] == [{"word": "red disc", "appears": [[0.25, 1.0]]}]
+    assert report["events"] == [{"text": "the red disc turns blue", "during": [0.5, 1.0]}]
     with Image.open(sheet) as picture:
         assert picture.width > 500
 
@@ -315,6 +318,7 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
         )
     here, new, png = tmp_path, tmp_path / "new", tmp_path / "p.png"
     assert cli.main(["data", "sprites", "--out", str(new), "--clips", "3"]) == 0
+    assert cli.main(["data", "sprites", "--out", str(new), "--clips", "4", "--events"]) == 0
     short = ["--clips", "2", "--seed", "7", "--frames", "5"]
     assert cli.main(["data", "sprites", "--out", str(new), *short]) == 0
     assert (
@@ -323,19 +327,20 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     )
     assert cli.main(["data", "sheet", "--data", str(here), "--out", str(png)]) == 0
     assert calls == [
-        ("write_sprites", new, 3, 0, 33),
-        ("write_sprites", new, 2, 7, 5),
+        ("write_sprites", new, 3, 0, 33, False),
+        ("write_sprites", new, 4, 0, 33, True),
+        ("write_sprites", new, 2, 7, 5, False),
         ("encode_dataset", here, str(here), new),
         ("write_sheet", here, png),
     ]
     capsys.readouterr()
     assert cli.main(["data", "sheet", "--data", str(new), "--out", str(png)]) == 2
-    assert "--data" in capsys.readouterr().err and len(calls) == 4
+    assert "--data" in capsys.readouterr().err and len(calls) == 5
     encode = ["data", "encode", "--data", str(here), "--out", str(new), "--vae"]
     assert cli.main([*encode, "sprites"]) == 0
-    assert calls[4:] == [("encode_dataset", here, "sprites", new)]
+    assert calls[5:] == [("encode_dataset", here, "sprites", new)]
     assert cli.main([*encode, "sprits"]) == 2
-    assert "--vae" in capsys.readouterr().err and len(calls) == 5
+    assert "--vae" in capsys.readouterr().err and len(calls) == 6
 
 
 def test_demo_returns_its_status(monkeypatch, tmp_path):

@@ -221,6 +221,17 @@ def test_any_length_and_shape(f):
     assert sheet.mode == "RGB" and sheet.width < 2200
 
 
+def test_an_event_has_a_row_with_its_text_at_its_seconds():
+    plain, said = draw([[]], None), draw([[]], None, events=[("it stops", (0.0, 4.0))])
+    assert said.height > plain.height and said.width == plain.width
+    again = draw([[]], None, events=[("it goes", (0.0, 4.0))])
+    assert not np.array_equal(np.asarray(again), np.asarray(said))
+    bar = (219, 221, 223)
+    sheets = [draw([[]], None, events=[("x", time)]) for time in ((0, 4), (2, 4))]
+    ends = [pixels_of(sheet, bar)[[0, -1]] for sheet in sheets]
+    assert ends[1][0] == pytest.approx(sum(ends[0]) / 2, abs=3) and ends[1][1] == ends[0][1]
+
+
 def test_a_long_title_is_cut_to_the_sheet():
     short, long = draw([[]], None, title="a" * 30), draw([[]], None, title="a" * 3000)
     assert short.size == long.size

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import TILE, VAEConfig
 from alchemint_jax.plan import flops
-from alchemint_jax.plan.steps import Work, encoding_flops
+from alchemint_jax.plan.steps import Work, encoding_flops, event_rows
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import OptimizerConfig
 
@@ -49,7 +49,10 @@ class Case:
                 f"{self.name}: {work.frames} frames: it must be {stride}k + 1"
                 + (f", and a multiple of {patch[0]} latent frames" if patch[0] > 1 else "")
             )
-        if self.of_vae or not work.references:
+        if self.of_vae:
+            return
+        event_rows(self.task, work)
+        if not work.references:
             return
         _whole(f"{self.name}: references of", self.view, cell, patch)
         if work.references > self.task.model.slots:
@@ -95,6 +98,7 @@ class Case:
             pictures=r * (high // cell // ph) * (wide // cell // pw),
             tags=r * task.sampling.tag_length if task.model.tags else 0,
             text=task.sampling.text_length,
+            events=event_rows(task, self.work) * task.sampling.event_length,
         )
 
     @property
@@ -121,8 +125,10 @@ class Case:
         if self.kind == "sample":
             return b * self.branches * found.forward
         total = b * found.training(frozen=lora is not None)
-        if self.task.train_text:  # the empty caption is encoded once for the whole batch
+        if self.task.train_text:  # empty texts are encoded once for the whole batch
             empty = flops.text_flops(self.task.text, self.task.sampling.text_length)
+            if self.task.model.events:
+                empty += flops.text_flops(self.task.text, self.task.sampling.event_length)
             total += 3 * (encoding_flops(self.task, self.work) + empty)
         return total
 
@@ -133,6 +139,8 @@ class Case:
             return None
         if self.work.references:
             return "diffusers' transformer takes no references"
+        if task.model.events:
+            return "diffusers' transformer takes no events"
         if self.kind == "train":
             if task.train_text:
                 return "its text encoder is trained too"
@@ -162,6 +170,7 @@ class Case:
             "video_tokens": tokens.video,
             "reference_tokens": tokens.pictures + tokens.tags,
             "text_tokens": tokens.text,
+            **({"events": work.events, "event_tokens": tokens.events} if model.events else {}),
             **{name: getattr(model, name) for name in _SIZES},
         }
         if self.kind == "sample":

@@ -16,7 +16,7 @@ from alchemint_jax.compilation import spare_libtpu
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.outputs import check_outputs
 
-_OF_CONFIG = ("size", "frames", "references", "batch")
+_OF_CONFIG = ("size", "frames", "references", "events", "batch")
 
 
 def add_parser(commands: Any) -> None:
@@ -49,6 +49,12 @@ def add_parser(commands: Any) -> None:
     )
     c.add_argument(
         "--references", type=arguments.whole(0), metavar="N", help="default: the config's slots"
+    )
+    c.add_argument(
+        "--events",
+        type=arguments.whole(0),
+        metavar="N",
+        help="default: 2, where the model has events",
     )
     c.add_argument(
         "--batch",

@@ -17,7 +17,7 @@ from alchemint_jax.bench.cases import Case
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
-from alchemint_jax.plan.steps import cached_conditions, with_cached_text
+from alchemint_jax.plan.steps import cached_conditions, event_rows, with_cached_text
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.train.state import plan_state
 from alchemint_jax.train.step import jit_train_step
@@ -202,8 +202,21 @@ def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
         "intervals": np.tile(np.asarray([[0, case.work.frames], [0, 0]], np.int32), (b, r, 1, 1)),
         "tag_mask": np.ones((b, r, short), bool),
     }
+    rows, said = event_rows(task, case.work), task.sampling.event_length
+    if rows:
+        ends = np.linspace(0, case.work.frames, rows + 1).astype(np.int32)
+        batch |= {
+            "event_intervals": np.tile(np.stack([ends[:-1], ends[1:]], 1), (b, 1, 1)),
+        }
+    if cached and rows:
+        batch |= {
+            "events": normal(b, rows, said, width),
+            "null_event": normal(b, said, width),
+        }
     if cached:
         texts = {"text": normal(b, long, width), "null_text": normal(b, long, width)}
         return batch | texts | {"tags": normal(b, r, short, width)}
+    if rows:
+        batch |= {"event_ids": ids(b, rows, said), "event_mask": np.ones((b, rows, said), bool)}
     texts = {"text_ids": ids(b, long), "text_mask": np.ones((b, long), bool)}
     return batch | texts | {"tag_ids": ids(b, r, short)}

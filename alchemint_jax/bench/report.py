@@ -46,6 +46,8 @@ def _case(case: Mapping[str, Any]) -> list[str]:
             references = _many(what["references"], "reference")
             line += f", {what['reference_tokens']} of {references}"
         line += f", {what['text_tokens']} of text"
+        if "event_tokens" in what:
+            line += f", {what['event_tokens']} of {_many(what['events'], 'event')} and gaps"
     lines = [line]
     for side in ("ours", "torch"):
         if side in case:

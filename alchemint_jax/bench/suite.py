@@ -18,7 +18,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
 from alchemint_jax.models.vae import VARIANTS as VAES
-from alchemint_jax.plan.steps import Work, autoencoder, resized
+from alchemint_jax.plan.steps import Work, autoencoder, default_events, resized
 from alchemint_jax.sampling import settings
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
@@ -109,6 +109,7 @@ def config_cases(
     size: tuple[int, int] | None = None,
     frames: int | None = None,
     references: int | None = None,
+    events: int | None = None,
     batch: int | None = None,
     whole_batch: bool = False,
 ) -> list[Case]:
@@ -121,6 +122,7 @@ def config_cases(
         size: height and width in pixels; the config's by default.
         frames: pixel frames of a clip; the config's by default.
         references: subjects of a clip; the model's slots by default.
+        events: dense captions of a clip; two by default, where the model has events.
         batch: clips of a call; of a training step on all devices together. One by default, and in
             a training step one for each part that its mesh, and what it accumulates over, split a
             batch into.
@@ -144,10 +146,11 @@ def config_cases(
         kind = _OF_CONFIG[name]
         parts = _parts(config) * train.optimizer.accumulate if kind == "train" else 1
         work = Work(
-            size=tuple(task.sampling.size),
+            size=task.sampling.size,
             frames=frames or task.sampling.max_frames,
             references=count,
             batch=batch or own or parts,
+            events=default_events(task) if events is None else events,
         )
         found.append(Case(name, kind, task, vae, work, train.optimizer, mesh))
     return found

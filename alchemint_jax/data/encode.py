@@ -5,7 +5,8 @@
 
 A record holds `latents` float16 [t h w c] and `references` float16 [r v h w c] (each view a latent
 frame of its own, zero where the slot is unused), both normalised, `intervals` int32 [r m 2] in
-pixel frames, `caption`, `words`, the looks, `n_subjects`, `index` and `fps`.
+pixel frames, `caption`, `words`, the looks, `n_subjects`, `index` and `fps`; where the dataset has
+events, also `events` and their `event_intervals` int32 [e 2], empty rows (0, 0).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def encode_dataset(
 
     directory = weights.locate(vae_dir)
     weights.check_part(directory, "vae")
-    identity = fingerprint(directory / "vae")
+    identity = fingerprint(weights.component_folder(directory, "vae"))
     # A dataset that is already there needs no weights; without them nothing is to be begun.
     encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)
 
@@ -112,6 +113,7 @@ def encode_with(
         "fps": first["fps"],
         "latents": list(first["latents"].shape),
         "references": list(first["references"].shape),
+        **({"events": len(first["events"])} if "events" in first else {}),
     }
     records.write_json(partial / _MARK, {**wanted, **geometry})
     (partial / "plan.json").unlink()
@@ -142,7 +144,9 @@ def open_encoded(data_dir: Path | str, split: str) -> records.ShardedSource:
 
 
 def read_header(data_dir: Path | str) -> dict[str, Any]:
-    """`dataset.json` of an encoded dataset: the VAE's fingerprint, fps, frames, shapes, splits."""
+    """`dataset.json` of an encoded dataset: the VAE's fingerprint, fps, frames, shapes, splits, and
+    the most `events` of a clip where it has some.
+    """
     path = Path(data_dir) / _MARK
     if not path.is_file():
         raise DataError(
@@ -158,7 +162,8 @@ def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
     """Raises DataError unless a dataset was encoded by the autoencoder of this very model."""
     from alchemint_jax import weights
 
-    if read_header(data_dir)["vae"] != fingerprint(weights.locate(vae_dir) / "vae"):
+    folder = weights.component_folder(weights.locate(vae_dir), "vae")
+    if read_header(data_dir)["vae"] != fingerprint(folder):
         raise DataError(
             f"{data_dir}: encoded by another autoencoder than that of {vae_dir}; encode the "
             f"dataset anew with --vae {vae_dir}, or name the model that encoded it"
@@ -285,6 +290,12 @@ def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
 
 def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray) -> dict[str, Any]:
     looks = example["looks"]
+    happens = {}
+    if "events" in example:
+        happens = {
+            "events": list(example["events"]),
+            "event_intervals": np.asarray(example["event_intervals"], np.int32),
+        }
     return {
         "latents": latents,
         "references": references,
@@ -297,6 +308,7 @@ def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray
         "n_subjects": int(example["n_subjects"]),
         "index": int(example["index"]),
         "fps": float(example["fps"]),
+        **happens,
     }
 
 

@@ -20,6 +20,7 @@ from alchemint_jax.data import records
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.data.workers import end_with_parent
 from alchemint_jax.errors import ConfigError, DataError
+from alchemint_jax.events import pad_events, rows_for
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer
 
@@ -94,6 +95,7 @@ def latent_loader(
     *,
     tokenizer: Tokenizer = _BYTES,
     tag_length: int = TAG_LENGTH,
+    event_length: int | None = None,
     share: Share = WHOLE,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
@@ -101,12 +103,22 @@ def latent_loader(
     `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised, with zeros in
     unused slots; `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where
     empty; `tag_ids` int32 and `tag_mask` bool [b r tag_length]; `text_ids` int32 and `text_mask`
-    bool [b l], as long as the tokenizer's texts. `share` is what this process reads.
+    bool [b l], as long as the tokenizer's texts. With an `event_length` also the events and the
+    gaps between them: `event_ids` int32 and `event_mask` bool [b e event_length], and
+    `event_intervals` int32 [b e 2] in pixel frames, (0, 0) where a row is not used.
+    `share` is what this process reads.
     Raises DataError if there is no such dataset, and ConfigError if `share` does not fit.
     """
-    from alchemint_jax.data.encode import open_encoded
+    from alchemint_jax.data.encode import open_encoded, read_header
 
-    example = _Example(augment, tokenizer, dataclasses.replace(tokenizer, length=tag_length))
+    tags, events = (
+        length and dataclasses.replace(tokenizer, length=length)
+        for length in (tag_length, event_length)
+    )
+    header = read_header(data_dir)
+    example = _Example(
+        augment, tokenizer, tags, events, rows_for(header.get("events", 0)), header["frames"]
+    )
     return pipeline(open_encoded(data_dir, split), example, config, share)
 
 
@@ -207,6 +219,9 @@ class _Example(grain.transforms.RandomMap):
     augment: Augment
     captions: Tokenizer
     tags: Tokenizer
+    events: Tokenizer | None
+    event_rows: int
+    frames: int
 
     def random_map(
         self, element: dict[str, Any], rng: np.random.Generator
@@ -221,7 +236,7 @@ class _Example(grain.transforms.RandomMap):
         chosen = references[order, view[order]].astype(np.float32)
         tag_ids, tag_mask = self.tags.encode([words[slot] for slot in order])
         text_ids, text_mask = self.captions.encode([element["caption"]])
-        return {
+        return self._events(element) | {
             "latents": element["latents"].astype(np.float32),
             "references": np.where(used[:, None, None, None], chosen, np.float32(0)),
             "used": used,
@@ -230,4 +245,22 @@ class _Example(grain.transforms.RandomMap):
             "tag_mask": tag_mask & used[:, None],
             "text_ids": text_ids[0],
             "text_mask": text_mask[0],
+        }
+
+    def _events(self, element: dict[str, Any]) -> dict[str, np.ndarray]:
+        if self.events is None:
+            return {}
+        times = np.asarray(element.get("event_intervals", np.zeros((0, 2), np.int32)))
+        said = [
+            (text, (int(start), int(end)))
+            for text, (start, end) in zip(element.get("events", ()), times, strict=True)
+            if end > start
+        ]
+        texts, frames = pad_events(said, self.frames, self.event_rows)
+        ids, mask = self.events.encode(texts)
+        used = (frames[:, 1] > frames[:, 0])[:, None]
+        return {
+            "event_ids": np.where(used, ids, 0).astype(np.int32),
+            "event_mask": mask & used,
+            "event_intervals": frames,
         }

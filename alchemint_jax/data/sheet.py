@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax import media
@@ -13,7 +14,7 @@ from alchemint_jax.errors import DataError
 from alchemint_jax.lettering import fitted
 
 COLUMNS = 11
-_MARGIN, _GAP, _TEXT, _BAR, _BAR_GAP = 24, 4, 24, 10, 4
+_MARGIN, _GAP, _TEXT, _BAR, _BAR_GAP, _EVENT = 24, 4, 24, 10, 4, 18
 _INK, _FAINT, _TRACK = (24, 26, 31), (122, 128, 138), (232, 235, 240)
 # Told apart by people with the usual colour-blindnesses too (Okabe and Ito 2008).
 _BARS = ((0, 114, 178), (213, 94, 0), (0, 158, 115))
@@ -25,8 +26,9 @@ def write_sheet(
     """Draws the first `rows` clips of a dataset written by `write_sprites` as a PNG.
 
     Each row shows the caption, 11 frames evenly spaced over the clip, under them a bar for every
-    subject that covers exactly the frames it is on screen, and at the right a reference of every
-    subject, framed in the colour of its bar. Raises DataError if there is no such dataset.
+    subject that covers exactly the frames it is on screen, one for every event with its text, and
+    at the right a reference of every subject, framed in the colour of its bar. Raises DataError if
+    there is no such dataset.
     """
     source = open_split(data_dir, split)
     if rows < 1:
@@ -53,7 +55,11 @@ def _row(example: dict[str, Any]) -> Image.Image:
     strip = COLUMNS * (size + _GAP)
     pitch = size + 24  # of the references, wide enough for their words
     left = strip + 4 * _GAP + (pitch - size) // 2
-    below = max(count * (_BAR + _BAR_GAP), 18)
+    times = example.get("event_intervals", np.zeros((0, 2), np.int32))
+    events = [(text, *span) for text, span in zip(example.get("events", []), times, strict=True)]
+    events = [(text, start, end) for text, start, end in events if end > start]
+    bars = count * (_BAR + _BAR_GAP)
+    below = max(bars + (_EVENT if events else 0), 18)
     row = Image.new("RGB", (left + slots * pitch, _TEXT + size + 8 + below), "white")
     draw = ImageDraw.Draw(row)
     caption, font, _ = fitted(example["caption"], 15, f"clip {int(example['index'])}")
@@ -79,6 +85,12 @@ def _row(example: dict[str, Any]) -> Image.Image:
         draw.rectangle((at - 1, _TEXT - 1, at + size, _TEXT + size), outline=color, width=2)
         word, font, _ = fitted(example["words"][slot], 12, f"subject {slot}")
         draw.text((at + size / 2, _TEXT + size + 5), word, fill=color, font=font, anchor="ma")
+    for number, (text, start, end) in enumerate(events):
+        at, until = (frame / frames * strip for frame in (start, end))
+        top = _TEXT + size + 8 + bars
+        draw.rectangle((at, top, until - 1, top + _EVENT - 3), fill=_TRACK)
+        text, font, _ = fitted(text, 11, f"event {number}")
+        draw.text(((at + until) / 2, top + 1), text, fill=_INK, font=font, anchor="ma")
     return row
 
 

@@ -14,11 +14,14 @@ Axes: f pixel frames, y x pixels, v reference views.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+from typing import Any
 
 import numpy as np
 
 from alchemint_jax.data import shapes
+from alchemint_jax.data.sprite_events import EventTruth, draw_events, recolored
 
 MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces", "circles", "stays")
 BACKGROUNDS = ("plain", "shaded", "striped", "cloudy")
@@ -55,6 +58,13 @@ class World:
     returns: float = 0.14
     """Probability that a subject leaves and comes back (two intervals)."""
     always: float = 0.04
+    events: bool = False
+    """Whether subjects turn another colour now and then (see `sprite_events`)."""
+
+    @classmethod
+    def eventful(cls) -> World:
+        """A world with events, whose subjects stay long enough for some to happen to them."""
+        return cls(interval=(12, 28), returns=0.06, always=0.1, events=True)
 
     @classmethod
     def short(cls, frames: int) -> World:
@@ -89,6 +99,8 @@ class Clip:
     video: np.ndarray
     caption: str
     subjects: tuple[SubjectTruth, ...]
+    events: tuple[EventTruth, ...] = ()
+    """In order of time, without overlap."""
 
 
 def sample_clip(
@@ -101,15 +113,28 @@ def sample_clip(
     words = _words(rng, looks)
     video, tone = _background(rng, world)
     tracks = _tracks(rng, world, count)
-    intervals = []
+    upright = np.zeros(world.frames), world.radius, world.size
+    covers, intervals = [], []
     for look, track in zip(looks, tracks, strict=True):
-        pose = (track.xy, np.zeros(world.frames), world.radius, world.size)
-        alpha = shapes.coverage(look.shape, *pose)
+        alpha = shapes.coverage(look.shape, track.xy, *upright)
         alpha *= track.shown[:, None, None]
-        paint = shapes.paint(look.color, look.texture, *pose, track.light)
-        video += alpha[..., None] * (paint - video)
         area = alpha.sum((1, 2)) / shapes.full_area(look.shape, world.radius)
+        covers.append(alpha)
         intervals.append(runs(area >= world.min_visible))
+    events: tuple[EventTruth, ...] = ()
+    if world.events:  # from a generator of their own: all else is as it is without
+        own = np.random.default_rng([seed, index, 1])
+        events = draw_events(own, [look.color for look in looks], words, intervals)
+    for slot, (look, track, alpha) in enumerate(zip(looks, tracks, covers, strict=True)):
+        surface = functools.partial(shapes.paint, texture=look.texture, light=track.light)
+        pose: dict[str, Any] = dict(
+            zip(("xy", "angle", "radius", "size"), (track.xy, *upright), strict=True)
+        )
+        paint = surface(look.color, **pose)
+        for event in events:
+            if event.subject == slot:
+                paint = recolored(paint, surface(event.color, **pose), event.during)
+        video += alpha[..., None] * (paint - video)
     references = [draw_references(rng, look, world) for look in looks]
     caption = _caption(rng, words, [t.motion for t in tracks], tone)
     truth = zip(looks, words, intervals, references, strict=True)
@@ -117,6 +142,7 @@ def sample_clip(
         video=np.clip(video + 0.5, 0, 255).astype(np.uint8),
         caption=caption,
         subjects=tuple(SubjectTruth(*fields) for fields in truth),
+        events=events,
     )
 
 

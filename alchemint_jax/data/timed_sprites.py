@@ -30,6 +30,9 @@ from alchemint_jax.progress import Progress
 INTERVALS = 2
 """Rows of intervals that a record keeps for each subject."""
 
+EVENTS = 2
+"""Rows of events that a record keeps, where the dataset has events."""
+
 SPLITS = ("train", "validation")
 
 _MARK = "sprites.json"
@@ -43,16 +46,19 @@ def split_seed(seed: int, split: str) -> int:
 
 @dataclasses.dataclass
 class SpritesConfig(tfds.core.BuilderConfig):
-    """How many clips to draw, from which seed, and how long they are."""
+    """How many clips to draw, from which seed, how long they are, and whether with events."""
 
     clips: int = 1024
     validation: int = 51
     seed: int = 0
     frames: int = World.frames
+    events: bool = False
 
     @property
     def world(self) -> World:
         """The world that clips are drawn from."""
+        if self.events:
+            return World.eventful()
         return World() if self.frames == World.frames else World.short(self.frames)
 
 
@@ -85,6 +91,11 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
             "index": tfds.features.Scalar(np.int64),
             "fps": tfds.features.Scalar(np.float32),
         }
+        if world.events:
+            features |= {
+                "events": tfds.features.Sequence(tfds.features.Text(), length=EVENTS),
+                "event_intervals": tfds.features.Tensor(shape=(EVENTS, 2), dtype=np.int32),
+            }
         return tfds.core.DatasetInfo(
             builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
         )
@@ -118,7 +129,14 @@ def _example(clip: Clip, index: int, world: World) -> dict[str, Any]:
         return values + [""] * (slots - len(values))
 
     looks = [subject.look for subject in clip.subjects]
-    return {
+    happens = {}
+    if world.events:
+        times = [[event.during] for event in clip.events]
+        happens = {
+            "events": [event.text for event in clip.events] + [""] * (EVENTS - len(times)),
+            "event_intervals": records.pad_intervals(times, EVENTS, 1)[:, 0],
+        }
+    return happens | {
         "video": clip.video,
         "references": references,
         "caption": clip.caption,
@@ -140,17 +158,21 @@ def write_sprites(
     seed: int = 0,
     validation: int | None = None,
     frames: int = World.frames,
+    events: bool = False,
 ) -> Path:
     """Draws the dataset into the new directory `out`, which appears only when it is whole.
 
     `validation` defaults to a twentieth of `clips`, between 1 and 256. Clips of fewer `frames` than
-    the world's 33 are those of `World.short`: 1 gives pictures. Returns `out`, at once if it
+    the world's 33 are those of `World.short`: 1 gives pictures. Those with `events` are of
+    `World.eventful`, and records say what happens when. Returns `out`, at once if it
     already holds this very dataset. Raises DataError if something else is there, or if it cannot be
     written.
     """
     out = Path(out)
     if not (1 <= frames <= World.frames and frames % 4 == 1):
         raise DataError(f"frames must be 4k+1 and at most {World.frames}, got {frames}")
+    if events and frames != World.frames:
+        raise DataError(f"clips with events have {World.frames} frames, not {frames}")
     if clips < 1 or seed < 0 or (validation is not None and validation < 1):
         wrong = f"{clips=}, {validation=}, {seed=}"
         raise DataError(f"clips and validation must be at least 1 and seed at least 0, got {wrong}")
@@ -162,6 +184,7 @@ def write_sprites(
         "validation": validation,
         "seed": seed,
         "frames": frames,
+        **({"events": True} if events else {}),
     }
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if (out / _MARK).is_file() and (found := records.read_json(out / _MARK)) == wanted:
@@ -172,11 +195,12 @@ def write_sprites(
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         config = SpritesConfig(
-            name=f"clips_{clips}_seed_{seed}_frames_{frames}",
+            name=f"clips_{clips}_seed_{seed}_frames_{frames}" + "_events" * events,
             clips=clips,
             validation=validation,
             seed=seed,
             frames=frames,
+            events=events,
         )
         with _quiet_tfds():
             builder = TimedSprites(
@@ -219,7 +243,8 @@ def _text(value: Any) -> Any:
 
 
 def describe(data_dir: Path | str) -> dict[str, Any]:
-    """What a dataset was made from: name, version, clips, validation, seed, frames.
+    """What a dataset was made from: name, version, clips, validation, seed, frames, and `events`
+    where it has some.
 
     Raises DataError.
     """

@@ -19,7 +19,7 @@ from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
-from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.storyboard import Event, Storyboard
 
 
 def render(
@@ -46,6 +46,7 @@ def render(
             filler = [part[-1]] * (min(batch, len(cases)) - len(part))
             padded = [_slots(case, slots) for case in part + filler]
             prompts, references, words, intervals = zip(*padded, strict=True)
+            events = [case.events for case in part + filler]
             drawn = draw(
                 list(prompts),
                 np.stack(references),
@@ -55,6 +56,7 @@ def render(
                 steps=steps,
                 guidance=guidance,
                 frames=cases[0].n_frames,
+                **({"events": events} if any(events) else {}),
             )
             videos.extend(np.asarray(drawn)[: len(part)])
             bar.update(len(videos))
@@ -148,8 +150,12 @@ def run_benchmark(
 def fingerprints(model: str) -> dict[str, str]:
     """SHA-256 of the weights of each part of a model: two models of one name may differ."""
     folder = weights.locate(model)
-    parts = [name for name in weights.COMPONENTS if (folder / name).is_dir()]
-    return {name: fingerprint(folder / name) for name in parts}
+    folders = {name: weights.component_folder(folder, name) for name in weights.COMPONENTS}
+    return {
+        name: fingerprint(part)
+        for name, part in folders.items()
+        if part.name == name and part.is_dir()
+    }
 
 
 def check_model(pipe: Any, cases: Sequence[Case]) -> None:
@@ -162,7 +168,11 @@ def check_model(pipe: Any, cases: Sequence[Case]) -> None:
             )
         duration = (case.n_frames - 1) / case.fps
         size = (World.size, World.size)
-        asked = Storyboard(case.prompt, duration, fps=case.fps, size=size, source=case.id)
+        said = tuple(Event(text, (s / case.fps, e / case.fps)) for text, (s, e) in case.events)
+        asked = Storyboard(
+            case.prompt, duration, events=said, fps=case.fps, size=size, source=case.id
+        )
         asked.validate_for(pipe.limits)
         words = {f"subjects[{i}].word": word for i, word in enumerate(case.words)}
-        pipe.check_lengths({"prompt": case.prompt}, words, case.id)
+        texts = {f"events[{i}].text": text for i, (text, _) in enumerate(case.events)}
+        pipe.check_lengths({"prompt": case.prompt}, words, case.id, texts)

@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alchemint_jax import images
-from alchemint_jax.data.sprites import World, sample_clip
+from alchemint_jax.data.sprites import Clip, World, sample_clip
 from alchemint_jax.errors import DataError, StoryboardError
 from alchemint_jax.evaluate import tracker
+from alchemint_jax.events import FrameEvent
 from alchemint_jax.storyboard import Limits, Storyboard
 
 WORLD = World()
@@ -44,6 +45,8 @@ class Case:
     """Per subject, pixel frames, half-open."""
     n_frames: int = World.frames
     fps: float = World.fps
+    events: tuple[FrameEvent, ...] = ()
+    """Texts, and the pixel frames that they are about; scores of subjects do not look at them."""
 
 
 def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Case]:
@@ -59,19 +62,23 @@ def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list
         clip = sample_clip(index, seed=FIRST_SEED + seed, world=world, subjects=count)
         if not all(subject.intervals for subject in clip.subjects):
             continue  # a subject that never shows enough of itself asks for nothing
-        cases.append(
-            Case(
-                id=f"sprites-{seed}-{index:05d}",
-                prompt=_shortened(clip.caption),
-                words=tuple(subject.word for subject in clip.subjects),
-                references=np.stack([subject.references[0] for subject in clip.subjects]),
-                intervals=tuple(subject.intervals for subject in clip.subjects),
-                n_frames=world.frames,
-                fps=world.fps,
-            )
-        )
+        cases.append(clip_case(f"sprites-{seed}-{index:05d}", clip, world))
         count = next(counts)
     raise AssertionError("unreachable")
+
+
+def clip_case(name: str, clip: Clip, world: World) -> Case:
+    """What a clip of the world shows, asked for."""
+    return Case(
+        id=name,
+        prompt=_shortened(clip.caption),
+        words=tuple(subject.word for subject in clip.subjects),
+        references=np.stack([subject.references[0] for subject in clip.subjects]),
+        intervals=tuple(subject.intervals for subject in clip.subjects),
+        n_frames=world.frames,
+        fps=world.fps,
+        events=tuple((event.text, event.during) for event in clip.events),
+    )
 
 
 def _shortened(caption: str) -> str:
@@ -96,6 +103,7 @@ def read_benchmark(
         min_frames=world.frames,
         fps=(world.fps,),
         sizes=((world.size, world.size),),
+        events=True,  # whether a model has them is asked when it is there
     )
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other line ends
@@ -152,4 +160,5 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         intervals=board.frame_intervals(board.fps),
         n_frames=board.n_frames(board.fps),
         fps=float(board.fps),
+        events=board.frame_events(board.fps),
     )

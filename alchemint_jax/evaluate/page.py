@@ -50,6 +50,7 @@ video{width:150px;border-radius:6px;background:#8884;cursor:pointer;image-render
 .bars svg{width:100%;height:100%;display:block}
 .asked{fill-opacity:.18;stroke-width:1;vector-effect:non-scaling-stroke}
 .shown{stroke:none}
+.event{fill:var(--soft);fill-opacity:.3;stroke:var(--soft);vector-effect:non-scaling-stroke}
 .head{position:absolute;top:0;bottom:0;width:1.5px;left:0;background:var(--ink)}
 .good{color:var(--good)}
 .bad{color:var(--bad)}

@@ -230,6 +230,13 @@ def _timeline(case: Case, rows: list[dict[str, Any]]) -> str:
             f"{''.join(asked)}{''.join(shown)}</svg>"
             "<i class=head></i></div>"
         )
+    for text, (s, e) in case.events:
+        parts.append(
+            f"<div class=line><span>{_text(text)}</span><span>event</span></div>"
+            f"<div class=bars><svg viewBox='0 0 {case.n_frames} 15' preserveAspectRatio=none>"
+            f"<rect x='{s}' y=1 width='{e - s}' height=6 class=event /></svg>"
+            "<i class=head></i></div>"
+        )
     return "".join(parts)
 
 

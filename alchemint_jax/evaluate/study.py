@@ -221,7 +221,7 @@ def settings_of(config: Path, arm: str, overrides: list[str], boards: int) -> di
         "set": overrides,
         "boards": boards,
         "steps": steps,
-        "vae": fingerprint(weights.locate(vae) / "vae"),
+        "vae": fingerprint(weights.component_folder(weights.locate(vae), "vae")),
     }
 
 

@@ -48,6 +48,12 @@ def add_parser(commands: Any) -> None:
         "--references", type=arguments.whole(0), metavar="N", help="default: the model's slots"
     )
     c.add_argument(
+        "--events",
+        type=arguments.whole(0),
+        metavar="N",
+        help="default: 2, where the model has events",
+    )
+    c.add_argument(
         "--batch",
         type=_batch,
         metavar="N",
@@ -97,6 +103,7 @@ def plan_command(args: argparse.Namespace) -> Any:
         size=args.size,
         frames=args.frames,
         references=args.references,
+        events=args.events,
         batch=args.batch,
         step=args.step,
         remat=args.remat,

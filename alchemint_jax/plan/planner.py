@@ -31,6 +31,7 @@ class Request:
         size: height and width in pixels.
         frames: pixel frames of a clip.
         references: subjects of a clip.
+        events: dense captions of a clip; two, where the model has events.
         batch: clips of a step, and of what: "all", each "chip" or each "device". By default one
             per device, for each of the parts that the batch is worked off in.
         step: "train" or "sample".
@@ -45,6 +46,7 @@ class Request:
     size: tuple[int, int] | None = None
     frames: int | None = None
     references: int | None = None
+    events: int | None = None
     batch: tuple[int, str] | None = None
     step: str = "train"
     remat: str | None = None
@@ -100,6 +102,7 @@ def prepare(request: Request) -> Setup:
         frames=request.frames or task.sampling.max_frames,
         references=references,
         batch=count * many,
+        events=steps.default_events(task) if request.events is None else request.events,
     )
     mesh = request.mesh if request.mesh is not None else dict(config.get("mesh", {}))
     return Setup(request, target, devices, task, optimizer, mesh, work)
@@ -154,6 +157,7 @@ def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
         "size": f"{work.size[0]}x{work.size[1]}",
         "frames": work.frames,
         "references": work.references,
+        **({"events": work.events} if setup.task.model.events else {}),
         "batch": work.batch,
         "mesh": sizes or "one device",
         "remat": setup.task.model.remat,

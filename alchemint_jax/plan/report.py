@@ -185,7 +185,8 @@ def as_text(plan: Plan) -> str:
     lines = [
         f"{what['config']} on {what['target']} ({plan.chips} chips): {verdict}",
         f"  {what['step']} step of {what['batch']} clips of {what['size']} x {what['frames']} "
-        f"frames with {what['references']} references",
+        f"frames with {what['references']} references"
+        + (f" and {what['events']} events" if "events" in what else ""),
         f"  mesh {what['mesh']}, remat {what['remat']}, micro-batches {what['accumulate']}",
         f"  memory per device: peak {plan.peak / GIB:.2f} of {plan.available / GIB:.2f} GiB",
         *(f"    {kind:<16}{size / GIB:8.2f} GiB" for kind, size in plan.memory.items()),

@@ -14,8 +14,9 @@ from jax.sharding import Mesh
 
 from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.events import rows_for
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
+from alchemint_jax.models.dit.conditioning import Conditions, Events, latent_intervals
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
@@ -36,12 +37,14 @@ class Work:
         frames: pixel frames of a clip, 4k + 1.
         references: subjects of a clip.
         batch: clips of a step, on all devices together.
+        events: dense captions of a clip, for models that have them.
     """
 
     size: tuple[int, int]
     frames: int
     references: int
     batch: int
+    events: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +83,14 @@ class _CachedText(DiTTask):
 
 def cached_conditions(batch: Any) -> Conditions:
     """Conditions of a batch that holds states of texts."""
+    events = None
+    if "events" in batch:
+        events = Events(
+            states=batch["events"],
+            used=batch["event_intervals"][..., 1] > batch["event_intervals"][..., 0],
+            intervals=latent_intervals(batch["event_intervals"]),
+            null=batch["null_event"],
+        )
     return Conditions(
         text=batch["text"],
         null_text=batch["null_text"],
@@ -88,6 +99,7 @@ def cached_conditions(batch: Any) -> Conditions:
         intervals=latent_intervals(batch["intervals"]),
         tags=batch["tags"],
         tag_mask=batch["tag_mask"],
+        events=events,
     )
 
 
@@ -165,11 +177,36 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
         "text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
         "null_text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
     }
+    if rows := event_rows(task, work):
+        length = task.sampling.event_length
+        shapes |= {
+            "events": ((rows, length, cfg.text_dim), jnp.float32),
+            "event_intervals": ((rows, 2), jnp.int32),
+            "null_event": ((length, cfg.text_dim), jnp.float32),
+        }
     place = sharding.batch_sharding(mesh)
     return {
         name: jax.ShapeDtypeStruct((b, *shape), dtype, sharding=place)
         for name, (shape, dtype) in shapes.items()
     }
+
+
+def event_rows(task: DiTTask, work: Work) -> int:
+    """Rows of events of a clip, gaps included; a model without events has none.
+
+    Raises:
+        ConfigError: the model has no events, but the work has.
+    """
+    if work.events and not task.model.events:
+        raise ConfigError(
+            f"{work.events} events, but model.events is False; --config.model.events=True"
+        )
+    return rows_for(work.events) if task.model.events else 0
+
+
+def default_events(task: DiTTask) -> int:
+    """Events of a clip where nobody says how many: two, as those of the sprites world have."""
+    return 2 if task.model.events else 0
 
 
 def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
@@ -203,6 +240,7 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
         pictures=work.references * (high // ph) * (wide // pw),
         tags=work.references * task.sampling.tag_length if task.model.tags else 0,
         text=task.sampling.text_length,
+        events=event_rows(task, work) * task.sampling.event_length,
     )
 
 
@@ -302,7 +340,11 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
 
 
 def encoding_flops(task: DiTTask, work: Work) -> float:
-    """Operations of the text encoder for a batch's captions and words, which a cache saves."""
+    """Operations of the text encoder for a batch's captions, words and events.
+
+    A cache saves them.
+    """
     caption = text_flops(task.text, task.sampling.text_length)
     word = text_flops(task.text, task.sampling.tag_length)
-    return work.batch * (caption + work.references * word)
+    event = text_flops(task.text, task.sampling.event_length)
+    return work.batch * (caption + work.references * word + event_rows(task, work) * event)

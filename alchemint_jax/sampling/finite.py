@@ -46,3 +46,5 @@ def require_finite_conditions(conditions: Conditions) -> None:
         array = getattr(conditions, name)
         if array is not None:
             require_finite(array, maker)
+    if conditions.events is not None:
+        require_finite(conditions.events.states, f"{TEXT} of the events")

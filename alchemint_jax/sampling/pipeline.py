@@ -15,9 +15,10 @@ from jaxtyping import Float, UInt8
 
 from alchemint_jax import images, timebase, weights
 from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
+from alchemint_jax.events import FrameEvent, pad_events, with_gaps
 from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals
+from alchemint_jax.models.dit.conditioning import Conditions, Events, latent_intervals
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
@@ -127,6 +128,7 @@ class Pipeline:
             {"prompt": board.prompt, "negative_prompt": board.negative_prompt},
             {f"subjects[{i}].word": subject.word for i, subject in enumerate(board.subjects)},
             board.source,
+            {f"events[{i}].text": event.text for i, event in enumerate(board.events)},
         )
         return board
 
@@ -168,6 +170,7 @@ class Pipeline:
             frames=frames,
             size=size,
             negative_prompt=board.negative_prompt,
+            events=[board.frame_events(board.fps)] if board.events else None,
             keyframes=np.stack(shown)[None] if shown else None,
             progress=progress,
             solver=solver,
@@ -186,6 +189,7 @@ class Pipeline:
         frames: int | None = None,
         size: tuple[int, int] | None = None,
         negative_prompt: str = "",
+        events: Sequence[Sequence[FrameEvent]] | None = None,
         keyframes: UInt8[np.ndarray, "b k h w 3"] | None = None,
         noise: Float[np.ndarray, "b t h3 w3 c"] | None = None,
         progress: bool = False,
@@ -197,24 +201,35 @@ class Pipeline:
         intervals. Slots without any interval, and those beyond the words of a video, are empty.
         Pictures are brought to the size that the model takes them in. `size` = (height, width) and
         `frames` are the videos'; the model's own where they are None.
-        Video i of a batch depends on `(seed, i)` and its own inputs alone. `keyframes` are the
+        Video i of a batch depends on `(seed, i)` and its own inputs alone. `events` are those of
+        each video: texts, and the pixel frames that they are about. `keyframes` are the
         frames that the model must be given (see `Pipeline.keyframes`); `noise` is what to start
         from instead of what `seed` draws.
 
         Raises:
-            StoryboardError: a text is longer than the model reads.
+            StoryboardError: a text is longer than the model reads, or it has no events.
             ConfigError: there is no such solver.
             NonFiniteError: a network gave NaN or infinity.
         """
+        if events is not None and any(events) and not self.limits.events:
+            raise StoryboardError("events: are given, but this model has none")
+        said = {
+            f"events[{i}][{j}]": text
+            for i, video in enumerate(events or ())
+            for j, (text, _) in enumerate(video)
+        }
         self.check_lengths(
             {f"prompts[{i}]": prompt for i, prompt in enumerate(prompts)}
             | {"negative_prompt": negative_prompt},
             {f"words[{i}][{j}]": w for i, video in enumerate(words) for j, w in enumerate(video)},
+            events=said,
         )
         frames, size = frames or self.settings.max_frames, size or self.settings.size
         references = images.fit_references(references, self.settings.reference_size or size)
         plan = self.settings.plan(steps, guidance, solver)
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
+        if self.limits.events:
+            conditions = self.with_events(conditions, events or [()] * len(prompts), frames)
         if keyframes is not None:
             conditions = self.with_keyframes(conditions, keyframes, frames)
         require_finite_conditions(conditions)
@@ -268,6 +283,32 @@ class Pipeline:
             tag_mask=mask & jnp.asarray(used)[..., None],
         )
 
+    def with_events(
+        self, conditions: Conditions, events: Sequence[Sequence[FrameEvent]], frames: int
+    ) -> Conditions:
+        """The conditions with the events of each video, for so many pixel frames.
+
+        A model that has events always takes some: where nothing is said, an empty text is (see
+        `alchemint_jax.events`). Rows are 8, 16, 32 or more, so that few numbers are compiled.
+        """
+        needed = max(len(with_gaps(video, frames)) for video in events)
+        rows = max(8, 1 << (needed - 1).bit_length())
+        padded = [pad_events(video, frames, rows) for video in events]
+        length = self.settings.event_length
+        (states, _), (null, _) = self.texts.states(
+            ([text for texts, _ in padded for text in texts], length),
+            ([""] * len(events), length),
+        )
+        spans = np.stack([span for _, span in padded])
+        return conditions._replace(
+            events=Events(
+                states=states.reshape(len(events), rows, *states.shape[1:]),
+                used=jnp.asarray(spans[..., 1] > spans[..., 0]),
+                intervals=latent_intervals(jnp.asarray(spans)),
+                null=null,
+            )
+        )
+
     def with_keyframes(
         self, conditions: Conditions, keyframes: UInt8[np.ndarray, "b k h w 3"], frames: int
     ) -> Conditions:
@@ -297,16 +338,24 @@ class Pipeline:
         )
 
     def check_lengths(
-        self, texts: Mapping[str, str], words: Mapping[str, str], source: str = "render"
+        self,
+        texts: Mapping[str, str],
+        words: Mapping[str, str],
+        source: str = "render",
+        events: Mapping[str, str] | None = None,
     ) -> None:
         """Text that the model would cut off is refused, not ignored.
 
-        `texts` and `words` (of subjects) are by the names that errors give them.
+        `texts`, `words` (of subjects) and texts of `events` are by the names that errors give them.
 
         Raises:
             StoryboardError: naming source, text and how much the model reads.
         """
-        limits = ((self.settings.text_length, texts), (self.settings.tag_length, words))
+        limits = (
+            (self.settings.text_length, texts),
+            (self.settings.tag_length, words),
+            (self.settings.event_length, events or {}),
+        )
         for length, named in limits:
             for name, text in named.items():
                 if problem := self.texts.excess(text, length):

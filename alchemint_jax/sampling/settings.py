@@ -18,7 +18,7 @@ from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
 FILE = "pipeline.json"
-_COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "steps")
+_COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "event_length", "steps")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,7 @@ class Settings:
         min_frames: length of the shortest one.
         text_length: length of a caption, in tokens.
         tag_length: length of a subject's word, in tokens.
+        event_length: length of an event's text, in tokens, for models that have events.
         steps: of the solver.
         shift: of the solver's times towards noise.
         guidance: weights of the branches.
@@ -118,6 +119,7 @@ class Settings:
     min_frames: int = 5
     text_length: int = 112
     tag_length: int = 16
+    event_length: int = 64
     steps: int = 40
     shift: float = 5.66
     guidance: Guidance = Guidance()

@@ -22,6 +22,7 @@ from alchemint_jax.flow import interpolate, sample_times, velocity
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import (
     Conditions,
+    Events,
     Tokens,
     encode_text,
     latent_intervals,
@@ -43,9 +44,9 @@ from alchemint_jax.weights.lora import save_lora
 
 @dataclasses.dataclass(frozen=True)
 class Dropout:
-    """How often a sample loses its pictures (and word tags), its caption, or both.
+    """How often a sample loses its pictures (and word tags), its texts, or both.
 
-    Intervals always stay.
+    Its texts are its caption and those of its events. Intervals always stay.
     """
 
     pictures: float = 0.1
@@ -163,6 +164,19 @@ class DiTTask:
             intervals=latent_intervals(batch["intervals"]),
             tags=encode_text(encoder, params, Tokens(batch["tag_ids"], batch["tag_mask"])),
             tag_mask=batch["tag_mask"],
+            events=self._events(params, batch) if self.model.events else None,
+        )
+
+    def _events(self, params: dict, batch: dict[str, jax.Array]) -> Events:
+        encoder = UMT5Encoder(self.text)
+        b, _, length = batch["event_ids"].shape
+        ids, mask = dataclasses.replace(self.tokenizer(), length=length).encode([""])
+        null = encode_text(encoder, params, Tokens(jnp.asarray(ids), jnp.asarray(mask)))
+        return Events(
+            states=encode_text(encoder, params, Tokens(batch["event_ids"], batch["event_mask"])),
+            used=batch["event_intervals"][..., 1] > batch["event_intervals"][..., 0],
+            intervals=latent_intervals(batch["event_intervals"]),
+            null=jnp.repeat(null, b, axis=0),
         )
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
@@ -173,6 +187,12 @@ class DiTTask:
             raise ConfigError(
                 f"model.slots is {self.model.slots}, but clips in {self.data} have up to {slots} "
                 "references"
+            )
+        if self.model.events != bool(header.get("events")):
+            has, wanted = ("no ", "with") if self.model.events else ("", "without")
+            raise ConfigError(
+                f"model.events is {self.model.events}, but clips in {self.data} have {has}events; "
+                f"change it, or draw them {wanted} --events"
             )
         size = self.sampling.size
         pictures, cells = header["references"][-3:-1], header["latents"][-3:-1]
@@ -197,6 +217,7 @@ class DiTTask:
             self.augment,
             tokenizer=self.tokenizer(),
             tag_length=self.sampling.tag_length,
+            event_length=self.sampling.event_length if self.model.events else None,
             share=share,
         )
 
@@ -266,7 +287,7 @@ class DiTTask:
             return "text" if self.train_text else FROZEN
         if path.startswith("lora/"):
             return "lora"
-        if "/subjects/" in path or "/event_attn/" in path:
+        if "/subjects/" in path or "/event_" in path:
             return "added"
         return "backbone" if self.lora is None else FROZEN
 
@@ -326,5 +347,8 @@ SCHEMES = {
     )
 }
 
-NAMED = {"scheme": SCHEMES, "layout": {"ReferenceLayout": rotary.ReferenceLayout}}
+NAMED: dict[str, dict[str, Any]] = {
+    "scheme": SCHEMES,
+    "layout": {"ReferenceLayout": rotary.ReferenceLayout},
+}
 """Parts of `model` that say by their `name` which class they are of; the first one by default."""

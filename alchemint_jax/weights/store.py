@@ -78,7 +78,7 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
         WeightsError: it is neither.
     """
     if isinstance(name_or_dir, str) and name_or_dir in BUNDLED:
-        path = Path(__file__).resolve().parents[1] / "bundled" / name_or_dir
+        path = _bundled(name_or_dir)
         if not path.is_dir():
             raise WeightsError(
                 f"the bundled model {name_or_dir!r} is not in this installation ({path} is "
@@ -112,6 +112,10 @@ def _cache_advice(path: Path) -> str:
         which = " or ".join(map(str, found[:3]))
         return f"is a cache of the hub, in which a model is a snapshot: pass {which}"
     return "is a cache of the hub without any snapshot: fetch the model" if roots else ""
+
+
+def _bundled(name: str) -> Path:
+    return Path(__file__).resolve().parents[1] / "bundled" / name
 
 
 def save(

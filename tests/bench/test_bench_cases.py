@@ -82,6 +82,32 @@ def test_operations_are_those_that_jax_traces(name):
     assert twice.model_flops == 2 * case.model_flops
 
 
+@pytest.mark.parametrize("name", ["forward", "sample"])
+def test_events_and_the_gaps_between_them_are_tokens(name):
+    case = tiny(name)
+    model = dataclasses.replace(case.task.model, events=True)
+    task = dataclasses.replace(case.task, model=model)
+    found = dataclasses.replace(case, task=task, work=dataclasses.replace(case.work, events=2))
+    assert found.tokens.events == 5 * task.sampling.event_length
+    assert found.describe()["event_tokens"] == found.tokens.events
+    traced = traced_flops(programs.build(found).trace().jaxpr.jaxpr)
+    assert found.model_flops == pytest.approx(traced, rel=1e-9)
+    assert found.model_flops > case.model_flops and "events" not in case.describe()
+    with pytest.raises(ConfigError, match="2 events, but model.events is False"):
+        dataclasses.replace(case, work=found.work)
+
+
+def test_a_recipe_with_events_has_two():
+    path = CONFIG.replace("sprites.py", "sprites_events.py")
+    (case,) = suite.config_cases(path, ["train"], TINY)
+    assert case.work.events == 2 and case.tokens.events == 5 * 32
+    batch = programs.arrays(case, cached=False)
+    assert batch["event_ids"].shape == batch["event_mask"].shape == (8, 5, 32)
+    assert (batch["event_intervals"][:, [0, -1], [0, 1]] == [0, 33]).all()
+    (more,) = suite.config_cases(path, ["train"], TINY, events=4)
+    assert more.tokens.events == 9 * 32 and more.model_flops > case.model_flops
+
+
 def test_a_lora_costs_in_training_only():
     with_lora = {
         kind: dataclasses.replace(

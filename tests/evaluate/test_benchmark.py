@@ -235,6 +235,12 @@ def test_boards_are_read_from_json_lines(board_file, cases):
     assert [case.prompt for case in evaluate.read_benchmark(path)] == ["a disc é"] * 2
 
 
+def test_boards_of_a_file_may_have_events(board_file):
+    said = [{"text": "the disc turns red", "during": [1.0, 2.0]}]
+    silent, heard = evaluate.read_benchmark(board_file({}, {"events": said}))
+    assert silent.events == () and heard.events == (("the disc turns red", (8, 16)),)
+
+
 def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
     meet = {"word": "disc", "image": "r.png", "appears": [[0.5, 1.0], [1.05, 2.0]]}
     (case,) = evaluate.read_benchmark(board_file({"subjects": [meet]}))

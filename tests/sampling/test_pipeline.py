@@ -300,6 +300,58 @@ def test_texts_of_a_batch_are_not_cut_off_either(pipe):
     assert spaced.shape[0] == 2
 
 
+@pytest.fixture(scope="module")
+def eventful(tmp_path_factory):
+    """A model with events; its settings let their texts have 15 bytes."""
+    folder = _write(
+        tmp_path_factory.mktemp("eventful"), dataclasses.replace(DIT_CONFIG, events=True)
+    )
+    settings.save(folder, dataclasses.replace(SETTINGS, event_length=16))
+    return Pipeline.load(folder)
+
+
+def test_what_is_said_of_events_and_when_decides_the_video(eventful, board):
+    def render(*events):
+        said = [{"text": text, "during": list(during)} for text, during in events]
+        return eventful.generate(board(events=said), seed=0).astype(int)
+
+    none = render()
+    one = render(("it turns red", (0.0, 0.5)))
+    assert (one != none).any()
+    assert (render(("it turns blue", (0.0, 0.5))) != one).any()
+    assert (render(("it turns red", (0.5, 1.0))) != one).any()
+    two = ("it turns red", (0.0, 0.5)), ("it stops", (0.5, 1.0))
+    np.testing.assert_array_equal(render(*two), render(*two[::-1]))
+    # What is outside of text guidance does not hear of them.
+    silent = Guidance(text=0, image=1, both=0)
+    said = board(events=[{"text": "it turns red", "during": [0, 1]}])
+    np.testing.assert_array_equal(
+        eventful.generate(said, seed=0, guidance=silent),
+        eventful.generate(board(events=[{"text": "it stops", "during": [0, 1]}]), 0, None, silent),
+    )
+
+
+def test_events_of_a_batch_are_padded_together(eventful):
+    said = [("it stops", (0, 5)), ("it turns red", (5, 9))]
+    videos = _render(eventful, events=[said, []])
+    swapped = _render(eventful, events=[[], said])
+    nothing = _render(eventful)
+    np.testing.assert_array_equal(videos[1], nothing[1])
+    np.testing.assert_array_equal(swapped[0], nothing[0])
+    assert (videos[0] != nothing[0]).any() and (swapped[1] != nothing[1]).any()
+
+
+def test_events_that_cannot_be_heard_are_refused(pipe, eventful, board):
+    said = board(events=[{"text": "x" * 16, "during": [0, 1]}])
+    with pytest.raises(StoryboardError, match=r"events\[0\]\.text: 16 bytes long.*reads 15"):
+        eventful.generate(said)
+    with pytest.raises(StoryboardError, match=r"events\[1\]\[0\]: 16 bytes long"):
+        _render(eventful, events=[[], [("x" * 16, (0, 9))]])
+    with pytest.raises(StoryboardError, match="events: are given, but this model has none"):
+        _render(pipe, events=[[], [("it stops", (0, 9))]])
+    assert eventful.limits.events and not pipe.limits.events
+
+
 @pytest.mark.parametrize("missing", ["pipeline.json", "transformer", "vae", "text_encoder"])
 def test_an_incomplete_directory_names_what_is_missing(directory, tmp_path, missing):
     for path in directory.iterdir():

@@ -287,6 +287,55 @@ def test_dropout_has_the_odds_of_its_fields():
     assert not any(np.any(kept) for kept in nothing)
 
 
+@pytest.fixture(scope="module")
+def eventful_task(vae_run, dit_task, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("events")
+    data = write_sprites(folder / "sprites", clips=8, seed=3, validation=4, events=True)
+    identity = fingerprint(vae_run[1] / "export" / "vae")
+    latents = encode_with(_pooled, identity, data, folder / "latents")
+    sampling = dataclasses.replace(dit_task.sampling, event_length=32)
+    model = dataclasses.replace(dit_task.model, events=True)
+    return dataclasses.replace(dit_task, data=str(latents), model=model, sampling=sampling)
+
+
+def test_events_are_trained_and_dropped_with_the_caption(eventful_task):
+    task = eventful_task
+    batch = {name: jnp.asarray(x) for name, x in next(iter(task.train_data())).items()}
+    assert batch["event_ids"].shape == (8, 5, 32)
+    params = sharding.unbox(jax.jit(task.init)(jax.random.key(0)))
+
+    def some(path, x):  # what starts at zero hides the gradient of what lies before it
+        last = jax.tree_util.keystr(path[-1:], simple=True)
+        return x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape) * (last == "kernel")
+
+    params = jax.tree_util.tree_map_with_path(some, params)
+    grads = jax.jit(jax.grad(lambda p: task.loss(p, batch, jax.random.key(1))[0]))(params)
+    branch = grads["transformer"]["blocks"]["event_attn"]
+    assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(branch))
+    conditions = jax.jit(task.conditions)(params["text_encoder"], batch)
+    mask = np.asarray(batch["event_mask"])
+    used = np.asarray(batch["event_intervals"])[..., 1] > 0
+    np.testing.assert_array_equal(mask.any(-1), used)
+    np.testing.assert_array_equal(conditions.events.used, used)
+    np.testing.assert_array_equal(
+        np.asarray(conditions.events.intervals)[~used], [[1, 0]] * (~used).sum()
+    )
+    # The first row of most clips is a gap: it says what the branch without text says everywhere.
+    gap = np.argwhere(mask.sum(-1) == 1)[0]
+    np.testing.assert_allclose(
+        conditions.events.states[tuple(gap)], conditions.events.null[gap[0]], atol=1e-6
+    )
+
+
+def test_a_model_and_its_data_agree_on_events(dit_task, eventful_task):
+    for one, other, says in (
+        (dit_task, eventful_task, "is True, but .* have no events; .* with --events"),
+        (eventful_task, dit_task, "is False, but .* have events; .* without"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            dataclasses.replace(other, data=one.data).train_data()
+
+
 def test_every_parameter_has_its_group(dit_task):
     events = dataclasses.replace(dit_task, model=dataclasses.replace(dit_task.model, events=True))
     shapes = sharding.unbox(jax.eval_shape(events.init, jax.random.key(0)))
@@ -300,6 +349,10 @@ def test_every_parameter_has_its_group(dit_task):
         "transformer/subjects/tag_in",
         "transformer/subjects/tag_out",
         "transformer/blocks/event_attn",
+        "transformer/event_in/kernel",
+        "transformer/event_in/bias",
+        "transformer/event_out/kernel",
+        "transformer/event_out/bias",
     }
     assert all(name.startswith("text_encoder/") for name in groups["text"])
     assert "transformer/blocks/self_attn" in groups["backbone"]

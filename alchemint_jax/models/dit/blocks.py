@@ -216,8 +216,12 @@ class Block(nn.Module):
         return constrain(x, "batch", "tokens", None), None
 
     def _events(self, h: jax.Array, n_video: int, events: EventInputs) -> jax.Array:
-        """Video tokens attend to the captions of events; all other tokens are left as they are."""
+        """Video tokens attend to the captions of events; all other tokens are left as they are.
+
+        So is a sample without any event.
+        """
         cfg = self.config
         branch = Attention(cfg.n_heads, cfg.attention, zero_output=True, name="event_attn")
         y = branch(h[:, :n_video], events.states, events.q_gains, events.k_gains, events.mask)
+        y = jnp.where(events.mask.any(1)[:, None, None], y, 0)
         return jnp.pad(y, ((0, 0), (0, h.shape[1] - n_video), (0, 0)))

@@ -1,6 +1,7 @@
 """What a video is conditioned on, and how a part of it is taken away but never the intervals.
 
-Axes: b batch, l text tokens, r reference slots, m intervals of a subject, j tokens of a word tag.
+Axes: b batch, l text tokens, r reference slots, m intervals of a subject, j tokens of a word tag, e
+events, q tokens of an event's text.
 """
 
 from __future__ import annotations
@@ -21,6 +22,24 @@ class Tokens(NamedTuple):
     mask: jax.Array
 
 
+class Events(NamedTuple):
+    """Dense captions of a clip, in rows that leave no gap (see `alchemint_jax.events`).
+
+    Frames attend to the padding of a text, too, as in Wan they do to that of the caption. So all
+    rows have as many tokens: otherwise a long text would outweigh the empty one of a gap, whatever
+    the time.
+    """
+
+    states: jax.Array
+    """Text states [b e q d], zero where padded."""
+    used: jax.Array
+    """Which rows are [b e]."""
+    intervals: jax.Array
+    """Latent intervals [b e 2]; those of rows that are not used start after they end."""
+    null: jax.Array
+    """States of the empty text [b q d], zero where padded."""
+
+
 class Conditions(NamedTuple):
     """Everything a sample is conditioned on, as arrays whose leading axis is the batch."""
 
@@ -39,6 +58,8 @@ class Conditions(NamedTuple):
     """What is given of the video itself [b t h w c], for models that continue pictures."""
     image: jax.Array | None = None
     """CLIP states of the given pictures [b p c]."""
+    events: Events | None = None
+    """For models with a dense-caption branch."""
 
 
 def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Array, "*batch l d"]:
@@ -57,10 +78,18 @@ def model_inputs(
     Emptying pictures zeroes reference latents and tags together, and leaves slots, masks and
     intervals as they are: the rotary gains of a null branch must be those of the full one
     (AlcheMinT, section 3). Given frames of the video stay too, as in Wan.
+
+    The texts of events go with the caption: both are text, guidance by text is to strengthen both,
+    and a branch of its own would cost every step a further pass. They, too, lose their content
+    only. Their rows and intervals stay, and with them the warped times of all frames, so that
+    branches differ in what is said and not in when; each row says what a gap between events says,
+    the empty text, and so the branch without text is a clip without events as training knows it.
     """
     text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
     given = {"condition": conditions.condition, "image": conditions.image}
     extra: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
+    if conditions.events is not None:
+        extra |= _event_inputs(conditions.events, with_text)
     if conditions.references.shape[1] == 0:  # a model without slots
         return text, extra
     pictures = with_pictures[:, None, None, None]
@@ -70,6 +99,15 @@ def model_inputs(
         "intervals": conditions.intervals,
         "tags": jnp.where(pictures, conditions.tags, 0),
         "tag_mask": conditions.tag_mask,
+    }
+
+
+def _event_inputs(events: Events, with_text: Bool[Array, " b"]) -> dict[str, Any]:
+    kept = with_text[:, None, None, None]
+    return {
+        "events": jnp.where(kept, events.states, events.null[:, None]),
+        "event_mask": jnp.broadcast_to(events.used[..., None], events.states.shape[:3]),
+        "event_intervals": events.intervals,
     }
 
 

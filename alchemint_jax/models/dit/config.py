@@ -38,7 +38,8 @@ class DiTConfig:
         mix_queries: whether the queries of references and tags carry the scheme's gain too.
         layout: where references lie in space relative to the video.
         reference_time: references are modulated as clean data (t = 0) or with the video's own time.
-        events: whether there is a dense-caption branch (a parallel cross-attention with ReRoPE).
+        events: whether there is a dense-caption branch: a parallel cross-attention with ReRoPE, and
+            an embedding of its texts.
         unroll: layers per iteration of the scan over layers.
         remat: what a layer keeps from the forward pass for the backward pass: "none" (recomputed:
             it keeps all), "dots", "attention", "full" or "offload", see `dit.remat`.

@@ -103,13 +103,12 @@ class DiT(nn.Module):
         q_gains = k_gains = video_gains(freqs, grid)
         key_mask = None
 
-        text_in = Linear(cfg.dim, ("text", "embed"), name="text_in")
-        text_out = Linear(cfg.dim, ("embed", None), name="text_out")
-
-        def embed_text(states: jax.Array) -> jax.Array:
+        def embed_text(states: jax.Array, of: str = "text") -> jax.Array:
+            first = Linear(cfg.dim, ("text", "embed"), name=f"{of}_in")
+            second = Linear(cfg.dim, ("embed", None), name=f"{of}_out")
             # Both constraints are of gradients, too.
-            states = constrain(text_in(states.astype(self.dtype)), "batch", "text_tokens", None)
-            states = text_out(nn.gelu(states, approximate=True))
+            states = constrain(first(states.astype(self.dtype)), "batch", "text_tokens", None)
+            states = second(nn.gelu(states, approximate=True))
             return constrain(states, "batch", "text_tokens", None)
 
         image_tokens = None
@@ -170,7 +169,8 @@ class DiT(nn.Module):
                 )
             frame = rerope_query_gains(event_intervals, grid[0], freqs)
             event_inputs = EventInputs(
-                states=embed_text(rearrange(events, "b e l d -> b (e l) d")),
+                # By an embedding of their own: a model may have learned to make little of captions.
+                states=embed_text(rearrange(events, "b e l d -> b (e l) d"), "event"),
                 mask=rearrange(event_mask, "b e l -> b (e l)"),
                 q_gains=jnp.repeat(frame, grid[1] * grid[2], axis=1),
                 k_gains=jnp.repeat(

@@ -1,0 +1,47 @@
+r"""The sprites model with events: dense captions say that a subject turns another colour, and when.
+
+Hardware: 2 CPU cores. Commands:
+
+    alchemint data sprites --out data/sprites_events --clips 2400 --events
+    alchemint data encode --data data/sprites_events --vae sprites \
+        --out data/sprites_events_latents
+    alchemint train --config configs/sprites_events.py --workdir runs/sprites_events
+    python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
+        --out docs/results/sprites_events.json --figure docs/results/sprites_events.svg
+
+On Linux, `. launch/env_cpu.sh` before all of this makes it faster. The model is then in
+runs/sprites_events/export.
+
+It starts from the bundled model, and since the output of the new branch (the cross-attention to
+events, timed by ReRoPE) is zero at first, it is that model at step 0. The text encoder, which knows
+the names of colours from captions, stays as it is. The backbone moves too: it has to let colours
+change within a clip.
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from alchemint_jax.train.config import load_config
+
+STEPS = 480
+
+
+def get_config() -> ConfigDict:
+    config = load_config(f"{Path(__file__).with_name('sprites.py')}:clips").unlock()
+    config.data = "data/sprites_events_latents"
+    config.vae = "sprites"
+    config.init_from = "sprites"
+    config.model.events = True
+    config.train_text = False
+    config.sampling.event_length = 32  # "the purple cross turns yellow" is 30 with its end
+    # Events matter where noise hides the colours of a clip.
+    config.shift = 6.0
+    config.loader.batch_size = 4
+    config.loader.seed = config.train.seed = 2
+    config.train.total_steps = config.train.optimizer.total_steps = STEPS
+    config.train.validate_every = 0
+    config.train.checkpoint_every = STEPS // 6
+    config.train.sample_every = 0
+    config.train.optimizer.groups = (("backbone", 4e-3), ("added", 1e-2))
+    return config.lock()
