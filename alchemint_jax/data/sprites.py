@@ -14,9 +14,7 @@ Axes: f pixel frames, y x pixels, v reference views.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-from typing import Any
 
 import numpy as np
 
@@ -126,14 +124,12 @@ def sample_clip(
         own = np.random.default_rng([seed, index, 1])
         events = draw_events(own, [look.color for look in looks], words, intervals)
     for slot, (look, track, alpha) in enumerate(zip(looks, tracks, covers, strict=True)):
-        surface = functools.partial(shapes.paint, texture=look.texture, light=track.light)
-        pose: dict[str, Any] = dict(
-            zip(("xy", "angle", "radius", "size"), (track.xy, *upright), strict=True)
-        )
-        paint = surface(look.color, **pose)
+        pose = (track.xy, *upright)
+        paint = shapes.paint(look.color, look.texture, *pose, track.light)
         for event in events:
             if event.subject == slot:
-                paint = recolored(paint, surface(event.color, **pose), event.during)
+                other = shapes.paint(event.color, look.texture, *pose, track.light)
+                paint = recolored(paint, other, event.during)
         video += alpha[..., None] * (paint - video)
     references = [draw_references(rng, look, world) for look in looks]
     caption = _caption(rng, words, [t.motion for t in tracks], tone)
