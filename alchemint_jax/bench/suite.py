@@ -144,7 +144,7 @@ def config_cases(
         kind = _OF_CONFIG[name]
         parts = _parts(config) * train.optimizer.accumulate if kind == "train" else 1
         work = Work(
-            size=tuple(task.sampling.size),
+            size=task.sampling.size,
             frames=frames or task.sampling.max_frames,
             references=count,
             batch=batch or own or parts,

@@ -324,5 +324,8 @@ SCHEMES = {
     )
 }
 
-NAMED = {"scheme": SCHEMES, "layout": {"ReferenceLayout": rotary.ReferenceLayout}}
+NAMED: dict[str, dict[str, Any]] = {
+    "scheme": SCHEMES,
+    "layout": {"ReferenceLayout": rotary.ReferenceLayout},
+}
 """Parts of `model` that say by their `name` which class they are of; the first one by default."""
