@@ -3,7 +3,7 @@ r"""One arm of the study of interval schemes: clips, on a small budget, with one
 Hardware: 2 CPU cores. Commands, for one arm:
 
     alchemint data sprites --out data/sprites --clips 8000
-    alchemint data encode --data data/sprites --vae sprites --out data/sprites_latents
+    alchemint data encode --data data/sprites --vae sprites --out data/schemes_latents
     alchemint train --config configs/sprites_schemes.py:FittedRope \
         --workdir runs/schemes/FittedRope-0
 
@@ -20,7 +20,7 @@ with `--baseline FittedRope`):
 
     alchemint data sprites --out data/sprites_pictures --clips 32000 --frames 1
     alchemint data encode --data data/sprites_pictures --vae sprites \
-        --out data/sprites_pictures_latents
+        --out data/schemes_pictures_latents
     for stage in pictures_no_tags pictures_no_index; do
         alchemint train --config configs/sprites_schemes.py:$stage --workdir runs/schemes_$stage
     done
@@ -65,6 +65,8 @@ def get_config(arm: str = "WeRope") -> ConfigDict:
     config = load_config(f"{Path(__file__).with_name('sprites.py')}:{stage}").unlock()
     for field, value in (ARMS | PICTURES)[arm].items():
         config.model[field] = ConfigDict(value) if isinstance(value, dict) else value
+    # Latents of the bundled autoencoder, not of the one that configs/sprites.py trains.
+    config.data = "data/schemes_pictures_latents" if arm in PICTURES else "data/schemes_latents"
     config.vae = "sprites"
     config.init_from = START.get(arm, "sprites/pictures")
     if arm in PICTURES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -16,30 +18,70 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "launch" / "README.md",
     ROOT / "alchemint_jax" / "bundled" / "sprites" / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "plans" / "README.md",
     *sorted((ROOT / "configs").glob("*.py")),
+    *sorted((ROOT / "notebooks").glob("*.py")),
+    *sorted((ROOT / "alchemint_jax").glob("**/*.py")),
 ]
 
 
 def commands(path):
-    """Lines that call `alchemint`, as words; a bare `alchemint plan` is only mentioned."""
-    text = re.sub(r"\\\n\s*", " ", path.read_text())
-    for line in re.findall(r"^ *`?(alchemint [^\n`]*)", text, re.MULTILINE):
-        words = shlex.split(line, comments=True)[1:]
-        if len(words) > 1:
+    """Lines that call us, as words; a bare `alchemint plan` is only mentioned."""
+    text = re.sub(r"\\+\n\s*", " ", path.read_text())
+    calls = r"^[ #]*`?((?:alchemint|python -m alchemint_jax\S*) [^\n`]*)"
+    for line in re.findall(calls, text, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        if any(word.startswith("-") for word in words[1 + 2 * (words[0] == "python") :]):
             yield words
 
 
+class Parsed(Exception):
+    """The arguments were taken."""
+
+
+def parse(words, monkeypatch):
+    """Has the command read its arguments, and do no more."""
+    if words[0] == "alchemint":
+        cli._parse(words[1:])
+        return
+    original = argparse.ArgumentParser.parse_args
+
+    def parse_args(parser, argv=None, namespace=None):
+        original(parser, words[3:])
+        raise Parsed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(argparse.ArgumentParser, "parse_args", parse_args)
+        with pytest.raises(Parsed):
+            importlib.import_module(words[2]).main()
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_commands_are_complete(path, capsys):
+def test_commands_are_complete(path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
     for words in commands(path):
         try:
-            cli._parse(words)
+            parse(words, monkeypatch)
         except SystemExit:
             pytest.fail(f"{shlex.join(words)}: {capsys.readouterr().err}")
 
 
 def test_commands_are_found():
-    assert sum(len(list(commands(path))) for path in DOCUMENTS) > 30
+    found = [words for path in DOCUMENTS for words in commands(path)]
+    assert sum(words[0] == "alchemint" for words in found) > 30
+    modules = {words[2].rpartition(".")[2] for words in found if words[0] == "python"}
+    assert {"study", "compare", "tags", "curves"} <= modules
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_that_are_named_are_there(path):
+    """Those of this repository; what commands write, and folders of one's own, are not in it."""
+    ours = r"(?:configs|examples|launch|docs|notebooks|alchemint_jax|tests)/[\w./-]*\w"
+    for name in re.findall(rf"(?<![\w./-]){ours}", path.read_text()):
+        found = [ROOT / name, path.parent / name, ROOT / "alchemint_jax" / name]
+        meant = re.search(r"[/_][A-Z]{3,}\b", name)  # configs/NAME.py
+        assert meant or any(place.exists() for place in found), name
 
 
 def test_documents_name_configs_that_there_are():

@@ -98,7 +98,7 @@ def prepare(request: Request) -> Setup:
     if references > task.model.slots:
         task = dataclasses.replace(task, model=dataclasses.replace(task.model, slots=references))
     work = Work(
-        size=tuple(task.sampling.size),
+        size=task.sampling.size,
         frames=request.frames or task.sampling.max_frames,
         references=references,
         batch=count * many,

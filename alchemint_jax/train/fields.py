@@ -101,8 +101,8 @@ def describe(hint: Any) -> str:
 def dataclass_of(hint: Any) -> type | None:
     """The dataclass that an annotation allows, alone or beside None; None where there is none."""
     candidates = typing.get_args(hint) if _is_union(hint) else (hint,)
-    classes = (one for one in candidates if isinstance(one, type))
-    return next((one for one in classes if dataclasses.is_dataclass(one)), None)
+    found = (one for one in candidates if isinstance(one, type) and dataclasses.is_dataclass(one))
+    return next(found, None)
 
 
 def hints(cls: type) -> dict[str, Any]:

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import FittedRope, ReferenceLayout, WeRope
 from alchemint_jax.sampling.solvers import UniPC
-from alchemint_jax.train.config import build, build_train, load_config
+from alchemint_jax.train.config import build_train, load_config
+from alchemint_jax.train.fields import build
 from alchemint_jax.train.run import build_task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -152,3 +154,77 @@ def test_files_that_are_no_configs(write, tmp_path):
     for text, problem in [("def (", "SyntaxError"), ("x = 1", "get_config"), ("1 / 0", "Zero")]:
         with pytest.raises(ConfigError, match=rf"mine\.py: cannot be loaded.*{problem}"):
             load_config(write(text))
+
+
+def none_fields(config, where=""):
+    for name in config:
+        if isinstance(config.get(name), ConfigDict):
+            yield from none_fields(config[name], f"{where}{name}.")
+        elif config.get(name) is None:
+            yield f"{where}{name}"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_fields_that_are_none_can_be_set(path):
+    """Those that the file sets to None, and those that it leaves to their default."""
+    config = load_config(path)
+    fields = {*none_fields(config), "init_from"}
+    if config.task == "dit":
+        fields |= {"sampling.reference_size", "sampling.size_multiple", "sampling.max_pixels"}
+    values = {"init_from": "2024", "sampling.reference_size": "[16, 32]"}
+    for field in fields:
+        node = load_config(path, [f"{field}={values.get(field, '16')}"])
+        for part in field.split("."):
+            node = node[part]
+        assert node == {"init_from": "2024", "sampling.reference_size": (16, 32)}.get(field, 16)
+        if field != "init_from":  # any text is a name
+            with pytest.raises(ConfigError, match=f"{field} must be .* or None, not"):
+                load_config(path, [f"{field}={{}}"])
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        (
+            "sampling.reference_size=7",
+            "a tuple (a whole number, a whole number) or None, not 7",
+        ),
+        ("sampling.reference_size=(1, 2, 3)", "must be a tuple"),
+        ("lora=3", "must be set field by field or None, not 3"),
+        ("train_text=yes", "must be True or False, not yes"),
+        ("mesh.fsdp=two", "must be a whole number, not two"),
+        ("model.reference_time=now", "must be 'clean' or 'video', not now"),
+        ("train.optimizer.groups=((1, 2),)", "of a tuple (text, a number), not"),
+        ("train.seed=True", "must be a whole number, not True"),
+        ("sampling.refrence_size=7", "did you mean 'reference_size'"),
+    ],
+)
+def test_wrong_types_are_said_in_a_sentence(override, says):
+    with pytest.raises(ConfigError) as error:
+        load_config(SPRITES, [override])
+    assert says in str(error.value)
+
+
+def test_parts_that_a_file_leaves_out_can_be_set():
+    overrides = ["lora.rank=2", "init_from=sprites", "samples=1", "mesh.fsdp=2"]
+    overrides += ["model.layout.shift_hw=True", "model.scheme.name=WeRope", "model.scheme.w_p=2"]
+    config = load_config(SPRITES, overrides)
+    task = build_task(config)
+    assert (task.lora.rank, task.samples, config.mesh.fsdp) == (2, 1, 2)
+    assert task.model.layout.shift_hw and task.model.scheme == WeRope(w_p=2.0)
+    assert build_task(load_config(SPRITES_VAE, ["storage=float32"])).storage == "float32"
+    assert load_config(CONFIGS / "wan_1_3b.py:lora", ["lora=None"]).lora is None
+
+
+def test_another_autoencoder_is_not_another_start():
+    config = load_config(CONFIGS / "wan_1_3b.py", ["vae=elsewhere"])
+    assert (config.vae, config.init_from) == ("elsewhere", "models/Wan2.1-T2V-1.3B-Diffusers")
+    config = load_config(CONFIGS / "wan_1_3b.py", ["init_from=elsewhere"])
+    assert config.vae == config.init_from == "elsewhere"
+
+
+def test_unknown_fields_at_the_top_are_refused():
+    config = load_config(SPRITES).unlock()
+    config.dropuot = 1
+    with pytest.raises(ConfigError, match=r"unknown dropuot; known fields: .*dropout"):
+        build_task(config)

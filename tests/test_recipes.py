@@ -1,0 +1,155 @@
+"""The commands in the docstring of every config run as they are printed, one after the other.
+
+A shell reads them out of the docstring, so that its loops and quotes count. Data are drawn and
+encoded for real, a few clips of them. Training is a dry run of the config in full, which reads the
+data and the weights and traces the step (of one layer at a time), with what it would write put in
+its place; the recipe of Wan takes a step for real, too. Where a config starts from published
+weights, the sizes of the tiny model that stands in for those are appended.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from alchemint_jax import cli, weights
+from alchemint_jax.evaluate import study
+from alchemint_jax.sampling import settings
+from alchemint_jax.train import dry_run, run
+from alchemint_jax.train.config import run_file
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+# A pipeline that diffusers made and saved, with random weights: as a download would be.
+PUBLISHED = ROOT / "tests" / "goldens" / "pipeline" / "t2v"
+TINY_WAN = [
+    f"--config.{field}"
+    for field in (
+        *("model.dim=48", "model.n_heads=2", "model.n_layers=2", "model.ffn_dim=64"),
+        *("model.text_dim=24", "model.freq_dim=16", "text.vocab=51", "text.dim=24"),
+        *("text.n_heads=4", "text.head_dim=8", "text.ffn_dim=32", "text.n_layers=2"),
+    )
+]
+_STUDY = run_file(CONFIGS / "sprites_schemes.py")
+ARMS, PICTURES = _STUDY["ARMS"], _STUDY["PICTURES"]
+# Every config, after those whose data and weights it goes on from; with what its docstring gives to
+# `get_config`, and all that it could give.
+VARIANTS = {
+    "sprites_vae": ("short", "whole"),
+    "sprites": ("pictures", "clips"),
+    "sprites_schemes": (*ARMS, *PICTURES),
+    "wan_1_3b": ("full", "lora"),
+    "wan_14b": ("full", "lora"),
+}
+SCHEMES = ("NoInterval", "MidRope", "WeRope", "WeRope-printed", "WeRope-keys", "WeRope-shifted")
+SCHEMES = (*SCHEMES, "SincRope", "FittedRope")
+
+
+def commands(path):
+    """What the docstring of a config has the shell run, in words."""
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    blocks = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    show = "python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
+    shell = "\n".join(
+        [
+            f'alchemint() {{ command {show} alchemint "$@"; }}',
+            f'python() {{ command {show} python "$@"; }}',
+            "set -eu",
+            *blocks,
+        ]
+    )
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_little(tmp_path_factory):
+    """Nothing here runs for long; on one device, and what is compiled twice is kept."""
+    cache, one = tmp_path_factory.mktemp("cache"), jax.devices()[:1]
+    before = jax.config.jax_compilation_cache_dir
+    build_mesh = run.build_mesh
+    jax.config.update("jax_disable_most_optimizations", True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache))
+        patch.setattr(dry_run, "pretend", lambda devices: None)  # there are some already
+        patch.setattr(run, "build_mesh", lambda config: build_mesh(config, one))
+        yield
+    jax.config.update("jax_disable_most_optimizations", False)
+    jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """An empty folder, but for the downloads that docstrings ask for."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for size in ("1.3B", "14B"):
+        shutil.copytree(PUBLISHED, folder / "models" / f"Wan2.1-T2V-{size}-Diffusers")
+    return folder
+
+
+def execute(words):
+    """One command, made small."""
+    if words[:2] == ["alchemint", "train"]:
+        workdir = words[words.index("--workdir") + 1]
+        tiny = TINY_WAN if "wan" in workdir else []
+        tiny = [*tiny, "--config.model.unroll=1"] if "vae" not in workdir else tiny
+        assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
+        if "wan" not in workdir:  # what the run would have written
+            model = "sprites/pictures" if "pictures" in workdir else "sprites"
+            shutil.copytree(weights.locate(model), Path(workdir) / "export")
+    elif words[0] == "alchemint":
+        few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
+        assert cli.main([*words[1:], *few]) == 0, words
+    else:  # nothing is trained where all rows are there
+        assert words[:3] == ["python", "-m", "alchemint_jax.evaluate.study"]
+        known = ["--rows", str(ROOT / "docs" / "results" / "schemes.jsonl"), "--seeds", "0"]
+        assert study.main([*words[3:], *known, "--arms", *SCHEMES]) == 0, words
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_commands_run_as_printed(name, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    printed = commands(CONFIGS / f"{name}.py")
+    assert any(words[:2] == ["alchemint", "train"] for words in printed)
+    if name == "sprites_schemes":  # the same latents: that command looks at them, and is done
+        for kind in ("", "_pictures"):
+            shutil.copytree(f"data/sprites{kind}_latents", f"data/schemes{kind}_latents")
+    for words in printed:
+        execute(words)
+    out = capsys.readouterr().out
+    trained = [words for words in printed if words[:2] == ["alchemint", "train"]]
+    assert out.count("traced and sharded for this mesh") == len(trained)
+    for variant in VARIANTS[name]:
+        tiny = [field.removeprefix("--config.") for field in TINY_WAN if "wan" in name]
+        study.check_arm(f"{CONFIGS / name}.py:{variant}", tiny)
+
+
+def test_the_recipe_of_wan_takes_a_step(place, monkeypatch):
+    monkeypatch.chdir(place)
+    (words,) = (
+        words
+        for words in commands(CONFIGS / "wan_1_3b.py")
+        if words[1] == "train" and words[3] == "configs/wan_1_3b.py"
+    )
+    one = ["--config.train.total_steps=1", "--config.loader.batch_size=2"]
+    assert cli.main([*words[1:], *TINY_WAN, *one]) == 0
+    made = Path("runs", "wan_1_3b", "export")
+    # It is to be used as it was trained: beside clips of 64 x 64, pictures of 32 x 32.
+    found = settings.load(made)
+    assert (found.size, tuple(found.reference_size)) == ((64, 64), (32, 32))
+    assert weights.read_config(made, "transformer")["slots"] == 3
+
+
+def test_every_config_is_run():
+    assert {path.stem for path in CONFIGS.glob("*.py")} == set(VARIANTS)
+    for name, variants in VARIANTS.items():
+        for variant in variants:
+            made = run_file(CONFIGS / f"{name}.py")["get_config"](variant)
+            assert isinstance(made, ConfigDict)
