@@ -5,7 +5,8 @@ Hardware: 2 CPU cores. Commands:
     alchemint data sprites --out data/sprites_events --clips 2400 --events
     alchemint data encode --data data/sprites_events --vae sprites \
         --out data/sprites_events_latents
-    alchemint train --config configs/sprites_events.py --workdir runs/sprites_events
+    alchemint train --config configs/sprites_events.py:first --workdir runs/sprites_events_first
+    alchemint train --config configs/sprites_events.py:second --workdir runs/sprites_events
     python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
         --out docs/results/sprites_events.json --figure docs/results/sprites_events.svg
 
@@ -24,24 +25,30 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.train.config import load_config
 
-STEPS = 480
+STAGES = {
+    "first": dict(init_from="sprites", steps=480, seed=2),
+    "second": dict(init_from="runs/sprites_events_first/export", steps=560, seed=3),
+}
 
 
-def get_config() -> ConfigDict:
+def get_config(stage: str = "second") -> ConfigDict:
+    if stage not in STAGES:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
+    steps, seed = STAGES[stage]["steps"], STAGES[stage]["seed"]
     config = load_config(f"{Path(__file__).with_name('sprites.py')}:clips").unlock()
     config.data = "data/sprites_events_latents"
     config.vae = "sprites"
-    config.init_from = "sprites"
+    config.init_from = STAGES[stage]["init_from"]
     config.model.events = True
     config.train_text = False
     config.sampling.event_length = 32  # "the purple cross turns yellow" is 30 with its end
     # Events matter where noise hides the colours of a clip.
     config.shift = 6.0
     config.loader.batch_size = 4
-    config.loader.seed = config.train.seed = 2
-    config.train.total_steps = config.train.optimizer.total_steps = STEPS
+    config.loader.seed = config.train.seed = seed
+    config.train.total_steps = config.train.optimizer.total_steps = steps
     config.train.validate_every = 0
-    config.train.checkpoint_every = STEPS // 6
+    config.train.checkpoint_every = steps // 8
     config.train.sample_every = 0
     config.train.optimizer.groups = (("backbone", 4e-3), ("added", 1e-2))
     return config.lock()
