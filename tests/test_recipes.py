@@ -20,7 +20,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from alchemint_jax import cli, weights
-from alchemint_jax.evaluate import study
+from alchemint_jax.evaluate import events, study
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
@@ -45,6 +45,7 @@ VARIANTS = {
     "sprites_vae": ("short", "whole"),
     "sprites": ("pictures", "clips"),
     "sprites_schemes": (*ARMS, *PICTURES),
+    "sprites_events": ("first", "second"),
     "wan_1_3b": ("full", "lora"),
     "wan_14b": ("full", "lora"),
 }
@@ -102,11 +103,14 @@ def execute(words):
         tiny = [*tiny, "--config.model.unroll=1"] if "vae" not in workdir else tiny
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
         if "wan" not in workdir:  # what the run would have written
-            model = "sprites/pictures" if "pictures" in workdir else "sprites"
+            kinds = [kind for kind in ("pictures", "events") if kind in workdir]
+            model = "/".join(["sprites", *kinds])
             shutil.copytree(weights.locate(model), Path(workdir) / "export")
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
         assert cli.main([*words[1:], *few]) == 0, words
+    elif words[2] == "alchemint_jax.evaluate.events":
+        assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     else:  # nothing is trained where all rows are there
         assert words[:3] == ["python", "-m", "alchemint_jax.evaluate.study"]
         known = ["--rows", str(ROOT / "docs" / "results" / "schemes.jsonl"), "--seeds", "0"]

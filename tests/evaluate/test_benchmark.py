@@ -125,8 +125,8 @@ class FakePipeline:
         cls.calls = []
         return cls()
 
-    def check_lengths(self, texts, words, source):
-        assert list(texts) == ["prompt"] and all(name.endswith("].word") for name in words)
+    def check_lengths(self, texts, words, source, events):
+        assert not events and list(texts) == ["prompt"] and all(name.endswith("].word") for name in words)
         if self.refuses in texts["prompt"] and self.refuses:
             raise StoryboardError(f"{source}: prompt: too long")
 
