@@ -29,9 +29,9 @@ class Pasted:
     settings = Settings(reference_size=(32, 32))
     models = types.SimpleNamespace(dit=types.SimpleNamespace(config=types.SimpleNamespace(slots=3)))
     limits = settings.limits(3, events=False)
-    generate = Pipeline.generate
+    check, generate = Pipeline.check, Pipeline.generate
 
-    def check_lengths(self, *_):
+    def check_lengths(self, *_, **__):
         pass
 
     def render(self, prompts, references, words, intervals, *, frames, **_):

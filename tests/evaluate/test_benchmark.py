@@ -126,7 +126,11 @@ class FakePipeline:
         return cls()
 
     def check_lengths(self, texts, words, source, events):
-        assert not events and list(texts) == ["prompt"] and all(name.endswith("].word") for name in words)
+        assert (
+            not events
+            and list(texts) == ["prompt"]
+            and all(name.endswith("].word") for name in words)
+        )
         if self.refuses in texts["prompt"] and self.refuses:
             raise StoryboardError(f"{source}: prompt: too long")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -54,6 +55,11 @@ DAMAGE = {
 }
 
 
+# Where one array cannot be read, Orbax leaves the reading of others behind.
+abandoned = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@abandoned
 @pytest.mark.parametrize("part", [*DAMAGE, ""])
 def test_a_damaged_checkpoint_is_told_from_a_whole_one(part, whole, plan, tmp_path, capfd):
     folder = tmp_path / "checkpoints"
@@ -76,8 +82,10 @@ def test_a_damaged_checkpoint_is_told_from_a_whole_one(part, whole, plan, tmp_pa
     with train.Checkpoints(folder) as checkpoints:
         assert checkpoints.examples(2) == 32
         checkpoints.restore(2, plan.abstract)
+    gc.collect()  # now, not in another test
 
 
+@abandoned
 def test_the_only_checkpoint_is_damaged(whole, plan, tmp_path):
     shutil.copytree(whole / "4", tmp_path / "checkpoints" / "4")
     (tmp_path / "checkpoints" / "4" / "state" / "_METADATA").unlink()
@@ -86,6 +94,7 @@ def test_the_only_checkpoint_is_damaged(whole, plan, tmp_path):
         pytest.raises(TrainingError, match=r"4 is damaged.*starts anew"),
     ):
         checkpoints.restore(4, plan.abstract)
+    gc.collect()
 
 
 def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged(whole, plan, monkeypatch):
