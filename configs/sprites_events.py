@@ -8,7 +8,8 @@ Hardware: 2 CPU cores. Commands:
     alchemint train --config configs/sprites_events.py:first --workdir runs/sprites_events_first
     alchemint train --config configs/sprites_events.py:second --workdir runs/sprites_events
     python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
-        --out docs/results/sprites_events.json --figure docs/results/sprites_events.svg
+        --limit 32 --steps 8 --out docs/results/sprites_events.json \
+        --figure docs/results/sprites_events.svg
 
 On Linux, `. launch/env_cpu.sh` before all of this makes it faster. The model is then in
 runs/sprites_events/export.
@@ -42,6 +43,9 @@ def get_config(stage: str = "second") -> ConfigDict:
     config.model.events = True
     config.train_text = False
     config.sampling.event_length = 32  # "the purple cross turns yellow" is 30 with its end
+    # v0 + 3 (vI - v0) + 6 (vIT - vI): pictures show subjects as they are without their events, and
+    # would mostly prevail.
+    config.sampling.guidance = dict(text=0.0, image=-3.0, both=6.0)
     # Events matter where noise hides the colours of a clip.
     config.shift = 6.0
     config.loader.batch_size = 4

@@ -171,9 +171,9 @@ def draw_figure(found: dict[str, Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Measure whether a model follows events.")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default="sprites/events")
     count = arguments.whole(1)
-    parser.add_argument("--limit", type=count, default=64, help="boards")
+    parser.add_argument("--limit", type=count, default=32, help="boards")
     parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
     parser.add_argument("--steps", type=count, help="sampling steps; default: the model's own")
     parser.add_argument("--batch", type=count, default=16, help="boards rendered at a time")

@@ -25,8 +25,10 @@ from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.files import Tensor
 from alchemint_jax.weights.placing import place
 
-BUNDLED = ("sprites", "sprites/pictures")
+BUNDLED = ("sprites", "sprites/pictures", "sprites/events")
 """Models inside the package; the second knows pictures only, and has no autoencoder of its own."""
+_SHARED = {"sprites/events": "sprites"}
+"""Bundled models whose other components are those of another one."""
 COMPONENTS = {
     "transformer": "DiT",
     "vae": "VAE",
@@ -215,9 +217,14 @@ def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
 def component_folder(directory: Path, component: str) -> Path:
     """Where a component lies: in a folder of its name, or, in Wan's own repositories, at the top.
 
-    There only the transformer can be read; autoencoder and text encoder are pickles.
+    There only the transformer can be read; autoencoder and text encoder are pickles. What a bundled
+    model shares with another one lies there.
     """
     folder = directory / component
+    if not folder.exists():
+        for name, other in _SHARED.items():
+            if directory == _bundled(name):
+                return _bundled(other) / component
     top = component == "transformer" and not folder.exists()
     return directory if top and (directory / "config.json").is_file() else folder
 

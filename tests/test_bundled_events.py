@@ -1,0 +1,93 @@
+"""The bundled model with events: it follows them, and its figures are those of its own weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import alchemint_jax as al
+from alchemint_jax import weights
+from alchemint_jax.evaluate import events
+from alchemint_jax.evaluate.benchmark import fingerprints
+from alchemint_jax.train.config import load_config
+from alchemint_jax.train.dit_task import make_dit_task
+from alchemint_jax.train.metrics import read_metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return json.loads((RESULTS / "sprites_events.json").read_text())
+
+
+def test_it_shares_what_it_can():
+    own, shared = (fingerprints(name) for name in ("sprites/events", "sprites"))
+    assert own.keys() == shared.keys() == {"transformer", "vae", "text_encoder"}
+    assert {name for name in own if own[name] != shared[name]} == {"transformer"}
+    folder = weights.locate("sprites/events")
+    assert sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) < 6.5e6
+
+
+def test_it_is_what_its_config_makes():
+    pipe = al.Pipeline.load("sprites/events")
+    task = make_dit_task(load_config(ROOT / "configs" / "sprites_events.py"))
+    assert pipe.models.dit.config == task.model and pipe.settings == task.sampling
+    assert pipe.limits.events and not al.Pipeline.load("sprites").limits.events
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_its_recipe_is_that_of_the_committed_curves(stage):
+    lines = read_metrics(RESULTS / f"sprites_events_{stage}.jsonl")
+    config = load_config(f"{ROOT / 'configs' / 'sprites_events.py'}:{stage}").train
+    assert config.total_steps == lines[-1]["step"]
+    for name, rate in config.optimizer.groups:
+        highest = max(line.get(f"lr/{name}", 0) for line in lines)
+        assert highest == pytest.approx(rate, rel=0.02)
+
+
+MARGIN = 0.3  # what is there, on these boards, is about 0.7
+
+
+def test_it_follows_its_events():
+    pipe = al.Pipeline.load("sprites/events")
+    boards = events.boards(4, seed=7)
+    found = {}
+    for name in ("events", "without"):
+        cases = [board.case for board in boards]
+        said = [events.VARIANTS[name](case) for case in cases]
+        blank = [np.full((3 - len(c.words), 32, 32, 3), 255, np.uint8) for c in cases]
+        references = np.stack(
+            [np.concatenate([c.references, b]) for c, b in zip(cases, blank, strict=True)]
+        )
+        videos = pipe.render(
+            [case.prompt for case in cases],
+            references,
+            [case.words for case in cases],
+            [case.intervals for case in cases],
+            steps=5,
+            seed=7,
+            events=said,
+        )
+        rows = events.score(boards, videos, seed=7)
+        found[name] = np.mean([row["event"] for row in rows])
+    assert found["events"] > found["without"] + MARGIN
+
+
+def test_card_and_readme_show_the_committed_figures(figures):
+    assert figures["weights"] == fingerprints("sprites/events")
+    card = (weights.locate("sprites/events") / "README.md").read_text()
+    for variant in figures["variants"].values():
+        shown = (variant[name] for name in events.MEASURES)
+        cells = [f"{x['mean']:.2f} ({x['low']:.2f} to {x['high']:.2f})" for x in shown]
+        assert f"| {' | '.join(cells)} |\n" in card
+    assert all(less["event"]["low"] > 0.2 for less in figures["differences"].values())
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    asked, without, other = (figures["variants"][name]["event"] for name in events.VARIANTS)
+    said = "by {mean:.2f} ({low:.2f} to {high:.2f}) in IoU".format(**asked)
+    against = f"against {without['mean']:.2f} without events and {other['mean']:.2f} at exchanged"
+    assert f"{said}, {against} times" in readme and f"On {figures['boards']} boards" in readme
