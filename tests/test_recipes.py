@@ -103,9 +103,11 @@ def execute(words):
         tiny = [*tiny, "--config.model.unroll=1"] if "vae" not in workdir else tiny
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
         if "wan" not in workdir:  # what the run would have written
-            kinds = [kind for kind in ("pictures", "events") if kind in workdir]
-            model = "/".join(["sprites", *kinds])
+            model = "sprites/pictures" if "pictures" in workdir else "sprites"
             shutil.copytree(weights.locate(model), Path(workdir) / "export")
+            if "events" in workdir:  # shares its other components with `sprites`
+                own = weights.locate("sprites/events")
+                shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
         assert cli.main([*words[1:], *few]) == 0, words
