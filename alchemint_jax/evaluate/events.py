@@ -1,8 +1,8 @@
 r"""Does what an event describes happen, and when: boards on which subjects turn another colour.
 
     python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
-        --limit 64 --steps 10 --out docs/results/sprites_events.json \
-        --figure docs/results/sprites_events.svg
+        --limit 32 --steps 8 --out runs/sprites_events.json \
+        --figure runs/sprites_events.svg
 
 The boards are of `World.eventful`, from seeds that no training draws. The tracker is shown the
 subject of an event in the colour that it turns to, which no subject of the board has, and says in
