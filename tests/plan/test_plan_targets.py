@@ -62,7 +62,8 @@ def test_memory_is_what_the_compiler_allows(name):
     with pytest.raises(jax.errors.JaxRuntimeError) as error:
         jax.jit(jax.numpy.sin).lower(much).compile()
     _, available = needed(str(error.value))
-    assert available * target.chip.devices == pytest.approx(target.chip.hbm)
+    # Versions of the compiler keep a few MB more or less for themselves.
+    assert available * target.chip.devices == pytest.approx(target.chip.hbm, rel=1e-3)
 
 
 def _devices(shape, slices=1):
