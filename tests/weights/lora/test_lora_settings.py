@@ -114,6 +114,13 @@ def test_what_a_configuration_may_not_say(tmp_path, fields, message):
     assert str(folder) in str(caught.value)
 
 
+def test_a_file_of_peft_without_its_configuration_is_refused(tmp_path):
+    folder = peft(tmp_path / "a", PEFT, pair(Q0))
+    (folder / "adapter_config.json").unlink()
+    with pytest.raises(WeightsError, match=r"adapter_config.json says, which is missing"):
+        added(folder)
+
+
 @pytest.mark.parametrize("text", ["{", "[]"])
 def test_a_damaged_configuration_or_header_is_named(tmp_path, text):
     folder = peft(tmp_path / "a", PEFT, pair(Q0))
