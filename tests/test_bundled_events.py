@@ -54,9 +54,9 @@ def test_its_recipe_is_that_of_the_committed_curves(stage):
 
 def test_it_follows_its_events():
     """Boards twice in one batch: with their events, and without."""
-    boards = events.boards(3, seed=7) * 2
+    boards = events.boards(2, seed=7) * 2
     cases = [board.case for board in boards]
-    said = [case.events if i < 3 else () for i, case in enumerate(cases)]
+    said = [case.events if i < 2 else () for i, case in enumerate(cases)]
     references = np.full((len(cases), 3, 32, 32, 3), 255, np.uint8)
     for own, case in zip(references, cases, strict=True):
         own[: len(case.words)] = case.references
@@ -68,7 +68,7 @@ def test_it_follows_its_events():
     videos = pipe.render(prompts, references, words, intervals, steps=4, seed=7, events=said)
     heard, deaf = (
         np.mean([row["event"] for row in events.score(boards[half], videos[half], seed=7)])
-        for half in (slice(3), slice(3, 6))
+        for half in (slice(2), slice(2, 4))
     )
     assert heard > deaf + 0.3
 
