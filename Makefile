@@ -53,7 +53,7 @@ notebooks: $(VENV)/.installed-notebooks
 # What is there already is kept: remove files of docs/plans to make them anew. The compilers have
 # an environment of their own: JAX would look for their hardware whenever it starts.
 plans: $(PLANS)/.installed
-	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(PLANS)/bin/python -m alchemint_jax.plan.committed
+	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(PLANS)/bin/python -m studies.plans
 
 kills: $(VENV)/.installed-test
 	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --out docs/results/kills.json

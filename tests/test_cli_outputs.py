@@ -12,9 +12,12 @@ from PIL import Image
 import alchemint_jax as al
 from alchemint_jax import cli, commands, demo, weights
 from alchemint_jax.errors import AlchemintError, StoryboardError
-from alchemint_jax.evaluate import curves, study, tags
-from alchemint_jax.rotary import compare
-from alchemint_jax.train import curve, run
+from alchemint_jax.train import run
+from studies import kernels as compare
+from studies import learning_curve as curve
+from studies import sampling as curves
+from studies import schemes as study
+from studies import tags
 
 SPRITES = weights.locate("sprites")
 CONFIG = "config.py"

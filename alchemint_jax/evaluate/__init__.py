@@ -24,7 +24,7 @@ from alchemint_jax.evaluate.metrics import (
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
-    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracking, kind_of, track
 
@@ -55,7 +55,7 @@ _HOMES = {
     **dict.fromkeys(("Case", "read_benchmark", "sprites_cases"), "cases"),
     **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track"), "tracker"),
     "run_benchmark": "benchmark",
-    "save_report": "report",
+    "save_report": "html_report",
     "score": "scores",
 }
 

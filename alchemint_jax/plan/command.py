@@ -80,12 +80,12 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         plan = plan_command(args)
     if picture:
-        from alchemint_jax.plan.figure import draw
+        from alchemint_jax.plan.picture import draw
 
         media.write_png(Path(picture), draw([plan.as_dict()]))
-    from alchemint_jax.plan import report
+    from alchemint_jax.plan import estimate
 
-    print(report.as_json(plan) if args.json else report.as_text(plan))
+    print(estimate.as_json(plan) if args.json else estimate.as_text(plan))
     return 0
 
 

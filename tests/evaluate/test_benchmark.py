@@ -13,7 +13,7 @@ from alchemint_jax import evaluate
 from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
 from alchemint_jax.evaluate.cases import COUNTS, FIRST_SEED
-from alchemint_jax.evaluate.report import render_html, save_report
+from alchemint_jax.evaluate.html_report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
 

@@ -14,10 +14,12 @@ from tiny_plan import CONFIG, TINY, needs_libtpu
 
 from alchemint_jax import cli, sharding
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.plan import committed, figure, planner
+from alchemint_jax.plan import picture as figure
+from alchemint_jax.plan import planner
 from alchemint_jax.plan.compile import needed, read, shard_bytes
-from alchemint_jax.plan.report import as_text, make_plan
+from alchemint_jax.plan.estimate import as_text, make_plan
 from alchemint_jax.plan.targets import parse_target
+from studies import plans
 
 
 @functools.cache
@@ -160,14 +162,14 @@ def test_the_text_says_what_matters():
     assert "does not fit: 3.0 GiB are missing" in as_text(lost)
     assert math.isfinite(plan.mfu) and 0 < plan.mfu < 1
     both = {"one": plan.as_dict(), "other": lost.as_dict()}
-    page = committed.table(both)
+    page = plans.table(both)
     assert "yes" in page and "no, 3.0 missing" in page
     picture = figure.draw(list(both.values()))
     assert len(picture.resize((200, 40)).getcolors(8000)) > 20
 
 
 def test_committed_plans_have_commands_that_can_be_read():
-    found = committed.cases()
+    found = plans.cases()
     assert len({case.name for case in found}) == len(found) > 30
     for case in found:
         args = cli._parse(["plan", *case.arguments])

@@ -9,12 +9,12 @@ import pytest
 
 from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.evaluate import events
 from alchemint_jax.evaluate.benchmark import check_model
 from alchemint_jax.evaluate.cases import FIRST_SEED
-from alchemint_jax.evaluate.report import render_html
+from alchemint_jax.evaluate.html_report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
+from studies import events
 
 
 @pytest.fixture(scope="module")

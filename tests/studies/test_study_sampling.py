@@ -10,7 +10,7 @@ import pytest
 from alike import assert_texts_alike
 
 from alchemint_jax import weights
-from alchemint_jax.evaluate import curves
+from studies import sampling as curves
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 

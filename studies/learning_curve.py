@@ -1,4 +1,4 @@
-"""Learning curves: `python -m alchemint_jax.train.curve RUN/metrics.jsonl CURVE.svg`."""
+"""Learning curves: `python -m studies.learning_curve RUN/metrics.jsonl CURVE.svg`."""
 
 from __future__ import annotations
 

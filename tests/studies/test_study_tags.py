@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from alchemint_jax.data.sprites import sample_clip
-from alchemint_jax.evaluate import tags
 from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.evaluate.cases import FIRST_SEED
+from studies import tags
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 

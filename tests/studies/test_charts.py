@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from alchemint_jax.evaluate.figure import curves, forest
+from studies.charts import curves, forest
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -1,6 +1,6 @@
 r"""How timing and identity depend on the number of sampling steps and on the weights of guidance.
 
-    python -m alchemint_jax.evaluate.curves --model sprites --limit 32 \
+    python -m studies.sampling --model sprites --limit 32 \
         --out docs/results/sprites_curves.json --figure docs/results/sprites_curves.svg
 
 One setting varies at a time; the others are the model's own. All points see the same boards and the
@@ -20,9 +20,9 @@ from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
-from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.scores import MEASURES
 from alchemint_jax.outputs import check_outputs
+from studies.charts import curves
 
 SHOWN = ("t_iou", "t_l2", "identity")
 SETTINGS = {

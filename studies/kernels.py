@@ -1,9 +1,9 @@
 r"""How well does each scheme's attention profile follow the interval it was asked for?
 
-    python -m alchemint_jax.rotary.compare --frames 9 --head-dim 48 --theta 10 20 30 100 10000 \
+    python -m alchemint_jax.rotary.profiles --frames 9 --head-dim 48 --theta 10 20 30 100 10000 \
         --out docs/results/kernels_9x48.json --figure docs/results/kernels_9x48.svg \
         --figure-theta 20
-    python -m alchemint_jax.rotary.compare --frames 21 --head-dim 128 --theta 10000 \
+    python -m alchemint_jax.rotary.profiles --frames 21 --head-dim 128 --theta 10000 \
         --out docs/results/kernels_21x128.json --figure docs/results/kernels_21x128.svg
 
 What is measured is the untrained kernel (`rotary.kernel`): the part of attention that position
@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -27,14 +27,11 @@ from alchemint_jax import media, results
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.outputs import check_outputs
-from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
-from alchemint_jax.rotary.figure import draw
-from alchemint_jax.rotary.fitted import FittedRope, coverage
+from alchemint_jax.rotary.axes import axis_frequencies
+from alchemint_jax.rotary.fitted import FittedRope
+from alchemint_jax.rotary.profiles import FIGURES, asked_intervals, measure, profiles, shown
 from alchemint_jax.rotary.schemes import MidRope, Scheme, SincRope, WeRope
-from alchemint_jax.timebase import STRIDE, latent_intervals
-
-Profiles = Float[np.ndarray, "n t"]
-Inside = Bool[np.ndarray, "n t"]
+from alchemint_jax.timebase import STRIDE, latent_coordinate
 
 SCHEMES: dict[str, Scheme] = {
     "MidRope": MidRope(),
@@ -43,102 +40,6 @@ SCHEMES: dict[str, Scheme] = {
     "SincRope": SincRope(),
     "FittedRope": FittedRope(),
 }
-
-# Figure -> (heading of its column, what it is); the order is that of the tables.
-FIGURES = {
-    "gap": ("contrast", "mean profile inside the interval minus outside, mean over intervals"),
-    "auc": ("AUC", "P(a frame inside scores above one outside), mean over intervals"),
-    "midpoint": ("moment", "correlation of the middles of shown and asked frames"),
-    "length": ("length", "correlation of the numbers of shown and asked frames"),
-    "iou": ("IoU", "frames above the one best threshold against asked frames, mean over intervals"),
-}
-
-
-def asked_intervals(n_frames: int) -> tuple[Int[np.ndarray, "n 2"], Inside]:
-    """Half-open pixel intervals of a clip of `n_frames` latent frames, and the frames they ask for.
-
-    A latent frame is asked for if at least half of its pixel frames are inside. Intervals of a
-    single pixel frame are left out, and those that ask for no latent frame or for all of them.
-    """
-    last = STRIDE * (n_frames - 1) + 1
-    pixels = np.array(
-        [(s, e) for s in range(last) for e in range(s + 2, last + 1)], np.int64
-    ).reshape(-1, 2)
-    covered = np.asarray(coverage(latent_intervals(pixels[:, None]), n_frames))
-    inside = covered > 0.5 - 1e-3  # a half, up to rounding
-    keep = inside.any(1) & ~inside.all(1)
-    return pixels[keep], inside[keep]
-
-
-def profiles(
-    scheme: Scheme, pixels: Int[np.ndarray, "n 2"], n_frames: int, freqs: Frequencies
-) -> Profiles:
-    """Attention profile of each interval at unit mean-square modulus over the temporal pairs."""
-    gains = scheme.gains(latent_intervals(pixels[:, None]), n_frames, freqs)
-    temporal = gains[..., : freqs.t.shape[0]]
-    norm = jnp.sqrt(jnp.mean(jnp.abs(temporal) ** 2, axis=-1, keepdims=True))
-    # Rounded, so that frames that tie by symmetry tie in floating point too.
-    return np.round(np.asarray(kernel(temporal / norm, n_frames, freqs), np.float64), 6)
-
-
-def shown(profile: Profiles) -> Inside:
-    """Frames where a profile lies above the middle of its own range."""
-    return profile > (profile.min(1, keepdims=True) + profile.max(1, keepdims=True)) / 2
-
-
-def contrast(profile: Profiles, inside: Inside) -> float:
-    """Mean profile inside minus mean profile outside, mean over intervals."""
-    within = np.where(inside, profile, 0).sum(1) / inside.sum(1)
-    without = np.where(inside, 0, profile).sum(1) / (~inside).sum(1)
-    return float(np.mean(within - without))
-
-
-def auc(profile: Profiles, inside: Inside) -> float:
-    """P(a frame inside scores above one outside), ties count half, mean over intervals."""
-    wins = np.sign(profile[:, :, None] - profile[:, None, :]) / 2 + 0.5
-    pairs = inside[:, :, None] & ~inside[:, None, :]
-    return float(np.mean((wins * pairs).sum((1, 2)) / pairs.sum((1, 2))))
-
-
-def best_iou(profile: Profiles, inside: Inside) -> float:
-    """Mean IoU of `profile >= c` with the frames asked for, at the best c for all intervals."""
-    # The k highest frames of an interval are what some c selects; IoU after each of them. Going
-    # down through all values at once, each frame changes its own interval's IoU by a step.
-    order = np.argsort(-profile, axis=1, kind="stable")
-    hits = np.take_along_axis(inside, order, 1).cumsum(1)
-    chosen = np.arange(1, profile.shape[1] + 1)[None]
-    iou = hits / (inside.sum(1, keepdims=True) + chosen - hits)
-    steps = np.diff(iou, axis=1, prepend=0.0).ravel()
-    values = np.take_along_axis(profile, order, 1).ravel()
-    falling = np.argsort(-values, kind="stable")
-    # A threshold cannot separate equal values: look only where the value changes.
-    ends = np.append(np.diff(values[falling]) < 0, True)
-    return float(np.max(np.cumsum(steps[falling])[ends]) / len(profile))
-
-
-def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    """Pearson correlation; 0 where one side is constant, for it follows nothing."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 1e-9 else 0.0
-
-
-def measure(profile: Profiles, inside: Inside) -> dict[str, float]:
-    """The five figures of `FIGURES`; a profile that is the interval itself has 1 in the last 4."""
-
-    def middle(frames: Inside) -> Float[np.ndarray, " n"]:
-        return frames @ np.arange(frames.shape[1], dtype=np.float64) / frames.sum(1)
-
-    seen = shown(profile)
-    # A flat profile shows no frame; it says as much about the moment as every frame would.
-    somewhere = seen | ~seen.any(1, keepdims=True)
-    return {
-        "gap": contrast(profile, inside),
-        "auc": auc(profile, inside),
-        "midpoint": correlation(middle(somewhere), middle(inside)),
-        "length": correlation(seen.sum(1).astype(np.float64), inside.sum(1).astype(np.float64)),
-        "iou": best_iou(profile, inside),
-    }
 
 
 def compare(
@@ -201,6 +102,111 @@ def example_intervals(n_frames: int) -> Int[np.ndarray, "4 2"]:
     ]
     pixels = [(max(0, STRIDE * (i - 1) + 1), STRIDE * j + 1) for i, j in latent]
     return np.array(pixels, np.int64)
+
+
+PANEL_W, PANEL_H, GAP_X, GAP_Y = 164, 84, 14, 16
+LEFT, TOP, BOTTOM = 128, 66, 56
+INK, QUIET, RULE, BAND, LINE = "#1f2937", "#6b7280", "#e5e7eb", "#fde68a", "#1d4ed8"
+LOW, HIGH = -1.0, 1.0  # at unit mean-square modulus a profile cannot leave this range
+
+
+def draw(
+    curves: Mapping[str, Float[np.ndarray, "n t"]],
+    shown: Mapping[str, Bool[np.ndarray, "n t"]],
+    pixels: Int[np.ndarray, "n 2"],
+    title: str,
+) -> str:
+    """An SVG: bands are the intervals asked for, full dots the frames that a profile shows.
+
+    Args:
+        curves: attention profile of each interval over the latent frames, by scheme.
+        shown: frames to draw as full dots.
+        pixels: half-open pixel intervals, one per column.
+        title: what all panels have in common.
+    """
+    n_frames = next(iter(curves.values())).shape[1]
+    n_pixels = STRIDE * (n_frames - 1) + 1
+    width = LEFT + len(pixels) * (PANEL_W + GAP_X)
+    height = TOP + len(curves) * (PANEL_H + GAP_Y) - GAP_Y + BOTTOM
+    radius = min(3.2, 0.3 * PANEL_W / n_frames)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="{INK}">',
+        f"<title>Attention profiles of the interval schemes: {escape(title)}</title>",
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{LEFT}" y="20" font-size="13" font-weight="bold">{escape(title)}</text>',
+    ]
+    for column, (start, end) in enumerate(pixels.tolist()):
+        x = LEFT + column * (PANEL_W + GAP_X)
+        parts.append(
+            f'<text x="{x + PANEL_W / 2}" y="{TOP - 12}" text-anchor="middle">'
+            f"asked: [{start}, {end}) of {n_pixels}</text>"
+        )
+        for row, name in enumerate(curves):
+            y = TOP + row * (PANEL_H + GAP_Y)
+            parts += _panel(x, y, curves[name][column], shown[name][column], (start, end), radius)
+    for row, name in enumerate(curves):
+        y = TOP + row * (PANEL_H + GAP_Y)
+        first, _, second = name.partition(", ")
+        middle = y + PANEL_H / 2
+        parts.append(f'<text x="10" y="{middle + 4}" font-weight="bold">{escape(first)}</text>')
+        if second:
+            parts.append(f'<text x="10" y="{middle + 20}" fill="{QUIET}">{escape(second)}</text>')
+        for value in (LOW, 0, HIGH):
+            at = _height(value, y) + 4
+            parts.append(
+                f'<text x="{LEFT - 6}" y="{at}" text-anchor="end" font-size="10" '
+                f'fill="{QUIET}">{value:g}</text>'
+            )
+    parts += _legend(height - 16, n_frames)
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _height(value: float | int, top: float | int) -> float:
+    return round(top + PANEL_H * (HIGH - value) / (HIGH - LOW), 1)
+
+
+def _panel(
+    x: int,
+    y: int,
+    profile: Float[np.ndarray, " t"],
+    shown: Bool[np.ndarray, " t"],
+    interval: tuple[int, int],
+    radius: float,
+) -> list[str]:
+    def across(latent: float | int) -> float:
+        return round(x + PANEL_W * (latent + 0.5) / len(profile), 1)
+
+    # Pixel frame p fills [p - 1/2, p + 1/2); half a frame beyond the clip's ends is still inside.
+    left, right = (across(float(latent_coordinate(p - 0.5))) for p in interval)
+    parts = [
+        f'<rect x="{left}" y="{y}" width="{right - left:.1f}" height="{PANEL_H}" fill="{BAND}"/>',
+        f'<path d="M{x} {_height(0, y)}h{PANEL_W}" stroke="{RULE}"/>',
+        f'<rect x="{x}" y="{y}" width="{PANEL_W}" height="{PANEL_H}" fill="none" stroke="{RULE}"/>',
+    ]
+    dots = [(across(i), _height(float(value), y)) for i, value in enumerate(profile)]
+    path = " ".join(f"{cx},{cy}" for cx, cy in dots)
+    parts.append(f'<polyline points="{path}" fill="none" stroke="{LINE}" stroke-width="1.3"/>')
+    for (cx, cy), full in zip(dots, shown, strict=True):
+        fill = LINE if full else "white"
+        parts.append(
+            f'<circle cx="{cx}" cy="{cy}" r="{radius:.1f}" fill="{fill}" stroke="{LINE}"/>'
+        )
+    return parts
+
+
+def _legend(y: int, n_frames: int) -> list[str]:
+    return [
+        f'<g fill="{QUIET}">'
+        f'<text x="{LEFT}" y="{y - 18}">x: latent frame, 0 to {n_frames - 1}; '
+        "y: attention profile at equal key norm</text>",
+        f'<rect x="{LEFT}" y="{y - 9}" width="14" height="10" fill="{BAND}"/>'
+        f'<text x="{LEFT + 20}" y="{y}">asked for</text>',
+        f'<circle cx="{LEFT + 105}" cy="{y - 4}" r="3.2" fill="{LINE}" stroke="{LINE}"/>'
+        f'<text x="{LEFT + 114}" y="{y}">above the middle of the profile’s own range</text>',
+        f'<circle cx="{LEFT + 414}" cy="{y - 4}" r="3.2" fill="white" stroke="{LINE}"/>'
+        f'<text x="{LEFT + 423}" y="{y}">below it</text></g>',
+    ]
 
 
 def figure(n_frames: int, head_dim: int, theta: float | int) -> str:

@@ -1,6 +1,6 @@
 r"""Which interval scheme times subjects best? Trains every arm of a config alike and compares them.
 
-    python -m alchemint_jax.evaluate.study --workdir runs/schemes --rows runs/schemes.jsonl \
+    python -m studies.schemes --workdir runs/schemes --rows runs/schemes.jsonl \
         --out runs/schemes.json --figure runs/schemes.svg
 
 Arms are the `ARMS` of the config file. For each seed all arms see the same data in the same order
@@ -25,9 +25,9 @@ from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark, scores
-from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import load_config, run_file
+from studies.charts import forest
 
 Rows = list[dict[str, Any]]
 

@@ -1,6 +1,6 @@
 r"""Does what an event describes happen, and when: boards on which subjects turn another colour.
 
-    python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
+    python -m studies.events --model runs/sprites_events/export \
         --limit 32 --steps 8 --out runs/sprites_events.json \
         --figure runs/sprites_events.svg
 
@@ -30,11 +30,11 @@ from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import metrics, scores, tracker
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
 from alchemint_jax.evaluate.cases import FIRST_SEED, Case, clip_case
-from alchemint_jax.evaluate.figure import forest
-from alchemint_jax.evaluate.study import difference
 from alchemint_jax.events import FrameEvent
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
+from studies.charts import forest
+from studies.schemes import difference
 
 WORLD = World.eventful()
 MEASURES = {

@@ -1,6 +1,6 @@
 r"""How a model relies on word tags: boards of similar subjects with them, without, and exchanged.
 
-    python -m alchemint_jax.evaluate.tags --model sprites --limit 384 --steps 5 \
+    python -m studies.tags --model sprites --limit 384 --steps 5 \
         --out docs/results/sprites_tags.json
 
 A word tag says which words of the prompt a reference belongs to (AlcheMinT, section 3). Subjects of
@@ -27,9 +27,9 @@ from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import scores, tracker
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
 from alchemint_jax.evaluate.cases import Case, sprites_cases
-from alchemint_jax.evaluate.study import difference
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
+from studies.schemes import difference
 
 SHOWN = ("t_iou", "t_l2", "identity")
 VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
