@@ -1,9 +1,9 @@
 r"""How well does each scheme's attention profile follow the interval it was asked for?
 
-    python -m alchemint_jax.rotary.profiles --frames 9 --head-dim 48 --theta 10 20 30 100 10000 \
+    python -m studies.kernels --frames 9 --head-dim 48 --theta 10 20 30 100 10000 \
         --out docs/results/kernels_9x48.json --figure docs/results/kernels_9x48.svg \
         --figure-theta 20
-    python -m alchemint_jax.rotary.profiles --frames 21 --head-dim 128 --theta 10000 \
+    python -m studies.kernels --frames 21 --head-dim 128 --theta 10000 \
         --out docs/results/kernels_21x128.json --figure docs/results/kernels_21x128.svg
 
 What is measured is the untrained kernel (`rotary.kernel`): the part of attention that position
@@ -16,12 +16,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
 from alchemint_jax import media, results
 from alchemint_jax.compilation import prepare_jax
@@ -32,7 +35,9 @@ from alchemint_jax.rotary.fitted import FittedRope
 from alchemint_jax.rotary.profiles import FIGURES, asked_intervals, measure, profiles, shown
 from alchemint_jax.rotary.schemes import MidRope, Scheme, SincRope, WeRope
 from alchemint_jax.timebase import STRIDE, latent_coordinate
+from studies import charts
 
+BAND = "#FBE9A9"  # of what is asked for
 SCHEMES: dict[str, Scheme] = {
     "MidRope": MidRope(),
     "WeRope": WeRope(),
@@ -66,7 +71,7 @@ def compare(
             rows.append({"theta": float(theta), "scheme": name, "set": repr(scheme), **rounded})
     return {
         "latent_frames": n_frames,
-        "pixel_frames": STRIDE * (n_frames - 1) + 1,
+        "pixel_frames": _last(n_frames),
         "head_dim": head_dim,
         "temporal_pairs": int(axis_frequencies(head_dim).t.shape[0]),
         "intervals": len(pixels),
@@ -104,118 +109,77 @@ def example_intervals(n_frames: int) -> Int[np.ndarray, "4 2"]:
     return np.array(pixels, np.int64)
 
 
-PANEL_W, PANEL_H, GAP_X, GAP_Y = 164, 84, 14, 16
-LEFT, TOP, BOTTOM = 128, 66, 56
-INK, QUIET, RULE, BAND, LINE = "#1f2937", "#6b7280", "#e5e7eb", "#fde68a", "#1d4ed8"
-LOW, HIGH = -1.0, 1.0  # at unit mean-square modulus a profile cannot leave this range
+def figure(n_frames: int, head_dim: int, theta: float | int) -> bytes:
+    """An SVG of every scheme's kernel for a few intervals.
 
-
-def draw(
-    curves: Mapping[str, Float[np.ndarray, "n t"]],
-    shown: Mapping[str, Bool[np.ndarray, "n t"]],
-    pixels: Int[np.ndarray, "n 2"],
-    title: str,
-) -> str:
-    """An SVG: bands are the intervals asked for, full dots the frames that a profile shows.
-
-    Args:
-        curves: attention profile of each interval over the latent frames, by scheme.
-        shown: frames to draw as full dots.
-        pixels: half-open pixel intervals, one per column.
-        title: what all panels have in common.
+    Bands are the intervals asked for, full dots the frames that a profile shows.
     """
-    n_frames = next(iter(curves.values())).shape[1]
-    n_pixels = STRIDE * (n_frames - 1) + 1
-    width = LEFT + len(pixels) * (PANEL_W + GAP_X)
-    height = TOP + len(curves) * (PANEL_H + GAP_Y) - GAP_Y + BOTTOM
-    radius = min(3.2, 0.3 * PANEL_W / n_frames)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        f'font-family="Helvetica, Arial, sans-serif" font-size="12" fill="{INK}">',
-        f"<title>Attention profiles of the interval schemes: {escape(title)}</title>",
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT}" y="20" font-size="13" font-weight="bold">{escape(title)}</text>',
-    ]
-    for column, (start, end) in enumerate(pixels.tolist()):
-        x = LEFT + column * (PANEL_W + GAP_X)
-        parts.append(
-            f'<text x="{x + PANEL_W / 2}" y="{TOP - 12}" text-anchor="middle">'
-            f"asked: [{start}, {end}) of {n_pixels}</text>"
+    freqs = axis_frequencies(head_dim, theta_t=theta)
+    pixels = example_intervals(n_frames)
+    left, wide, tall, gap, above, below = 1.9, 1.95, 0.85, 0.16, 0.72, 0.75
+    with charts.style():
+        canvas = charts.Canvas(
+            left + len(pixels) * (wide + gap),
+            above + len(SCHEMES) * (tall + gap) + below,
+            "Attention profiles at equal key norm: "
+            f"{n_frames} latent frames, {freqs.t.shape[0]} temporal pairs, theta {theta:g}",
         )
-        for row, name in enumerate(curves):
-            y = TOP + row * (PANEL_H + GAP_Y)
-            parts += _panel(x, y, curves[name][column], shown[name][column], (start, end), radius)
-    for row, name in enumerate(curves):
-        y = TOP + row * (PANEL_H + GAP_Y)
-        first, _, second = name.partition(", ")
-        middle = y + PANEL_H / 2
-        parts.append(f'<text x="10" y="{middle + 4}" font-weight="bold">{escape(first)}</text>')
-        if second:
-            parts.append(f'<text x="10" y="{middle + 20}" fill="{QUIET}">{escape(second)}</text>')
-        for value in (LOW, 0, HIGH):
-            at = _height(value, y) + 4
-            parts.append(
-                f'<text x="{LEFT - 6}" y="{at}" text-anchor="end" font-size="10" '
-                f'fill="{QUIET}">{value:g}</text>'
+        for row, (name, scheme) in enumerate(SCHEMES.items()):
+            curves = profiles(scheme, pixels, n_frames, freqs)
+            top = above + row * (tall + gap)
+            canvas.text(
+                0.12, top + tall / 2, name.replace(", ", ",\n"), fontweight="bold", va="center"
             )
-    parts += _legend(height - 16, n_frames)
-    return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _height(value: float | int, top: float | int) -> float:
-    return round(top + PANEL_H * (HIGH - value) / (HIGH - LOW), 1)
+            for column, interval in enumerate(pixels):
+                axes = canvas.axes(left + column * (wide + gap), top, wide, tall)
+                _panel(axes, curves[column], interval, f"{name}/{column}".replace(" ", "_"))
+                last = row == len(SCHEMES) - 1
+                axes.tick_params(labelleft=column == 0, labelbottom=last)
+                axes.set_ylabel("profile" if column == 0 else "")
+                axes.set_xlabel("latent frame" if last else "")
+                if row == 0:
+                    start, end = interval
+                    asked = f"pixel frames [{start}, {end}) of {_last(n_frames)}"
+                    axes.set_title(asked, fontsize=8, fontweight="normal")
+        dot = dict(ls="", marker="o", ms=4.5, color=charts.BLUE)
+        handles = [
+            Patch(color=BAND, label="asked for"),
+            Line2D([], [], **dot, label="above the middle of the profile's own range"),
+            Line2D([], [], **dot, markerfacecolor="white", label="below it"),
+        ]
+        canvas.legend(handles, left - 0.1, 0.05)
+    return charts.svg(canvas.figure)
 
 
 def _panel(
-    x: int,
-    y: int,
-    profile: Float[np.ndarray, " t"],
-    shown: Bool[np.ndarray, " t"],
-    interval: tuple[int, int],
-    radius: float,
-) -> list[str]:
-    def across(latent: float | int) -> float:
-        return round(x + PANEL_W * (latent + 0.5) / len(profile), 1)
-
+    axes: Axes, profile: Float[np.ndarray, " t"], interval: Int[np.ndarray, 2], name: str
+) -> None:
+    frames = np.arange(len(profile))
     # Pixel frame p fills [p - 1/2, p + 1/2); half a frame beyond the clip's ends is still inside.
-    left, right = (across(float(latent_coordinate(p - 0.5))) for p in interval)
-    parts = [
-        f'<rect x="{left}" y="{y}" width="{right - left:.1f}" height="{PANEL_H}" fill="{BAND}"/>',
-        f'<path d="M{x} {_height(0, y)}h{PANEL_W}" stroke="{RULE}"/>',
-        f'<rect x="{x}" y="{y}" width="{PANEL_W}" height="{PANEL_H}" fill="none" stroke="{RULE}"/>',
-    ]
-    dots = [(across(i), _height(float(value), y)) for i, value in enumerate(profile)]
-    path = " ".join(f"{cx},{cy}" for cx, cy in dots)
-    parts.append(f'<polyline points="{path}" fill="none" stroke="{LINE}" stroke-width="1.3"/>')
-    for (cx, cy), full in zip(dots, shown, strict=True):
-        fill = LINE if full else "white"
-        parts.append(
-            f'<circle cx="{cx}" cy="{cy}" r="{radius:.1f}" fill="{fill}" stroke="{LINE}"/>'
+    axes.axvspan(*(float(latent_coordinate(p - 0.5)) for p in interval), color=BAND, lw=0)
+    axes.axhline(0, color=charts.RULE, lw=0.6)
+    axes.plot(frames, profile, color=charts.BLUE, lw=1.2)
+    size = min(4.5, 45 / len(profile))
+    for full in (False, True):
+        chosen = shown(profile[None])[0] == full
+        axes.plot(
+            frames[chosen],
+            profile[chosen],
+            "o",
+            ms=size,
+            color=charts.BLUE,
+            markerfacecolor=charts.BLUE if full else "white",
+            gid=f"{name}/{'above' if full else 'below'}",
         )
-    return parts
+    axes.set_xlim(-0.5, len(profile) - 0.5)
+    axes.set_ylim(-1.08, 1.08)  # at unit mean-square modulus a profile cannot leave [-1, 1]
+    axes.set_yticks([-1, 0, 1])
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def _legend(y: int, n_frames: int) -> list[str]:
-    return [
-        f'<g fill="{QUIET}">'
-        f'<text x="{LEFT}" y="{y - 18}">x: latent frame, 0 to {n_frames - 1}; '
-        "y: attention profile at equal key norm</text>",
-        f'<rect x="{LEFT}" y="{y - 9}" width="14" height="10" fill="{BAND}"/>'
-        f'<text x="{LEFT + 20}" y="{y}">asked for</text>',
-        f'<circle cx="{LEFT + 105}" cy="{y - 4}" r="3.2" fill="{LINE}" stroke="{LINE}"/>'
-        f'<text x="{LEFT + 114}" y="{y}">above the middle of the profile’s own range</text>',
-        f'<circle cx="{LEFT + 414}" cy="{y - 4}" r="3.2" fill="white" stroke="{LINE}"/>'
-        f'<text x="{LEFT + 423}" y="{y}">below it</text></g>',
-    ]
-
-
-def figure(n_frames: int, head_dim: int, theta: float | int) -> str:
-    """SVG of every scheme's kernel for a few intervals."""
-    freqs = axis_frequencies(head_dim, theta_t=theta)
-    pixels = example_intervals(n_frames)
-    curves = {name: profiles(scheme, pixels, n_frames, freqs) for name, scheme in SCHEMES.items()}
-    title = f"{n_frames} latent frames, {freqs.t.shape[0]} temporal pairs, theta {theta:g}"
-    return draw(curves, {name: shown(p) for name, p in curves.items()}, pixels, title)
+def _last(n_frames: int) -> int:
+    """The pixel frames of a clip of so many latent frames."""
+    return STRIDE * (n_frames - 1) + 1
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -236,12 +200,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         check_outputs([("--out", args.out), ("--figure", args.figure)])
         prepare_jax()
         result = compare(args.frames, args.head_dim, args.theta)
-        files = {args.out: results.to_json(result)}
+        files = {args.out: results.to_json(result).encode()}
         if args.figure:
             theta = args.theta[0] if args.figure_theta is None else args.figure_theta
             files[args.figure] = figure(args.frames, args.head_dim, theta)
-        for path, text in files.items():
-            media.write_bytes(path, text.encode())
+        for path, data in files.items():
+            media.write_bytes(path, data)
     except AlchemintError as error:
         parser.error(str(error))
     for theta in args.theta:

@@ -11,25 +11,20 @@ variants see the same boards and the same noise.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media, results, weights
-from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.errors import AlchemintError, ConfigError
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import scores, tracker
-from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
+from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.evaluate.cases import Case, sprites_cases
-from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
-from studies.schemes import difference
+from studies import variants
 
 SHOWN = ("t_iou", "t_l2", "identity")
 VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
@@ -71,61 +66,30 @@ def measure(
     return {
         "variants": {name: scores.summarise(own) for name, own in rows.items()},
         "differences": {
-            name: {figure: difference(own, rows["tags"], figure) for figure in SHOWN}
+            name: {figure: scores.difference(own, rows["tags"], figure) for figure in SHOWN}
             for name, own in rows.items()
             if name != "tags"
         },
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line of this module."""
-    parser = argparse.ArgumentParser(description="Measure a model with and without word tags.")
-    parser.add_argument("--model", default="sprites")
-    count = arguments.whole(1)
-    parser.add_argument("--limit", type=count, default=128, help="boards of similar subjects")
-    parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
-    parser.add_argument("--steps", type=count, help="sampling steps; default: the model's own")
-    parser.add_argument("--batch", type=count, default=16, help="boards rendered at a time")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
-    args = parser.parse_args(argv)
-    prepare_jax()
-    try:
-        media.check_writable(args.out)
-        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
-        check_outputs([("--out", args.out)], kept)
-        pipe = Pipeline.load(args.model)
-        if not pipe.models.dit.config.tags:
-            raise ConfigError(f"--model {args.model}: has no word tags")
-        cases = similar_cases(args.limit, args.seed)
-        check_model(pipe, cases)
-        plan = pipe.settings.plan(args.steps, None, None)
-        found = {
-            "model": args.model,
-            "weights": fingerprints(args.model),
-            "limit": args.limit,
-            "seed": args.seed,
-            "batch": args.batch,
-            **dataclasses.asdict(plan),
-            **measure(
-                functools.partial(pipe.render, solver=plan.solver),
-                cases,
-                seed=args.seed,
-                steps=plan.steps,
-                guidance=plan.guidance,
-                batch=args.batch,
-                slots=pipe.limits.max_subjects,
-            ),
-        }
-        results.write_json(args.out, found)
-    except AlchemintError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        return 130
-    for name, summary in found["variants"].items():
-        shown = (f"{scores.MEASURES[m]} {summary[m]['mean']:.3f}" for m in SHOWN)
-        print(f"{name:<10}", *shown, sep="  ")
-    return 0
+def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Case]:
+    if not pipe.models.dit.config.tags:
+        raise ConfigError("has no word tags")
+    return similar_cases(limit, seed)
+
+
+STUDY = variants.Study(
+    description="Measure a model with and without word tags, on boards of similar subjects.",
+    model="sprites",
+    limit=128,
+    boards=_boards,
+    case=lambda case: case,
+    measure=measure,
+    shown={name: scores.MEASURES[name] for name in SHOWN},
+)
+main = functools.partial(variants.main, STUDY)
+"""The command line of this module."""
 
 
 if __name__ == "__main__":

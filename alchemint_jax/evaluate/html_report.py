@@ -5,7 +5,6 @@ people.
 from __future__ import annotations
 
 import base64
-import html
 import io
 import math
 import os
@@ -14,15 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
-from alchemint_jax.evaluate import page
+from alchemint_jax.data.shapes import COLORS
 from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.evaluate.scores import MEASURES
-
-_LOW_IS_GOOD = {"t_l2"}
 
 
 def save_report(
@@ -52,35 +50,33 @@ def render_html(
     cases: Sequence[Case],
     gallery: int = 24,
 ) -> str:
-    """The whole page as text: no scripts from elsewhere, no fonts, no links."""
+    """The whole page as text: no scripts from elsewhere, no fonts, no links.
+
+    Everything that is put into it is escaped.
+    """
+    page = jinja2.Environment(
+        loader=jinja2.PackageLoader("alchemint_jax.evaluate"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.tests["finite"] = math.isfinite
     settings = report.get("settings", {})
-    title = f"{settings.get('model', 'model')} on {settings.get('benchmark', 'benchmark')}"
-    cards = "".join(
-        f"<h3>{_text(name)}</h3><div class=gallery>"
-        + "".join(_card(cases[i], videos[i], _of(report, cases[i])) for i in picks)
-        + "</div>"
-        for name, picks in _choose(report, cases, gallery)
-        if picks
+    return page.get_template("report.html").render(
+        title=f"{settings.get('model', 'model')} on {settings.get('benchmark', 'benchmark')}",
+        settings=_settings_line(settings),
+        report=report,
+        parts=[("all", report["overall"]), *report["groups"].items()],
+        scatters={name: _scatter(report, name) for name in ("midpoint", "length")},
+        gallery=[
+            (name, [_card(cases[i], videos[i], _of(report, cases[i])) for i in picks])
+            for name, picks in _choose(report, cases, gallery)
+        ],
+        measures=MEASURES,
+        colors=COLORS,
+        hue=_hue,
     )
-    return (
-        "<!doctype html><html lang=en><head><meta charset=utf-8>"
-        "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{_text(title)}</title><style>{page.CSS}{page.HUES}</style></head><body><main>"
-        f"<header><p class=over>Timed subjects benchmark</p><h1>{_text(title)}</h1>"
-        f"<p>{report['clips']} clips, {report['subjects']} subjects. "
-        f"{_text(_settings_line(settings))}</p></header>"
-        f"{_tiles(report)}"
-        f"<h2>When it was asked for, when it was shown</h2>{_scatters(report)}"
-        f"<h2>By kind of clip</h2>{_table(report)}"
-        "<h2>Clips</h2><p>Bars: hollow is asked for, solid is measured. "
-        f"Click a clip to pause it.</p>{cards}"
-        f"<h2>How to read this</h2>{page.NOTES}"
-        f"</main><script>{page.JS}</script></body></html>"
-    )
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value), quote=True)
 
 
 def _settings_line(settings: dict[str, Any]) -> str:
@@ -91,78 +87,30 @@ def _settings_line(settings: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _number(value: float, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
-
-
-def _tiles(report: dict[str, Any]) -> str:
-    bars = {name.replace("_", " "): base for name, base in report["baselines"].items()}
-    tiles = []
-    for name in ("t_iou", "t_l2", "frame_iou", "detected", "identity"):
-        figure = report["overall"][name]
-        known = [f"{label}: {_number(base[name])}" for label, base in bars.items() if name in base]
-        bar = "<br>".join(known) or "&nbsp;"
-        tiles.append(
-            f"<div class=tile><span>{_label(name)}</span><b>{_number(figure['mean'])}</b>"
-            f"<small>95% {_number(figure['low'])} – {_number(figure['high'])}</small>"
-            f"<small>{bar}</small></div>"
-        )
-    return f"<div class=tiles>{''.join(tiles)}</div>"
-
-
-def _label(name: str) -> str:
-    return _text(MEASURES[name]) + (" ↓" if name in _LOW_IS_GOOD else "")
-
-
-def _table(report: dict[str, Any]) -> str:
-    head = "".join(f"<th>{_label(name)}</th>" for name in MEASURES)
-    body = []
-    for label, part in {"all": report["overall"], **report["groups"]}.items():
-        if part["subjects"]:
-            cells = "".join(
-                f"<td title='95%: {_number(part[name]['low'])} to {_number(part[name]['high'])}'>"
-                f"{_number(part[name]['mean'])}</td>"
-                for name in MEASURES
-            )
-            body.append(f"<tr><th>{_text(label)}</th><td>{part['subjects']}</td>{cells}</tr>")
-    for label, name in (("always present", "always_present"), ("middle half", "middle_half")):
-        figures = report["baselines"][name]
-        cells = "".join(f"<td>{_number(figures[m]) if m in figures else ''}</td>" for m in MEASURES)
-        body.append(f"<tr class=base><th>baseline: {label}</th><td></td>{cells}</tr>")
-    return (
-        f"<div class=scroll><table><thead><tr><th></th><th>subjects</th>{head}</tr></thead>"
-        f"<tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _scatters(report: dict[str, Any]) -> str:
-    rows = [row for row in report["rows"] if row["shown"] and len(row["asked"]) == 1]
-    plots = []
-    for name in ("midpoint", "length"):
-        dots = []
-        for row in rows:
-            asked, shown = (
-                (s[0][0] / row["n_frames"], s[-1][1] / row["n_frames"])
-                for s in (row["asked"], row["shown"])
-            )
-            x, y = (sum(v) / 2 if name == "midpoint" else v[1] - v[0] for v in (asked, shown))
-            tip = f"{row['case']}: {row['word']}, t-IOU {row['t_iou']:.2f}"
-            dots.append(
-                f"<circle cx='{100 * x:.1f}' cy='{100 - 100 * y:.1f}' r=1.3 class='{_hue(row)}'>"
-                f"<title>{_text(tip)}</title></circle>"
-            )
-        value = _number(report["correlation"][name], 2)
-        plots.append(
-            f"<figure><svg viewBox='-3 -3 106 106' role=img aria-label='asked and shown {name}'>"
-            "<rect width=100 height=100 class=frame /><path d='M0 100L100 0' class=ideal />"
-            f"{''.join(dots)}</svg><figcaption><b>{name.capitalize()}</b>, asked (right) against "
-            f"shown (up), as fractions of the clip; r = {value}</figcaption></figure>"
-        )
-    return f"<div class=plots>{''.join(plots)}</div>"
+def _scatter(report: dict[str, Any], name: str) -> list[tuple[float, float, dict[str, Any]]]:
+    """Midpoints or lengths asked for and shown, as fractions of the clip, with their row."""
+    dots = []
+    for row in report["rows"]:
+        if row["shown"] and len(row["asked"]) == 1:
+            spans = [(s[0][0], s[-1][1]) for s in (row["asked"], row["shown"])]
+            x, y = (sum(v) / 2 if name == "midpoint" else v[1] - v[0] for v in spans)
+            dots.append((x / row["n_frames"], y / row["n_frames"], row))
+    return dots
 
 
 def _hue(row: dict[str, Any]) -> str:
-    return "c-" + row["asked_look"].split()[0]
+    return str(row["asked_look"].split()[0])
+
+
+def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is shown of a clip."""
+    pictures = [_png(picture) for picture in case.references]
+    return {
+        "case": case,
+        "rows": rows,
+        "video": _mp4(video, case.fps),
+        "references": list(zip(case.words, pictures, strict=True)),
+    }
 
 
 def _of(report: dict[str, Any], case: Case) -> list[dict[str, Any]]:
@@ -192,52 +140,6 @@ def _choose(
         ("Around the median", median),
         ("At random", sorted(int(i) for i in drawn)),
     ]
-
-
-def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> str:
-    references = "".join(
-        f"<figure><img src='{_png(picture)}' alt=''><figcaption>{_text(word)}</figcaption></figure>"
-        for picture, word in zip(case.references, case.words, strict=True)
-    )
-    return (
-        f"<article><div class=top><video src='{_mp4(video, case.fps)}' "
-        f"autoplay loop muted playsinline></video><div class=refs>{references}</div></div>"
-        f"<p>{_text(case.prompt)}</p>{_timeline(case, rows)}"
-        f"<small class=id>{_text(case.id)}</small></article>"
-    )
-
-
-def _timeline(case: Case, rows: list[dict[str, Any]]) -> str:
-    parts = []
-    for row in rows:
-        total, hue = case.n_frames, _hue(row)
-        asked = [
-            f"<rect x='{s}' y=1 width='{e - s}' height=6 class='asked {hue}' />"
-            for s, e in row["asked"]
-        ]
-        shown = [
-            f"<rect x='{s}' y=8 width='{e - s}' height=6 class='shown {hue}' />"
-            for s, e in row["shown"]
-        ]
-        seen, state = "right subject", "good"
-        if not row["identity"]:
-            seen = f"looks like a {row['seen_look']}" if row["seen_look"] else "never seen"
-            state = "bad"
-        parts.append(
-            f"<div class=line><span>{_text(row['word'])}</span><span>t-IOU {row['t_iou']:.2f}, "
-            f"<span class={state}>{_text(seen)}</span></span></div>"
-            f"<div class=bars><svg viewBox='0 0 {total} 15' preserveAspectRatio=none>"
-            f"{''.join(asked)}{''.join(shown)}</svg>"
-            "<i class=head></i></div>"
-        )
-    for text, (s, e) in case.events:
-        parts.append(
-            f"<div class=line><span>{_text(text)}</span><span>event</span></div>"
-            f"<div class=bars><svg viewBox='0 0 {case.n_frames} 15' preserveAspectRatio=none>"
-            f"<rect x='{s}' y=1 width='{e - s}' height=6 class=event /></svg>"
-            "<i class=head></i></div>"
-        )
-    return "".join(parts)
 
 
 def _png(picture: np.ndarray) -> str:
