@@ -161,13 +161,13 @@ def _forest(axes: Axes, panel: Panel, arms: list[str], baseline: str, block: str
     axes.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK)
     axes.grid(axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
-    for color, chosen in ((BLUE, set(arms) - {baseline}), (ORANGE, {baseline})):
+    for color, group in ((BLUE, "arms"), (ORANGE, "baseline")):
         known = [
             (panel.estimates[arm], i)
             for i, arm in enumerate(arms)
-            if arm in chosen and _known(panel.estimates[arm])
+            if (arm == baseline) == (group == "baseline") and _known(panel.estimates[arm])
         ]
-        _marks(axes, known, color, _name(block, panel.title, color == ORANGE), across=True)
+        _marks(axes, known, color, _name(block, panel.title, group), across=True)
     if baseline in arms and _known(panel.estimates[baseline]):
         axes.axvline(panel.estimates[baseline]["mean"], color=ORANGE, ls=":", lw=1, zorder=1)
 

@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.data.sprite_events import EventTruth
-from alchemint_jax.data.sprites import Look, World, draw_references, sample_clip
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import metrics, scores, tracker
+from alchemint_jax.evaluate import metrics, scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.cases import FIRST_SEED, Case, clip_case
 from alchemint_jax.events import FrameEvent
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED, Case, clip_case
+from alchemint_jax.worlds.sprites.events import EventTruth
+from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
 from studies import variants
 from studies.charts import Panel, forest
 

@@ -44,6 +44,20 @@ def draw(series: Series) -> bytes:
     return charts.svg(canvas.figure)
 
 
+def _read(path: Path, names: Sequence[str]) -> Series:
+    """`curves` of a file; DataError, naming it, where there is nothing to draw."""
+    try:
+        series = curves(read_metrics(path), names)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    if not series:
+        raise DataError(f"{path}: has no {' or '.join(names)}")
+    for name, points in series.items():
+        if not all(isinstance(value, int | float) and value > 0 for _, value in points):
+            raise DataError(f"{path}: {name} is not positive everywhere; use other --figures")
+    return series
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Draw the learning curve of a run.")
@@ -54,9 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         media.check_writable(args.out)
         check_outputs([("OUT", args.out)], [("METRICS", args.metrics)])
-        series = curves(read_metrics(args.metrics), args.figures)
-        if not series:
-            raise DataError(f"{args.metrics}: has no {' or '.join(args.figures)}")
+        series = _read(args.metrics, args.figures)
         media.write_bytes(args.out, draw(series))
     except AlchemintError as error:
         parser.error(str(error))

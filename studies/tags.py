@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import scores, tracker
+from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.cases import Case, sprites_cases
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.cases import Case, sprites_cases
 from studies import variants
 
 SHOWN = ("t_iou", "t_l2", "identity")

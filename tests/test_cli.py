@@ -21,6 +21,7 @@ import alchemint_jax as al
 from alchemint_jax import cli, commands, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
 from alchemint_jax.sampling import settings
+from alchemint_jax.worlds import sprites
 
 BOARD = """
 prompt: a red disc glides past
@@ -312,7 +313,7 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     calls = []
     for name in ("write_sprites", "encode_dataset", "write_sheet"):
         monkeypatch.setitem(
-            data.__dict__,
+            (sprites if name == "write_sprites" else data).__dict__,
             name,
             lambda *given, name=name, **named: calls.append((name, *given, *named.values())),
         )
@@ -408,11 +409,14 @@ print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile
 """
 
 
+OF_HOME = "Library/Caches" if sys.platform == "darwin" else ".cache"
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
         ({"XDG_CACHE_HOME": "{tmp}/cache"}, "{tmp}/cache/alchemint_jax"),
-        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/.cache/alchemint_jax"),
+        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/" + OF_HOME + "/alchemint_jax"),
         ({"JAX_COMPILATION_CACHE_DIR": "{tmp}/mine"}, "{tmp}/mine"),
     ],
 )

@@ -13,11 +13,7 @@ import alchemint_jax as al
 from alchemint_jax import cli, commands, demo, weights
 from alchemint_jax.errors import AlchemintError, StoryboardError
 from alchemint_jax.train import run
-from studies import kernels as compare
-from studies import learning_curve as curve
-from studies import sampling as curves
-from studies import schemes as study
-from studies import tags
+from studies import kernels, learning_curve, sampling, schemes, tags, variants
 
 SPRITES = weights.locate("sprites")
 CONFIG = "config.py"
@@ -26,7 +22,7 @@ FILES = ("board.json", "a.png", "lora.safetensors", "m/pipeline.json", "d/x.bin"
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    for module in (commands, curves, study, tags):
+    for module in (commands, sampling, schemes, variants):
         monkeypatch.setattr(module, "prepare_jax", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in FILES:
@@ -81,32 +77,31 @@ def test_commands(arguments, says, capsys, request):
 
 
 MODULES = [
-    (compare, ["--frames", "9", "--head-dim", "48", "--out", "k", "--figure", "K"], "are the same"),
-    (curves, ["--out", "k", "--figure", "./k"], "are the same"),
+    (kernels, ["--frames", "9", "--head-dim", "48", "--out", "k", "--figure", "K"], "are the same"),
+    (sampling, ["--out", "k", "--figure", "./k"], "are the same"),
     (
-        curves,
+        sampling,
         ["--model", str(SPRITES), "--out", f"{SPRITES}/pipeline.json", "--figure", "f"],
         "ove",
     ),
     (tags, ["--out", f"{SPRITES}/vae/config.json"], "lies inside a part of --model"),
-    (study, ["--workdir", "w", "--out", "k", "--rows", "k"], "are the same"),
-    (study, ["--workdir", "w", "--out", "k", "--figure", CONFIG], f"--config {CONFIG}"),
+    (schemes, ["--workdir", "w", "--out", "k", "--rows", "k"], "are the same"),
+    (schemes, ["--workdir", "w", "--out", "k", "--figure", CONFIG], f"--config {CONFIG}"),
 ]
 
 
 @pytest.mark.parametrize(("module", "arguments", "says"), MODULES)
 def test_modules(module, arguments, says, capsys):
-    if module is study:
+    if module is schemes:
         arguments = [*arguments, "--config", CONFIG]
     with pytest.raises(SystemExit):
         module.main(arguments)
     assert says in capsys.readouterr().err
 
 
-def test_a_learning_curve_is_not_drawn_over_its_figures(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["curve", "log", "./log"])
+def test_a_learning_curve_is_not_drawn_over_its_figures(capsys):
     with pytest.raises(SystemExit):
-        curve.main()
+        learning_curve.main(["log", "./log"])
     assert "METRICS log" in capsys.readouterr().err
 
 

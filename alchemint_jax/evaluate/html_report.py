@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
-from alchemint_jax.data.shapes import COLORS
-from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.evaluate.scores import MEASURES
+from alchemint_jax.worlds.sprites.cases import Case
+from alchemint_jax.worlds.sprites.shapes import COLORS
 
 
 def save_report(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from marks import assert_charts_alike, marks
 
 from alchemint_jax.rotary import FittedRope, axis_frequencies
 from alchemint_jax.rotary.profiles import FIGURES, asked_intervals, contrast, profiles
@@ -33,14 +33,16 @@ def test_profiles_have_equal_key_norm(name):
     np.testing.assert_allclose(profiles(Louder(), pixels, 5, freqs), plain, atol=2e-6)
 
 
-@pytest.mark.parametrize("n_frames", [2, 3, 5, 9, 21])
+@pytest.mark.parametrize("n_frames", [2, 9])
 def test_figure_is_svg_with_every_scheme_and_interval(n_frames):
     pixels = example_intervals(n_frames)
     assert (pixels[:, 0] >= 0).all() and (pixels[:, 1] <= 4 * n_frames - 3).all()
     assert (pixels[:, 1] > pixels[:, 0]).all()
-    root = ElementTree.fromstring(figure(n_frames, 24, 20))
-    circles = root.findall(".//{http://www.w3.org/2000/svg}circle")
-    assert len(circles) == len(SCHEMES) * len(pixels) * n_frames + 2  # and two in the legend
+    found = marks(figure(n_frames, 24, 20))
+    assert sum(map(len, found.values())) == len(SCHEMES) * len(pixels) * n_frames
+    assert {name.rpartition("/")[0] for name in found} == {
+        f"{name}/{i}".replace(" ", "_") for name in SCHEMES for i in range(len(pixels))
+    }
 
 
 def test_command_writes_what_it_prints(tmp_path, capsys):
@@ -52,7 +54,7 @@ def test_command_writes_what_it_prints(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert table(written, 20) in printed and table(written, 1e4) in printed
     assert table(written, 20) != table(written, 1e4)
-    assert svg.read_text() == figure(4, 24, 20)
+    assert svg.read_bytes() == figure(4, 24, 20)
     assert [p.name for p in sorted(tmp_path.rglob("*")) if p.is_file()] == ["k.svg", "k.json"]
 
 
@@ -85,6 +87,7 @@ def test_committed_results_are_those_of_this_code():
     assert {k: v for k, v in committed.items() if k != "results"} == {
         k: v for k, v in fresh.items() if k != "results"
     }
+    assert_charts_alike(figure(9, 48, 20), (RESULTS / "kernels_9x48.svg").read_bytes())
 
 
 @pytest.mark.parametrize("name, theta", [("kernels_9x48", 20), ("kernels_21x128", 1e4)])
