@@ -107,7 +107,8 @@ def svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    lines = buffer.getvalue().splitlines()
+    return b"".join(line.rstrip() + b"\n" for line in lines)  # as all files of the repository
 
 
 def forest(blocks: Mapping[str, Sequence[Panel]], title: str, baseline: str) -> bytes:
@@ -160,7 +161,7 @@ def _forest(axes: Axes, panel: Panel, arms: list[str], baseline: str, block: str
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK)
     axes.grid(axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     for color, group in ((BLUE, "arms"), (ORANGE, "baseline")):
         known = [
             (panel.estimates[arm], i)
