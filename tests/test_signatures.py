@@ -104,8 +104,16 @@ def test_links_to_nowhere_are_neither_files_nor_absent(tmp_path):
             read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ['{"eps": NaN}', '{"a": [-Infinity]}'])
-def test_json_has_no_nan(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"eps": NaN}', "eps is nan"),
+        ('{"a": {"b": [0, -Infinity]}}', r"a\.b\[1\] is -inf"),
+        ('{"latents_std": [1, 1e39]}', r"latents_std\[1\] is 1e\+39; a number must be finite"),
+        ('{"eps": 1e999}', "eps is inf"),
+    ],
+)
+def test_json_has_no_nan(tmp_path, text, says):
     (tmp_path / "config.json").write_text(text)
-    with pytest.raises(WeightsError, match=r"config\.json holds (NaN|-Infinity)"):
+    with pytest.raises(WeightsError, match=rf"config\.json: {says}"):
         files.read_json(tmp_path / "config.json")

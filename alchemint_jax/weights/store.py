@@ -288,6 +288,11 @@ def open_component(
         path, config_name = _CLASSES[name]
         config_class = getattr(importlib.import_module(path), config_name)
         config = config_from_dict(config_class, values, where=where)
+        for field in ("latents_mean", "latents_std") if component == "vae" else ():
+            if (count := len(getattr(config, field))) != config.z_dim:
+                raise WeightsError(
+                    f"{where}: {field} has {count} values, but z_dim is {config.z_dim}"
+                )
     else:
         config = wan.read_config(folder, component, values)
     module, shapes = _build(component, config, where)
