@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -25,7 +26,7 @@ Estimate = Mapping[str, Any]
 INK, QUIET, RULE = "#1f2937", "#4b5563", "#e5e7eb"
 # Of Okabe and Ito: people who see fewer colours tell them apart, too.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#F0E442"
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
     "font.size": 9,
@@ -39,7 +40,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, PURPLE]),
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=[BLUE, ORANGE, GREEN, PURPLE]),
     "grid.color": RULE,
     "grid.linewidth": 0.6,
     "xtick.color": QUIET,
@@ -143,7 +144,7 @@ def forest(blocks: Mapping[str, Sequence[Panel]], title: str, baseline: str) -> 
                 _forest(axes, panel, arms, baseline, name)
                 axes.tick_params(labelleft=column == 0)
             top += head + tall + foot
-        dot = dict(marker="o", markersize=4.5, linewidth=1.4)
+        dot: Any = dict(marker="o", markersize=4.5, linewidth=1.4)
         handles = [Line2D([], [], color=BLUE, label="mean, and its 95 % interval", **dot)]
         if baseline in arms:
             handles += [
@@ -219,12 +220,13 @@ def _marks(
 ) -> None:
     """Dots at means, lines over intervals; the group of the dots in the SVG has this name."""
     means = [estimate["mean"] for estimate, _ in known]
-    ends = [[abs(e["mean"] - e[end]) for e, _ in known] for end in ("low", "high")]
+    ends = np.array([[abs(e["mean"] - e[end]) for e, _ in known] for end in ("low", "high")])
     places = [place for _, place in known]
     dots = axes.errorbar(
         means if across else places,
         places if across else means,
-        **{"xerr" if across else "yerr": ends if known else None},
+        xerr=ends if across else None,
+        yerr=None if across else ends,
         fmt="o",
         markersize=4.5,
         elinewidth=1.4,
