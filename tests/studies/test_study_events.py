@@ -16,6 +16,7 @@ from alchemint_jax.evaluate.html_report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
+from alchemint_jax.worlds.sprites.world import sample_clip
 from studies import events, variants
 
 
