@@ -21,9 +21,12 @@ from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
 from alchemint_jax.evaluate.figure import curves
-from alchemint_jax.evaluate.scores import MEASURES
+from alchemint_jax.evaluate.scores import measures
 from alchemint_jax.outputs import check_outputs
+from alchemint_jax.worlds.sprites import SpritesBenchmark
 
+SPRITES = SpritesBenchmark()
+MEASURES = measures(SPRITES.tracker)
 SHOWN = ("t_iou", "t_l2", "identity")
 SETTINGS = {
     "steps": "sampling steps",
@@ -42,7 +45,7 @@ def measure(
         changed = {"steps": int(value)}
     else:
         changed = {"guidance": {setting: value}}
-    report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
+    report = run_benchmark(model, SPRITES, limit=limit, seed=seed, batch=16, **changed)
     return results.plain(report["overall"] | {"correlation": report["correlation"]})
 
 

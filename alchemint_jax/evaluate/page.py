@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from alchemint_jax.worlds.sprites.shapes import COLORS
-
-HUES = "".join(f".c-{name}{{fill:rgb{rgb};stroke:rgb{rgb}}}" for name, rgb in COLORS.items())
 CSS = """
 :root{color-scheme:light dark;--ink:#1b1e24;--soft:#5d6675;--line:#dfe3ea;--paper:#f6f7f9;
   --card:#fff;--good:#18794e;--bad:#b42318}
@@ -48,6 +45,7 @@ video{width:150px;border-radius:6px;background:#8884;cursor:pointer;image-render
 .line{display:flex;justify-content:space-between;gap:.6rem;font-size:.8rem;margin-top:.45rem}
 .bars{position:relative;height:22px;background:#8881;border-radius:4px;overflow:hidden}
 .bars svg{width:100%;height:100%;display:block}
+.hue{fill:var(--hue);stroke:var(--hue)}
 .asked{fill-opacity:.18;stroke-width:1;vector-effect:non-scaling-stroke}
 .shown{stroke:none}
 .event{fill:var(--soft);fill-opacity:.3;stroke:var(--soft);vector-effect:non-scaling-stroke}
@@ -70,23 +68,14 @@ for (const card of document.querySelectorAll('article')) {
   move();
 }
 """
-NOTES = """<dl>
-<dt>t-IOU, t-L2</dt>
-<dd>Overlap of the interval asked for and the one shown (several intervals: their span), and the
-root mean square error of start and end as a fraction of the duration. A subject never seen scores
-0 and 1.</dd>
-<dt>Frame IoU, presence, absence</dt>
-<dd>The same frame by frame: overlap of the two sets of frames; share of the frames asked for that
-show the subject; share of all other frames that do not.</dd>
-<dt>Detected, identity</dt>
-<dd>Seen at all, in the colour of the reference; and what was seen is nearest to its shape among all
-shapes of the world. The right shape in another colour counts as never seen.</dd>
-<dt>Likeness</dt>
-<dd>How clean a shape is: overlap of its outline with that of the shape asked for, in the frames
-that show the whole of it.</dd>
-<dt>R@x</dt><dd>Share of subjects whose t-IOU is at least x.</dd>
-<dt>Intervals of 95%</dt><dd>Bootstrap over clips (point at a figure in the table).</dd>
-<dt>How it is measured</dt>
-<dd>By a classical tracker that sees the clip and the references, and is not told when a subject
-should be there. Baselines: every subject shown all the time; every subject shown from 25% to
-75%.</dd></dl>"""
+NOTES = {
+    "t-IOU, t-L2": "Overlap of the interval asked for and the one shown (several intervals: their "
+    "span), and the root mean square error of start and end as a fraction of the duration. A "
+    "subject never seen scores 0 and 1.",
+    "Frame IoU, presence, absence": "The same frame by frame: overlap of the two sets of frames; "
+    "share of the frames asked for that show the subject; share of all other frames that do not.",
+    "R@x": "Share of subjects whose t-IOU is at least x.",
+    "Intervals of 95%": "Bootstrap over clips (point at a figure in the table).",
+    "Baselines": "Every subject shown all the time; every subject shown from 25% to 75%.",
+}
+"""What is measured always: sentences by heading. What trackers add is theirs to explain."""

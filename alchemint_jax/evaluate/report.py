@@ -19,8 +19,7 @@ from PIL import Image
 
 from alchemint_jax import media, results
 from alchemint_jax.evaluate import page
-from alchemint_jax.evaluate.scores import MEASURES
-from alchemint_jax.worlds.sprites.cases import Case
+from alchemint_jax.evaluate.cases import Case
 
 _LOW_IS_GOOD = {"t_l2"}
 
@@ -55,9 +54,12 @@ def render_html(
     """The whole page as text: no scripts from elsewhere, no fonts, no links."""
     settings = report.get("settings", {})
     title = f"{settings.get('model', 'model')} on {settings.get('benchmark', 'benchmark')}"
+    hues = {case.id: [_hue(picture) for picture in case.references] for case in cases}
     cards = "".join(
         f"<h3>{_text(name)}</h3><div class=gallery>"
-        + "".join(_card(cases[i], videos[i], _of(report, cases[i])) for i in picks)
+        + "".join(
+            _card(cases[i], videos[i], _of(report, cases[i]), hues[cases[i].id]) for i in picks
+        )
         + "</div>"
         for name, picks in _choose(report, cases, gallery)
         if picks
@@ -65,16 +67,16 @@ def render_html(
     return (
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{_text(title)}</title><style>{page.CSS}{page.HUES}</style></head><body><main>"
+        f"<title>{_text(title)}</title><style>{page.CSS}</style></head><body><main>"
         f"<header><p class=over>Timed subjects benchmark</p><h1>{_text(title)}</h1>"
         f"<p>{report['clips']} clips, {report['subjects']} subjects. "
         f"{_text(_settings_line(settings))}</p></header>"
         f"{_tiles(report)}"
-        f"<h2>When it was asked for, when it was shown</h2>{_scatters(report)}"
+        f"<h2>When it was asked for, when it was shown</h2>{_scatters(report, hues)}"
         f"<h2>By kind of clip</h2>{_table(report)}"
         "<h2>Clips</h2><p>Bars: hollow is asked for, solid is measured. "
         f"Click a clip to pause it.</p>{cards}"
-        f"<h2>How to read this</h2>{page.NOTES}"
+        f"<h2>How to read this</h2>{_notes(report)}"
         f"</main><script>{page.JS}</script></body></html>"
     )
 
@@ -103,31 +105,33 @@ def _tiles(report: dict[str, Any]) -> str:
         known = [f"{label}: {_number(base[name])}" for label, base in bars.items() if name in base]
         bar = "<br>".join(known) or "&nbsp;"
         tiles.append(
-            f"<div class=tile><span>{_label(name)}</span><b>{_number(figure['mean'])}</b>"
+            f"<div class=tile><span>{_label(report, name)}</span><b>{_number(figure['mean'])}</b>"
             f"<small>95% {_number(figure['low'])} – {_number(figure['high'])}</small>"
             f"<small>{bar}</small></div>"
         )
     return f"<div class=tiles>{''.join(tiles)}</div>"
 
 
-def _label(name: str) -> str:
-    return _text(MEASURES[name]) + (" ↓" if name in _LOW_IS_GOOD else "")
+def _label(report: dict[str, Any], name: str) -> str:
+    return _text(report["measures"][name]) + (" ↓" if name in _LOW_IS_GOOD else "")
 
 
 def _table(report: dict[str, Any]) -> str:
-    head = "".join(f"<th>{_label(name)}</th>" for name in MEASURES)
+    head = "".join(f"<th>{_label(report, name)}</th>" for name in report["measures"])
     body = []
     for label, part in {"all": report["overall"], **report["groups"]}.items():
         if part["subjects"]:
             cells = "".join(
                 f"<td title='95%: {_number(part[name]['low'])} to {_number(part[name]['high'])}'>"
                 f"{_number(part[name]['mean'])}</td>"
-                for name in MEASURES
+                for name in report["measures"]
             )
             body.append(f"<tr><th>{_text(label)}</th><td>{part['subjects']}</td>{cells}</tr>")
     for label, name in (("always present", "always_present"), ("middle half", "middle_half")):
         figures = report["baselines"][name]
-        cells = "".join(f"<td>{_number(figures[m]) if m in figures else ''}</td>" for m in MEASURES)
+        cells = "".join(
+            f"<td>{_number(figures[m]) if m in figures else ''}</td>" for m in report["measures"]
+        )
         body.append(f"<tr class=base><th>baseline: {label}</th><td></td>{cells}</tr>")
     return (
         f"<div class=scroll><table><thead><tr><th></th><th>subjects</th>{head}</tr></thead>"
@@ -135,7 +139,7 @@ def _table(report: dict[str, Any]) -> str:
     )
 
 
-def _scatters(report: dict[str, Any]) -> str:
+def _scatters(report: dict[str, Any], hues: dict[str, list[str]]) -> str:
     rows = [row for row in report["rows"] if row["shown"] and len(row["asked"]) == 1]
     plots = []
     for name in ("midpoint", "length"):
@@ -148,7 +152,8 @@ def _scatters(report: dict[str, Any]) -> str:
             x, y = (sum(v) / 2 if name == "midpoint" else v[1] - v[0] for v in (asked, shown))
             tip = f"{row['case']}: {row['word']}, t-IOU {row['t_iou']:.2f}"
             dots.append(
-                f"<circle cx='{100 * x:.1f}' cy='{100 - 100 * y:.1f}' r=1.3 class='{_hue(row)}'>"
+                f"<circle cx='{100 * x:.1f}' cy='{100 - 100 * y:.1f}' r=1.3 "
+                f"class=hue style='{hues[row['case']][row['subject']]}'>"
                 f"<title>{_text(tip)}</title></circle>"
             )
         value = _number(report["correlation"][name], 2)
@@ -161,8 +166,19 @@ def _scatters(report: dict[str, Any]) -> str:
     return f"<div class=plots>{''.join(plots)}</div>"
 
 
-def _hue(row: dict[str, Any]) -> str:
-    return "c-" + row["asked_look"].split()[0]
+def _hue(picture: np.ndarray) -> str:
+    """The style of marks that stand for a subject: the colour that its picture has most of."""
+    pixels = picture.reshape(-1, 3).astype(np.float64)
+    weight = np.ptp(pixels, axis=1) ** 2 + 1e-3
+    red, green, blue = np.round(weight @ pixels / weight.sum()).astype(int)
+    return f"--hue:rgb({red},{green},{blue})"
+
+
+def _notes(report: dict[str, Any]) -> str:
+    notes = {**page.NOTES, **report["notes"]}
+    return (
+        f"<dl>{''.join(f'<dt>{_text(a)}</dt><dd>{_text(b)}</dd>' for a, b in notes.items())}</dl>"
+    )
 
 
 def _of(report: dict[str, Any], case: Case) -> list[dict[str, Any]]:
@@ -194,7 +210,7 @@ def _choose(
     ]
 
 
-def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> str:
+def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]], hues: list[str]) -> str:
     references = "".join(
         f"<figure><img src='{_png(picture)}' alt=''><figcaption>{_text(word)}</figcaption></figure>"
         for picture, word in zip(case.references, case.words, strict=True)
@@ -202,21 +218,21 @@ def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> str:
     return (
         f"<article><div class=top><video src='{_mp4(video, case.fps)}' "
         f"autoplay loop muted playsinline></video><div class=refs>{references}</div></div>"
-        f"<p>{_text(case.prompt)}</p>{_timeline(case, rows)}"
+        f"<p>{_text(case.prompt)}</p>{_timeline(case, rows, hues)}"
         f"<small class=id>{_text(case.id)}</small></article>"
     )
 
 
-def _timeline(case: Case, rows: list[dict[str, Any]]) -> str:
+def _timeline(case: Case, rows: list[dict[str, Any]], hues: list[str]) -> str:
     parts = []
     for row in rows:
-        total, hue = case.n_frames, _hue(row)
+        total = case.n_frames
         asked = [
-            f"<rect x='{s}' y=1 width='{e - s}' height=6 class='asked {hue}' />"
+            f"<rect x='{s}' y=1 width='{e - s}' height=6 class='hue asked' />"
             for s, e in row["asked"]
         ]
         shown = [
-            f"<rect x='{s}' y=8 width='{e - s}' height=6 class='shown {hue}' />"
+            f"<rect x='{s}' y=8 width='{e - s}' height=6 class='hue shown' />"
             for s, e in row["shown"]
         ]
         seen, state = "right subject", "good"
@@ -226,7 +242,8 @@ def _timeline(case: Case, rows: list[dict[str, Any]]) -> str:
         parts.append(
             f"<div class=line><span>{_text(row['word'])}</span><span>t-IOU {row['t_iou']:.2f}, "
             f"<span class={state}>{_text(seen)}</span></span></div>"
-            f"<div class=bars><svg viewBox='0 0 {total} 15' preserveAspectRatio=none>"
+            f"<div class=bars style='{hues[row['subject']]}'>"
+            f"<svg viewBox='0 0 {total} 15' preserveAspectRatio=none>"
             f"{''.join(asked)}{''.join(shown)}</svg>"
             "<i class=head></i></div>"
         )

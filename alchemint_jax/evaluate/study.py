@@ -28,10 +28,14 @@ from alchemint_jax.evaluate import benchmark, scores
 from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import load_config, run_file
+from alchemint_jax.worlds.sprites import SpritesBenchmark
 
 Rows = list[dict[str, Any]]
 
-KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *scores.MEASURES)
+SPRITES = SpritesBenchmark()
+MEASURES = scores.measures(SPRITES.tracker)
+
+KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *MEASURES)
 """What tables need of a row, besides its seed."""
 REPORT = Path("report", "report.json")
 FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
@@ -82,7 +86,7 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
     return {
         "arms": {
             arm: {
-                name: scores.summarise(part) | {"correlation": scores.correlations(part)}
+                name: scores.summarise(part, MEASURES) | {"correlation": scores.correlations(part)}
                 for name, part in groups(rows)
                 if part
             }
@@ -151,7 +155,7 @@ def figure(comparison: Mapping[str, Any]) -> str:
     arms = comparison["arms"]
     blocks = {
         "all boards": {
-            scores.MEASURES[name]: {arm: parts["all"][name] for arm, parts in arms.items()}
+            MEASURES[name]: {arm: parts["all"][name] for arm, parts in arms.items()}
             for name in ("t_iou", "t_l2", "presence", "absence", "identity")
         }
     }
@@ -197,7 +201,9 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
         if result.interrupted or result.signal is not None:
             raise KeyboardInterrupt
         boards = settings["boards"]
-        benchmark.run_benchmark(str(workdir / "export"), out=report.parent, limit=boards, batch=16)
+        benchmark.run_benchmark(
+            str(workdir / "export"), SPRITES, report.parent, limit=boards, batch=16
+        )
     try:
         return _checked(_load(report)["rows"], seed)
     except (ValueError, KeyError, TypeError) as error:
@@ -241,7 +247,7 @@ def _checked(rows: Any, seed: int) -> Rows:
     if not kept:
         raise ValueError("there are no rows")
     for row in kept:
-        for name in scores.MEASURES:
+        for name in MEASURES:
             if not isinstance(row[name], int | float | None):
                 raise TypeError(f"{name} is {row[name]!r}, not a number")
     return kept

@@ -26,13 +26,16 @@ from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
+from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.evaluate.study import difference
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.cases import Case, sprites_cases
+from alchemint_jax.worlds.sprites.cases import sprites_cases
 
 SHOWN = ("t_iou", "t_l2", "identity")
+TRACKER = tracker.SpritesTracker()
+MEASURES = scores.measures(TRACKER)
 VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
     "tags": lambda words: words,
     "no tags": lambda words: ("",) * len(words),
@@ -49,7 +52,7 @@ def similar_cases(limit: int, seed: int) -> list[Case]:
         found = [
             case
             for case in sprites_cases(drawn, seed)
-            if scores.similar([tracker.kind_of(picture) for picture in case.references])
+            if tracker.similar([tracker.kind_of(picture) for picture in case.references])
         ]
         if len(found) >= limit:
             return found[:limit]
@@ -67,10 +70,10 @@ def measure(
     for name, change in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
         changed = [dataclasses.replace(case, words=change(case.words)) for case in cases]
-        report = scores.score(cases, render(draw, changed, seed=seed, **settings))
+        report = scores.score(cases, render(draw, changed, seed=seed, **settings), TRACKER)
         rows[name] = [row | {"seed": seed} for row in report["rows"]]
     return {
-        "variants": {name: scores.summarise(own) for name, own in rows.items()},
+        "variants": {name: scores.summarise(own, MEASURES) for name, own in rows.items()},
         "differences": {
             name: {figure: difference(own, rows["tags"], figure) for figure in SHOWN}
             for name, own in rows.items()
@@ -124,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     for name, summary in found["variants"].items():
-        shown = (f"{scores.MEASURES[m]} {summary[m]['mean']:.3f}" for m in SHOWN)
+        shown = (f"{MEASURES[m]} {summary[m]['mean']:.3f}" for m in SHOWN)
         print(f"{name:<10}", *shown, sep="  ")
     return 0
 

@@ -17,7 +17,7 @@ from alike import NUMBER, assert_alike, assert_texts_alike
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
-from alchemint_jax.evaluate.scores import MEASURES, correlations, summarise
+from alchemint_jax.evaluate.scores import correlations, summarise
 from alchemint_jax.results import plain
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
@@ -44,7 +44,7 @@ def _rows(gain=0.0, boards=40, seeds=(0, 1), noise=0):
                 end = start + int(rng.integers(4, 12))
                 value = rng.uniform(0.2, 0.7) + gain + own.normal(0, 0.01)
                 rows.append(
-                    dict.fromkeys(MEASURES, value)
+                    dict.fromkeys(study.MEASURES, value)
                     | {
                         "case": f"board-{board}",
                         "seed": seed,
@@ -72,7 +72,9 @@ def test_differences_are_paired():
     none = study.difference(_rows(noise=1), _rows(noise=2), "t_iou")
     assert none["low"] < 0 < none["high"]
     # Taken as two separate samples, their intervals overlap widely.
-    one, other = (summarise(r)["t_iou"] for r in (_rows(0.02, noise=1), _rows(noise=2)))
+    one, other = (
+        summarise(r, study.MEASURES)["t_iou"] for r in (_rows(0.02, noise=1), _rows(noise=2))
+    )
     assert one["low"] < other["high"]
 
 
@@ -189,7 +191,7 @@ def trained(monkeypatch):
         stopped = len(found.runs) == found.stop
         return SimpleNamespace(interrupted=False, signal=15 if stopped else None)
 
-    def run_benchmark(model, out, limit, batch):
+    def run_benchmark(model, benchmark, out, limit, batch):
         out.mkdir(parents=True)
         rows = _rows(boards=limit, seeds=(int(str(out.parent)[-1]),))
         (out / "report.json").write_text(json.dumps({"rows": rows}))
