@@ -25,7 +25,7 @@ from alchemint_jax.evaluate.metrics import (
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.cases import Benchmark, Case, read_benchmark
-    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracker
 
@@ -55,7 +55,7 @@ _HOMES = {
     **dict.fromkeys(("Benchmark", "Case", "read_benchmark"), "cases"),
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
     "run_benchmark": "benchmark",
-    "save_report": "report",
+    "save_report": "html_report",
     "score": "scores",
 }
 
