@@ -9,8 +9,7 @@ import numpy as np
 
 from alchemint_jax.evaluate import scores
 from studies.charts import Panel, forest
-
-Rows = list[dict[str, Any]]
+from studies.rows import MEASURES, Rows
 
 FIGURES = ("t_iou", "t_l2", "presence", "absence", "detected", "identity")
 PAPER = {
@@ -44,7 +43,7 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
     return {
         "arms": {
             arm: {
-                name: scores.summarise(part) | {"correlation": scores.correlations(part)}
+                name: scores.summarise(part, MEASURES) | {"correlation": scores.correlations(part)}
                 for name, part in groups(rows)
                 if part
             }
@@ -123,7 +122,7 @@ def figure(comparison: Mapping[str, Any]) -> bytes:
     arms = comparison["arms"]
     blocks = {
         "all boards": [
-            Panel(scores.MEASURES[name], axis, {arm: arms[arm]["all"][name] for arm in arms})
+            Panel(MEASURES[name], axis, {arm: arms[arm]["all"][name] for arm in arms})
             for name, axis in AXES.items()
         ]
     }

@@ -23,10 +23,11 @@ import numpy as np
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import metrics, scores
 from alchemint_jax.evaluate.benchmark import render
+from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.events import FrameEvent
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.cases import FIRST_SEED, Case, clip_case
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED, clip_case
 from alchemint_jax.worlds.sprites.events import EventTruth
 from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
 from studies import variants

@@ -13,10 +13,13 @@ from typing import Any
 from alchemint_jax import media
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import scores
+from alchemint_jax.worlds.sprites import SpritesBenchmark
 
 Rows = list[dict[str, Any]]
 
-KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *scores.MEASURES)
+SPRITES = SpritesBenchmark()
+MEASURES = scores.measures(SPRITES.tracker)
+KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *MEASURES)
 """What tables need of a row, besides its seed."""
 
 
@@ -29,7 +32,7 @@ def checked(rows: Any, seed: int) -> Rows:
     if not kept:
         raise ValueError("there are no rows")
     for row in kept:
-        for name in scores.MEASURES:
+        for name in MEASURES:
             if not isinstance(row[name], int | float | None):
                 raise TypeError(f"{name} is {row[name]!r}, not a number")
     return kept

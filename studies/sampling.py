@@ -20,10 +20,13 @@ from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
-from alchemint_jax.evaluate.scores import MEASURES
+from alchemint_jax.evaluate.scores import measures
 from alchemint_jax.outputs import check_outputs
+from alchemint_jax.worlds.sprites import SpritesBenchmark
 from studies.charts import Panel, curves
 
+SPRITES = SpritesBenchmark()
+MEASURES = measures(SPRITES.tracker)
 SHOWN = {
     "t_iou": "t-IOU",
     "t_l2": "t-L2, share of clip",
@@ -47,7 +50,7 @@ def measure(
         changed = {"steps": int(value)}
     else:
         changed = {"guidance": {setting: value}}
-    report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
+    report = run_benchmark(model, SPRITES, limit=limit, seed=seed, batch=16, **changed)
     return results.plain(report["overall"] | {"correlation": report["correlation"]})
 
 

@@ -27,7 +27,7 @@ from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import find_job, run_config
 from studies.comparison import compare, figure, table
-from studies.rows import Rows, checked, read_rows, write_rows
+from studies.rows import SPRITES, Rows, checked, read_rows, write_rows
 
 REPORT = Path("report", "report.json")
 
@@ -58,7 +58,8 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
         if result.interrupted or result.signal is not None:
             raise KeyboardInterrupt
         boards = settings["boards"]
-        benchmark.run_benchmark(str(workdir / "export"), out=report.parent, limit=boards, batch=16)
+        model = str(workdir / "export")
+        benchmark.run_benchmark(model, SPRITES, report.parent, limit=boards, batch=16)
     try:
         return checked(_load(report)["rows"], seed)
     except (ValueError, KeyError, TypeError) as error:

@@ -22,12 +22,15 @@ import numpy as np
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import render
+from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.cases import Case, sprites_cases
+from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import variants
 
 SHOWN = ("t_iou", "t_l2", "identity")
+TRACKER = tracker.SpritesTracker()
+MEASURES = scores.measures(TRACKER)
 VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
     "tags": lambda words: words,
     "no tags": lambda words: ("",) * len(words),
@@ -44,7 +47,7 @@ def similar_cases(limit: int, seed: int) -> list[Case]:
         found = [
             case
             for case in sprites_cases(drawn, seed)
-            if scores.similar([tracker.kind_of(picture) for picture in case.references])
+            if tracker.similar([tracker.kind_of(picture) for picture in case.references])
         ]
         if len(found) >= limit:
             return found[:limit]
@@ -62,10 +65,10 @@ def measure(
     for name, change in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
         changed = [dataclasses.replace(case, words=change(case.words)) for case in cases]
-        report = scores.score(cases, render(draw, changed, seed=seed, **settings))
+        report = scores.score(cases, render(draw, changed, seed=seed, **settings), TRACKER)
         rows[name] = [row | {"seed": seed} for row in report["rows"]]
     return {
-        "variants": {name: scores.summarise(own) for name, own in rows.items()},
+        "variants": {name: scores.summarise(own, MEASURES) for name, own in rows.items()},
         "differences": {
             name: {figure: scores.difference(own, rows["tags"], figure) for figure in SHOWN}
             for name, own in rows.items()
@@ -87,7 +90,7 @@ STUDY = variants.Study(
     boards=_boards,
     case=lambda case: case,
     measure=measure,
-    shown={name: scores.MEASURES[name] for name in SHOWN},
+    shown={name: MEASURES[name] for name in SHOWN},
 )
 main = functools.partial(variants.main, STUDY)
 """The command line of this module."""

@@ -17,6 +17,7 @@ import grain
 import numpy as np
 
 from alchemint_jax.data import records
+from alchemint_jax.data.clips import open_split
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.data.workers import end_with_parent
 from alchemint_jax.errors import ConfigError, DataError
@@ -67,7 +68,7 @@ def clip_loader(
     side: int | None = None,
     share: Share = WHOLE,
 ) -> grain.IterDataset:
-    """Batches of clips, `video` uint8 [b f h w 3], of a dataset written by `write_sprites`.
+    """Batches of clips, `video` uint8 [b f h w 3], of a dataset (see `data.clips`).
 
     `frames` (4k+1) cuts a window of that many frames, starting anywhere. `with_references` adds
     `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a
@@ -75,8 +76,6 @@ def clip_loader(
     a clip, and most of what there is to learn. `share` is what this process reads. Raises DataError
     if there is no such dataset and ConfigError if `frames`, `side` or `share` does not fit.
     """
-    from alchemint_jax.worlds.sprites.builder import open_split
-
     source = open_split(data_dir, split)
     total = source[0]["video"].shape[0]
     if frames is not None and not (frames % 4 == 1 and 1 <= frames <= total):

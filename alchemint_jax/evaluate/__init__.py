@@ -17,16 +17,23 @@ from alchemint_jax.evaluate.metrics import (
     presence,
     presence_rate,
     recalls,
+    runs,
     t_iou,
     t_l2,
 )
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
+    from alchemint_jax.evaluate.cases import Benchmark, Case, read_benchmark
     from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.scores import score
+    from alchemint_jax.evaluate.tracker import Sighting, Tracker
 
 __all__ = [
+    "Benchmark",
+    "Case",
+    "Sighting",
+    "Tracker",
     "absence_rate",
     "always_present",
     "bootstrap_ci",
@@ -34,15 +41,19 @@ __all__ = [
     "frame_iou",
     "presence",
     "presence_rate",
+    "read_benchmark",
     "recalls",
     "run_benchmark",
     "save_report",
+    "runs",
     "score",
     "t_iou",
     "t_l2",
 ]
 
 _HOMES = {
+    **dict.fromkeys(("Benchmark", "Case", "read_benchmark"), "cases"),
+    **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
     "run_benchmark": "benchmark",
     "save_report": "html_report",
     "score": "scores",

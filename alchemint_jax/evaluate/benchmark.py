@@ -15,11 +15,10 @@ from jaxtyping import UInt8
 from alchemint_jax import weights
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate.cases import Benchmark, Case
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
 from alchemint_jax.storyboard import Event, Storyboard
-from alchemint_jax.worlds.sprites.cases import Case, read_benchmark, sprites_cases
-from alchemint_jax.worlds.sprites.world import World
 
 
 def render(
@@ -30,16 +29,17 @@ def render(
     steps: int | None = None,
     batch: int = 8,
     guidance: Any = None,
-    slots: int = World.max_subjects,
+    slots: int | None = None,
     progress: bool = True,
 ) -> UInt8[np.ndarray, "b f h w 3"]:
     """Renders all cases with `Pipeline.render`, `batch` at a time; unused slots hold a white
-    picture and no time.
+    picture and no time. By default there are as many as the case with the most subjects needs.
 
     All batches have one size, so that a compiled sampler is used again; batch i is drawn from `seed
     + i`.
     """
     videos: list[np.ndarray] = []
+    slots = max(len(case.words) for case in cases) if slots is None else slots
     with Progress(len(cases), "rendering", quiet=not progress) as bar:
         for number, start in enumerate(range(0, len(cases), batch)):
             part = list(cases[start : start + batch])
@@ -81,7 +81,7 @@ def _slots(
 
 def run_benchmark(
     model: str,
-    benchmark: str = "sprites",
+    benchmark: Benchmark,
     out: str | os.PathLike[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -91,32 +91,29 @@ def run_benchmark(
     progress: bool = True,
     solver: str | None = None,
 ) -> dict[str, Any]:
-    """Renders a benchmark ("sprites" or a .jsonl file) with a model, scores it, and writes
-    report.json and .html.
+    """Renders a benchmark with a model, scores it, and writes report.json and .html.
 
-    `limit` keeps the first so many cases; None is all of a file, and 128 of the sprites, which have
-    no end. `seed` draws both the sprites cases and the noise. `steps`, `guidance` and `solver` are
-    the model's own where they are None; of `guidance`, a `Guidance` or some of its weights by name,
-    those that are not given. Returns the report without its rows.
+    `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
+    and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
+    `guidance`, a `Guidance` or some of its weights by name, those that are not given. Returns the
+    figures of the report, without its rows and titles.
 
-    Raises DataError, StoryboardError or WeightsError for a file, or a model, that cannot be used,
+    Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
     """
     from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.sampling.pipeline import Pipeline
 
-    if benchmark == "sprites":
-        limit = 128 if limit is None else limit
-        cases = sprites_cases(limit, seed)
-    else:
-        cases = read_benchmark(benchmark, limit)
+    limit = benchmark.limit if limit is None else limit
     pipe = Pipeline.load(model)
+    cases = benchmark.cases(pipe, limit, seed)
     check_model(pipe, cases)
     plan = pipe.settings.plan(steps, guidance, solver)
     weighed = fingerprints(model)
     began = time.perf_counter()
+    other = {} if cases[0].size in (None, pipe.settings.size) else {"size": cases[0].size}
     videos = render(
-        functools.partial(pipe.render, solver=plan.solver),
+        functools.partial(pipe.render, solver=plan.solver, **other),
         cases,
         seed=seed,
         steps=plan.steps,
@@ -130,7 +127,7 @@ def run_benchmark(
         "settings": {
             "model": str(model),
             "weights": weighed,
-            "benchmark": str(benchmark),
+            "benchmark": benchmark.name,
             "limit": "none" if limit is None else limit,
             "seed": seed,
             "steps": plan.steps,
@@ -140,11 +137,11 @@ def run_benchmark(
             "t_l2": "root mean square over start and end, as a fraction of the duration",
             "seconds_per_clip": seconds / len(cases),
         },
-        **score(cases, videos),
+        **score(cases, videos, benchmark.tracker),
     }
     if out is not None:
         save_report(report, videos, cases, out)
-    return {key: value for key, value in report.items() if key != "rows"}
+    return {key: report[key] for key in report if key not in ("rows", "measures", "notes")}
 
 
 def fingerprints(model: str) -> dict[str, str]:
@@ -159,7 +156,15 @@ def fingerprints(model: str) -> dict[str, str]:
 
 
 def check_model(pipe: Any, cases: Sequence[Case]) -> None:
-    """Refuses cases that the model cannot render, before any of them is."""
+    """Refuses cases that the model cannot render, or not together, before any of them is."""
+    if not cases:
+        raise DataError("the benchmark has no cases")
+    forms = {(case.n_frames, case.fps, case.size) for case in cases}
+    if len(forms) > 1:
+        raise DataError(
+            f"{cases[0].id}: the cases of a benchmark must have one length, one fps and one size, "
+            f"but there are {len(forms)} kinds of them"
+        )
     for case in cases:
         if len(case.words) > pipe.limits.max_subjects:
             raise DataError(
@@ -167,10 +172,9 @@ def check_model(pipe: Any, cases: Sequence[Case]) -> None:
                 f"{pipe.limits.describe()}"
             )
         duration = (case.n_frames - 1) / case.fps
-        size = (World.size, World.size)
         said = tuple(Event(text, (s / case.fps, e / case.fps)) for text, (s, e) in case.events)
         asked = Storyboard(
-            case.prompt, duration, events=said, fps=case.fps, size=size, source=case.id
+            case.prompt, duration, events=said, fps=case.fps, size=case.size, source=case.id
         )
         asked.validate_for(pipe.limits)
         words = {f"subjects[{i}].word": word for i, word in enumerate(case.words)}

@@ -18,9 +18,19 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
-from alchemint_jax.evaluate.scores import MEASURES
-from alchemint_jax.worlds.sprites.cases import Case
-from alchemint_jax.worlds.sprites.shapes import COLORS
+from alchemint_jax.evaluate.cases import Case
+
+NOTES = {
+    "t-IOU, t-L2": "Overlap of the interval asked for and the one shown (several intervals: their "
+    "span), and the root mean square error of start and end as a fraction of the duration. A "
+    "subject never seen scores 0 and 1.",
+    "Frame IoU, presence, absence": "The same frame by frame: overlap of the two sets of frames; "
+    "share of the frames asked for that show the subject; share of all other frames that do not.",
+    "R@x": "Share of subjects whose t-IOU is at least x.",
+    "Intervals of 95%": "Bootstrap over clips (point at a figure in the table).",
+    "Baselines": "Every subject shown all the time; every subject shown from 25% to 75%.",
+}
+"""What is measured always: sentences by heading. What trackers add is theirs to explain."""
 
 
 def save_report(
@@ -73,9 +83,9 @@ def render_html(
             (name, [_card(cases[i], videos[i], _of(report, cases[i])) for i in picks])
             for name, picks in _choose(report, cases, gallery)
         ],
-        measures=MEASURES,
-        colors=COLORS,
-        hue=_hue,
+        measures=report["measures"],
+        notes={**NOTES, **report["notes"]},
+        hues={case.id: [_hue(picture) for picture in case.references] for case in cases},
     )
 
 
@@ -98,8 +108,12 @@ def _scatter(report: dict[str, Any], name: str) -> list[tuple[float, float, dict
     return dots
 
 
-def _hue(row: dict[str, Any]) -> str:
-    return str(row["asked_look"].split()[0])
+def _hue(picture: np.ndarray) -> str:
+    """The style of marks that stand for a subject: the colour that its picture has most of."""
+    pixels = picture.reshape(-1, 3).astype(np.float64)
+    weight = np.ptp(pixels, axis=1) ** 2 + 1e-3
+    red, green, blue = np.round(weight @ pixels / weight.sum()).astype(int)
+    return f"--hue: rgb({red}, {green}, {blue})"
 
 
 def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from alchemint_jax.evaluate.benchmark import check_model
 from alchemint_jax.evaluate.html_report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.worlds.sprites import SpritesTracker, sample_clip
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
 from studies import events, variants
@@ -74,7 +75,9 @@ def test_times_are_exchanged():
 
 def test_scores_and_pages_of_boards_with_events(found, videos):
     cases = [board.case for board in found]
-    page = render_html(score(cases, videos, resamples=20), videos, cases, gallery=5)
+    page = render_html(
+        score(cases, videos, SpritesTracker(), resamples=20), videos, cases, gallery=5
+    )
     for case in cases:
         assert all(text in page for text, _ in case.events)
 

@@ -117,7 +117,7 @@ def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
 def test_a_point_is_the_benchmark_with_one_setting_changed(monkeypatch):
     asked = []
 
-    def run_benchmark(model, **settings):
+    def run_benchmark(model, benchmark, **settings):
         asked.append(settings)
         return {"overall": {"t_iou": {"mean": float("nan")}}, "correlation": {"midpoint": 1.0}}
 

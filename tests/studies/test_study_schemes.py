@@ -17,14 +17,14 @@ from marks import assert_charts_alike, texts
 
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate.scores import MEASURES, correlations, difference, summarise
+from alchemint_jax.evaluate.scores import correlations, difference, summarise
 from alchemint_jax.results import plain
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import comparison, schemes
-from studies.rows import read_rows, write_rows
+from studies.rows import MEASURES, read_rows, write_rows
 
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
 
@@ -74,7 +74,7 @@ def test_differences_are_paired():
     none = difference(_rows(noise=1), _rows(noise=2), "t_iou")
     assert none["low"] < 0 < none["high"]
     # Taken as two separate samples, their intervals overlap widely.
-    one, other = (summarise(r)["t_iou"] for r in (_rows(0.02, noise=1), _rows(noise=2)))
+    one, other = (summarise(r, MEASURES)["t_iou"] for r in (_rows(0.02, noise=1), _rows(noise=2)))
     assert one["low"] < other["high"]
 
 
@@ -191,7 +191,7 @@ def trained(monkeypatch):
         stopped = len(found.runs) == found.stop
         return SimpleNamespace(interrupted=False, signal=15 if stopped else None)
 
-    def run_benchmark(model, out, limit, batch):
+    def run_benchmark(model, benchmark, out, limit, batch):
         out.mkdir(parents=True)
         rows = _rows(boards=limit, seeds=(int(str(out.parent)[-1]),))
         (out / "report.json").write_text(json.dumps({"rows": rows}))

@@ -1,24 +1,16 @@
-"""What to ask a model for: cases, each one clip to render, of the sprites world or of a file of
-storyboards.
-"""
+"""The sprites benchmark: clips of the world that no training seed draws, to be asked for."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import os
 import re
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
-from alchemint_jax import images
-from alchemint_jax.errors import DataError, StoryboardError
-from alchemint_jax.events import FrameEvent
-from alchemint_jax.storyboard import Limits, Storyboard
-from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.evaluate.cases import Case
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
 
 WORLD = World()
@@ -30,29 +22,23 @@ MAX_PROMPT = 111
 COUNTS = (1, 2, 2, 1, 3)
 """Number of subjects of successive sprites cases."""
 
-FrameIntervals = tuple[tuple[int, int], ...]
 
+@dataclasses.dataclass(frozen=True)
+class SpritesBenchmark:
+    """`sprites_cases` as a benchmark (see `evaluate.Benchmark`)."""
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Case:
-    """One clip to ask a model for, and when each of its r subjects should be on screen."""
+    name: str = "sprites"
+    tracker: SpritesTracker = SpritesTracker()
+    limit: int = 128
 
-    id: str
-    prompt: str
-    words: tuple[str, ...]
-    references: UInt8[np.ndarray, "r h w 3"]
-    intervals: tuple[FrameIntervals, ...]
-    """Per subject, pixel frames, half-open."""
-    n_frames: int = World.frames
-    fps: float = World.fps
-    events: tuple[FrameEvent, ...] = ()
-    """Texts, and the pixel frames that they are about; scores of subjects do not look at them."""
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Case]:
+        """The first cases of a seed; there is no end of them, so None is `self.limit`."""
+        del pipe  # the world is as it is
+        return sprites_cases(self.limit if limit is None else limit, seed)
 
 
 def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Case]:
-    """The sprites benchmark: clips of the world that no training seed draws, with one to three
-    subjects.
-    """
+    """Cases with one to three subjects, each of which asks for what a clip of the world shows."""
     cases: list[Case] = []
     counts = itertools.cycle(COUNTS)
     count = next(counts)
@@ -78,6 +64,7 @@ def clip_case(name: str, clip: Clip, world: World) -> Case:
         n_frames=world.frames,
         fps=world.fps,
         events=tuple((event.text, event.during) for event in clip.events),
+        size=(world.size, world.size),
     )
 
 
@@ -86,79 +73,3 @@ def _shortened(caption: str) -> str:
     if len(caption.encode()) <= MAX_PROMPT:
         return caption
     return re.sub(r" on an? \w+ background$", "", caption)
-
-
-def read_benchmark(
-    path: str | os.PathLike[str], limit: int | None = None, world: World = WORLD
-) -> list[Case]:
-    """Cases of a JSON Lines file: one storyboard per line, an optional "id", pictures relative to
-    the file.
-
-    Raises DataError naming file and line for anything that cannot be asked for or measured.
-    """
-    path = Path(path)
-    limits = Limits(
-        max_subjects=world.max_subjects,
-        max_frames=world.frames,
-        min_frames=world.frames,
-        fps=(world.fps,),
-        sizes=((world.size, world.size),),
-        events=True,  # whether a model has them is asked when it is there
-    )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other line ends
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise DataError(f"{path}: cannot read this benchmark: {reason}") from error
-    cases: list[Case] = []
-    for number, line in enumerate(lines, 1):
-        if line.strip() and (limit is None or len(cases) < limit):
-            where = f"{path}:{number}"
-            cases.append(_read_case(line, where, path.parent, limits, world.view_size))
-    if not cases:
-        raise DataError(f"{path}: holds no storyboards; write one JSON object per line")
-    twice = [case.id for i, case in enumerate(cases) if case.id in {c.id for c in cases[:i]}]
-    if twice:
-        raise DataError(f"{path}: the id {twice[0]!r} is given twice; ids must differ")
-    return cases
-
-
-def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int) -> Case:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON: {error.msg} (column {error.colno})") from error
-    except (ValueError, RecursionError) as error:  # endless digits or brackets
-        raise DataError(f"{where}: not JSON that can be read: {error}") from error
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: expected a storyboard ({{...}}) on each line")
-    name = fields.pop("id", None)
-    try:
-        board = Storyboard.from_dict(fields, base=base, source=where).validate_for(limits)
-    except StoryboardError as error:
-        raise DataError(str(error)) from error
-    if not board.subjects:
-        raise DataError(f"{where}: subjects: there are none, so there is nothing to measure")
-    if board.negative_prompt:
-        raise DataError(f"{where}: negative_prompt: benchmarks are rendered without; remove it")
-    if board.seed is not None:
-        raise DataError(f"{where}: seed: a benchmark's noise is drawn from --seed; remove it")
-    assert board.fps is not None  # filled in by validate_for
-    references = []
-    for i, subject in enumerate(board.subjects):
-        reference = images.load_reference(subject.image, (view_size, view_size))
-        try:
-            tracker.kind_of(reference)
-        except DataError as error:
-            raise DataError(f"{where}: subjects[{i}].image: {subject.image}: {error}") from error
-        references.append(reference)
-    return Case(
-        id=where if name is None else str(name),
-        prompt=board.prompt,
-        words=tuple(subject.word for subject in board.subjects),
-        references=np.stack(references),
-        intervals=board.frame_intervals(board.fps),
-        n_frames=board.n_frames(board.fps),
-        fps=float(board.fps),
-        events=board.frame_events(board.fps),
-    )

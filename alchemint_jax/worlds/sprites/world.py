@@ -18,6 +18,7 @@ import itertools
 
 import numpy as np
 
+from alchemint_jax.evaluate.metrics import runs
 from alchemint_jax.worlds.sprites import shapes
 from alchemint_jax.worlds.sprites.events import EventTruth, draw_events, recolored
 
@@ -140,12 +141,6 @@ def sample_clip(
         subjects=tuple(SubjectTruth(*fields) for fields in truth),
         events=events,
     )
-
-
-def runs(present: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Half-open [start, end) runs of True in a boolean vector."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
-    return tuple((int(s), int(e)) for s, e in edges.reshape(-1, 2))
 
 
 def sample_looks(rng: np.random.Generator, count: int, similar: float) -> list[Look]:
