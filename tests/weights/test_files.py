@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from alchemint_jax.errors import NonFiniteError, WeightsError
-from alchemint_jax.weights import files, placing, signs
-from alchemint_jax.weights.files import Tensor
+from alchemint_jax.weights import files, placing, signs, tensors
+from alchemint_jax.weights.tensors import Tensor, in_memory
 
 DTYPES = {
     "F32": np.float32,
@@ -31,13 +31,13 @@ def _arrays(seed=0):
 
 
 def _write(folder, arrays, **options):
-    tensors = {name: files.in_memory(x) for name, x in arrays.items()}
+    tensors = {name: in_memory(x) for name, x in arrays.items()}
     files.write(folder, "model", tensors, {"config.json": "{}"}, **options)
 
 
 def _read(folder):
     found = files.open_files(files.find(folder))
-    return {name: tensor.read(None) for name, tensor in found.items()}
+    return {name: tensor.read() for name, tensor in found.items()}
 
 
 def _assert_same(found, wanted):
@@ -51,7 +51,7 @@ def _assert_same(found, wanted):
 def part(request, monkeypatch):
     """With 40 bytes to hold at once, tensors are read and written in several steps."""
     if request.param:
-        monkeypatch.setattr(files, "PART", request.param)
+        monkeypatch.setattr(tensors, "PART", request.param)
 
 
 # ---------------------------------------------------------------------------- writing, reading
@@ -110,7 +110,7 @@ def test_files_of_others_stay(tmp_path):
     others = ("x-0100.safetensors", "x2.safetensors", "model.safetensors", "x.safetensors.bak")
     for name in others:
         (tmp_path / name).write_text("kept")
-    files.write(tmp_path, "x", {"a": files.in_memory(np.ones(3, np.float32))}, {})
+    files.write(tmp_path, "x", {"a": in_memory(np.ones(3, np.float32))}, {})
     assert {p.name for p in tmp_path.iterdir()} == {*others, "x.safetensors"}
 
 
@@ -132,12 +132,13 @@ def _stacked(rows):
     """A tensor that is one tensor per layer elsewhere, and how often each was read."""
     count = [0] * len(rows)
 
-    def read(index):
-        assert isinstance(index, slice) and index.stop == index.start + 1
-        count[index.start] += 1
-        return rows[index]
+    def load(box):
+        (start, stop), *_ = box
+        assert stop == start + 1
+        count[start] += 1
+        return rows[tuple(slice(*bounds) for bounds in box)]
 
-    return Tensor(rows.shape, "F32", read, rows=1), count
+    return Tensor(rows.shape, "F32", load, (1, *rows.shape[1:])), count
 
 
 @pytest.mark.parametrize(
@@ -183,7 +184,7 @@ def test_donated_parameters_do_not_overwrite_anything(tmp_path):
 
 def test_memory_is_that_of_the_parameters(tmp_path, monkeypatch):
     """Reading and writing need no second copy, neither of all parameters nor of a large one."""
-    monkeypatch.setattr(files, "PART", 2**18)
+    monkeypatch.setattr(tensors, "PART", 2**18)
     big = {"big": np.ones((1000, 1000), np.float32), "small": np.ones((10, 10), np.float32)}
     size = sum(x.nbytes for x in big.values())
     tracemalloc.start()
