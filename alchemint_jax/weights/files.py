@@ -31,7 +31,6 @@ from alchemint_jax.weights.tensors import (
     extent,
     rows_at_once,
     size,
-    whole,
 )
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
@@ -126,34 +125,38 @@ def open_files(files: Iterable[Path]) -> dict[str, Tensor]:
                     if name in found:
                         raise WeightsError(f"{file} holds {name}, and so does a file before it")
                     shape, dtype = tuple(part.get_shape()), part.get_dtype()
-                    found[name] = _lazy(file, name, shape, dtype)
+                    found[name] = Stored(file, name, shape, dtype)
         except (SafetensorError, OSError) as e:
             raise damaged(file, e) from e
     return found
 
 
-def _lazy(file: Path, name: str, shape: tuple[int, ...], dtype: str) -> Tensor:
-    """A tensor in a file: the only place where parameters are read."""
+class Stored(Tensor):
+    """A tensor in a safetensors file: the only place where parameters are read."""
 
-    def load(box: Box) -> np.ndarray:
+    def __init__(self, file: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        super().__init__(shape, dtype, rows_at_once(shape, dtype))
+        self.file, self.name = file, name
+
+    def load(self, box: Box) -> np.ndarray:
+        """A box, whose values are finite; WeightsError if they are not, or cannot be read."""
         # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
         try:
-            with safe_open(file, framework="np") as f:
-                if box == whole(shape):
-                    array = f.get_tensor(name)
+            with safe_open(self.file, framework="np") as f:
+                if box == self.whole:
+                    array = f.get_tensor(self.name)
                 else:
-                    array = f.get_slice(name)[tuple(slice(*bounds) for bounds in box)]
+                    array = f.get_slice(self.name)[tuple(slice(*bounds) for bounds in box)]
         except (SafetensorError, OSError) as e:
-            raise damaged(file, e) from e
+            raise damaged(self.file, e) from e
         # Whoever reads a tensor, for whatever purpose, reads it here.
-        check(array, f"{file}: tensor {name}")
+        check(array, f"{self.file}: tensor {self.name}")
         return array
 
-    def pieces(box: Box) -> list[Piece]:
-        count = math.prod(extent(box))
-        return [Piece(file, name, box, count * DTYPES[dtype].itemsize)]
-
-    return Tensor(shape, dtype, load, rows_at_once(shape, dtype), pieces)
+    def pieces(self, box: Box) -> list[Piece]:
+        """The box itself."""
+        count = math.prod(extent(box)) * DTYPES[self.dtype].itemsize
+        return [Piece(self.file, self.name, box, count)]
 
 
 def damaged(file: Path, error: Exception) -> WeightsError:

@@ -5,25 +5,30 @@ This is the one road for parameters, whoever asks for them; `store.read_params` 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from alchemint_jax.errors import NonFiniteError
 from alchemint_jax.weights.finite import is_finite
-from alchemint_jax.weights.tensors import DTYPES, Box, Piece, Tensor, extent, within
+from alchemint_jax.weights.tensors import DTYPES, PART, Box, Piece, Tensor, extent, size, within
 
+_LONG = 2**16
+"""Bytes that are worth to be read by themselves."""
 _ALIGNMENT = 64  # bytes: where an array must begin for the CPU backend to take it without a copy
 
 
 def place(tensor: Tensor, leaf: jax.ShapeDtypeStruct, name: str = "a tensor") -> jax.Array:
     """A tensor with the dtype and the sharding of `leaf`, or on the default device.
 
-    Of a sharded one only the parts of this process's devices are read and held. Every process may
-    do it by itself: nothing is exchanged.
+    Of a sharded one each process reads and holds only as much as its devices do. Where the devices
+    of a mesh are those of several processes, all of them have to place the same tensors in the same
+    order, since they may exchange what they have read (see `read_as`).
 
     Raises:
         NonFiniteError: the values, of the tensor called `name` in errors, do not fit the dtype.
@@ -32,19 +37,73 @@ def place(tensor: Tensor, leaf: jax.ShapeDtypeStruct, name: str = "a tensor") ->
     if leaf.sharding is None:
         (array,) = read_boxes(tensor, [tensor.whole], leaf.dtype, name).values()
         return jax.device_put(array, may_alias=True)
-    boxes = shards(leaf, leaf.sharding.addressable_devices)
+    devices = leaf.sharding.addressable_devices
+    return placed(tensor, leaf, read_as(tensor, leaf, devices), name)
+
+
+def placed(
+    tensor: Tensor, leaf: jax.ShapeDtypeStruct, way: jax.sharding.Sharding, name: str = "a tensor"
+) -> jax.Array:
+    """As `place`: read in one sharding, and brought to that of `leaf` if it is another one."""
+    boxes = shards(tensor.shape, way, way.addressable_devices)
     arrays = read_boxes(tensor, boxes.values(), leaf.dtype, name)
     parts = [jax.device_put(arrays[box], device, may_alias=True) for device, box in boxes.items()]
-    return jax.make_array_from_single_device_arrays(tensor.shape, leaf.sharding, parts)
+    array = jax.make_array_from_single_device_arrays(tensor.shape, way, parts)
+    return array if way == leaf.sharding else _exchanged(leaf.sharding)(array)
 
 
-def shards(leaf: jax.ShapeDtypeStruct, devices: Iterable[Any]) -> dict[Any, Box]:
-    """Which part of a sharded array each of these devices holds."""
-    parts = leaf.sharding.devices_indices_map(leaf.shape)
+@functools.lru_cache(maxsize=64)
+def _exchanged(way: jax.sharding.Sharding) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(lambda array: array, out_shardings=way)
+
+
+def read_as(
+    tensor: Tensor, leaf: jax.ShapeDtypeStruct, devices: Iterable[Any]
+) -> jax.sharding.Sharding:
+    """The sharding in which processes read a tensor that is to have that of `leaf`.
+
+    It is that of `leaf`, unless a large tensor would be read in short stretches: storage reads
+    whole pages, and columns of a matrix cost it all rows. Then it is one of as many shards that
+    are long stretches of the file, which the devices exchange afterwards.
+
+    Args:
+        tensor: what is read.
+        leaf: what it is to become, with its sharding.
+        devices: of this process. Where it has all there are, it reads everything anyway.
+    """
+    way = leaf.sharding
+    if not isinstance(way, NamedSharding) or way.device_set <= set(devices):
+        return way
+    if size(tensor) <= PART or _stretch(tensor, way) >= _LONG:
+        return way
+    axes = tuple(jax.tree.leaves(tuple(way.spec)))
+    parts = math.prod(way.mesh.shape[axis] for axis in axes)
+    for axis in tensor.order:
+        if tensor.shape[axis] % parts == 0:
+            spec = [axes if i == axis else None for i in range(len(tensor.shape))]
+            other = NamedSharding(way.mesh, PartitionSpec(*spec))
+            if _stretch(tensor, other) > _stretch(tensor, way):
+                return other
+    return way
+
+
+def _stretch(tensor: Tensor, way: jax.sharding.Sharding) -> int:
+    """Bytes of a shard that lie in the file one after the other."""
+    count, shape = 1, way.shard_shape(tensor.shape)
+    for axis in reversed(tensor.order):
+        count *= shape[axis]
+        if shape[axis] < tensor.shape[axis]:
+            break
+    return count * DTYPES[tensor.dtype].itemsize
+
+
+def shards(
+    shape: tuple[int, ...], way: jax.sharding.Sharding, devices: Iterable[Any]
+) -> dict[Any, Box]:
+    """Which part of an array of this shape and sharding each of these devices holds."""
+    parts = way.devices_indices_map(shape)
     return {
-        device: tuple(
-            part.indices(n)[:2] for part, n in zip(parts[device], leaf.shape, strict=True)
-        )
+        device: tuple(part.indices(n)[:2] for part, n in zip(parts[device], shape, strict=True))
         for device in devices
     }
 
@@ -86,8 +145,10 @@ def pieces_read(
     """
     devices = list(devices)
     for path, leaf in leaves.items():
-        for tile in _read_tiles(tensors[path], shards(leaf, devices).values()):
-            yield from tensors[path].pieces(tile)
+        tensor = tensors[path]
+        boxes = shards(tensor.shape, read_as(tensor, leaf, devices), devices).values()
+        for tile in _read_tiles(tensor, boxes):
+            yield from tensor.pieces(tile)
 
 
 def _read_tiles(tensor: Tensor, boxes: Iterable[Box]) -> Iterator[Box]:
@@ -122,7 +183,7 @@ def _without(box: Box, axis: int) -> Box:
 
 def _aligned(shape: Iterable[int], dtype: np.dtype) -> np.ndarray:
     shape = tuple(shape)
-    size = dtype.itemsize * math.prod(shape)
-    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    count = dtype.itemsize * math.prod(shape)
+    raw = np.empty(count + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
+    return raw[start : start + count].view(dtype).reshape(shape)

@@ -6,12 +6,11 @@ knows which box of the first one each box of its own comes from.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import ml_dtypes
@@ -33,8 +32,7 @@ Box = tuple[tuple[int, int], ...]
 """A part of a tensor: first and last + 1 along each axis."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A box of a tensor as a file stores it, and how many bytes there are in it."""
 
     file: Path
@@ -43,24 +41,36 @@ class Piece:
     size: int
 
 
-@dataclasses.dataclass(frozen=True)
+# Plain classes with methods: a checkpoint has thousands of tensors, and where types are checked
+# while tests run, functions within functions and dataclasses are looked at whenever one is made.
 class Tensor:
     """A tensor that is not in memory yet.
 
     Attributes:
         shape: of the whole.
         dtype: as it is stored, a key of `DTYPES`; others are refused before anything is read.
-        load: an array of a box, which is no larger than `tile`.
         tile: how much of each axis is best read at once: layers one by one where they are tensors
             of their own, as many rows of a file as fit into `PART`.
-        pieces: what is read of files for a box, which is no larger than `tile`.
+        order: the axes as they lie in the file, the slowest first; by default as they are.
     """
 
-    shape: tuple[int, ...]
-    dtype: str
-    load: Callable[[Box], np.ndarray]
-    tile: tuple[int, ...]
-    pieces: Callable[[Box], list[Piece]] = lambda box: []
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: str,
+        tile: tuple[int, ...],
+        order: tuple[int, ...] | None = None,
+    ) -> None:
+        self.shape, self.dtype, self.tile = shape, dtype, tile
+        self.order = tuple(range(len(shape))) if order is None else order
+
+    def load(self, box: Box) -> np.ndarray:
+        """An array of a box that is no larger than `tile`."""
+        raise NotImplementedError
+
+    def pieces(self, box: Box) -> list[Piece]:
+        """What `load` reads of files for a box that is no larger than `tile`."""
+        return []
 
     @property
     def whole(self) -> Box:
@@ -85,6 +95,10 @@ class Tensor:
         for tile in tiles:
             array[within(tile, box)] = self.load(tile)
         return array
+
+    def pieces_of(self, box: Box) -> list[Piece]:
+        """What `read` reads of files."""
+        return [piece for tile in self.tiles(box) for piece in self.pieces(tile)]
 
     def rows(self) -> Iterator[np.ndarray]:
         """Arrays that make up the whole along its first axis, one after the other."""
@@ -132,45 +146,62 @@ def in_memory(array: Any) -> Tensor:
     dtype = _NAMES.get(np.dtype(array.dtype))
     if dtype is None:
         raise WeightsError(f"is {array.dtype}; only floating point is stored")
-    shape = tuple(array.shape)
+    return _InMemory(array, dtype)
 
-    def load(box: Box) -> np.ndarray:
-        if isinstance(array, jax.Array) and box != whole(shape):
+
+class _InMemory(Tensor):
+    def __init__(self, array: Any, dtype: str) -> None:
+        shape = tuple(array.shape)
+        super().__init__(shape, dtype, rows_at_once(shape, dtype))
+        self.array = array
+
+    def load(self, box: Box) -> np.ndarray:
+        if isinstance(self.array, jax.Array) and box != self.whole:
             # Compiled once for all boxes of a size. What an array of JAX's is asked for itself, it
             # keeps on the host for as long as it lives.
             starts = [start for start, _ in box]
-            return np.asarray(jax.lax.dynamic_slice(array, starts, extent(box)))
-        return np.asarray(np.asarray(array)[within(box, whole(shape))])
-
-    return Tensor(shape, dtype, load, rows_at_once(shape, dtype))
+            return np.asarray(jax.lax.dynamic_slice(self.array, starts, extent(box)))
+        return np.asarray(np.asarray(self.array)[within(box, self.whole)])
 
 
-def stacked(rows: Sequence[Tensor]) -> Tensor:
+class Stacked(Tensor):
     """Tensors of one shape as the rows of one; float32 where their dtypes differ."""
-    dtypes = {row.dtype for row in rows}
-    dtype = dtypes.pop() if len(dtypes) == 1 else "F32"
 
-    def load(box: Box) -> np.ndarray:
-        (i, _), *inner = box
-        return rows[i].load(tuple(inner))[None]
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        first = tensors[0]
+        dtypes = {tensor.dtype for tensor in tensors}
+        super().__init__(
+            (len(tensors), *first.shape),
+            dtypes.pop() if len(dtypes) == 1 else "F32",
+            (1, *first.tile),
+            (0, *(axis + 1 for axis in first.order)),
+        )
+        self.tensors = tensors
 
-    def pieces(box: Box) -> list[Piece]:
-        (i, _), *inner = box
-        return rows[i].pieces(tuple(inner))
+    def load(self, box: Box) -> np.ndarray:
+        """A box of one of them."""
+        return self.tensors[box[0][0]].load(box[1:])[None]
 
-    return Tensor((len(rows), *rows[0].shape), dtype, load, (1, *rows[0].tile), pieces)
+    def pieces(self, box: Box) -> list[Piece]:
+        """What is read of one of them."""
+        return self.tensors[box[0][0]].pieces(box[1:])
 
 
-def row_of(tensor: Tensor, index: int) -> Tensor:
+class Row(Tensor):
     """One row of a tensor along its first axis, without this axis."""
 
-    def outer(box: Box) -> Box:
-        return ((index, index + 1), *box)
+    def __init__(self, tensor: Tensor, index: int) -> None:
+        order = tuple(axis - 1 for axis in tensor.order if axis)
+        super().__init__(tensor.shape[1:], tensor.dtype, tensor.tile[1:], order)
+        self.tensor, self.index = tensor, index
 
-    return Tensor(
-        tensor.shape[1:],
-        tensor.dtype,
-        lambda box: tensor.load(outer(box))[0],
-        tensor.tile[1:],
-        lambda box: tensor.pieces(outer(box)),
-    )
+    def load(self, box: Box) -> np.ndarray:
+        """A box of the row."""
+        return self.tensor.load(self._outer(box))[0]
+
+    def pieces(self, box: Box) -> list[Piece]:
+        """What is read of the whole tensor."""
+        return self.tensor.pieces(self._outer(box))
+
+    def _outer(self, box: Box) -> Box:
+        return ((self.index, self.index + 1), *box)

@@ -20,7 +20,7 @@ from alchemint_jax.weights import files, signs
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.layouts import clip, dit, umt5, vae
 from alchemint_jax.weights.layouts.moves import Entry
-from alchemint_jax.weights.tensors import Tensor, row_of, stacked
+from alchemint_jax.weights.tensors import Row, Stacked, Tensor
 
 ADDITIONS = "alchemint"
 _HEAD = 128  # width of an attention head in every Wan
@@ -181,7 +181,7 @@ def to_ours(
 
 def _joined(found: Mapping[str, Tensor], by_layer: Mapping[int | None, Entry]) -> Tensor:
     rows = {layer: entry.move.ours(found[entry.name]) for layer, entry in by_layer.items()}
-    return rows[None] if None in rows else stacked([rows[layer] for layer in range(len(rows))])
+    return rows[None] if None in rows else Stacked([rows[layer] for layer in range(len(rows))])
 
 
 def from_ours(entries: Sequence[Entry], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -189,7 +189,7 @@ def from_ours(entries: Sequence[Entry], ours: Mapping[str, Tensor]) -> dict[str,
 
     def tensor(entry: Entry) -> Tensor:
         whole = ours[entry.path]
-        return entry.move.foreign(whole if entry.layer is None else row_of(whole, entry.layer))
+        return entry.move.foreign(whole if entry.layer is None else Row(whole, entry.layer))
 
     return {entry.name: tensor(entry) for entry in entries}
 

@@ -56,18 +56,18 @@ class Memory:
         return found
 
 
-def random_tensors(config) -> dict[str, Tensor]:
-    """Random parameters that exist only while they are written."""
+class Random(Tensor):
+    """Random values that exist only while they are written."""
 
-    def load(box):
+    def load(self, box):
         scale = 1 / math.sqrt(extent(box)[-2]) if len(box) > 1 else 0.1
         return scale * np.random.default_rng(box[0][0]).standard_normal(extent(box), np.float32)
 
-    def tensor(path, leaf):
-        return Tensor(leaf.shape, "F32", load, (1, *leaf.shape[1:]))
 
+def random_tensors(config) -> dict[str, Tensor]:
+    """Random parameters."""
     leaves = store._named(DiT(config).abstract_params())
-    return {path: tensor(path, leaf) for path, leaf in leaves.items()}
+    return {path: Random(leaf.shape, "F32", (1, *leaf.shape[1:])) for path, leaf in leaves.items()}
 
 
 def step(kind: str, directory: Path, variant: str) -> None:

@@ -128,17 +128,18 @@ def test_values_beyond_the_dtype_are_refused(tmp_path, part):
 # --------------------------------------------------------------------------------- on devices
 
 
-def _stacked(rows):
+class _Layers(Tensor):
     """A tensor that is one tensor per layer elsewhere, and how often each was read."""
-    count = [0] * len(rows)
 
-    def load(box):
+    def __init__(self, rows):
+        super().__init__(rows.shape, "F32", (1, *rows.shape[1:]))
+        self.array, self.count = rows, [0] * len(rows)
+
+    def load(self, box):
         (start, stop), *_ = box
         assert stop == start + 1
-        count[start] += 1
-        return rows[tuple(slice(*bounds) for bounds in box)]
-
-    return Tensor(rows.shape, "F32", load, (1, *rows.shape[1:])), count
+        self.count[start] += 1
+        return self.array[tuple(slice(*bounds) for bounds in box)]
 
 
 @pytest.mark.parametrize(
@@ -157,16 +158,16 @@ def test_every_tensor_is_read_once_onto_a_mesh(mesh, spec):
     devices = jax.make_mesh(mesh, axes, axis_types=(jax.sharding.AxisType.Auto,) * len(mesh))
     sharding = jax.sharding.NamedSharding(devices, jax.sharding.PartitionSpec(*spec))
     rows = np.random.default_rng(0).standard_normal((8, 16, 2)).astype(np.float32)
-    tensor, count = _stacked(rows)
+    tensor = _Layers(rows)
     array = placing.place(tensor, jax.ShapeDtypeStruct(rows.shape, jnp.float32, sharding=sharding))
-    assert array.sharding == sharding and count == [1] * 8
+    assert array.sharding == sharding and tensor.count == [1] * 8
     np.testing.assert_array_equal(array, rows)
     np.testing.assert_array_equal(jax.jit(lambda x: x + 1, donate_argnums=0)(array), rows + 1)
 
 
 def test_dtype_is_that_of_the_target():
     rows = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
-    array = placing.place(_stacked(rows)[0], jax.ShapeDtypeStruct(rows.shape, jnp.bfloat16))
+    array = placing.place(_Layers(rows), jax.ShapeDtypeStruct(rows.shape, jnp.bfloat16))
     assert array.dtype == jnp.bfloat16
     np.testing.assert_array_equal(array, rows.astype(ml_dtypes.bfloat16))
 
@@ -174,7 +175,7 @@ def test_dtype_is_that_of_the_target():
 def test_donated_parameters_do_not_overwrite_anything(tmp_path):
     """They lie in memory that NumPy has allocated."""
     rows = np.ones((4, 1000), np.float32)
-    array = placing.place(_stacked(rows)[0], jax.ShapeDtypeStruct(rows.shape, jnp.float32))
+    array = placing.place(_Layers(rows), jax.ShapeDtypeStruct(rows.shape, jnp.float32))
     step = jax.jit(lambda x: 2 * x, donate_argnums=0)
     for _ in range(3):
         array = step(array)

@@ -60,35 +60,45 @@ class Move:
 
     def ours(self, theirs: Tensor) -> Tensor:
         """Our tensor, of theirs."""
-        groups = self.axes(len(theirs.shape))
+        return theirs if self is COPY else _Ours(self, theirs)
+
+    def foreign(self, ours: Tensor) -> Tensor:
+        """Their tensor, of ours, which is read whole where it is not stored in the same order."""
+        return ours if self is COPY else _Theirs(self, ours)
+
+
+class _Ours(Tensor):
+    def __init__(self, move: Move, theirs: Tensor) -> None:
+        groups = move.axes(len(theirs.shape))
         shape = tuple(math.prod(theirs.shape[axis] for axis in group) for group in groups)
         tile = tuple(
             theirs.tile[group[0]] if len(group) == 1 else n
             for group, n in zip(groups, shape, strict=True)
         )
+        found = {axis: i for i, group in enumerate(groups) for axis in group}
+        order = tuple(dict.fromkeys(found[axis] for axis in theirs.order))
+        super().__init__(shape, theirs.dtype, tile, order)
+        self.move, self.theirs = move, theirs
 
-        def load(box: Box) -> np.ndarray:
-            outer, inner = self.source(box, theirs.shape)
-            return self.read(theirs.read(outer))[within(inner, whole(extent(inner)))]
+    def load(self, box: Box) -> np.ndarray:
+        outer, inner = self.move.source(box, self.theirs.shape)
+        return self.move.read(self.theirs.read(outer))[within(inner, whole(extent(inner)))]
 
-        def pieces(box: Box) -> list[Piece]:
-            outer, _ = self.source(box, theirs.shape)
-            return [piece for tile in theirs.tiles(outer) for piece in theirs.pieces(tile)]
+    def pieces(self, box: Box) -> list[Piece]:
+        return self.theirs.pieces_of(self.move.source(box, self.theirs.shape)[0])
 
-        return Tensor(shape, theirs.dtype, load, tile, pieces)
 
-    def foreign(self, ours: Tensor) -> Tensor:
-        """Their tensor, of ours, which is read whole where it is not stored in the same order."""
-        shape = self.shape(ours.shape)
-        if self is COPY:
-            return ours
-        return Tensor(
-            shape,
-            ours.dtype,
-            lambda box: self.write(ours.read())[within(box, whole(shape))],
-            shape,
-            lambda box: [piece for tile in ours.tiles(ours.whole) for piece in ours.pieces(tile)],
-        )
+class _Theirs(Tensor):
+    def __init__(self, move: Move, ours: Tensor) -> None:
+        shape = move.shape(ours.shape)
+        super().__init__(shape, ours.dtype, shape)
+        self.move, self.ours = move, ours
+
+    def load(self, box: Box) -> np.ndarray:
+        return self.move.write(self.ours.read())[within(box, self.whole)]
+
+    def pieces(self, box: Box) -> list[Piece]:
+        return self.ours.pieces_of(self.ours.whole)
 
 
 def _joined(groups: Sequence[tuple[int, ...]]) -> list[int]:

@@ -69,7 +69,7 @@ class Change:
         _, boxes = self._needed(self.entry.move.source(box, foreign)[0], foreign)
         needed = [(self.factors[name], part) for name, part in boxes.items()]
         needed += [(self.magnitude, self.magnitude.whole)] if self.magnitude else []
-        return [piece for t, part in needed for tile in t.tiles(part) for piece in t.pieces(tile)]
+        return [piece for tensor, part in needed for piece in tensor.pieces_of(part)]
 
     def _needed(self, box: Box, foreign: tuple[int, ...]) -> tuple[Box, dict[str, Box]]:
         """Boxes of the factors whose product covers a foreign box, and which box it covers."""

@@ -14,7 +14,7 @@ import numpy as np
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.weights.lora.changes import Change
 from alchemint_jax.weights.lora.chosen import Loras
-from alchemint_jax.weights.tensors import Box, Piece, Tensor, row_of, stacked, within
+from alchemint_jax.weights.tensors import Box, Piece, Row, Stacked, Tensor, within
 
 _Told = tuple[str, float, Change]  # of which file, how strong
 
@@ -40,27 +40,31 @@ def merge(tensors: Mapping[str, Tensor], loras: Loras) -> dict[str, Tensor]:
 
 def _merged(path: str, plain: Tensor, by_row: Mapping[int | None, list[_Told]]) -> Tensor:
     if None in by_row:
-        return _changed(path, plain, by_row[None])
-    rows = [_changed(path, row_of(plain, i), by_row.get(i, [])) for i in range(plain.shape[0])]
-    return stacked(rows)
+        return _Changed(path, plain, by_row[None])
+    return Stacked(
+        [_Changed(path, Row(plain, i), by_row.get(i, [])) for i in range(plain.shape[0])]
+    )
 
 
-def _changed(path: str, plain: Tensor, told: list[_Told]) -> Tensor:
+class _Changed(Tensor):
     """A parameter, or a row of one, of which any box is read with the same box of the changes."""
 
-    def needed(box: Box) -> Box:
-        return plain.whole if any(change.needs_whole for _, _, change in told) else box
+    def __init__(self, path: str, plain: Tensor, told: list[_Told]) -> None:
+        super().__init__(plain.shape, "F32", plain.shape, plain.order)
+        self.path, self.plain, self.told = path, plain, told
 
-    def load(box: Box) -> np.ndarray:
-        held = needed(box)
-        return _sum(path, plain.read(held), held, plain.shape, told)[within(box, held)]
+    def load(self, box: Box) -> np.ndarray:
+        held = self._held(box)
+        weight = self.plain.read(held)
+        return _sum(self.path, weight, held, self.shape, self.told)[within(box, held)]
 
-    def pieces(box: Box) -> list[Piece]:
-        held = needed(box)
-        found = [piece for tile in plain.tiles(held) for piece in plain.pieces(tile)]
-        return found + [piece for *_, change in told for piece in change.pieces(held, plain.shape)]
+    def pieces(self, box: Box) -> list[Piece]:
+        held = self._held(box)
+        added = [piece for *_, change in self.told for piece in change.pieces(held, self.shape)]
+        return self.plain.pieces_of(held) + added
 
-    return Tensor(plain.shape, "F32", load, plain.shape, pieces)
+    def _held(self, box: Box) -> Box:
+        return self.whole if any(change.needs_whole for *_, change in self.told) else box
 
 
 def _sum(
