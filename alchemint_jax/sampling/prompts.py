@@ -43,19 +43,27 @@ def encode_ids(
 def on_host(params: PyTree) -> PyTree:
     """`params` in host memory as arrays of the CPU, where the encoder then runs.
 
+    Raises:
+        ConfigError: JAX was started without its CPU platform.
+    """
+    return jax.device_put(params, host(), may_alias=True)  # what lies there already is not copied
+
+
+def host() -> jax.Device:
+    """The CPU, where a large encoder runs.
+
     The accelerator stays free for the transformer; states are small and move there.
 
     Raises:
         ConfigError: JAX was started without its CPU platform.
     """
     try:
-        cpu = jax.local_devices(backend="cpu")[0]
+        return jax.local_devices(backend="cpu")[0]
     except RuntimeError as e:
         raise ConfigError(
             "the text encoder cannot run on the host, since JAX has no CPU platform here; add it, "
             f"e.g. JAX_PLATFORMS=cuda,cpu ({e})"
         ) from e
-    return jax.device_put(params, cpu, may_alias=True)  # what lies there already is not copied
 
 
 @partial(jax.jit, static_argnames=("encoder",))

@@ -16,7 +16,7 @@ from alchemint_jax import weights
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Encoder, quantize_leaf
 from alchemint_jax.sampling.finite import TEXT, require_finite
 from alchemint_jax.sampling.prompt_cache import PromptCache, fingerprint
-from alchemint_jax.sampling.prompts import encode_ids, on_host
+from alchemint_jax.sampling.prompts import encode_ids, host, on_host
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
 
@@ -59,14 +59,24 @@ class Texts:
         tokenizer = UMT5Tokenizer.load(folder)
         cache = PromptCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
 
-        def leaf(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
+        def in_8_bits(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
+            # Layer by layer: scales are of one layer, and a whole stack would be four times as
+            # large before it is rounded as afterwards.
             name = ".".join(str(entry.key) for entry in path)
-            array = weights.read_array(tensors[name], name=name)
-            return quantize_leaf(name, array) if int8 else array
+            rows = [quantize_leaf(name, rows) for rows in tensors[name].rows()]
+            return jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
 
         def params() -> PyTree:
-            # Read as NumPy arrays: an accelerator, where others go, may not have room for them.
-            return on_host(jax.tree_util.tree_map_with_path(leaf, module.abstract_params()))
+            # In the host's memory: an accelerator, where others go, may not have room for them.
+            if int8:
+                tree = jax.tree_util.tree_map_with_path(in_8_bits, module.abstract_params())
+                return on_host(tree)
+            place = jax.sharding.SingleDeviceSharding(host())
+            target = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place),
+                module.abstract_params(),
+            )
+            return weights.read_params(tensors, target)
 
         encoder = Int8UMT5Encoder(module.config) if int8 else module
         return cls(tokenizer, encoder, params, cache)

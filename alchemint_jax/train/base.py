@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
+from alchemint_jax.weights.tensors import Tensor, in_memory
 
 # Fields that change how a network is computed, but not what; and how positions are said, which no
 # parameter depends on: a model can learn it anew.
@@ -23,8 +23,8 @@ _REFERENCES = {"slots", "index", "tags", "reference_time"}
 _PARTS = {"index": ("index",), "tags": ("tag_in", "tag_out")}
 
 
-def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Any]:
-    """NumPy weights of transformer and text encoder from a model directory, ours or Wan's.
+def open_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Tensor]:
+    """Transformer and text encoder of a model directory, ours or Wan's, by path; nothing is read.
 
     Where the transformer there has no references, the index embeddings and the output of the word
     MLP start at zero, and a fresh dense-caption branch ends in zeros already. So without references
@@ -42,24 +42,6 @@ def read_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict
         ConfigError: the networks differ in other ways than that, or than in the scheme and layout
             of positions, which a model can learn anew; all differences are listed.
     """
-    tensors, has_slots = open_base(directory, model, text)
-    found = {path: tensor.read(None) for path, tensor in tensors.items()}
-    if model.slots and not has_slots:
-        subjects = ("transformer", "subjects")
-        if model.index:
-            found[(*subjects, "index")] = np.zeros((model.slots, model.dim), np.float32)
-        if model.tags:
-            found[(*subjects, "tag_out", "kernel")] = np.zeros((model.dim, model.dim), np.float32)
-    return unflatten_dict(found)
-
-
-def open_base(
-    directory: Path | str, model: DiTConfig, text: UMT5Config
-) -> tuple[dict[tuple[str, ...], Any], bool]:
-    """What `read_base` reads, from the headers of the files, and whether it has references.
-
-    Raises what `read_base` raises.
-    """
     weights.check_model(weights.locate(directory))
     transformer, transformer_tensors = weights.open_component(directory, "transformer")
     encoder, text_tensors = weights.open_component(directory, "text_encoder")
@@ -73,14 +55,23 @@ def open_base(
         raise ConfigError(
             "\n  ".join([f"init_from: {directory} is another model than the config's:", *problems])
         )
-    unused = {("transformer", "subjects", part) for name in without for part in _PARTS[name]}
-    paths = {
-        (name, *path.split(".")): tensor
+    unused = tuple(f"transformer.subjects.{part}" for name in without for part in _PARTS[name])
+    found = {
+        f"{name}.{path}": tensor
         for name, tensors in (("transformer", transformer_tensors), ("text_encoder", text_tensors))
         for path, tensor in tensors.items()
     }
-    found = {path: tensor for path, tensor in paths.items() if path[:3] not in unused}
-    return found, bool(old.slots)
+    found = {path: tensor for path, tensor in found.items() if not path.startswith(unused)}
+    if model.slots and not old.slots:
+        if model.index:
+            found["transformer.subjects.index"] = _zeros(model.slots, model.dim)
+        if model.tags:
+            found["transformer.subjects.tag_out.kernel"] = _zeros(model.dim, model.dim)
+    return found
+
+
+def _zeros(*shape: int) -> Tensor:
+    return in_memory(np.broadcast_to(np.float32(0), shape))
 
 
 def _differences(where: str, wanted: Any, found: Any, free: set[str]) -> list[str]:

@@ -36,10 +36,11 @@ from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
-from alchemint_jax.train.base import read_base
+from alchemint_jax.train.base import open_base
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.weights.lora import save_lora
+from alchemint_jax.weights.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ class DiTTask:
         dropout: how often conditions are taken away.
         samples: clips rendered when it is time for samples.
         storage: dtype of the exported weights.
-        init_from: the model that a new run starts from: its directory or name (see `read_base`).
+        init_from: the model that a new run starts from: its directory or name (see `open_base`).
         train_text: whether the text encoder moves; if not it is kept as it is.
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.
@@ -123,9 +124,9 @@ class DiTTask:
             params["lora"] = init_lora(jax.random.fold_in(key, 2), transformer, self.lora)
         return params
 
-    def pretrained(self) -> dict:
+    def pretrained(self) -> dict[str, Tensor]:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
-        return {} if self.init_from is None else read_base(self.init_from, self.model, self.text)
+        return {} if self.init_from is None else open_base(self.init_from, self.model, self.text)
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array

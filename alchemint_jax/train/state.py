@@ -8,12 +8,11 @@ checkpoint, since it comes from where the run started.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
@@ -22,6 +21,8 @@ from alchemint_jax import sharding
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.train import optimizer as opt
 from alchemint_jax.train.task import Params, Task
+from alchemint_jax.weights import read_params
+from alchemint_jax.weights.tensors import Tensor
 
 State = dict[str, Any]
 
@@ -57,46 +58,51 @@ class StatePlan:
         return self._made(key, shardings) if shardings else {}
 
     def _made(self, key: jax.Array, shardings: State) -> State:
+        given: dict[str, Tensor] = getattr(self.task, "pretrained", dict)()
+        self._check(given)
+
+        def rest(state: State) -> State:
+            """What is not given, of a state or of what is said of one."""
+            return {
+                name: _chosen(x, given, False) if given and name in _WEIGHTS else x
+                for name, x in state.items()
+                if name in shardings
+            }
+
         with sharding.use_mesh(self.mesh):
-            make = jax.jit(
-                lambda k: {name: x for name, x in self.fresh(k).items() if name in shardings},
-                out_shardings=shardings,
-            )
+            make = jax.jit(lambda k: rest(self.fresh(k)), out_shardings=rest(shardings))
             state = make(jax.device_put(key, sharding.replicated(self.mesh)))
-        weights: dict[str, Any] = getattr(self.task, "pretrained", dict)()
-        return self._replaced(state, weights) if weights else state
+        for name in ("params", opt.FROZEN):
+            if name in shardings and (leaves := _chosen(self.abstract[name], given, True)):
+                state[name] = joined(state[name], read_params(given, leaves))
+        if "ema" in shardings and (leaves := _chosen(state["params"], given, True)):
+            places = _chosen(shardings["ema"], given, True)
+            copy = jax.jit(lambda tree: jax.tree.map(jnp.copy, tree), out_shardings=places)
+            state["ema"] = joined(state["ema"], copy(leaves))
+        return state
 
-    def _replaced(self, state: State, weights: dict[str, Any]) -> State:
-        """``state`` with ``weights`` (a nested dict of NumPy arrays, maybe partial) in it."""
-        new = flatten_dict(weights, keep_empty_nodes=True)
-        model = flatten_dict(joined(self.abstract["params"], self.abstract.get(opt.FROZEN, {})))
-        problems = [
-            f"{'/'.join(path)} is {x.shape}, the model has {model[path].shape}"
+    def _check(self, given: dict[str, Tensor]) -> None:
+        """Refuses given weights that are not in the model, or of another shape."""
+        params = joined(self.abstract["params"], self.abstract.get(opt.FROZEN, {}))
+        model = flatten_dict(params, sep=".")
+        problems = sorted(
+            f"{path} is {x.shape}, the model has {model[path].shape}"
             if path in model
-            else f"{'/'.join(path)} is not in the model"
-            for path, x in new.items()
+            else f"{path} is not in the model"
+            for path, x in given.items()
             if path not in model or x.shape != model[path].shape
-        ]
+        )
         if problems:
-            found = sorted(problems)
-            raise WeightsError("pretrained weights do not fit: " + "; ".join(found[:10]))
+            raise WeightsError("pretrained weights do not fit: " + "; ".join(problems[:10]))
 
-        def put(path: tuple[str, ...], old: jax.Array) -> jax.Array:
-            if path not in new:
-                return old
-            shape, dtype, place = old.shape, old.dtype, old.sharding
-            old.delete()  # before another takes its room
-            # A callback per shard: every process can do it, and no device holds the whole array.
-            return jax.make_array_from_callback(
-                shape, place, lambda index: np.asarray(new[path][index], dtype)
-            )
 
-        changed = {
-            name: unflatten_dict({path: put(path, x) for path, x in flatten_dict(tree).items()})
-            for name, tree in state.items()
-            if name in ("params", "ema", opt.FROZEN)
-        }
-        return {**state, **changed}
+_WEIGHTS = ("params", "ema", opt.FROZEN)
+
+
+def _chosen(tree: Any, paths: Container[str], inside: bool) -> dict[str, Any]:
+    """The leaves of a nested dict whose dotted paths are, or are not, among some."""
+    leaves = flatten_dict(tree)
+    return unflatten_dict({k: x for k, x in leaves.items() if (".".join(k) in paths) is inside})
 
 
 def plan_state(task: Task, config: opt.OptimizerConfig, mesh: Mesh) -> StatePlan:

@@ -19,8 +19,9 @@ Batch = Mapping[str, Any]  # arrays whose leading dimension is the batch
 class Task(Protocol):
     """A model, its data and its loss; everything the training loop does not know.
 
-    A task may further have ``pretrained() -> dict``: nested NumPy weights, complete or partial,
-    that a new run starts from instead of those of ``init``.
+    A task may further have ``pretrained() -> dict[str, Tensor]``: weights by their path, keys
+    joined with dots, complete or partial, that a new run starts from instead of those of ``init``.
+    Each process reads what its devices hold of them (``weights.read_params``).
     """
 
     def init(self, key: jax.Array) -> Params:

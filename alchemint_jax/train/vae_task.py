@@ -20,6 +20,7 @@ from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.train.fields import build
+from alchemint_jax.weights.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +96,12 @@ class VAETask:
         psnr = -10 * jnp.log10(jnp.mean((jnp.clip(output, -1, 1) - video) ** 2) / 4)
         return loss, {"l1": pixel, "edges": edge, "kl": kl, "psnr": psnr}
 
-    def pretrained(self) -> dict:
+    def pretrained(self) -> dict[str, Tensor]:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
         if self.init_from is None:
             return {}
         weights.check_part(weights.locate(self.init_from), "vae")
-        return jax.tree.map(np.asarray, weights.load(self.init_from, "vae")[1])
+        return weights.open_component(self.init_from, "vae")[1]
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of clips and references, shuffled, without end."""

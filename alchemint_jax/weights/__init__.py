@@ -3,7 +3,6 @@
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.convert import carry, convert, left_out
 from alchemint_jax.weights.index import check_bytes, check_model, check_part, tokenizer_folder
-from alchemint_jax.weights.placing import read_array
 from alchemint_jax.weights.store import (
     BUNDLED,
     COMPONENTS,
@@ -37,7 +36,6 @@ __all__ = [
     "no_model",
     "open_component",
     "parts",
-    "read_array",
     "read_config",
     "read_params",
     "save",

@@ -11,6 +11,7 @@ from pathlib import Path
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.progress import Progress
 from alchemint_jax.weights import files, index, store
+from alchemint_jax.weights.tensors import size
 
 CARRIED = ("tokenizer", "scheduler", "image_processor", index.FILE)
 """What belongs to a model in Wan's format beside its networks."""
@@ -68,7 +69,7 @@ def convert(
         advice = files.pickle_advice(*(p for p in (root, *root.iterdir()) if p.is_dir()))
         raise WeightsError(f"{source} holds nothing that can be written as {format}{advice}")
     stored = dtype and store.DTYPES[dtype]
-    sizes = [files.size(t, stored) for _, tensors in opened.values() for t in tensors.values()]
+    sizes = [size(t, stored) for _, tensors in opened.values() for t in tensors.values()]
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)

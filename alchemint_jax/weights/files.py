@@ -7,98 +7,39 @@ caller keeps.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from alchemint_jax.errors import NonFiniteError, WeightsError, listed
 from alchemint_jax.signatures import mistaken
 from alchemint_jax.weights.finite import check, is_finite
+from alchemint_jax.weights.tensors import (
+    DTYPES,
+    Box,
+    Piece,
+    Tensor,
+    extent,
+    rows_at_once,
+    size,
+)
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
 STEMS = ("model", "diffusion_pytorch_model")
 """Names of weight files without their ending: ours and transformers', and diffusers'."""
 MAX_SHARD = 5 * 10**9
 """Bytes of tensors in one file; more are written as several with an index, as others do."""
-DTYPES = {
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    "F64": np.dtype(np.float64),
-}
-Rows = int | slice | None
-PART = 64 * 2**20
-"""Bytes of a tensor to hold at once, roughly."""
-_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 20  # offending tensors listed per kind
-
-
-@dataclasses.dataclass(frozen=True)
-class Tensor:
-    """A tensor that is not in memory yet.
-
-    Attributes:
-        shape: of the whole.
-        dtype: as it is stored, a key of `DTYPES`; others are refused before anything is read.
-        read: the whole for None, else one row along axis 0 (without this axis), or a slice of them.
-        rows: how many rows are best read at once, None for all: one where layers are tensors of
-            their own, as many as fit into `PART` where any rows can be read alone.
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    read: Callable[[Rows], np.ndarray]
-    rows: int | None = None
-
-    def parts(self) -> Iterator[tuple[slice | None, np.ndarray]]:
-        """Arrays that make up the whole, one after the other, and which rows of it they are."""
-        if self.rows is None or not self.shape:
-            yield None, self.read(None)
-            return
-        for start in range(0, self.shape[0], self.rows):
-            rows = slice(start, min(start + self.rows, self.shape[0]))
-            yield rows, self.read(rows)
-
-
-def rows_at_once(shape: tuple[int, ...], dtype: str) -> int | None:
-    """Of a tensor any rows of which can be read alone: None if it is small."""
-    size = math.prod(shape) * DTYPES[dtype].itemsize if dtype in DTYPES else 0
-    return max(1, PART * shape[0] // size) if size > PART else None
-
-
-def in_memory(array: Any) -> Tensor:
-    """A JAX or NumPy array of floating point as a tensor; a JAX one is fetched when it is read.
-
-    Raises:
-        WeightsError: it is not floating point.
-    """
-    dtype = _NAMES.get(np.dtype(array.dtype))
-    if dtype is None:
-        raise WeightsError(f"is {array.dtype}; only floating point is stored")
-    shape = tuple(array.shape)
-
-    def read(rows: Rows) -> np.ndarray:
-        if isinstance(rows, slice) and isinstance(array, jax.Array):
-            # Compiled once for all rows of a tensor. What an array of JAX's is asked for itself, it
-            # keeps on the host for as long as it lives.
-            count = rows.stop - rows.start
-            return np.asarray(jax.lax.dynamic_slice_in_dim(array, rows.start, count))
-        return np.asarray(array if rows is None else array[rows])
-
-    return Tensor(shape, dtype, read, rows_at_once(shape, dtype))
 
 
 def find(folder: Path) -> list[Path]:
@@ -185,27 +126,38 @@ def open_files(files: Iterable[Path]) -> dict[str, Tensor]:
                     if name in found:
                         raise WeightsError(f"{file} holds {name}, and so does a file before it")
                     shape, dtype = tuple(part.get_shape()), part.get_dtype()
-                    found[name] = Tensor(
-                        shape, dtype, _reader(file, name), rows_at_once(shape, dtype)
-                    )
+                    found[name] = Stored(file, name, shape, dtype)
         except (SafetensorError, OSError) as e:
             raise damaged(file, e) from e
     return found
 
 
-def _reader(file: Path, name: str) -> Callable[[Rows], np.ndarray]:
-    def read(rows: Rows) -> np.ndarray:
+class Stored(Tensor):
+    """A tensor in a safetensors file: the only place where parameters are read."""
+
+    def __init__(self, file: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        super().__init__(shape, dtype, rows_at_once(shape, dtype))
+        self.file, self.name = file, name
+
+    def load(self, box: Box) -> np.ndarray:
+        """A box, whose values are finite; WeightsError if they are not, or cannot be read."""
         # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
         try:
-            with safe_open(file, framework="np") as f:
-                array = f.get_tensor(name) if rows is None else f.get_slice(name)[rows]
+            with safe_open(self.file, framework="np") as f:
+                if box == self.whole:
+                    array = f.get_tensor(self.name)
+                else:
+                    array = f.get_slice(self.name)[tuple(slice(*bounds) for bounds in box)]
         except (SafetensorError, OSError) as e:
-            raise damaged(file, e) from e
+            raise damaged(self.file, e) from e
         # Whoever reads a tensor, for whatever purpose, reads it here.
-        check(array, f"{file}: tensor {name}")
+        check(array, f"{self.file}: tensor {self.name}")
         return array
 
-    return read
+    def pieces(self, box: Box) -> list[Piece]:
+        """The box itself."""
+        count = math.prod(extent(box)) * DTYPES[self.dtype].itemsize
+        return [Piece(self.file, self.name, box, count)]
 
 
 def damaged(file: Path, error: Exception) -> WeightsError:
@@ -346,7 +298,7 @@ def write(
             with open(temporary / file, "wb") as f:
                 f.write(_header(shard, dtype))
                 for name, tensor in shard.items():
-                    for _, part in tensor.parts():
+                    for part in tensor.rows():
                         f.write(_stored(name, part, dtype or tensor.dtype).data)
                     on_bytes(size(tensor, dtype))
                 f.flush()
@@ -365,11 +317,6 @@ def write(
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-def size(tensor: Tensor, dtype: str | None = None) -> int:
-    """Bytes of a tensor stored as `dtype`."""
-    return math.prod(tensor.shape) * DTYPES[dtype or tensor.dtype].itemsize
 
 
 def _shards(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alchemint_jax.errors import WeightsError
-from alchemint_jax.weights.files import Tensor
+from alchemint_jax.weights.tensors import Tensor
 
 _EDITION = "which is not read: fetch the edition in bf16, fp16 or fp32"
 # Parts of names of tensors that only quantised weights have, and whose they are.

@@ -23,8 +23,8 @@ from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.layers import unboxed
 from alchemint_jax.weights import files, signs, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
-from alchemint_jax.weights.files import Tensor
 from alchemint_jax.weights.placing import place
+from alchemint_jax.weights.tensors import Tensor, in_memory
 
 BUNDLED = ("sprites", "sprites/pictures", "sprites/events")
 """Models inside the package; the second knows pictures only, and has no autoencoder of its own."""
@@ -177,7 +177,7 @@ def save(
     tensors = {}
     for name, leaf in _named(unboxed(params)).items():
         try:
-            tensors[name] = files.in_memory(leaf)
+            tensors[name] = in_memory(leaf)
         except WeightsError as e:
             raise WeightsError(f"parameter {name} {e}") from e
     folder = Path(directory) / component

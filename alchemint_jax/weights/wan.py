@@ -14,15 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alchemint_jax.errors import WeightsError, listed
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.weights import files, signs
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
-from alchemint_jax.weights.files import Rows, Tensor
 from alchemint_jax.weights.layouts import clip, dit, umt5, vae
-from alchemint_jax.weights.layouts.moves import COPY, Entry
+from alchemint_jax.weights.layouts.moves import Entry
+from alchemint_jax.weights.tensors import Row, Stacked, Tensor
 
 ADDITIONS = "alchemint"
 _HEAD = 128  # width of an attention head in every Wan
@@ -178,35 +176,12 @@ def to_ours(
     rows: dict[str, dict[int | None, Entry]] = {}
     for entry in entries:
         rows.setdefault(entry.path, {})[entry.layer] = entry
-    return {path: _joined(found, by_layer, shapes[path]) for path, by_layer in rows.items()}
+    return {path: _joined(found, by_layer) for path, by_layer in rows.items()}
 
 
-def _joined(
-    found: Mapping[str, Tensor], by_layer: Mapping[int | None, Entry], shape: tuple[int, ...]
-) -> Tensor:
-    dtypes = {found[entry.name].dtype for entry in by_layer.values()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else "F32"
-
-    def foreign(layer: int | None, rows: Rows = None) -> np.ndarray:
-        entry = by_layer[layer]
-        if entry.move is COPY:  # rows are rows
-            return found[entry.name].read(rows)
-        whole = entry.move.read(found[entry.name].read(None))
-        return whole if rows is None else whole[rows]
-
-    def read(rows: Rows) -> np.ndarray:
-        if None in by_layer:
-            return foreign(None, rows)
-        if isinstance(rows, int):
-            return foreign(rows)
-        layers = range(shape[0]) if rows is None else range(rows.start, rows.stop)
-        if len(layers) == 1:
-            return foreign(layers[0])[None]
-        return np.stack([foreign(layer) for layer in layers])
-
-    alone = None in by_layer and by_layer[None].move is COPY
-    many = files.rows_at_once(shape, dtype) if alone else None
-    return Tensor(shape, dtype, read, rows=many if None in by_layer else 1)
+def _joined(found: Mapping[str, Tensor], by_layer: Mapping[int | None, Entry]) -> Tensor:
+    rows = {layer: entry.move.ours(found[entry.name]) for layer, entry in by_layer.items()}
+    return rows[None] if None in rows else Stacked([rows[layer] for layer in range(len(rows))])
 
 
 def from_ours(entries: Sequence[Entry], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -214,15 +189,7 @@ def from_ours(entries: Sequence[Entry], ours: Mapping[str, Tensor]) -> dict[str,
 
     def tensor(entry: Entry) -> Tensor:
         whole = ours[entry.path]
-
-        def read(rows: Rows) -> np.ndarray:
-            if entry.layer is None and entry.move is COPY:
-                return whole.read(rows)
-            found = entry.move.write(whole.read(entry.layer))
-            return found if rows is None else found[rows]
-
-        rows = whole.rows if entry.layer is None and entry.move is COPY else None
-        return Tensor(entry.foreign_shape(whole.shape), whole.dtype, read, rows)
+        return entry.move.foreign(whole if entry.layer is None else Row(whole, entry.layer))
 
     return {entry.name: tensor(entry) for entry in entries}
 

@@ -9,7 +9,6 @@ pages of files that it sees, which the system takes back when it needs them.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import shutil
@@ -25,7 +24,8 @@ import numpy as np
 
 from alchemint_jax import weights
 from alchemint_jax.models.dit import VARIANTS, DiT
-from alchemint_jax.weights import files, store
+from alchemint_jax.weights import store
+from alchemint_jax.weights.tensors import Tensor, extent
 
 GB = 10**9
 
@@ -56,20 +56,18 @@ class Memory:
         return found
 
 
-def random_tensors(config) -> dict[str, files.Tensor]:
-    """Random parameters that exist only while they are written."""
+class Random(Tensor):
+    """Random values that exist only while they are written."""
 
-    def read(shape, layer):
-        shape = shape if layer is None else shape[1:]
-        seed = 0 if layer is None else layer
-        scale = 1 / math.sqrt(shape[-2]) if len(shape) > 1 else 0.1
-        return scale * np.random.default_rng(seed).standard_normal(shape, np.float32)
+    def load(self, box):
+        scale = 1 / math.sqrt(extent(box)[-2]) if len(box) > 1 else 0.1
+        return scale * np.random.default_rng(box[0][0]).standard_normal(extent(box), np.float32)
 
-    def tensor(path, leaf):
-        return files.Tensor(leaf.shape, "F32", functools.partial(read, leaf.shape))
 
+def random_tensors(config) -> dict[str, Tensor]:
+    """Random parameters."""
     leaves = store._named(DiT(config).abstract_params())
-    return {path: tensor(path, leaf) for path, leaf in leaves.items()}
+    return {path: Random(leaf.shape, "F32", (1, *leaf.shape[1:])) for path, leaf in leaves.items()}
 
 
 def step(kind: str, directory: Path, variant: str) -> None:

@@ -13,6 +13,7 @@ from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.train import OptimizerConfig, learning_rate, plan_state, update_ema
 from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer, matrices
+from alchemint_jax.weights.tensors import in_memory
 
 
 def test_warmup_then_cosine_ends_at_the_final_fraction():
@@ -156,7 +157,7 @@ class Pretrained(ToyTask):
 def test_pretrained_weights_replace_the_fresh_ones_they_name():
     mesh = sharding.make_mesh(data=2, fsdp=4)
     kernel = np.full((16, 16), 0.25, np.float32)
-    task = Pretrained(weights={"mid": {"kernel": kernel}})
+    task = Pretrained(weights={"mid.kernel": in_memory(kernel)})
     state = plan_state(task, config().optimizer, mesh).init(jax.random.key(0))
     fresh = plan_state(ToyTask(), config().optimizer, mesh).init(jax.random.key(0))
     for name in ("params", "ema"):
@@ -166,10 +167,12 @@ def test_pretrained_weights_replace_the_fresh_ones_they_name():
 
 
 @pytest.mark.parametrize(
-    "weights", [{"mid": {"kernel": np.zeros((2, 2))}}, {"middle": {}}, {"mid": np.zeros(3)}]
+    "weights",
+    [{"mid.kernel": np.zeros((2, 2))}, {"middle.bias": np.zeros(1)}, {"mid": np.zeros(3)}],
 )
 def test_pretrained_weights_that_do_not_fit_are_refused(weights):
-    plan = plan_state(Pretrained(weights=weights), config().optimizer, sharding.make_mesh())
+    task = Pretrained(weights={name: in_memory(x) for name, x in weights.items()})
+    plan = plan_state(task, config().optimizer, sharding.make_mesh())
     with pytest.raises(WeightsError, match="mid"):
         plan.init(jax.random.key(0))
 

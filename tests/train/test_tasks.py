@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.traverse_util import unflatten_dict
 
 from alchemint_jax import sharding, train, weights
 from alchemint_jax.data.encode import encode_with, fingerprint
@@ -187,7 +188,8 @@ def test_windows_are_cut_from_the_clip():
 def test_a_run_can_start_from_exported_weights(vae_config, vae_run):
     task = build_task(vae_config)
     assert task.pretrained() == {}
-    start = dataclasses.replace(task, init_from=str(vae_run[1] / "export")).pretrained()
+    opened = dataclasses.replace(task, init_from=str(vae_run[1] / "export")).pretrained()
+    start = unflatten_dict({tuple(k.split(".")): x.read() for k, x in opened.items()})
     saved = weights.load(vae_run[1] / "export", "vae")[1]
     jax.tree.map(np.testing.assert_array_equal, start, saved)
     assert jax.tree.structure(start) == jax.tree.structure(

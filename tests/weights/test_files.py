@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from alchemint_jax.errors import NonFiniteError, WeightsError
-from alchemint_jax.weights import files, placing, signs
-from alchemint_jax.weights.files import Tensor
+from alchemint_jax.weights import files, placing, signs, tensors
+from alchemint_jax.weights.tensors import Tensor, in_memory
 
 DTYPES = {
     "F32": np.float32,
@@ -31,13 +31,13 @@ def _arrays(seed=0):
 
 
 def _write(folder, arrays, **options):
-    tensors = {name: files.in_memory(x) for name, x in arrays.items()}
+    tensors = {name: in_memory(x) for name, x in arrays.items()}
     files.write(folder, "model", tensors, {"config.json": "{}"}, **options)
 
 
 def _read(folder):
     found = files.open_files(files.find(folder))
-    return {name: tensor.read(None) for name, tensor in found.items()}
+    return {name: tensor.read() for name, tensor in found.items()}
 
 
 def _assert_same(found, wanted):
@@ -51,7 +51,7 @@ def _assert_same(found, wanted):
 def part(request, monkeypatch):
     """With 40 bytes to hold at once, tensors are read and written in several steps."""
     if request.param:
-        monkeypatch.setattr(files, "PART", request.param)
+        monkeypatch.setattr(tensors, "PART", request.param)
 
 
 # ---------------------------------------------------------------------------- writing, reading
@@ -110,7 +110,7 @@ def test_files_of_others_stay(tmp_path):
     others = ("x-0100.safetensors", "x2.safetensors", "model.safetensors", "x.safetensors.bak")
     for name in others:
         (tmp_path / name).write_text("kept")
-    files.write(tmp_path, "x", {"a": files.in_memory(np.ones(3, np.float32))}, {})
+    files.write(tmp_path, "x", {"a": in_memory(np.ones(3, np.float32))}, {})
     assert {p.name for p in tmp_path.iterdir()} == {*others, "x.safetensors"}
 
 
@@ -128,16 +128,18 @@ def test_values_beyond_the_dtype_are_refused(tmp_path, part):
 # --------------------------------------------------------------------------------- on devices
 
 
-def _stacked(rows):
+class _Layers(Tensor):
     """A tensor that is one tensor per layer elsewhere, and how often each was read."""
-    count = [0] * len(rows)
 
-    def read(index):
-        assert isinstance(index, slice) and index.stop == index.start + 1
-        count[index.start] += 1
-        return rows[index]
+    def __init__(self, rows):
+        super().__init__(rows.shape, "F32", (1, *rows.shape[1:]))
+        self.array, self.count = rows, [0] * len(rows)
 
-    return Tensor(rows.shape, "F32", read, rows=1), count
+    def load(self, box):
+        (start, stop), *_ = box
+        assert stop == start + 1
+        self.count[start] += 1
+        return self.array[tuple(slice(*bounds) for bounds in box)]
 
 
 @pytest.mark.parametrize(
@@ -156,16 +158,16 @@ def test_every_tensor_is_read_once_onto_a_mesh(mesh, spec):
     devices = jax.make_mesh(mesh, axes, axis_types=(jax.sharding.AxisType.Auto,) * len(mesh))
     sharding = jax.sharding.NamedSharding(devices, jax.sharding.PartitionSpec(*spec))
     rows = np.random.default_rng(0).standard_normal((8, 16, 2)).astype(np.float32)
-    tensor, count = _stacked(rows)
+    tensor = _Layers(rows)
     array = placing.place(tensor, jax.ShapeDtypeStruct(rows.shape, jnp.float32, sharding=sharding))
-    assert array.sharding == sharding and count == [1] * 8
+    assert array.sharding == sharding and tensor.count == [1] * 8
     np.testing.assert_array_equal(array, rows)
     np.testing.assert_array_equal(jax.jit(lambda x: x + 1, donate_argnums=0)(array), rows + 1)
 
 
 def test_dtype_is_that_of_the_target():
     rows = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
-    array = placing.place(_stacked(rows)[0], jax.ShapeDtypeStruct(rows.shape, jnp.bfloat16))
+    array = placing.place(_Layers(rows), jax.ShapeDtypeStruct(rows.shape, jnp.bfloat16))
     assert array.dtype == jnp.bfloat16
     np.testing.assert_array_equal(array, rows.astype(ml_dtypes.bfloat16))
 
@@ -173,7 +175,7 @@ def test_dtype_is_that_of_the_target():
 def test_donated_parameters_do_not_overwrite_anything(tmp_path):
     """They lie in memory that NumPy has allocated."""
     rows = np.ones((4, 1000), np.float32)
-    array = placing.place(_stacked(rows)[0], jax.ShapeDtypeStruct(rows.shape, jnp.float32))
+    array = placing.place(_Layers(rows), jax.ShapeDtypeStruct(rows.shape, jnp.float32))
     step = jax.jit(lambda x: 2 * x, donate_argnums=0)
     for _ in range(3):
         array = step(array)
@@ -183,7 +185,7 @@ def test_donated_parameters_do_not_overwrite_anything(tmp_path):
 
 def test_memory_is_that_of_the_parameters(tmp_path, monkeypatch):
     """Reading and writing need no second copy, neither of all parameters nor of a large one."""
-    monkeypatch.setattr(files, "PART", 2**18)
+    monkeypatch.setattr(tensors, "PART", 2**18)
     big = {"big": np.ones((1000, 1000), np.float32), "small": np.ones((10, 10), np.float32)}
     size = sum(x.nbytes for x in big.values())
     tracemalloc.start()

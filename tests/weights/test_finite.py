@@ -15,6 +15,7 @@ from alchemint_jax import cli, weights
 from alchemint_jax.errors import NonFiniteError
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.weights import files, finite, placing
+from alchemint_jax.weights.tensors import in_memory
 
 KINDS = (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)
 CONFIG = UMT5Config(vocab=11, dim=8, n_heads=2, head_dim=4, ffn_dim=12, n_layers=2)
@@ -49,7 +50,7 @@ def test_doubles_beyond_single_precision_are_refused(tmp_path):
     save_file({"a": np.array([1.0, -1e39])}, tmp_path / "x.safetensors")
     tensor = files.open_files([tmp_path / "x.safetensors"])["a"]
     with pytest.raises(NonFiniteError, match=r"x\.safetensors: tensor a holds 1e\+39"):
-        tensor.read(None)
+        tensor.read()
 
 
 def test_single_precision_beyond_bfloat16_is_refused(tmp_path):
@@ -98,10 +99,10 @@ def test_the_tensor_and_its_file_are_named(saved, tmp_path, kind, value, says):
 
 
 def test_parts_of_a_network_and_of_a_tensor_are_looked_at(saved, monkeypatch):
-    monkeypatch.setattr(files, "PART", 64)
+    monkeypatch.setattr("alchemint_jax.weights.tensors.PART", 64)
     tensors = load_file(saved / PART / "model.safetensors")
     name = max(tensors, key=lambda n: tensors[n].size)
-    whole = {n: files.in_memory(x) for n, x in tensors.items()}
+    whole = {n: in_memory(x) for n, x in tensors.items()}
     files.write(saved / PART, "model", whole, {}, max_shard=900)
     index = json.loads((saved / PART / "model.safetensors.index.json").read_text())
     part = saved / PART / index["weight_map"][name]

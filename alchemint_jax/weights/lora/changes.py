@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from alchemint_jax.weights.files import Tensor
 from alchemint_jax.weights.layouts.moves import Entry
+from alchemint_jax.weights.tensors import Box, Piece, Tensor, extent, whole, within
 
 LORA = ("a", "b")
 LOHA = ("h1_a", "h1_b", "h2_a", "h2_b")
@@ -39,20 +39,56 @@ class Change:
     scale: float = 1.0
     magnitude: Tensor | None = None
 
-    def difference(self, weight: np.ndarray) -> np.ndarray:
-        """What is added to our parameter, the row of it, at strength 1; of its shape."""
-        foreign = self.entry.move.write(weight)
-        arrays = {name: read(tensor) for name, tensor in self.factors.items()}
-        found = self.scale * product(arrays, foreign.shape)
+    @property
+    def needs_whole(self) -> bool:
+        """Whether the difference anywhere depends on the weight everywhere."""
+        return self.magnitude is not None
+
+    def difference(self, weight: np.ndarray, box: Box, shape: tuple[int, ...]) -> np.ndarray:
+        """What is added to a box of our parameter, or of the row of it, at strength 1.
+
+        Args:
+            weight: our parameter in that box.
+            box: all of it where `needs_whole`.
+            shape: of all of our parameter, or of the row.
+        """
+        move = self.entry.move
+        foreign = move.shape(shape)
+        outer, inner = move.source(box, foreign)
+        held, boxes = self._needed(outer, foreign)
+        arrays = {name: read(self.factors[name], part) for name, part in boxes.items()}
+        found = self.scale * product(arrays, extent(held))
         if self.magnitude is not None:
-            found = rescaled(foreign + found, read(self.magnitude)) - foreign
-        return self.entry.move.read(found)
+            theirs = move.write(weight)
+            found = rescaled(theirs + found, read(self.magnitude)) - theirs
+        return move.read(found[within(outer, held)])[within(inner, whole(extent(inner)))]
+
+    def pieces(self, box: Box, shape: tuple[int, ...]) -> list[Piece]:
+        """What `difference` reads of files."""
+        foreign = self.entry.move.shape(shape)
+        _, boxes = self._needed(self.entry.move.source(box, foreign)[0], foreign)
+        needed = [(self.factors[name], part) for name, part in boxes.items()]
+        needed += [(self.magnitude, self.magnitude.whole)] if self.magnitude else []
+        return [piece for tensor, part in needed for piece in tensor.pieces_of(part)]
+
+    def _needed(self, box: Box, foreign: tuple[int, ...]) -> tuple[Box, dict[str, Box]]:
+        """Boxes of the factors whose product covers a foreign box, and which box it covers."""
+        if "diff" in self.factors:
+            return box, {"diff": box}
+        if "a" not in self.factors:  # the others have no rows and columns of their own
+            return whole(foreign), {name: tensor.whole for name, tensor in self.factors.items()}
+        a, b = (self.factors[name].whole for name in "ab")
+        rows, *others = box
+        held = (rows, *whole(foreign[1:]))
+        if len(a) == len(box) == 2:
+            held, a = box, (a[0], *others)
+        return held, {"a": a, "b": (rows, *b[1:])}
 
 
-def read(tensor: Tensor) -> np.ndarray:
-    """A whole tensor as float32; what is too large for it becomes infinite."""
+def read(tensor: Tensor, box: Box | None = None) -> np.ndarray:
+    """A box of a tensor, by default all, as float32; what is too large becomes infinite."""
     with np.errstate(over="ignore"):
-        return np.asarray(tensor.read(None), np.float32)
+        return np.asarray(tensor.read(box), np.float32)
 
 
 def product(factors: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

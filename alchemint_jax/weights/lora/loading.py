@@ -12,12 +12,12 @@ import numpy as np
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.weights import files
-from alchemint_jax.weights.files import Tensor
 from alchemint_jax.weights.layouts.moves import Entry
 from alchemint_jax.weights.lora import changes, names, settings, strangers
 from alchemint_jax.weights.lora.changes import Change
 from alchemint_jax.weights.lora.names import Site
 from alchemint_jax.weights.lora.settings import Settings
+from alchemint_jax.weights.tensors import DTYPES, Tensor
 
 Shapes = Mapping[str, tuple[int, ...]]
 Place = tuple[str, int | None]  # our parameter, and its row where layers are stacked
@@ -93,7 +93,7 @@ def load_lora(path: str | os.PathLike[str], config: DiTConfig, shapes: Shapes) -
         lines += filter(None, [strangers.other_size(sizes, config), *sorted(hints)])
         raise WeightsError("\n".join(lines))
     for tensor in found.values():  # what is not finite is refused now, not when it is merged
-        tensor.read(None)
+        tensor.read()
     return Lora(file, {place: change for place, (_, change) in places.items()})
 
 
@@ -113,9 +113,7 @@ def _layers(
         elif tensor.dtype.startswith("F8"):
             kind = "in 8 bits, which are not read (fetch the bf16, fp16 or fp32 edition)"
             unread.add(site.key)
-        elif tensor.dtype not in files.DTYPES and not (
-            part == "alpha" and tensor.dtype in _INTEGERS
-        ):
+        elif tensor.dtype not in DTYPES and not (part == "alpha" and tensor.dtype in _INTEGERS):
             kind, line = "that are not floating point", f"{line} {tensor.dtype}"
             unread.add(site.key)
         else:
@@ -200,5 +198,5 @@ def _scale(layer: _Layer, said: Settings, sizes: Mapping[str, tuple[int, ...]]) 
         return said.scale(layer.name, rank)
     if alpha.shape not in ((), (1,)):
         raise WeightsError(f"alpha is {list(alpha.shape)}, not one number")
-    value = float(np.asarray(alpha.read(None), np.float64).reshape(()))
+    value = float(np.asarray(alpha.read(), np.float64).reshape(()))
     return 1.0 if rank is None else value / rank

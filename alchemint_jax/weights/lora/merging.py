@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from alchemint_jax.errors import WeightsError
-from alchemint_jax.weights.files import Rows, Tensor
 from alchemint_jax.weights.lora.changes import Change
 from alchemint_jax.weights.lora.chosen import Loras
+from alchemint_jax.weights.tensors import Box, Piece, Row, Stacked, Tensor, within
 
 _Told = tuple[str, float, Change]  # of which file, how strong
 
@@ -39,30 +39,44 @@ def merge(tensors: Mapping[str, Tensor], loras: Loras) -> dict[str, Tensor]:
 
 
 def _merged(path: str, plain: Tensor, by_row: Mapping[int | None, list[_Told]]) -> Tensor:
-    def whole() -> np.ndarray:
-        return _sum(path, plain.read(None), by_row[None])
-
-    def row(i: int) -> np.ndarray:
-        return _sum(path, plain.read(i), by_row.get(i, []))
-
-    def read(rows: Rows) -> np.ndarray:
-        if None in by_row:
-            return whole() if rows is None else whole()[rows]
-        if isinstance(rows, int):
-            return row(rows)
-        count = plain.shape[0]
-        return np.stack([row(i) for i in range(*(rows or slice(None)).indices(count))])
-
-    return Tensor(plain.shape, "F32", read, rows=None if None in by_row else 1)
+    if None in by_row:
+        return _Changed(path, plain, by_row[None])
+    return Stacked(
+        [_Changed(path, Row(plain, i), by_row.get(i, [])) for i in range(plain.shape[0])]
+    )
 
 
-def _sum(path: str, weight: np.ndarray, told: list[_Told]) -> np.ndarray:
+class _Changed(Tensor):
+    """A parameter, or a row of one, of which any box is read with the same box of the changes."""
+
+    def __init__(self, path: str, plain: Tensor, told: list[_Told]) -> None:
+        super().__init__(plain.shape, "F32", plain.shape, plain.order)
+        self.path, self.plain, self.told = path, plain, told
+
+    def load(self, box: Box) -> np.ndarray:
+        held = self._held(box)
+        weight = self.plain.read(held)
+        return _sum(self.path, weight, held, self.shape, self.told)[within(box, held)]
+
+    def pieces(self, box: Box) -> list[Piece]:
+        held = self._held(box)
+        added = [piece for *_, change in self.told for piece in change.pieces(held, self.shape)]
+        return self.plain.pieces_of(held) + added
+
+    def _held(self, box: Box) -> Box:
+        return self.whole if any(change.needs_whole for *_, change in self.told) else box
+
+
+def _sum(
+    path: str, weight: np.ndarray, box: Box, shape: tuple[int, ...], told: list[_Told]
+) -> np.ndarray:
     weight = np.asarray(weight, np.float32)
     if not told:
         return weight
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
         added = sum(
-            np.float32(strength) * change.difference(weight) for _, strength, change in told
+            np.float32(strength) * change.difference(weight, box, shape)
+            for _, strength, change in told
         )
     if not np.isfinite(added).all():
         given = ", ".join(f"{file} at strength {strength:g}" for file, strength, _ in told)

@@ -18,6 +18,7 @@ from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.weights import files
 from alchemint_jax.weights.layouts import dit
 from alchemint_jax.weights.layouts.moves import LINEAR, Entry
+from alchemint_jax.weights.tensors import in_memory
 
 
 def save_lora(
@@ -67,7 +68,7 @@ def save_lora(
         raise WeightsError(
             f"{path}: Wan has no linear layer of the name {', '.join(listed(unknown))}"
         )
-    stored = {name: files.in_memory(x) for name, x in tensors.items()}
+    stored = {name: in_memory(x) for name, x in tensors.items()}
     files.write(path.parent, path.stem, stored, {}, max_shard=2**63)
     return path
 

@@ -8,9 +8,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from safetensors.numpy import save_file
 
 from alchemint_jax.models.dit import DiT, DiTConfig
-from alchemint_jax.weights import read_array
-from alchemint_jax.weights.files import in_memory
 from alchemint_jax.weights.lora import load_loras, merge
+from alchemint_jax.weights.tensors import in_memory
 
 CONFIG = DiTConfig(
     dim=12, n_heads=2, n_layers=2, ffn_dim=20, in_channels=4, out_channels=4, text_dim=6, freq_dim=8
@@ -55,7 +54,7 @@ def merged(given, config=CONFIG, params=PARAMS):
     tensors = {k: in_memory(x) for k, x in flatten_dict(params, sep=".").items()}
     shapes = {path: x.shape for path, x in tensors.items()}
     result = merge(tensors, load_loras(given, config, shapes))
-    return unflatten_dict({tuple(k.split(".")): read_array(x) for k, x in result.items()})
+    return unflatten_dict({tuple(k.split(".")): x.read() for k, x in result.items()})
 
 
 def added(file, strength=1.0, config=CONFIG, params=PARAMS):

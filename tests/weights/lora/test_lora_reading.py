@@ -20,8 +20,8 @@ from lora_setup import (
     written,
 )
 
-from alchemint_jax.weights.files import in_memory
 from alchemint_jax.weights.lora import load_loras, merge
+from alchemint_jax.weights.tensors import in_memory
 
 DOWN_UP = ("lora_down", "lora_up")
 KERNEL = "blocks.0.self_attn.q.kernel"
@@ -225,7 +225,7 @@ def test_a_small_change_is_not_lost_in_a_rounded_base(tmp_path):
     files = [(written(tmp_path / f"{i}.safetensors", tensors), 1.0) for i in range(2)]
     path = "blocks.self_attn.q.kernel"
     loras = load_loras(files, CONFIG, {path: kernel.shape})
-    found = merge({path: in_memory(kernel)}, loras)[path].read(None)
+    found = merge({path: in_memory(kernel)}, loras)[path].read()
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], 1.006, rtol=1e-6)
     assert found[0].astype(jnp.bfloat16)[0, 0] > 1 == np.asarray(1.003, jnp.bfloat16)
