@@ -21,8 +21,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax.data import records
+from alchemint_jax.data.examples import kept_fields
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.progress import Progress
+from alchemint_jax.scene.clock import WAN_STRIDE
 from alchemint_jax.worlds.sprites.builder import SPLITS, SpritesSource, describe, open_split
 
 Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
@@ -108,8 +110,10 @@ def encode_with(
         partial.mkdir(parents=True)
         records.write_json(partial / "plan.json", wanted)
     first = _encode_all(encode, sources, partial, batch, views, shard)
+    frames = int(sources["train"][0]["video"].shape[0])
     geometry = {
-        "frames": int(sources["train"][0]["video"].shape[0]),
+        "frames": frames,
+        "stride": _stride(frames, len(first["latents"])),
         "fps": first["fps"],
         "latents": list(first["latents"].shape),
         "references": list(first["references"].shape),
@@ -144,8 +148,8 @@ def open_encoded(data_dir: Path | str, split: str) -> records.ShardedSource:
 
 
 def read_header(data_dir: Path | str) -> dict[str, Any]:
-    """`dataset.json` of an encoded dataset: the VAE's fingerprint, fps, frames, shapes, splits, and
-    the most `events` of a clip where it has some.
+    """`dataset.json` of an encoded dataset: the VAE's fingerprint and temporal stride, fps, frames,
+    shapes, splits, and the most `events` of a clip where it has some.
     """
     path = Path(data_dir) / _MARK
     if not path.is_file():
@@ -155,7 +159,13 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
     header = records.read_json(path)
     if header.get("dataset") != _KIND or header.get("schema") != _SCHEMA:
         raise DataError(f"{path}: not an encoded sprites dataset of schema {_SCHEMA}")
-    return header
+    # Datasets that were encoded before it was written down.
+    return {"stride": _stride(header["frames"], header["latents"][0])} | header
+
+
+def _stride(frames: int, latent_frames: int) -> int:
+    """Pixel frames per latent frame; of pictures, which have but one, that of Wan's autoencoder."""
+    return (frames - 1) // (latent_frames - 1) if latent_frames > 1 else WAN_STRIDE
 
 
 def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
@@ -290,25 +300,13 @@ def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
 
 def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray) -> dict[str, Any]:
     looks = example["looks"]
-    happens = {}
-    if "events" in example:
-        happens = {
-            "events": list(example["events"]),
-            "event_intervals": np.asarray(example["event_intervals"], np.int32),
-        }
     return {
         "latents": latents,
         "references": references,
-        "intervals": np.asarray(example["intervals"], np.int32),
-        "caption": example["caption"],
-        "words": list(example["words"]),
         "shapes": list(looks["shape"]),
         "colors": list(looks["color"]),
         "textures": list(looks["texture"]),
-        "n_subjects": int(example["n_subjects"]),
-        "index": int(example["index"]),
-        "fps": float(example["fps"]),
-        **happens,
+        **kept_fields(example),
     }
 
 

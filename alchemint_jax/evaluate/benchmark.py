@@ -14,27 +14,23 @@ from jaxtyping import UInt8
 
 from alchemint_jax import weights
 from alchemint_jax.data.encode import fingerprint
-from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
-from alchemint_jax.storyboard import Event, Storyboard
-from alchemint_jax.worlds.sprites.cases import Case, read_benchmark, sprites_cases
-from alchemint_jax.worlds.sprites.world import World
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.worlds.sprites.cases import read_benchmark, sprites_cases
 
 
 def render(
     draw: Callable[..., np.ndarray],
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     *,
     seed: int = 0,
     steps: int | None = None,
     batch: int = 8,
     guidance: Any = None,
-    slots: int = World.max_subjects,
     progress: bool = True,
 ) -> UInt8[np.ndarray, "b f h w 3"]:
-    """Renders all cases with `Pipeline.render`, `batch` at a time; unused slots hold a white
-    picture and no time.
+    """Renders all cases with `Pipeline.render`, `batch` at a time.
 
     All batches have one size, so that a compiled sampler is used again; batch i is drawn from `seed
     + i`.
@@ -44,39 +40,10 @@ def render(
         for number, start in enumerate(range(0, len(cases), batch)):
             part = list(cases[start : start + batch])
             filler = [part[-1]] * (min(batch, len(cases)) - len(part))
-            padded = [_slots(case, slots) for case in part + filler]
-            prompts, references, words, intervals = zip(*padded, strict=True)
-            events = [case.events for case in part + filler]
-            drawn = draw(
-                list(prompts),
-                np.stack(references),
-                list(words),
-                list(intervals),
-                seed=seed + number,
-                steps=steps,
-                guidance=guidance,
-                frames=cases[0].n_frames,
-                **({"events": events} if any(events) else {}),
-            )
+            drawn = draw(part + filler, seed=seed + number, steps=steps, guidance=guidance)
             videos.extend(np.asarray(drawn)[: len(part)])
             bar.update(len(videos))
     return np.stack(videos)
-
-
-def _slots(
-    case: Case, slots: int
-) -> tuple[str, np.ndarray, list[str], list[list[tuple[int, int]]]]:
-    empty = slots - len(case.words)
-    if empty < 0:
-        raise DataError(f"case {case.id}: {len(case.words)} subjects, but the model takes {slots}")
-    white = np.full((empty, *case.references.shape[1:]), 255, np.uint8)
-    times = [list(spans) for spans in case.intervals] + [[] for _ in range(empty)]
-    return (
-        case.prompt,
-        np.concatenate([case.references, white]),
-        [*case.words, *[""] * empty],
-        times,
-    )
 
 
 def run_benchmark(
@@ -111,7 +78,8 @@ def run_benchmark(
     else:
         cases = read_benchmark(benchmark, limit)
     pipe = Pipeline.load(model)
-    check_model(pipe, cases)
+    for case in cases:
+        pipe.check(case)
     plan = pipe.settings.plan(steps, guidance, solver)
     weighed = fingerprints(model)
     began = time.perf_counter()
@@ -122,7 +90,6 @@ def run_benchmark(
         steps=plan.steps,
         batch=batch,
         guidance=plan.guidance,
-        slots=pipe.limits.max_subjects,
         progress=progress,
     )
     seconds = time.perf_counter() - began
@@ -156,23 +123,3 @@ def fingerprints(model: str) -> dict[str, str]:
         for name, part in folders.items()
         if part.name == name and part.is_dir()
     }
-
-
-def check_model(pipe: Any, cases: Sequence[Case]) -> None:
-    """Refuses cases that the model cannot render, before any of them is."""
-    for case in cases:
-        if len(case.words) > pipe.limits.max_subjects:
-            raise DataError(
-                f"{case.id}: subjects: {len(case.words)} are too many; this model can do: "
-                f"{pipe.limits.describe()}"
-            )
-        duration = (case.n_frames - 1) / case.fps
-        size = (World.size, World.size)
-        said = tuple(Event(text, (s / case.fps, e / case.fps)) for text, (s, e) in case.events)
-        asked = Storyboard(
-            case.prompt, duration, events=said, fps=case.fps, size=size, source=case.id
-        )
-        asked.validate_for(pipe.limits)
-        words = {f"subjects[{i}].word": word for i, word in enumerate(case.words)}
-        texts = {f"events[{i}].text": text for i, (text, _) in enumerate(case.events)}
-        pipe.check_lengths({"prompt": case.prompt}, words, case.id, texts)

@@ -46,6 +46,7 @@ video{width:150px;border-radius:6px;background:#8884;cursor:pointer;image-render
 .refs figure{display:flex;gap:.4rem;align-items:center}
 .refs img{width:44px;height:44px;border-radius:5px;border:1px solid var(--line)}
 .line{display:flex;justify-content:space-between;gap:.6rem;font-size:.8rem;margin-top:.45rem}
+.times{display:flex;justify-content:space-between;gap:.6rem;font-size:.72rem;color:var(--soft)}
 .bars{position:relative;height:22px;background:#8881;border-radius:4px;overflow:hidden}
 .bars svg{width:100%;height:100%;display:block}
 .asked{fill-opacity:.18;stroke-width:1;vector-effect:non-scaling-stroke}
@@ -85,6 +86,8 @@ shapes of the world. The right shape in another colour counts as never seen.</dd
 <dd>How clean a shape is: overlap of its outline with that of the shape asked for, in the frames
 that show the whole of it.</dd>
 <dt>R@x</dt><dd>Share of subjects whose t-IOU is at least x.</dd>
+<dt>Seconds and frames</dt>
+<dd>Under each bar: seconds, and in brackets the frames, of which the last one is not part.</dd>
 <dt>Intervals of 95%</dt><dd>Bootstrap over clips (point at a figure in the table).</dd>
 <dt>How it is measured</dt>
 <dd>By a classical tracker that sees the clip and the references, and is not told when a subject

@@ -20,7 +20,8 @@ from PIL import Image
 from alchemint_jax import media, results
 from alchemint_jax.evaluate import page
 from alchemint_jax.evaluate.scores import MEASURES
-from alchemint_jax.worlds.sprites.cases import Case
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 
 _LOW_IS_GOOD = {"t_l2"}
 
@@ -28,7 +29,7 @@ _LOW_IS_GOOD = {"t_l2"}
 def save_report(
     report: dict[str, Any],
     videos: Sequence[np.ndarray] | np.ndarray,
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     out: str | os.PathLike[str],
     gallery: int = 24,
 ) -> None:
@@ -49,7 +50,7 @@ def save_report(
 def render_html(
     report: dict[str, Any],
     videos: Sequence[np.ndarray] | np.ndarray,
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     gallery: int = 24,
 ) -> str:
     """The whole page as text: no scripts from elsewhere, no fonts, no links."""
@@ -165,12 +166,12 @@ def _hue(row: dict[str, Any]) -> str:
     return "c-" + row["asked_look"].split()[0]
 
 
-def _of(report: dict[str, Any], case: Case) -> list[dict[str, Any]]:
+def _of(report: dict[str, Any], case: Scene) -> list[dict[str, Any]]:
     return [row for row in report["rows"] if row["case"] == case.id]
 
 
 def _choose(
-    report: dict[str, Any], cases: Sequence[Case], count: int
+    report: dict[str, Any], cases: Sequence[Scene], count: int
 ) -> list[tuple[str, list[int]]]:
     """Indices of the clips to show: the worst, those around the median, and some of the rest at
     random.
@@ -194,50 +195,66 @@ def _choose(
     ]
 
 
-def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> str:
+def _card(case: Scene, video: np.ndarray, rows: list[dict[str, Any]]) -> str:
+    view = (video.shape[1] // 2, video.shape[2] // 2)
     references = "".join(
-        f"<figure><img src='{_png(picture)}' alt=''><figcaption>{_text(word)}</figcaption></figure>"
-        for picture, word in zip(case.references, case.words, strict=True)
+        f"<figure><img src='{_png(subject.picture(view))}' alt=''>"
+        f"<figcaption>{_text(subject.word)}</figcaption></figure>"
+        for subject in case.subjects
     )
     return (
-        f"<article><div class=top><video src='{_mp4(video, case.fps)}' "
+        f"<article><div class=top><video src='{_mp4(video, case.clock.fps)}' "
         f"autoplay loop muted playsinline></video><div class=refs>{references}</div></div>"
-        f"<p>{_text(case.prompt)}</p>{_timeline(case, rows)}"
-        f"<small class=id>{_text(case.id)}</small></article>"
+        f"<p>{_text(case.caption)}</p>{_timeline(case, rows)}"
+        f"<small class=id>{_text(case.id)}, {case.clock.frames} frames at {case.clock.fps:g} fps"
+        "</small></article>"
     )
 
 
-def _timeline(case: Case, rows: list[dict[str, Any]]) -> str:
+def _timeline(case: Scene, rows: list[dict[str, Any]]) -> str:
     parts = []
     for row in rows:
-        total, hue = case.n_frames, _hue(row)
-        asked = [
-            f"<rect x='{s}' y=1 width='{e - s}' height=6 class='asked {hue}' />"
-            for s, e in row["asked"]
-        ]
-        shown = [
-            f"<rect x='{s}' y=8 width='{e - s}' height=6 class='shown {hue}' />"
-            for s, e in row["shown"]
-        ]
+        hue = _hue(row)
+        asked, shown = Spans(row["asked"]), Spans(row["shown"])
+        bars = _bars(asked, 1, f"asked {hue}") + _bars(shown, 8, f"shown {hue}")
         seen, state = "right subject", "good"
         if not row["identity"]:
             seen = f"looks like a {row['seen_look']}" if row["seen_look"] else "never seen"
             state = "bad"
         parts.append(
             f"<div class=line><span>{_text(row['word'])}</span><span>t-IOU {row['t_iou']:.2f}, "
-            f"<span class={state}>{_text(seen)}</span></span></div>"
-            f"<div class=bars><svg viewBox='0 0 {total} 15' preserveAspectRatio=none>"
-            f"{''.join(asked)}{''.join(shown)}</svg>"
-            "<i class=head></i></div>"
+            f"<span class={state}>{_text(seen)}</span></span></div>{_strip(case, bars)}"
+            f"<div class=times><span>asked {_times(case, asked)}</span>"
+            f"<span>shown {_times(case, shown)}</span></div>"
         )
-    for text, (s, e) in case.events:
+    for event in case.events:
         parts.append(
-            f"<div class=line><span>{_text(text)}</span><span>event</span></div>"
-            f"<div class=bars><svg viewBox='0 0 {case.n_frames} 15' preserveAspectRatio=none>"
-            f"<rect x='{s}' y=1 width='{e - s}' height=6 class=event /></svg>"
-            "<i class=head></i></div>"
+            f"<div class=line><span>{_text(event.text)}</span><span>event</span></div>"
+            f"{_strip(case, _bars(event.spans, 1, 'event'))}"
+            f"<div class=times><span>asked {_times(case, event.spans)}</span></div>"
         )
     return "".join(parts)
+
+
+def _bars(spans: Spans, top: int, kind: str) -> str:
+    return "".join(
+        f"<rect x='{s}' y={top} width='{e - s}' height=6 class='{kind}' />" for s, e in spans
+    )
+
+
+def _strip(case: Scene, bars: str) -> str:
+    return (
+        f"<div class=bars><svg viewBox='0 0 {case.clock.frames} 15' preserveAspectRatio=none>"
+        f"{bars}</svg><i class=head></i></div>"
+    )
+
+
+def _times(case: Scene, spans: Spans) -> str:
+    """Seconds and, in brackets, frames."""
+    if not spans:
+        return "never"
+    seconds = ", ".join(f"{s:.2f}–{e:.2f}" for s, e in case.clock.seconds(spans))
+    return f"{seconds} s ({', '.join(f'{s}–{e}' for s, e in spans)})"
 
 
 def _png(picture: np.ndarray) -> str:

@@ -15,8 +15,8 @@ from jaxtyping import Float64
 
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate import metrics
+from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.cases import Case
 
 MEASURES = {
     "t_iou": "t-IOU",
@@ -32,7 +32,7 @@ MEASURES = {
 
 
 def score(
-    cases: Sequence[Case], videos: Sequence[np.ndarray] | np.ndarray, resamples: int = 2000
+    cases: Sequence[Scene], videos: Sequence[np.ndarray] | np.ndarray, resamples: int = 2000
 ) -> dict[str, Any]:
     """Measures videos (uint8 [f h w 3] per case) against what was asked for. Plain values, ready
     for JSON.
@@ -68,34 +68,39 @@ def similar(kinds: Sequence[tracker.Kind]) -> bool:
     )
 
 
-def _rows(case: Case, video: np.ndarray) -> Iterator[dict[str, Any]]:
-    if len(video) != case.n_frames:
+def _rows(case: Scene, video: np.ndarray) -> Iterator[dict[str, Any]]:
+    clock = case.clock
+    if len(video) != clock.frames:
         raise DataError(
-            f"case {case.id}: the video has {len(video)} frames, asked for were {case.n_frames}"
+            f"case {case.id}: the video has {len(video)} frames, asked for were {clock.frames}"
         )
-    sightings = tracker.track(video, list(case.references))
+    sightings = tracker.watch(video, case)
     kinds = [sighting.asked for sighting in sightings]
     alike = similar(kinds)
-    for i, (sighting, asked) in enumerate(zip(sightings, case.intervals, strict=True)):
-        true = metrics.presence(asked, case.n_frames)
-        iou = metrics.t_iou(sighting.intervals, asked)
+    for i, (sighting, subject) in enumerate(zip(sightings, case.subjects, strict=True)):
+        asked, shown = subject.spans, sighting.spans
+        true = metrics.presence(asked, clock.frames)
+        iou = metrics.t_iou(shown, asked)
         yield {
             "case": case.id,
             "subject": i,
             "subjects": len(kinds),
             "similar": alike,
-            "word": case.words[i],
-            "n_frames": case.n_frames,
+            "word": subject.word,
+            "n_frames": clock.frames,
+            "fps": clock.fps,
             "asked": [list(span) for span in asked],
-            "shown": [list(span) for span in sighting.intervals],
+            "shown": [list(span) for span in shown],
+            "asked_seconds": [list(span) for span in clock.seconds(asked)],
+            "shown_seconds": [list(span) for span in clock.seconds(shown)],
             "asked_look": " ".join(reversed(sighting.asked)),
             "seen_look": " ".join(reversed(sighting.seen)) if sighting.seen else None,
             "t_iou": iou,
-            "t_l2": metrics.t_l2(sighting.intervals, asked, case.n_frames),
+            "t_l2": metrics.t_l2(shown, asked, clock.frames),
             "frame_iou": metrics.frame_iou(sighting.presence, true),
             "presence": metrics.presence_rate(sighting.presence, true),
             "absence": metrics.absence_rate(sighting.presence, true),
-            "detected": float(bool(sighting.intervals)),
+            "detected": float(bool(shown)),
             "identity": float(sighting.identity),
             "likeness": sighting.likeness,
             **{f"recall_{at}": float(iou >= at) for at in metrics.RECALLS},

@@ -25,12 +25,13 @@ from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import scores
-from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
+from alchemint_jax.evaluate.benchmark import fingerprints, render
 from alchemint_jax.evaluate.study import difference
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.cases import Case, sprites_cases
+from alchemint_jax.worlds.sprites.cases import sprites_cases
 
 SHOWN = ("t_iou", "t_l2", "identity")
 VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
@@ -41,7 +42,7 @@ VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
 """What becomes of the words of a board's subjects; the prompt stays."""
 
 
-def similar_cases(limit: int, seed: int) -> list[Case]:
+def similar_cases(limit: int, seed: int) -> list[Scene]:
     """The first `limit` sprites boards that have two subjects of one shape or colour."""
     drawn = limit
     while True:
@@ -49,14 +50,24 @@ def similar_cases(limit: int, seed: int) -> list[Case]:
         found = [
             case
             for case in sprites_cases(drawn, seed)
-            if scores.similar([tracker.kind_of(picture) for picture in case.references])
+            if scores.similar([tracker.kind_of(subject.pictures[0]) for subject in case.subjects])
         ]
         if len(found) >= limit:
             return found[:limit]
 
 
+def retagged(case: Scene, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Scene:
+    """The board with other words for its subjects."""
+    words = change(tuple(subject.word for subject in case.subjects))
+    subjects = (
+        dataclasses.replace(subject, word=word)
+        for subject, word in zip(case.subjects, words, strict=True)
+    )
+    return dataclasses.replace(case, subjects=tuple(subjects))
+
+
 def measure(
-    draw: Callable[..., np.ndarray], cases: Sequence[Case], *, seed: int, **settings: Any
+    draw: Callable[..., np.ndarray], cases: Sequence[Scene], *, seed: int, **settings: Any
 ) -> dict[str, Any]:
     """The figures of each variant, and of each less those with tags, board by board.
 
@@ -66,7 +77,7 @@ def measure(
     rows = {}
     for name, change in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
-        changed = [dataclasses.replace(case, words=change(case.words)) for case in cases]
+        changed = [retagged(case, change) for case in cases]
         report = scores.score(cases, render(draw, changed, seed=seed, **settings))
         rows[name] = [row | {"seed": seed} for row in report["rows"]]
     return {
@@ -99,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not pipe.models.dit.config.tags:
             raise ConfigError(f"--model {args.model}: has no word tags")
         cases = similar_cases(args.limit, args.seed)
-        check_model(pipe, cases)
+        for case in cases:
+            pipe.check(case)
         plan = pipe.settings.plan(args.steps, None, None)
         found = {
             "model": args.model,
@@ -115,7 +127,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 steps=plan.steps,
                 guidance=plan.guidance,
                 batch=args.batch,
-                slots=pipe.limits.max_subjects,
             ),
         }
         results.write_json(args.out, found)

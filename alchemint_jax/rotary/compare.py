@@ -31,7 +31,7 @@ from alchemint_jax.rotary.axes import Frequencies, axis_frequencies, kernel
 from alchemint_jax.rotary.figure import draw
 from alchemint_jax.rotary.fitted import FittedRope, coverage
 from alchemint_jax.rotary.schemes import MidRope, Scheme, SincRope, WeRope
-from alchemint_jax.timebase import STRIDE, latent_intervals
+from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 Profiles = Float[np.ndarray, "n t"]
 Inside = Bool[np.ndarray, "n t"]
@@ -60,11 +60,12 @@ def asked_intervals(n_frames: int) -> tuple[Int[np.ndarray, "n 2"], Inside]:
     A latent frame is asked for if at least half of its pixel frames are inside. Intervals of a
     single pixel frame are left out, and those that ask for no latent frame or for all of them.
     """
-    last = STRIDE * (n_frames - 1) + 1
+    clock = Clock.for_latents(n_frames, WAN_STRIDE)
+    last = int(clock.frames)
     pixels = np.array(
         [(s, e) for s in range(last) for e in range(s + 2, last + 1)], np.int64
     ).reshape(-1, 2)
-    covered = np.asarray(coverage(latent_intervals(pixels[:, None]), n_frames))
+    covered = np.asarray(coverage(clock.latent(pixels[:, None]), clock))
     inside = covered > 0.5 - 1e-3  # a half, up to rounding
     keep = inside.any(1) & ~inside.all(1)
     return pixels[keep], inside[keep]
@@ -74,7 +75,8 @@ def profiles(
     scheme: Scheme, pixels: Int[np.ndarray, "n 2"], n_frames: int, freqs: Frequencies
 ) -> Profiles:
     """Attention profile of each interval at unit mean-square modulus over the temporal pairs."""
-    gains = scheme.gains(latent_intervals(pixels[:, None]), n_frames, freqs)
+    clock = Clock.for_latents(n_frames, WAN_STRIDE)
+    gains = scheme.gains(clock.latent(pixels[:, None]), n_frames, freqs)
     temporal = gains[..., : freqs.t.shape[0]]
     norm = jnp.sqrt(jnp.mean(jnp.abs(temporal) ** 2, axis=-1, keepdims=True))
     # Rounded, so that frames that tie by symmetry tie in floating point too.
@@ -165,7 +167,7 @@ def compare(
             rows.append({"theta": float(theta), "scheme": name, "set": repr(scheme), **rounded})
     return {
         "latent_frames": n_frames,
-        "pixel_frames": STRIDE * (n_frames - 1) + 1,
+        "pixel_frames": Clock.for_latents(n_frames, WAN_STRIDE).frames,
         "head_dim": head_dim,
         "temporal_pairs": int(axis_frequencies(head_dim).t.shape[0]),
         "intervals": len(pixels),
@@ -199,8 +201,7 @@ def example_intervals(n_frames: int) -> Int[np.ndarray, "4 2"]:
         (0, wide),
         (middle + 1, max(middle + 1, n_frames - 2)),
     ]
-    pixels = [(max(0, STRIDE * (i - 1) + 1), STRIDE * j + 1) for i, j in latent]
-    return np.array(pixels, np.int64)
+    return Clock.for_latents(n_frames, WAN_STRIDE).held(latent).astype(np.int64)
 
 
 def figure(n_frames: int, head_dim: int, theta: float | int) -> str:

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from alchemint_jax.timebase import STRIDE, latent_coordinate
+from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 PANEL_W, PANEL_H, GAP_X, GAP_Y = 164, 84, 14, 16
 LEFT, TOP, BOTTOM = 128, 66, 56
@@ -31,7 +31,7 @@ def draw(
         title: what all panels have in common.
     """
     n_frames = next(iter(curves.values())).shape[1]
-    n_pixels = STRIDE * (n_frames - 1) + 1
+    n_pixels = Clock.for_latents(n_frames, WAN_STRIDE).frames
     width = LEFT + len(pixels) * (PANEL_W + GAP_X)
     height = TOP + len(curves) * (PANEL_H + GAP_Y) - GAP_Y + BOTTOM
     radius = min(3.2, 0.3 * PANEL_W / n_frames)
@@ -84,7 +84,8 @@ def _panel(
         return round(x + PANEL_W * (latent + 0.5) / len(profile), 1)
 
     # Pixel frame p fills [p - 1/2, p + 1/2); half a frame beyond the clip's ends is still inside.
-    left, right = (across(float(latent_coordinate(p - 0.5))) for p in interval)
+    clock = Clock.for_latents(len(profile), WAN_STRIDE)
+    left, right = (across(float(clock.coordinate(p - 0.5))) for p in interval)
     parts = [
         f'<rect x="{left}" y="{y}" width="{right - left:.1f}" height="{PANEL_H}" fill="{BAND}"/>',
         f'<path d="M{x} {_height(0, y)}h{PANEL_W}" stroke="{RULE}"/>',

@@ -112,13 +112,20 @@ class VAETask:
             with_references=True,
             side=self.crop,
             share=share,
+            stride=self.model.temporal_stride,
         )
 
     def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
         batches = clip_loader(
-            self.data, "validation", loader, self.frames, with_references=True, share=share
+            self.data,
+            "validation",
+            loader,
+            self.frames,
+            with_references=True,
+            share=share,
+            stride=self.model.temporal_stride,
         )
         yield from itertools.islice(batches, 8)
 

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alchemint_jax.worlds.sprites.builder import open_split, write_sprites
-    from alchemint_jax.worlds.sprites.cases import Case, read_benchmark, sprites_cases
-    from alchemint_jax.worlds.sprites.tracker import Sighting, Tracking, kind_of, track
+    from alchemint_jax.worlds.sprites.cases import read_benchmark, sprites_cases
+    from alchemint_jax.worlds.sprites.tracker import Sighting, Tracking, kind_of, track, watch
     from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 _HOMES = {
     **dict.fromkeys(("open_split", "write_sprites"), "builder"),
-    **dict.fromkeys(("Case", "read_benchmark", "sprites_cases"), "cases"),
-    **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track"), "tracker"),
+    **dict.fromkeys(("read_benchmark", "sprites_cases"), "cases"),
+    **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track", "watch"), "tracker"),
     **dict.fromkeys(("World", "sample_clip"), "world"),
 }
 
 __all__ = [
-    "Case",
     "Sighting",
     "Tracking",
     "World",
@@ -29,6 +28,7 @@ __all__ = [
     "sample_clip",
     "sprites_cases",
     "track",
+    "watch",
     "write_sprites",
 ]
 

@@ -1,5 +1,6 @@
-"""What to ask a model for: cases, each one clip to render, of the sprites world or of a file of
-storyboards.
+"""What to ask a model for: cases, each the scene of one clip to render.
+
+They are of the sprites world, or of a file of storyboards.
 """
 
 from __future__ import annotations
@@ -11,15 +12,12 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import UInt8
-
-from alchemint_jax import images
 from alchemint_jax.errors import DataError, StoryboardError
-from alchemint_jax.events import FrameEvent
-from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
+from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 WORLD = World()
 FIRST_SEED = 2**32
@@ -30,55 +28,28 @@ MAX_PROMPT = 111
 COUNTS = (1, 2, 2, 1, 3)
 """Number of subjects of successive sprites cases."""
 
-FrameIntervals = tuple[tuple[int, int], ...]
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Case:
-    """One clip to ask a model for, and when each of its r subjects should be on screen."""
-
-    id: str
-    prompt: str
-    words: tuple[str, ...]
-    references: UInt8[np.ndarray, "r h w 3"]
-    intervals: tuple[FrameIntervals, ...]
-    """Per subject, pixel frames, half-open."""
-    n_frames: int = World.frames
-    fps: float = World.fps
-    events: tuple[FrameEvent, ...] = ()
-    """Texts, and the pixel frames that they are about; scores of subjects do not look at them."""
-
-
-def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Case]:
+def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Scene]:
     """The sprites benchmark: clips of the world that no training seed draws, with one to three
     subjects.
     """
-    cases: list[Case] = []
+    cases: list[Scene] = []
     counts = itertools.cycle(COUNTS)
     count = next(counts)
     for index in itertools.count():
         if len(cases) >= limit:
             return cases
         clip = sample_clip(index, seed=FIRST_SEED + seed, world=world, subjects=count)
-        if not all(subject.intervals for subject in clip.subjects):
+        if not all(subject.spans for subject in clip.scene.subjects):
             continue  # a subject that never shows enough of itself asks for nothing
-        cases.append(clip_case(f"sprites-{seed}-{index:05d}", clip, world))
+        cases.append(named(f"sprites-{seed}-{index:05d}", clip.scene))
         count = next(counts)
     raise AssertionError("unreachable")
 
 
-def clip_case(name: str, clip: Clip, world: World) -> Case:
-    """What a clip of the world shows, asked for."""
-    return Case(
-        id=name,
-        prompt=_shortened(clip.caption),
-        words=tuple(subject.word for subject in clip.subjects),
-        references=np.stack([subject.references[0] for subject in clip.subjects]),
-        intervals=tuple(subject.intervals for subject in clip.subjects),
-        n_frames=world.frames,
-        fps=world.fps,
-        events=tuple((event.text, event.during) for event in clip.events),
-    )
+def named(name: str, scene: Scene) -> Scene:
+    """What a clip of the world shows, asked for by this name."""
+    return dataclasses.replace(scene, id=name, caption=_shortened(scene.caption))
 
 
 def _shortened(caption: str) -> str:
@@ -90,7 +61,7 @@ def _shortened(caption: str) -> str:
 
 def read_benchmark(
     path: str | os.PathLike[str], limit: int | None = None, world: World = WORLD
-) -> list[Case]:
+) -> list[Scene]:
     """Cases of a JSON Lines file: one storyboard per line, an optional "id", pictures relative to
     the file.
 
@@ -103,6 +74,7 @@ def read_benchmark(
         min_frames=world.frames,
         fps=(world.fps,),
         sizes=((world.size, world.size),),
+        stride=world.clock.stride,
         events=True,  # whether a model has them is asked when it is there
     )
     try:
@@ -110,7 +82,7 @@ def read_benchmark(
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"{path}: cannot read this benchmark: {reason}") from error
-    cases: list[Case] = []
+    cases: list[Scene] = []
     for number, line in enumerate(lines, 1):
         if line.strip() and (limit is None or len(cases) < limit):
             where = f"{path}:{number}"
@@ -123,7 +95,7 @@ def read_benchmark(
     return cases
 
 
-def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int) -> Case:
+def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int) -> Scene:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
@@ -134,7 +106,8 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         raise DataError(f"{where}: expected a storyboard ({{...}}) on each line")
     name = fields.pop("id", None)
     try:
-        board = Storyboard.from_dict(fields, base=base, source=where).validate_for(limits)
+        board = Storyboard.from_dict(fields, base=base, source=where)
+        scene = board.scene(limits)
     except StoryboardError as error:
         raise DataError(str(error)) from error
     if not board.subjects:
@@ -143,22 +116,15 @@ def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int
         raise DataError(f"{where}: negative_prompt: benchmarks are rendered without; remove it")
     if board.seed is not None:
         raise DataError(f"{where}: seed: a benchmark's noise is drawn from --seed; remove it")
-    assert board.fps is not None  # filled in by validate_for
-    references = []
-    for i, subject in enumerate(board.subjects):
-        reference = images.load_reference(subject.image, (view_size, view_size))
+    subjects = []
+    for i, subject in enumerate(scene.subjects):
+        picture = subject.picture((view_size, view_size))
         try:
-            tracker.kind_of(reference)
+            tracker.kind_of(picture)
         except DataError as error:
-            raise DataError(f"{where}: subjects[{i}].image: {subject.image}: {error}") from error
-        references.append(reference)
-    return Case(
-        id=where if name is None else str(name),
-        prompt=board.prompt,
-        words=tuple(subject.word for subject in board.subjects),
-        references=np.stack(references),
-        intervals=board.frame_intervals(board.fps),
-        n_frames=board.n_frames(board.fps),
-        fps=float(board.fps),
-        events=board.frame_events(board.fps),
+            path = board.subjects[i].image
+            raise DataError(f"{where}: subjects[{i}].image: {path}: {error}") from error
+        subjects.append(dataclasses.replace(subject, pictures=picture[None]))
+    return dataclasses.replace(
+        scene, id=where if name is None else str(name), subjects=tuple(subjects)
     )

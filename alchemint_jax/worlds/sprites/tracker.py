@@ -19,9 +19,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from alchemint_jax.errors import DataError
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import appearance, shapes
 from alchemint_jax.worlds.sprites.appearance import COLOR_NAMES, Blobs
-from alchemint_jax.worlds.sprites.world import runs
+from alchemint_jax.worlds.sprites.world import World
 
 
 class Kind(NamedTuple):
@@ -65,9 +67,9 @@ class Sighting:
     the whole of it; NaN if none does."""
 
     @property
-    def intervals(self) -> tuple[tuple[int, int], ...]:
-        """Half-open runs of frames on screen."""
-        return runs(self.presence)
+    def spans(self) -> Spans:
+        """The frames in which it is on screen."""
+        return Spans.where(self.presence)
 
     @property
     def identity(self) -> bool:
@@ -88,6 +90,12 @@ def kind_of(reference: UInt8[np.ndarray, "h w 3"]) -> Kind:
             "white); the built-in tracker can only measure those"
         )
     return Kind(shapes.SHAPES[int(blobs.scores[blobs.area.argmax()].argmax())], COLOR_NAMES[color])
+
+
+def watch(video: UInt8[np.ndarray, "f h w 3"], scene: Scene) -> tuple[Sighting, ...]:
+    """Follows each subject of a scene through a clip, by its first picture alone."""
+    view = (World.view_size, World.view_size)
+    return track(video, [subject.picture(view) for subject in scene.subjects])
 
 
 def track(
@@ -142,7 +150,7 @@ def _sighting(
     )
     presence = area >= tracking.min_area * usual
     presence = _bridge(presence, xy, others, np.sqrt(usual / np.pi), tracking)
-    for start, end in runs(presence):
+    for start, end in Spans.where(presence):
         if end - start < tracking.min_run:
             presence[start:end] = False
     seen = None
@@ -161,7 +169,7 @@ def _bridge(
     """Fills short gaps, and longer ones during which other subjects cover the place in between."""
     presence = presence.copy()
     y, x = np.mgrid[: others.shape[1], : others.shape[2]] + 0.5
-    parts = runs(presence)
+    parts = Spans.where(presence)
     for (_, start), (end, _) in itertools.pairwise(parts):
         hidden = end - start <= tracking.max_hidden
         for frame in range(start, end):
