@@ -19,7 +19,6 @@ from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
 from alchemint_jax.plan.steps import cached_conditions, event_rows, with_cached_text
 from alchemint_jax.sampling.sample import solve_piece
-from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.state import plan_state
 from alchemint_jax.train.step import jit_train_step
 
@@ -188,7 +187,7 @@ def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
     long, short, width = task.sampling.text_length, task.sampling.tag_length, task.model.text_dim
     cells = tuple(side // case.vae.spatial_stride for side in case.view)
     channels = task.model.out_channels
-    clock = Clock(task.sampling.fps, case.work.frames, case.vae.temporal_stride)
+    clock = case.clock
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> np.ndarray:

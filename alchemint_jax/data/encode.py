@@ -24,7 +24,7 @@ from alchemint_jax.data import records
 from alchemint_jax.data.examples import kept_fields
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.progress import Progress
-from alchemint_jax.scene.clock import WAN_STRIDE
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.worlds.sprites.builder import SPLITS, SpritesSource, describe, open_split
 
 Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
@@ -113,7 +113,7 @@ def encode_with(
     frames = int(sources["train"][0]["video"].shape[0])
     geometry = {
         "frames": frames,
-        "stride": _stride(frames, len(first["latents"])),
+        "stride": Clock.of_latents(first["fps"], frames, len(first["latents"])).stride,
         "fps": first["fps"],
         "latents": list(first["latents"].shape),
         "references": list(first["references"].shape),
@@ -160,12 +160,8 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
     if header.get("dataset") != _KIND or header.get("schema") != _SCHEMA:
         raise DataError(f"{path}: not an encoded sprites dataset of schema {_SCHEMA}")
     # Datasets that were encoded before it was written down.
-    return {"stride": _stride(header["frames"], header["latents"][0])} | header
-
-
-def _stride(frames: int, latent_frames: int) -> int:
-    """Pixel frames per latent frame; of pictures, which have but one, that of Wan's autoencoder."""
-    return (frames - 1) // (latent_frames - 1) if latent_frames > 1 else WAN_STRIDE
+    clock = Clock.of_latents(header["fps"], header["frames"], header["latents"][0])
+    return {"stride": clock.stride} | header
 
 
 def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:

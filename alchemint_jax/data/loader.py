@@ -84,7 +84,7 @@ def clip_loader(
 
     source = open_split(data_dir, split)
     total = source[0]["video"].shape[0]
-    if frames is not None and not (1 <= frames <= total and (frames - 1) % stride == 0):
+    if frames is not None and not (1 <= frames <= total and Clock(1, frames, stride).whole):
         raise ConfigError(f"frames must be {stride}k+1 and at most {total}, got {frames}")
     height, width = source[0]["video"].shape[1:3]
     if side is not None and not 1 <= side <= min(height, width):

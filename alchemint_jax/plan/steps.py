@@ -226,13 +226,13 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
                 f"{what} {size[0]}x{size[1]}: sides must be multiples of "
                 f"{' and '.join(map(str, dict.fromkeys(units)))}"
             )
-    try:
-        latent_frames = Clock(task.sampling.fps, work.frames, vae.temporal_stride).latent_frames
-    except ValueError as error:
-        raise ConfigError(f"{work.frames} frames: {error}; for example 81") from error
+    stride = vae.temporal_stride
+    clock = Clock(task.sampling.fps, max(work.frames, 1), stride)
+    if work.frames < 1 or not clock.whole:
+        raise ConfigError(f"{work.frames} frames: it must be {stride}k + 1, for example 81")
     high, wide = (side // cell for side in view)
     h, w = (side // cell for side in work.size)
-    return latent_frames, h, w, high, wide
+    return clock.latent_frames, h, w, high, wide
 
 
 def sequence(task: DiTTask, work: Work) -> Sequence:

@@ -197,8 +197,8 @@ class Pipeline:
         plan = self.settings.plan(steps, guidance, solver)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
-        stride = self.models.vae.config.spatial_stride
-        height, width = (side // stride for side in size)
+        cell = self.models.vae.config.spatial_stride
+        height, width = (side // cell for side in size)
         shape = (clock.latent_frames, height, width, self.models.vae.config.z_dim)
         if noise is not None:
             start = jnp.asarray(noise)

@@ -152,6 +152,21 @@ class Clock:
 
     # ------------------------------------------------- pixel frames and latent coordinates
 
+    @classmethod
+    def of_latents(cls, fps: Number, frames: Count, latent_frames: Count) -> Clock:
+        """Of a clip that is there in pixels and as latents, which say what the stride is.
+
+        One frame does not: it then is that of Wan's autoencoder.
+        """
+        if latent_frames < 2:
+            return cls(fps, frames, WAN_STRIDE)
+        return cls(fps, frames, int(frames - 1) // int(latent_frames - 1))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the pixel frames fill latent frames: there are ``stride * k + 1``."""
+        return (self.frames - 1) % self.stride == 0
+
     @property
     def latent_frames(self) -> int:
         """Number of latent frames.
@@ -159,7 +174,7 @@ class Clock:
         Raises:
             ValueError: the pixel frames do not fill them.
         """
-        if (self.frames - 1) % self.stride:
+        if not self.whole:
             raise ValueError(
                 f"a clip must have {self.stride}k+1 frames (1, {1 + self.stride}, ...), "
                 f"not {self.frames}"

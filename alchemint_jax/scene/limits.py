@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from alchemint_jax.errors import StoryboardError
@@ -94,7 +94,7 @@ class Limits:
             fits = step is not None and size[0] % step == 0 == size[1] % step
             if not fits or area > (self.max_pixels or math.inf):
                 fail("size", f"{size[0]}x{size[1]} is not possible")
-        whole = (clock.frames - 1) % self.stride == 0
+        whole = replace(clock, stride=self.stride).whole
         if not (whole and self.min_frames <= clock.frames <= self.max_frames):
             seconds = clock.duration if duration is None else duration
             fail(

@@ -99,7 +99,7 @@ def pack(
     rows = [pad_spans(row, slots, most) for row in spans]
     return Slots(
         intervals=np.stack(rows) if rows else np.zeros((0, slots, most, 2), np.int32),
-        used=np.array([[bool(s) for s in row] for row in seated], bool).reshape(-1, slots),
+        used=np.array([[bool(s) for s in row] for row in seated], bool).reshape(len(seated), slots),
         words=[[subject.word if subject else "" for subject in row] for row in seated],
         subjects=seated,
     )

@@ -19,6 +19,7 @@ from alchemint_jax.data.loader import LoaderConfig, clip_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAE, VAEConfig
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.fields import build
 
 
@@ -61,10 +62,8 @@ class VAETask:
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters."""
-        side = self.model.spatial_stride
-        return VAE(self.model).init(
-            key, jnp.zeros((1, 1 + self.model.temporal_stride, side, side, 3))
-        )["params"]
+        side, clock = self.model.spatial_stride, Clock.for_latents(2, self.model.temporal_stride)
+        return VAE(self.model).init(key, jnp.zeros((1, clock.frames, side, side, 3)))["params"]
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array

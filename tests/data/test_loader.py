@@ -18,13 +18,14 @@ from alchemint_jax.data import (
     latent_loader,
     open_encoded,
 )
-from alchemint_jax.data.loader import pipeline
+from alchemint_jax.data.loader import _Example, pipeline
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene import Clock
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.worlds.sprites import open_split
 
 CLOCK = Clock(8, 33, 4)
+BYTES, TAGS = ByteTokenizer(112), ByteTokenizer(16)
 
 
 class Keep(grain.transforms.RandomMap):
@@ -278,3 +279,19 @@ def test_slots_are_shuffled_alike_in_all_fields_and_views_drawn(encoded):
             assert sorted(order) == list(range(count))
             orders.add((count, tuple(order)))
     assert views == {0, 1, 2} and len([o for o in orders if o[0] == 2]) == 2
+
+
+@pytest.mark.parametrize("rows", [[[0, 0], [0, 0]], [[2, 5], [0, 0]]], ids=["never", "once"])
+def test_a_subject_that_is_never_on_screen_is_not_used(encoded, rows):
+    """As in generation: `scene.pack` says so for both."""
+    record = dict(open_encoded(encoded, "train")[0])
+    record["intervals"] = np.array([rows] * 3, np.int32)
+    record |= {"n_subjects": 3, "words": ["disc", "star", "bar"]}
+    record["references"] = np.ones_like(record["references"])
+    (batch,) = take(
+        pipeline([record], _Example(Augment(), BYTES, TAGS, None, 1, CLOCK), LoaderConfig(1)), 1
+    )
+    there = bool(rows[0][1])
+    for name in ("used", "tag_mask", "tag_ids", "references"):
+        assert batch[name].any() == there, name
+    assert (batch["intervals"][..., 0] <= batch["intervals"][..., 1]).any() == there

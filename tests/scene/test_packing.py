@@ -68,6 +68,7 @@ def test_rows_are_as_many_as_are_needed_or_wanted():
     assert pack([scene(("disc", [(0, 1)]))], 1).intervals.shape == (1, 1, 2, 2)
     np.testing.assert_array_equal(pack([one], 1, most=2).intervals[0, 0], [[0, 1], [2, 5]])
     assert pack([], 2).intervals.shape == (0, 2, 2, 2)
+    assert pack([scene()], 0).used.shape == (1, 0)  # a model of text alone
     assert pack([one], 1, places=[[5]]).used.tolist() == [[False]]
     with pytest.raises(DataError, match="clip: subjects: 1 are too many; there are 0 slots"):
         pack([one], 0)

@@ -153,7 +153,7 @@ def write_sprites(
     written.
     """
     out = Path(out)
-    if not (1 <= frames <= World.frames and frames % WAN_STRIDE == 1):
+    if not (1 <= frames <= World.frames and World.short(frames).clock.whole):
         raise DataError(f"frames must be {WAN_STRIDE}k+1 and at most {World.frames}, got {frames}")
     if events and frames != World.frames:
         raise DataError(f"clips with events have {World.frames} frames, not {frames}")

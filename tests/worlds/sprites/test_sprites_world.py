@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from alchemint_jax.worlds.sprites import World, sample_clip, shapes
-from alchemint_jax.worlds.sprites.world import PLACES, runs
+from alchemint_jax.worlds.sprites.world import PLACES
 
 FRAMES = World().frames
 
@@ -199,10 +198,3 @@ def test_the_search_for_copies_finds_a_copy(clips):
 
 def test_a_subject_can_be_asked_for_by_number():
     assert [len(sample_clip(1, subjects=n).looks) for n in (1, 2, 3)] == [1, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("", ()), ("011", ((1, 3),)), ("101", ((0, 1), (2, 3))), ("00", ())]
-)
-def test_runs(text, expected):
-    assert runs(np.array([c == "1" for c in text], bool)) == expected
