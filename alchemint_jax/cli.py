@@ -192,10 +192,16 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--benchmark",
         default="sprites",
-        metavar="sprites|FILE.jsonl",
-        help="'sprites' (default), or a file with one storyboard (JSON) per line",
+        metavar="sprites|FILE.jsonl|MODULE:NAME",
+        help="'sprites' (default), a file with one storyboard (JSON) per line, or the benchmark of "
+        "a world of your own: an object in a Python module",
     )
     c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
+    c.add_argument(
+        "--tracker",
+        metavar="sprites|MODULE:NAME",
+        help="who measures the clips of a file: 'sprites' (default), or an object of your own",
+    )
     c.add_argument(
         "--limit", type=many, metavar="N", help="the first N entries (sprites: 128 by default)"
     )

@@ -123,12 +123,8 @@ def evaluate(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     model = _model("--model", args.model)
-    if args.benchmark != "sprites" and not Path(args.benchmark).is_file():
-        raise DataError(
-            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line)"
-        )
     inputs = [*_parts(model)]
-    if args.benchmark != "sprites":
+    if Path(args.benchmark).is_file():
         inputs.append(("--benchmark", args.benchmark))
     check_outputs([("--out", out / name) for name in ("report.json", "report.html")], inputs)
     weights = _weights(args)
@@ -136,6 +132,7 @@ def evaluate(args: argparse.Namespace) -> int:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
 
+        benchmark = _benchmark(args)
         options = _given(
             limit=args.limit,
             seed=args.seed,
@@ -144,9 +141,30 @@ def evaluate(args: argparse.Namespace) -> int:
             guidance=weights or None,
             solver=args.solver,
         )
-        report = run_benchmark(model, args.benchmark, out, **options)
+        report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(_lines(report)))
     return 0
+
+
+def _benchmark(args: argparse.Namespace) -> Any:
+    """The cases that were asked for, and who measures them."""
+    from alchemint_jax.evaluate import read_benchmark
+    from alchemint_jax.worlds import named
+
+    if Path(args.benchmark).is_file():
+        tracker = named.tracker(args.tracker or "sprites")
+        return read_benchmark(args.benchmark, tracker, args.limit)
+    if args.tracker:
+        raise ConfigError(
+            f"--tracker {args.tracker}: is for files; the world of --benchmark {args.benchmark} "
+            "has a tracker of its own"
+        )
+    if args.benchmark not in named.OURS and ":" not in args.benchmark:
+        raise DataError(
+            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line) "
+            "nor MODULE:NAME (a benchmark in a Python module)"
+        )
+    return named.benchmark(args.benchmark)
 
 
 def draw_sprites(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.spans import Spans
 from alchemint_jax.scene.storyboard import Storyboard
-from alchemint_jax.worlds.sprites.tracker import watch
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 
 
 def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") -> int:
@@ -32,7 +32,7 @@ def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") ->
     rows: list[tuple[str, ...]] = []
     for board in boards:
         video, scene = pipe.generate(board, progress=True), pipe.scene(board)
-        sightings = watch(video, scene)
+        sightings = SpritesTracker().track(video, scene)
         videos.append(video)
         measured = [sighting.spans for sighting in sightings]
         sheets.append(media.contact_sheet(video, scene, measured))

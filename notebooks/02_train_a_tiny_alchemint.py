@@ -33,7 +33,7 @@ from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.train.metrics import read_metrics
 from alchemint_jax.train.run import run_config
-from alchemint_jax.worlds.sprites import sprites_cases, write_sprites
+from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases, write_sprites
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
 PICTURES, PICTURE_STEPS = (80, 4) if SMALL else (5000, 250)
@@ -136,7 +136,7 @@ cases = sprites_cases(BOARDS, seed=5)
 began = time.perf_counter()
 videos = render(pipe.render, cases, seed=5, steps=4 if SMALL else 30, batch=min(16, BOARDS))
 print(f"{BOARDS} videos in {time.perf_counter() - began:.0f} s")
-report = score(cases, videos)
+report = score(cases, videos, SpritesTracker())
 
 colors = ("#0072b2", "#d55e00", "#009e73")
 figure, axes = plt.subplots(4, 1, figsize=(11, 6.4))
@@ -160,4 +160,4 @@ print(f"always present: t-IOU {always['t_iou']:.2f}, t-L2 {always['t_l2']:.2f}")
 # Compare t-IOU with that of showing everything all the time. The bundled model has half as many channels again
 # and six layers instead of four, and saw more pictures and clips for more steps. To try another scheme, give the
 # second stage one, `model.scheme.name=WeRope`, and run the cells again; to compare all of them properly, with
-# several seeds and intervals of confidence, `python -m alchemint_jax.evaluate.study`.
+# several seeds and intervals of confidence, `python -m studies.schemes`.

@@ -29,7 +29,7 @@ from PIL import Image, ImageDraw
 
 import alchemint_jax as al
 from alchemint_jax import media
-from alchemint_jax.worlds.sprites.tracker import watch
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 
 STEPS = 4 if "NOTEBOOK_SMALL" in os.environ else 40
 pipe = al.Pipeline.load("sprites")
@@ -88,7 +88,7 @@ def storyboard(star=((0.5, 2.0),), bar=((1.5, 4.0),)):
 def render(board, **options):
     """What a board asks for in frames, the video, and what the tracker saw of each subject."""
     video, scene = pipe.generate(board, steps=STEPS, **options), pipe.scene(board)
-    return scene, video, watch(video, scene)
+    return scene, video, SpritesTracker().track(video, scene)
 
 
 scene, video, seen = render(storyboard(), seed=1)

@@ -278,13 +278,17 @@ def test_evaluate_prints_the_figures(monkeypatch, tmp_path, capsys):
     options = ["--limit", "4", "--batch", "2", "--solver", "unipc"]
     assert cli.main(["evaluate", "--out", str(tmp_path / "r"), *options]) == 0
     asked = {"limit": 4, "batch": 2, "solver": "unipc"}
-    assert calls == [(("sprites", "sprites", tmp_path / "r"), asked)]
+    assert calls == [(("sprites", sprites.SpritesBenchmark(), tmp_path / "r"), asked)]
     figure = "t_iou: 0.8123 (0.75 to 0.9)"
     group = f"groups:\n  few:\n    subjects: 2\n    {figure}\n"
     assert capsys.readouterr().out == f"model: sprites\n{figure}\n{group}"
     assert cli.main(["evaluate", "--out", str(tmp_path / "r"), "--benchmark", "vbench"]) == 2
     assert "vbench" in capsys.readouterr().err
     assert len(calls) == 1
+
+
+BOARD_LINE = """{"prompt": "a disc", "duration": 4,
+ "subjects": [{"word": "disc", "image": "r.png", "appears": [[0, 1]]}]}""".replace("\n", "")
 
 
 def test_evaluate_takes_a_file_of_storyboards_and_guidance(monkeypatch, tmp_path):
@@ -295,13 +299,16 @@ def test_evaluate_takes_a_file_of_storyboards_and_guidance(monkeypatch, tmp_path
         lambda *arguments, **options: calls.append((arguments, options)) or {},
     )
     boards = tmp_path / "boards.jsonl"
-    boards.touch()
+    boards.write_text(BOARD_LINE)
     (tmp_path / "model" / "transformer").mkdir(parents=True)
     model = str(tmp_path / "model")
     base = ["evaluate", "--out", str(tmp_path / "r"), "--benchmark", str(boards)]
     assert cli.main([*base, "--model", model, "--guidance-text", "1.5", "--guidance-image=0"]) == 0
     asked = {"text": 1.5, "image": 0.0}  # the rest is the model's own
-    assert calls == [((model, str(boards), tmp_path / "r"), {"guidance": asked})]
+    (((named, benchmark, out), options),) = calls
+    assert (named, benchmark.name, out) == (model, str(boards), tmp_path / "r")
+    assert options == {"guidance": asked} and len(benchmark.boards) == 1
+    assert benchmark.tracker == sprites.SpritesTracker()
 
 
 def test_evaluate_refuses_the_bad_line_of_a_file(tmp_path, capsys):
@@ -413,11 +420,14 @@ print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile
 """
 
 
+OF_HOME = "Library/Caches" if sys.platform == "darwin" else ".cache"
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
         ({"XDG_CACHE_HOME": "{tmp}/cache"}, "{tmp}/cache/alchemint_jax"),
-        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/.cache/alchemint_jax"),
+        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/" + OF_HOME + "/alchemint_jax"),
         ({"JAX_COMPILATION_CACHE_DIR": "{tmp}/mine"}, "{tmp}/mine"),
     ],
 )

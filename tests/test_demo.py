@@ -13,9 +13,10 @@ from PIL import Image
 
 import alchemint_jax as al
 from alchemint_jax import cli, commands, demo, media
+from alchemint_jax.evaluate import read_benchmark
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.settings import Settings
-from alchemint_jax.worlds.sprites.cases import read_benchmark
+from alchemint_jax.worlds.sprites import SpritesTracker
 
 REFS = Path(__file__).parents[1] / "examples" / "refs"
 # No whole number of frames at 8 a second, and 4k + 1 of them: longer than the clip, or shorter.
@@ -102,7 +103,7 @@ def test_a_sheet_shows_what_was_asked_for(pipe, folder, duration, monkeypatch):
 @pytest.mark.parametrize("duration", ODD)
 def test_a_benchmark_measures_what_a_storyboard_asks_for(pipe, folder, duration):
     (folder / "odd.jsonl").write_text(json.dumps(board(duration)))
-    (case,) = read_benchmark(folder / "odd.jsonl")
+    (case,) = read_benchmark(folder / "odd.jsonl", SpritesTracker()).cases(pipe, None, 0)
     pipe.generate(al.Storyboard.from_dict(board(duration), base=folder))
     assert tuple(subject.spans for subject in case.subjects) == pipe.asked
     assert case.clock.frames == 33

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +45,14 @@ def test_every_public_name_resolves(name):
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="storybord"):
         al.storybord  # noqa: B018
+
+
+@pytest.mark.parametrize("room", ["data", "evaluate", "perceive", "train"])
+def test_rooms_below_the_worlds_know_none(room):
+    files = list((Path(al.__file__).parent / room).rglob("*.*"))
+    texts = {path.name: path.read_text() for path in files if path.suffix in (".py", ".html")}
+    assert texts
+    assert [name for name, text in texts.items() if re.search("sprite|worlds", text, re.I)] == []
 
 
 def test_the_suite_sees_eight_cpu_devices():

@@ -22,7 +22,7 @@ from alchemint_jax.sampling import Pipeline, pipeline, settings
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene import Spans, Storyboard
-from alchemint_jax.worlds.sprites import sprites_cases
+from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases
 
 PACKAGE = Path(alchemint_jax.__file__).parent
 ROOT = PACKAGE.parent
@@ -133,7 +133,7 @@ def test_from_pixels_to_a_score():
     (case,) = sprites_cases(1)
     video = np.zeros((case.clock.frames, 64, 64, 3), np.uint8)
     with Traced(hops) as traced:
-        score([case], [video], resamples=5)
+        score([case], [video], SpritesTracker(), resamples=5)
     assert traced.order() == [name for _, name in hops]
     assert traced.first("t_iou")[0]["pred"] is traced.first("Sighting.spans")[1]
-    assert traced.first("Sighting.spans")[0]["self"] in traced.first("watch")[1]
+    assert traced.first("Sighting.spans")[0]["self"] in traced.first("SpritesTracker.track")[1]

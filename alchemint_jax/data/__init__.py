@@ -6,12 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alchemint_jax.data.clips import open_split
     from alchemint_jax.data.encode import encode_dataset, open_encoded
     from alchemint_jax.data.loader import Augment, LoaderConfig, clip_loader, latent_loader
     from alchemint_jax.data.share import Share
     from alchemint_jax.data.sheet import write_sheet
 
 _HOMES = {
+    "clips": ("open_split",),
     "encode": ("encode_dataset", "open_encoded"),
     "loader": ("Augment", "LoaderConfig", "clip_loader", "latent_loader"),
     "share": ("Share",),
@@ -26,6 +28,7 @@ __all__ = [
     "encode_dataset",
     "latent_loader",
     "open_encoded",
+    "open_split",
     "write_sheet",
 ]
 

@@ -5,8 +5,8 @@
 
 A record holds `latents` float16 [t h w c] and `references` float16 [r v h w c] (each view a latent
 frame of its own, zero where the slot is unused), both normalised, `intervals` int32 [r m 2] in
-pixel frames, `caption`, `words`, the looks, `n_subjects`, `index` and `fps`; where the dataset has
-events, also `events` and their `event_intervals` int32 [e 2], empty rows (0, 0).
+pixel frames, `caption`, `words`, `n_subjects`, `index` and `fps`; where the dataset has events,
+also `events` and their `event_intervals` int32 [e 2], empty rows (0, 0).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from alchemint_jax.data import records
+from alchemint_jax.data import clips, records
 from alchemint_jax.data.examples import kept_fields
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.worlds.sprites.builder import SPLITS, SpritesSource, describe, open_split
 
 Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
 """Pixels in 0..255 to normalised latents."""
 
 _MARK = "dataset.json"
-_KIND = "timed_sprites_latents"
+_KIND = "_latents"
+"""What the name of the dataset ends in; it begins with that of the clips."""
 _SCHEMA = 1
 
 
@@ -43,14 +43,14 @@ def encode_dataset(
     views: int | None = None,
     shard: int = 512,
 ) -> Path:
-    """Encodes every clip and reference of a sprites dataset with the autoencoder of a model.
+    """Encodes every clip and reference of a dataset with the autoencoder of a model.
 
     `out` appears only when it is whole; an interrupted run goes on after its last finished shard.
     Returns `out`, at once if it already holds this very dataset.
 
     Args:
-        data_dir: a dataset written by `write_sprites`.
-        vae_dir: a model directory (or "sprites", the bundled model) with a `vae` in it.
+        data_dir: a dataset of clips, see `data.clips`.
+        vae_dir: a model directory, or the name of a bundled model, with a `vae` in it.
         out: the directory to write.
         batch: clips encoded at a time.
         views: keep only the first so many views of each subject; None keeps all.
@@ -90,12 +90,14 @@ def encode_with(
     data_dir, out = Path(data_dir), Path(out)
     if batch < 1 or shard < 1 or (views is not None and views < 1):
         raise DataError(f"batch, shard and views must be at least 1: {batch=}, {shard=}, {views=}")
-    sources = {split: open_split(data_dir, split) for split in SPLITS}
+    sources = {split: clips.open_split(data_dir, split) for split in clips.splits(data_dir)}
+    if not sources.get("train"):
+        raise DataError(f"{data_dir}: there are no clips in a split named 'train'")
     wanted = {
-        "dataset": _KIND,
+        "dataset": clips.name(data_dir) + _KIND,
         "schema": _SCHEMA,
         "vae": identity,
-        "source": describe(data_dir),
+        "source": clips.describe(data_dir),
         "views": views,
         "shard": shard,
         "splits": {split: len(source) for split, source in sources.items()},
@@ -157,8 +159,8 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
             f"{data_dir}: not a finished encoded dataset ({_MARK} is missing); encode one there"
         )
     header = records.read_json(path)
-    if header.get("dataset") != _KIND or header.get("schema") != _SCHEMA:
-        raise DataError(f"{path}: not an encoded sprites dataset of schema {_SCHEMA}")
+    if not str(header.get("dataset")).endswith(_KIND) or header.get("schema") != _SCHEMA:
+        raise DataError(f"{path}: not an encoded dataset of schema {_SCHEMA}")
     # Datasets that were encoded before it was written down.
     clock = Clock.of_latents(header["fps"], header["frames"], header["latents"][0])
     return {"stride": clock.stride} | header
@@ -217,14 +219,14 @@ def _vae_encoder(directory: Path) -> Encoder:
 
 def _encode_all(
     encode: Encoder,
-    sources: dict[str, SpritesSource],
+    sources: dict[str, clips.ClipSource],
     directory: Path,
     batch: int,
     views: int | None,
     shard: int,
 ) -> dict[str, Any]:
     """Writes the shards that are not there yet; returns the first record."""
-    todo: list[tuple[Path, SpritesSource, range]] = []
+    todo: list[tuple[Path, clips.ClipSource, range]] = []
     done = 0
     for split, source in sources.items():
         for i, name in enumerate(_shard_names(split, len(source), shard)):
@@ -248,7 +250,7 @@ def _encode_all(
 
 def _encode_shard(
     encode: Encoder,
-    source: SpritesSource,
+    source: clips.ClipSource,
     members: range,
     batch: int,
     views: int | None,
@@ -256,10 +258,10 @@ def _encode_shard(
 ) -> list[dict[str, Any]]:
     examples, latents = [], []
     for start in range(0, len(members), batch):
-        clips = [source[i] for i in members[start : start + batch]]
-        latents.append(_in_batches(encode, np.stack([clip.pop("video") for clip in clips]), batch))
-        examples += clips
-        advance(len(clips))
+        part = [source[i] for i in members[start : start + batch]]
+        latents.append(_in_batches(encode, np.stack([clip.pop("video") for clip in part]), batch))
+        examples += part
+        advance(len(part))
     # The references of a whole shard together: hardly a batch of one-frame videos is padded.
     pictures, places = [], []
     for row, example in enumerate(examples):
@@ -295,15 +297,7 @@ def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
 
 
 def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray) -> dict[str, Any]:
-    looks = example["looks"]
-    return {
-        "latents": latents,
-        "references": references,
-        "shapes": list(looks["shape"]),
-        "colors": list(looks["color"]),
-        "textures": list(looks["texture"]),
-        **kept_fields(example),
-    }
+    return {"latents": latents, "references": references, **kept_fields(example)}
 
 
 def _shard_names(split: str, count: int, shard: int) -> list[str]:

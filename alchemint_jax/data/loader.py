@@ -17,6 +17,7 @@ import grain
 import numpy as np
 
 from alchemint_jax.data import records
+from alchemint_jax.data.clips import open_split
 from alchemint_jax.data.examples import read_scene
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.data.workers import end_with_parent
@@ -71,7 +72,7 @@ def clip_loader(
     share: Share = WHOLE,
     stride: int = 1,
 ) -> grain.IterDataset:
-    """Batches of clips, `video` uint8 [b f h w 3], of a dataset written by `write_sprites`.
+    """Batches of clips, `video` uint8 [b f h w 3], of a dataset (see `data.clips`).
 
     `frames` cuts a window of that many frames, starting anywhere; it must be one more than a
     multiple of `stride`, the temporal one of the autoencoder that they are for. `with_references`
@@ -80,8 +81,6 @@ def clip_loader(
     a clip, and most of what there is to learn. `share` is what this process reads. Raises DataError
     if there is no such dataset and ConfigError if `frames`, `side` or `share` does not fit.
     """
-    from alchemint_jax.worlds.sprites.builder import open_split
-
     source = open_split(data_dir, split)
     total = source[0]["video"].shape[0]
     if frames is not None and not (1 <= frames <= total and Clock(1, frames, stride).whole):

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax import media
+from alchemint_jax.data import clips
 from alchemint_jax.data.examples import read_scene
 from alchemint_jax.errors import DataError
 from alchemint_jax.lettering import fitted
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.worlds.sprites.builder import open_split
 
 COLUMNS = 11
 _MARGIN, _GAP, _TEXT, _BAR, _BAR_GAP, _EVENT = 24, 4, 24, 10, 4, 18
@@ -25,18 +25,18 @@ _BARS = ((0, 114, 178), (213, 94, 0), (0, 158, 115))
 def write_sheet(
     data_dir: Path | str, out_png: Path | str, rows: int = 12, split: str = "train"
 ) -> Path:
-    """Draws the first `rows` clips of a dataset written by `write_sprites` as a PNG.
+    """Draws the first `rows` clips of a dataset (see `data.clips`) as a PNG.
 
     Each row shows the caption, 11 frames evenly spaced over the clip, under them a bar for every
     subject that covers exactly the frames it is on screen, one for every event with its text, and
     at the right a reference of every subject, framed in the colour of its bar. Raises DataError if
     there is no such dataset.
     """
-    source = open_split(data_dir, split)
+    source = clips.open_split(data_dir, split)
     if rows < 1:
         raise DataError(f"a sheet needs at least one row, got {rows}")
     drawn = [_row(source[i]) for i in range(min(rows, len(source)))]
-    title = f"timed_sprites, {split}, {len(source)} clips"
+    title = f"{clips.name(data_dir)}, {split}, {len(source)} clips"
     height = sum(row.height for row in drawn) + _MARGIN * (len(drawn) + 1) + _TEXT
     width = max(row.width for row in drawn) + 2 * _MARGIN
     sheet = Image.new("RGB", (width, height), "white")

@@ -23,10 +23,15 @@ from alchemint_jax.evaluate.metrics import (
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
-    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
+    from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.scores import score
+    from alchemint_jax.evaluate.tracker import Sighting, Tracker
 
 __all__ = [
+    "Benchmark",
+    "Sighting",
+    "Tracker",
     "absence_rate",
     "always_present",
     "bootstrap_ci",
@@ -34,6 +39,7 @@ __all__ = [
     "frame_iou",
     "presence",
     "presence_rate",
+    "read_benchmark",
     "recalls",
     "run_benchmark",
     "save_report",
@@ -43,8 +49,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    **dict.fromkeys(("Benchmark", "read_benchmark"), "cases"),
+    **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
     "run_benchmark": "benchmark",
-    "save_report": "report",
+    "save_report": "html_report",
     "score": "scores",
 }
 

@@ -14,10 +14,11 @@ from jaxtyping import UInt8
 
 from alchemint_jax import weights
 from alchemint_jax.data.encode import fingerprint
+from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate.cases import Benchmark
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.scene import Scene
-from alchemint_jax.worlds.sprites.cases import read_benchmark, sprites_cases
 
 
 def render(
@@ -48,7 +49,7 @@ def render(
 
 def run_benchmark(
     model: str,
-    benchmark: str = "sprites",
+    benchmark: Benchmark,
     out: str | os.PathLike[str] | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -58,33 +59,29 @@ def run_benchmark(
     progress: bool = True,
     solver: str | None = None,
 ) -> dict[str, Any]:
-    """Renders a benchmark ("sprites" or a .jsonl file) with a model, scores it, and writes
-    report.json and .html.
+    """Renders a benchmark with a model, scores it, and writes report.json and .html.
 
-    `limit` keeps the first so many cases; None is all of a file, and 128 of the sprites, which have
-    no end. `seed` draws both the sprites cases and the noise. `steps`, `guidance` and `solver` are
-    the model's own where they are None; of `guidance`, a `Guidance` or some of its weights by name,
-    those that are not given. Returns the report without its rows.
+    `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
+    and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
+    `guidance`, a `Guidance` or some of its weights by name, those that are not given. Returns the
+    report without its rows.
 
-    Raises DataError, StoryboardError or WeightsError for a file, or a model, that cannot be used,
+    Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
     """
-    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.sampling.pipeline import Pipeline
 
-    if benchmark == "sprites":
-        limit = 128 if limit is None else limit
-        cases = sprites_cases(limit, seed)
-    else:
-        cases = read_benchmark(benchmark, limit)
+    limit = benchmark.limit if limit is None else limit
     pipe = Pipeline.load(model)
-    for case in cases:
-        pipe.check(case)
+    cases = benchmark.cases(pipe, limit, seed)
+    check_model(pipe, cases)
     plan = pipe.settings.plan(steps, guidance, solver)
     weighed = fingerprints(model)
     began = time.perf_counter()
+    other = {} if cases[0].size in (None, pipe.settings.size) else {"size": cases[0].size}
     videos = render(
-        functools.partial(pipe.render, solver=plan.solver),
+        functools.partial(pipe.render, solver=plan.solver, **other),
         cases,
         seed=seed,
         steps=plan.steps,
@@ -97,7 +94,7 @@ def run_benchmark(
         "settings": {
             "model": str(model),
             "weights": weighed,
-            "benchmark": str(benchmark),
+            "benchmark": benchmark.name,
             "limit": "none" if limit is None else limit,
             "seed": seed,
             "steps": plan.steps,
@@ -107,7 +104,7 @@ def run_benchmark(
             "t_l2": "root mean square over start and end, as a fraction of the duration",
             "seconds_per_clip": seconds / len(cases),
         },
-        **score(cases, videos),
+        **score(cases, videos, benchmark.tracker),
     }
     if out is not None:
         save_report(report, videos, cases, out)
@@ -123,3 +120,15 @@ def fingerprints(model: str) -> dict[str, str]:
         for name, part in folders.items()
         if part.name == name and part.is_dir()
     }
+
+
+def check_model(pipe: Any, cases: Sequence[Scene]) -> None:
+    """Refuses cases that the model cannot render, or not together, before any of them is."""
+    forms = {(case.clock, case.size) for case in cases}
+    if len(forms) > 1:
+        raise DataError(
+            f"{cases[0].id}: the cases of a benchmark must have one length, one fps and one size, "
+            f"but there are {len(forms)} kinds of them"
+        )
+    for case in cases:
+        pipe.check(case)

@@ -1,24 +1,26 @@
 """Scores of videos against the cases that asked for them.
 
 `score` is a pure function of cases and videos, so that a dataset's own clips can be scored as a
-perfect model would be. It measures with the sprites tracker: videos of other worlds cannot be.
+perfect model would be. A `Tracker` says what is on screen when.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from alchemint_jax.errors import DataError
+from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.evaluate import metrics
+from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.scene.scene import Scene
-from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.scene.spans import Spans
 
-MEASURES = {
+_TIMED = {
     "t_iou": "t-IOU",
     "t_l2": "t-L2",
     "frame_iou": "frame IoU",
@@ -26,57 +28,76 @@ MEASURES = {
     "absence": "absence rate",
     "detected": "detected",
     "identity": "identity",
-    "likeness": "likeness",
-    **{f"recall_{at}": f"R@{at}" for at in metrics.RECALLS},
 }
+_RECALLS = {f"recall_{at}": f"R@{at}" for at in metrics.RECALLS}
+
+
+def measures(tracker: Tracker) -> dict[str, str]:
+    """Titles of what is measured, by name: what is always, and what this tracker can give."""
+    return {**_TIMED, **tracker.measures, **_RECALLS}
 
 
 def score(
-    cases: Sequence[Scene], videos: Sequence[np.ndarray] | np.ndarray, resamples: int = 2000
+    cases: Sequence[Scene],
+    videos: Sequence[np.ndarray] | np.ndarray,
+    tracker: Tracker,
+    resamples: int = 2000,
 ) -> dict[str, Any]:
     """Measures videos (uint8 [f h w 3] per case) against what was asked for. Plain values, ready
     for JSON.
 
     Means are over subjects; intervals of confidence (95%) resample whole clips. A subject that is
-    never seen counts: t-IOU 0, t-L2 1, identity wrong; it has no likeness. Raises DataError for a
-    video of another length than its case.
+    never seen counts: t-IOU 0, t-L2 1, identity wrong; the tracker has nothing else to measure of
+    it. Raises DataError for a video of another length than its case.
     """
     if len(cases) != len(videos):
         raise DataError(f"{len(cases)} cases but {len(videos)} videos")
-    rows = [row for case, video in zip(cases, videos, strict=True) for row in _rows(case, video)]
+    rows = [
+        row
+        for case, video in zip(cases, videos, strict=True)
+        for row in _rows(case, video, tracker)
+    ]
+    titles = measures(tracker)
     asked = [row["asked"] for row in rows]
     durations = [row["n_frames"] for row in rows]
     unit = [[(s / n, e / n) for s, e in spans] for spans, n in zip(asked, durations, strict=True)]
     return {
         "clips": len(cases),
         "subjects": len(rows),
-        "overall": summarise(rows, resamples),
+        "measures": titles,
+        "notes": dict(tracker.notes),
+        "overall": summarise(rows, titles, resamples),
         "baselines": {
             "always_present": metrics.always_present(unit),
             "middle_half": metrics.constant(unit, (0.25, 0.75)),
         },
         "correlation": correlations(rows),
-        "groups": {name: summarise(part, resamples) for name, part in groups(rows)},
+        "groups": {name: summarise(part, titles, resamples) for name, part in groups(rows)},
         "rows": rows,
     }
 
 
-def similar(kinds: Sequence[tracker.Kind]) -> bool:
-    """Whether two subjects of a board have one shape or one colour."""
-    return any(
-        a.shape == b.shape or a.color == b.color for a, b in itertools.combinations(kinds, 2)
-    )
+def _similar(looks: Sequence[str]) -> bool:
+    """Whether the looks of two subjects of a case share a word."""
+    words = [set(look.split()) for look in looks]
+    return any(a & b for a, b in itertools.combinations(words, 2))
 
 
-def _rows(case: Scene, video: np.ndarray) -> Iterator[dict[str, Any]]:
+def _untimed(case: Scene) -> Scene:
+    """What a tracker is told: who is to be looked for, but not when."""
+    subjects = (dataclasses.replace(subject, spans=Spans()) for subject in case.subjects)
+    return dataclasses.replace(case, subjects=tuple(subjects), events=())
+
+
+def _rows(case: Scene, video: np.ndarray, tracker: Tracker) -> Iterator[dict[str, Any]]:
     clock = case.clock
     if len(video) != clock.frames:
         raise DataError(
             f"case {case.id}: the video has {len(video)} frames, asked for were {clock.frames}"
         )
-    sightings = tracker.watch(video, case)
-    kinds = [sighting.asked for sighting in sightings]
-    alike = similar(kinds)
+    sightings = tracker.track(video, _untimed(case))
+    looks = [str(sighting.asked) for sighting in sightings]
+    alike = _similar(looks)
     for i, (sighting, subject) in enumerate(zip(sightings, case.subjects, strict=True)):
         asked, shown = subject.spans, sighting.spans
         true = metrics.presence(asked, clock.frames)
@@ -84,7 +105,7 @@ def _rows(case: Scene, video: np.ndarray) -> Iterator[dict[str, Any]]:
         yield {
             "case": case.id,
             "subject": i,
-            "subjects": len(kinds),
+            "subjects": len(looks),
             "similar": alike,
             "word": subject.word,
             "n_frames": clock.frames,
@@ -93,8 +114,8 @@ def _rows(case: Scene, video: np.ndarray) -> Iterator[dict[str, Any]]:
             "shown": [list(span) for span in shown],
             "asked_seconds": [list(span) for span in clock.seconds(asked)],
             "shown_seconds": [list(span) for span in clock.seconds(shown)],
-            "asked_look": " ".join(reversed(sighting.asked)),
-            "seen_look": " ".join(reversed(sighting.seen)) if sighting.seen else None,
+            "asked_look": looks[i],
+            "seen_look": None if sighting.seen is None else str(sighting.seen),
             "t_iou": iou,
             "t_l2": metrics.t_l2(shown, asked, clock.frames),
             "frame_iou": metrics.frame_iou(sighting.presence, true),
@@ -102,7 +123,7 @@ def _rows(case: Scene, video: np.ndarray) -> Iterator[dict[str, Any]]:
             "absence": metrics.absence_rate(sighting.presence, true),
             "detected": float(bool(shown)),
             "identity": float(sighting.identity),
-            "likeness": sighting.likeness,
+            **{name: sighting.figures[name] for name in tracker.measures},
             **{f"recall_{at}": float(iou >= at) for at in metrics.RECALLS},
         }
 
@@ -134,14 +155,16 @@ def correlations(rows: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def summarise(rows: list[dict[str, Any]], resamples: int = 2000) -> dict[str, Any]:
-    """Mean of each measure over subjects, with the 95 % interval that resamples clips.
+def summarise(
+    rows: list[dict[str, Any]], measured: Iterable[str], resamples: int = 2000
+) -> dict[str, Any]:
+    """Means over subjects of the measures named, with the 95 % interval that resamples clips.
 
     `rows` are those of `score`, or of a report, where what is not known is None.
     """
     clips = [row["case"] for row in rows]
     summary: dict[str, Any] = {"clips": len(set(clips)), "subjects": len(rows)}
-    for name in MEASURES:
+    for name in measured:
         values = np.array([row[name] for row in rows], np.float64)
         summary[name] = estimate(values, clips, resamples)
     return summary
@@ -154,3 +177,23 @@ def estimate(
     known = values[np.isfinite(values)]
     low, high = metrics.bootstrap_ci(values, clips, resamples)
     return {"mean": float(known.mean()) if known.size else float("nan"), "low": low, "high": high}
+
+
+def difference(
+    one: list[dict[str, Any]], other: list[dict[str, Any]], figure: str
+) -> dict[str, float]:
+    """Mean of `one` less `other`, subject by subject of the same boards and seeds.
+
+    Rows are those of `score`, or of a report, each with the `seed` of its noise. The 95 % interval
+    resamples boards. Raises ConfigError if the two did not see the same subjects.
+    """
+    if boards(one) != boards(other):
+        raise ConfigError("two arms have rows of different boards or seeds; they do not compare")
+    # A report has None for a rate that nothing could be counted for; as a float it is NaN.
+    a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
+    return estimate(a - b, [row["case"] for row in one])
+
+
+def boards(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What rows are about: they compare only if this is the same, in the same order."""
+    return [(row["seed"], row["case"], row["subject"], row["asked"]) for row in rows]

@@ -40,7 +40,7 @@ class VAELoss:
 class VAETask:
     """Training the autoencoder.
 
-    `data` is a directory written by `alchemint data sprites`; `frames` is the length of training
+    `data` is the directory of a dataset of clips; `frames` is the length of training
     windows and `crop` their side in pixels. `init_from` is a model directory whose autoencoder a
     new run starts from; None starts from scratch.
     """

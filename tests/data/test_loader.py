@@ -17,12 +17,12 @@ from alchemint_jax.data import (
     clip_loader,
     latent_loader,
     open_encoded,
+    open_split,
 )
 from alchemint_jax.data.loader import _Example, pipeline
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene import Clock
 from alchemint_jax.text import ByteTokenizer
-from alchemint_jax.worlds.sprites import open_split
 
 CLOCK = Clock(8, 33, 4)
 BYTES, TAGS = ByteTokenizer(112), ByteTokenizer(16)

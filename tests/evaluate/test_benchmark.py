@@ -12,13 +12,20 @@ from PIL import Image
 
 from alchemint_jax import evaluate
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
-from alchemint_jax.evaluate.report import render_html, save_report
+from alchemint_jax.evaluate.html_report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.scene import Event, Spans
 from alchemint_jax.worlds import sprites
 from alchemint_jax.worlds.sprites.cases import COUNTS, FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
+
+SPRITES = sprites.SpritesBenchmark()
+TRACKER = SPRITES.tracker
+
+
+def means(cases, videos):
+    return evaluate.score(cases, videos, TRACKER, resamples=50)["overall"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +49,7 @@ def videos(cases):
 
 @pytest.fixture(scope="module")
 def report(cases, videos):
-    return evaluate.score(cases, videos, resamples=200)
+    return evaluate.score(cases, videos, TRACKER, resamples=200)
 
 
 def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
@@ -76,12 +83,12 @@ def test_the_truth_scores_as_a_perfect_model(report):
 
 
 def test_bad_models_score_badly(cases, videos, report):
-    nothing = evaluate.score(cases, [np.full_like(v, 120) for v in videos], resamples=50)["overall"]
+    nothing = means(cases, [np.full_like(v, 120) for v in videos])
     assert [nothing[k]["mean"] for k in ("t_iou", "t_l2", "detected", "identity")] == [0, 1, 0, 0]
     assert nothing["absence"]["mean"] == 1
-    others = evaluate.score(cases, videos[1:] + videos[:1], resamples=50)["overall"]
+    others = means(cases, videos[1:] + videos[:1])
     assert others["identity"]["mean"] < 0.5
-    late = evaluate.score(cases, [np.roll(v, 6, 0) for v in videos], resamples=50)["overall"]
+    late = means(cases, [np.roll(v, 6, 0) for v in videos])
     assert nothing["t_iou"]["mean"] < late["t_iou"]["mean"] < report["overall"]["t_iou"]["mean"]
     assert late["t_l2"]["mean"] > 0.1
 
@@ -90,10 +97,13 @@ def test_bent_shapes_are_less_alike_and_as_well_timed(cases, videos, report):
     shifts = np.round(1.5 * np.sin(np.arange(64) * 1.1)).astype(int)
     columns = (np.arange(64) + shifts[:, None]) % 64
     bent = [video[:, np.arange(64)[:, None], columns] for video in videos]
-    overall, truth = evaluate.score(cases, bent, resamples=50)["overall"], report["overall"]
+    overall, truth = (
+        means(cases, bent),
+        report["overall"],
+    )
     assert overall["t_iou"]["mean"] > truth["t_iou"]["mean"] - 0.03
     assert overall["likeness"]["mean"] < truth["likeness"]["mean"] - 0.04
-    unseen = evaluate.score(cases, [np.full_like(v, 120) for v in videos], resamples=50)["overall"]
+    unseen = means(cases, [np.full_like(v, 120) for v in videos])
     assert np.isnan(unseen["likeness"]["mean"])
 
 
@@ -103,7 +113,7 @@ def test_always_present_scores_its_baseline(cases):
     for case in single:
         start, end = case.subjects[0].spans[-1]
         stills.append(np.repeat(truth(case)[None, end // 2 + start // 2], case.clock.frames, 0))
-    report = evaluate.score(single, stills, resamples=50)
+    report = evaluate.score(single, stills, TRACKER, resamples=50)
     bar = report["baselines"]["always_present"]
     assert report["overall"]["t_iou"]["mean"] == pytest.approx(bar["t_iou"])
     assert report["overall"]["t_l2"]["mean"] == pytest.approx(bar["t_l2"])
@@ -112,9 +122,9 @@ def test_always_present_scores_its_baseline(cases):
 
 def test_videos_must_fit_the_cases(cases, videos):
     with pytest.raises(DataError, match="9 videos"):
-        evaluate.score(cases, videos[:9])
+        evaluate.score(cases, videos[:9], TRACKER)
     with pytest.raises(DataError, match="32 frames"):
-        evaluate.score(cases[:1], [videos[0][:-1]])
+        evaluate.score(cases[:1], [videos[0][:-1]], TRACKER)
 
 
 class FakePipeline:
@@ -147,7 +157,7 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     monkeypatch.setitem(sys.modules, "alchemint_jax.sampling.pipeline", fake)
     out = tmp_path / "report"
     options = {"limit": 5, "steps": 7, "batch": 2, "solver": "unipc"}
-    returned = evaluate.run_benchmark("sprites", "sprites", out, **options)
+    returned = evaluate.run_benchmark("sprites", SPRITES, out, **options)
     # The guidance is of the model, since none is asked for.
     how = {"guidance": Guidance(both=2.0), "solver": "unipc"}
     assert FakePipeline.calls == [(2, 0, 7, how), (2, 1, 7, how), (2, 2, 7, how)]
@@ -179,7 +189,7 @@ def test_a_model_that_cannot_render_the_benchmark_is_refused_first(monkeypatch, 
     for name, value in change.items():
         monkeypatch.setattr(FakePipeline, name, value)
     with pytest.raises(AlchemintError, match=says):
-        evaluate.run_benchmark("sprites", "sprites", limit=5, progress=False)
+        evaluate.run_benchmark("sprites", SPRITES, limit=5, progress=False)
     assert FakePipeline.calls == []
 
 
@@ -222,26 +232,34 @@ def board_file(tmp_path, cases):
     return write
 
 
+def read(path, limit=None):
+    """The cases of a file, for a model of the sprites' sizes with events."""
+    chosen = Settings(reference_size=(32, 32), min_frames=33)
+    limits = chosen.limits(slots=3, events=True, stride=4)
+    model = types.SimpleNamespace(settings=chosen, limits=limits)
+    return evaluate.read_benchmark(path, TRACKER, limit).cases(model, limit, seed=0)
+
+
 def test_boards_are_read_from_json_lines(board_file, cases):
     path = board_file({"id": "first"}, "", {})
-    first, second = sprites.read_benchmark(path)
+    first, second = read(path)
     assert (first.id, first.clock.frames, times(first)) == ("first", 33, (((4, 16),),))
     assert second.id == f"{path}:3"
     assert np.array_equal(first.subjects[0].pictures, cases[0].subjects[0].pictures[:1])
-    assert len(sprites.read_benchmark(path, limit=1)) == 1
+    assert len(read(path, limit=1)) == 1
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"glides", "é\u2028".encode()))
-    assert [case.caption for case in sprites.read_benchmark(path)] == ["a disc é"] * 2
+    assert [case.caption for case in read(path)] == ["a disc é"] * 2
 
 
 def test_boards_of_a_file_may_have_events(board_file):
     said = [{"text": "the disc turns red", "during": [1.0, 2.0]}]
-    silent, heard = sprites.read_benchmark(board_file({}, {"events": said}))
+    silent, heard = read(board_file({}, {"events": said}))
     assert silent.events == () and heard.events == (Event("the disc turns red", Spans([(8, 16)])),)
 
 
 def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
     meet = {"word": "disc", "image": "r.png", "appears": [[0.5, 1.0], [1.05, 2.0]]}
-    (case,) = sprites.read_benchmark(board_file({"subjects": [meet]}))
+    (case,) = read(board_file({"subjects": [meet]}))
     assert times(case) == (((4, 16),),)
 
 
@@ -273,16 +291,16 @@ def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
 )
 def test_a_bad_line_is_named(board_file, change, says):
     with pytest.raises(DataError, match=rf"boards\.jsonl:2: .*{says}"):
-        sprites.read_benchmark(board_file({}, change))
+        read(board_file({}, change))
 
 
 def test_useless_files_are_refused(board_file, tmp_path):
     with pytest.raises(DataError, match="no storyboards"):
-        sprites.read_benchmark(board_file(""))
+        read(board_file(""))
     with pytest.raises(DataError, match="twice"):
-        sprites.read_benchmark(board_file({"id": "a"}, {"id": "a"}))
+        read(board_file({"id": "a"}, {"id": "a"}))
     with pytest.raises(DataError, match="cannot read"):
-        sprites.read_benchmark(tmp_path / "none.jsonl")
+        read(tmp_path / "none.jsonl")
 
 
 class Page(HTMLParser):
@@ -335,7 +353,9 @@ def test_the_page_shows_as_many_clips_as_asked(cases, videos, report, gallery):
 
 
 def test_the_report_is_plain_json(cases, videos, report, tmp_path):
-    one = evaluate.score(cases[:1], videos[:1], resamples=20)  # groups without subjects: NaN
+    one = evaluate.score(
+        cases[:1], videos[:1], TRACKER, resamples=20
+    )  # groups without subjects: NaN
     folder = tmp_path / "not" / "yet" / "there"
     save_report(one, videos[:1], cases[:1], folder, gallery=1)
     stored = json.loads(

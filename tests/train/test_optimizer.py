@@ -17,7 +17,7 @@ from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer,
 
 def test_warmup_then_cosine_ends_at_the_final_fraction():
     c = OptimizerConfig(warmup_steps=10, schedule="cosine", total_steps=110, final_fraction=0.1)
-    rate = [float(learning_rate(c, 2.0, s)) for s in range(120)]
+    rate = [float(learning_rate(c, 2.0)(s)) for s in range(120)]
     np.testing.assert_allclose(rate[0], 0.2, rtol=1e-6)
     np.testing.assert_allclose(rate[9], 2.0, rtol=1e-6)
     np.testing.assert_allclose(rate[60], 1.1, rtol=1e-5)  # half way: mean of 1 and 0.1
@@ -28,7 +28,7 @@ def test_warmup_then_cosine_ends_at_the_final_fraction():
 
 
 def test_constant_schedule_stays():
-    assert float(learning_rate(OptimizerConfig(), 3.0, 10**6)) == 3.0
+    assert float(learning_rate(OptimizerConfig(), 3.0)(10**6)) == 3.0
 
 
 @pytest.mark.parametrize(

@@ -6,29 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alchemint_jax.worlds.sprites.builder import open_split, write_sprites
-    from alchemint_jax.worlds.sprites.cases import read_benchmark, sprites_cases
-    from alchemint_jax.worlds.sprites.tracker import Sighting, Tracking, kind_of, track, watch
+    from alchemint_jax.worlds.sprites.builder import write_sprites
+    from alchemint_jax.worlds.sprites.cases import SpritesBenchmark, sprites_cases
+    from alchemint_jax.worlds.sprites.tracker import SpritesTracker, Tracking, kind_of, track
     from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 _HOMES = {
-    **dict.fromkeys(("open_split", "write_sprites"), "builder"),
-    **dict.fromkeys(("read_benchmark", "sprites_cases"), "cases"),
-    **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track", "watch"), "tracker"),
+    "write_sprites": "builder",
+    **dict.fromkeys(("SpritesBenchmark", "sprites_cases"), "cases"),
+    **dict.fromkeys(("SpritesTracker", "Tracking", "kind_of", "track"), "tracker"),
     **dict.fromkeys(("World", "sample_clip"), "world"),
 }
 
 __all__ = [
-    "Sighting",
+    "SpritesBenchmark",
+    "SpritesTracker",
     "Tracking",
     "World",
     "kind_of",
-    "open_split",
-    "read_benchmark",
     "sample_clip",
     "sprites_cases",
     "track",
-    "watch",
     "write_sprites",
 ]
 

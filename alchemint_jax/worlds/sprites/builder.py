@@ -1,8 +1,8 @@
 """The TFDS dataset `timed_sprites`: the sprites world on disk (ArrayRecord, no TensorFlow).
 
 Record `i` of a split is clip `i` of that split's seed, so a dataset can be remade bit by bit from
-(clips, seed, validation). The files also open with `tfds.builder_from_directory`, where the
-directory is the one that holds `dataset_info.json`.
+(clips, seed, validation). `data.open_split` reads it; its files also open with
+`tfds.builder_from_directory`, where the directory is the one that holds `dataset_info.json`.
 """
 
 from __future__ import annotations
@@ -200,76 +200,6 @@ def write_sprites(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
-
-
-class SpritesSource:
-    """Random access to the clips of a split: dicts with the features above, text as `str`."""
-
-    def __init__(self, source: Any, folder: Path):
-        self._source = source
-        self._folder = folder
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return _text(records.read_record(self._source, index, self._folder))
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _text(item) for key, item in value.items()}
-    if isinstance(value, bytes):
-        return value.decode()
-    if isinstance(value, list) or (isinstance(value, np.ndarray) and value.dtype == object):
-        return [_text(item) for item in value]
-    return value
-
-
-def describe(data_dir: Path | str) -> dict[str, Any]:
-    """What a dataset was made from: name, version, clips, validation, seed, frames, and `events`
-    where it has some.
-
-    Raises DataError.
-    """
-    data_dir = Path(data_dir)
-    if not data_dir.is_dir():
-        raise DataError(f"{data_dir}: no such directory; write a dataset there first")
-    if not (data_dir / _MARK).is_file():
-        raise DataError(
-            f"{data_dir}: not a finished sprites dataset ({_MARK} is missing); write it anew"
-        )
-    return records.read_json(data_dir / _MARK)
-
-
-def open_split(data_dir: Path | str, split: str) -> SpritesSource:
-    """The clips of a split ("train" or "validation") of a dataset written by `write_sprites`.
-
-    Raises DataError if the directory is missing, is not such a dataset, or is not whole.
-    """
-    data_dir = Path(data_dir)
-    wanted = describe(data_dir)
-    if split not in SPLITS:
-        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(SPLITS)}")
-    found = sorted(data_dir.glob("timed_sprites/*/*/dataset_info.json"))
-    if len(found) != 1:
-        raise DataError(
-            f"{data_dir}: expected one TFDS dataset inside, found {len(found)}; write it anew"
-        )
-    records.quiet_flags()
-    try:
-        source = tfds.builder_from_directory(str(found[0].parent)).as_data_source(split)
-        count = len(source)
-    except Exception as error:  # TFDS and ArrayRecord raise many kinds for damaged files
-        raise DataError(
-            f"{data_dir}: split {split!r} cannot be opened ({error}); write it anew"
-        ) from error
-    expected = wanted.get("clips" if split == "train" else "validation")
-    if count != expected:
-        raise DataError(
-            f"{data_dir}: split {split!r} has {count} clips, not {expected}; write it anew"
-        )
-    return SpritesSource(source, data_dir)
 
 
 @contextlib.contextmanager

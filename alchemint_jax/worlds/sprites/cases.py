@@ -1,22 +1,14 @@
-"""What to ask a model for: cases, each the scene of one clip to render.
-
-They are of the sprites world, or of a file of storyboards.
-"""
+"""The sprites benchmark: clips of the world that no training seed draws, to be asked for."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-import os
 import re
-from pathlib import Path
+from typing import Any
 
-from alchemint_jax.errors import DataError, StoryboardError
-from alchemint_jax.scene.limits import Limits
 from alchemint_jax.scene.scene import Scene
-from alchemint_jax.scene.storyboard import Storyboard
-from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 WORLD = World()
@@ -29,10 +21,22 @@ COUNTS = (1, 2, 2, 1, 3)
 """Number of subjects of successive sprites cases."""
 
 
+@dataclasses.dataclass(frozen=True)
+class SpritesBenchmark:
+    """`sprites_cases` as a benchmark (see `evaluate.Benchmark`)."""
+
+    name: str = "sprites"
+    tracker: SpritesTracker = SpritesTracker()
+    limit: int = 128
+
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Scene]:
+        """The first cases of a seed; there is no end of them, so None is `self.limit`."""
+        del pipe  # the world is as it is
+        return sprites_cases(self.limit if limit is None else limit, seed)
+
+
 def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Scene]:
-    """The sprites benchmark: clips of the world that no training seed draws, with one to three
-    subjects.
-    """
+    """Cases with one to three subjects, each of which asks for what a clip of the world shows."""
     cases: list[Scene] = []
     counts = itertools.cycle(COUNTS)
     count = next(counts)
@@ -57,74 +61,3 @@ def _shortened(caption: str) -> str:
     if len(caption.encode()) <= MAX_PROMPT:
         return caption
     return re.sub(r" on an? \w+ background$", "", caption)
-
-
-def read_benchmark(
-    path: str | os.PathLike[str], limit: int | None = None, world: World = WORLD
-) -> list[Scene]:
-    """Cases of a JSON Lines file: one storyboard per line, an optional "id", pictures relative to
-    the file.
-
-    Raises DataError naming file and line for anything that cannot be asked for or measured.
-    """
-    path = Path(path)
-    limits = Limits(
-        max_subjects=world.max_subjects,
-        max_frames=world.frames,
-        min_frames=world.frames,
-        fps=(world.fps,),
-        sizes=((world.size, world.size),),
-        stride=world.clock.stride,
-        events=True,  # whether a model has them is asked when it is there
-    )
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other line ends
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise DataError(f"{path}: cannot read this benchmark: {reason}") from error
-    cases: list[Scene] = []
-    for number, line in enumerate(lines, 1):
-        if line.strip() and (limit is None or len(cases) < limit):
-            where = f"{path}:{number}"
-            cases.append(_read_case(line, where, path.parent, limits, world.view_size))
-    if not cases:
-        raise DataError(f"{path}: holds no storyboards; write one JSON object per line")
-    twice = [case.id for i, case in enumerate(cases) if case.id in {c.id for c in cases[:i]}]
-    if twice:
-        raise DataError(f"{path}: the id {twice[0]!r} is given twice; ids must differ")
-    return cases
-
-
-def _read_case(line: str, where: str, base: Path, limits: Limits, view_size: int) -> Scene:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON: {error.msg} (column {error.colno})") from error
-    except (ValueError, RecursionError) as error:  # endless digits or brackets
-        raise DataError(f"{where}: not JSON that can be read: {error}") from error
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: expected a storyboard ({{...}}) on each line")
-    name = fields.pop("id", None)
-    try:
-        board = Storyboard.from_dict(fields, base=base, source=where)
-        scene = board.scene(limits)
-    except StoryboardError as error:
-        raise DataError(str(error)) from error
-    if not board.subjects:
-        raise DataError(f"{where}: subjects: there are none, so there is nothing to measure")
-    if board.negative_prompt:
-        raise DataError(f"{where}: negative_prompt: benchmarks are rendered without; remove it")
-    if board.seed is not None:
-        raise DataError(f"{where}: seed: a benchmark's noise is drawn from --seed; remove it")
-    subjects = []
-    for i, subject in enumerate(scene.subjects):
-        picture = subject.picture((view_size, view_size))
-        try:
-            tracker.kind_of(picture)
-        except DataError as error:
-            path = board.subjects[i].image
-            raise DataError(f"{where}: subjects[{i}].image: {path}: {error}") from error
-        subjects.append(dataclasses.replace(subject, pictures=picture[None]))
-    return dataclasses.replace(
-        scene, id=where if name is None else str(name), subjects=tuple(subjects)
-    )

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import appearance, shapes
@@ -31,6 +32,10 @@ class Kind(NamedTuple):
 
     shape: str
     color: str
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.color} {self.shape}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,33 +53,62 @@ class Tracking:
 
 
 _DEFAULT = Tracking()
+NOTES = {
+    "Detected, identity": "Seen at all, in the colour of the reference; and what was seen is "
+    "nearest to its shape among all shapes of the world. The right shape in another colour counts "
+    "as never seen.",
+    "Likeness": "How clean a shape is: overlap of its outline with that of the shape asked for, in "
+    "the frames that show the whole of it.",
+    "How it is measured": "By a classical tracker that sees the clip and the references, and is "
+    "not told when a subject should be there.",
+}
+"""For readers of a report."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Sighting:
-    """What was seen of one reference's subject."""
+def similar(kinds: Sequence[Kind]) -> bool:
+    """Whether two subjects have one shape or one colour."""
+    return any(set(a) & set(b) for a, b in itertools.combinations(kinds, 2))
 
-    presence: Bool[np.ndarray, " f"]
-    area: Float[np.ndarray, " f"]
-    """Pixels of the subject per frame, 0 where nothing is seen."""
-    xy: Float[np.ndarray, "f 2"]
-    """Centroid in pixels, NaN where nothing is seen."""
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpriteSighting(Sighting):
+    """What was seen of one reference's subject, and where; `asked` and `seen` are kinds."""
+
     asked: Kind
     seen: Kind | None
     """What the blobs look like most; None if the subject was not detected."""
-    likeness: float
-    """Mean overlap in [0, 1] of its outlines with the shape asked for, over the frames that show
-    the whole of it; NaN if none does."""
+    area: Float[np.ndarray, " f"] = dataclasses.field(kw_only=True)
+    """Pixels of the subject per frame, 0 where nothing is seen."""
+    xy: Float[np.ndarray, "f 2"] = dataclasses.field(kw_only=True)
+    """Centroid in pixels, NaN where nothing is seen."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpritesTracker:
+    """`track` as a tracker of evaluation (see `evaluate.Tracker`)."""
+
+    tracking: Tracking = _DEFAULT
 
     @property
-    def spans(self) -> Spans:
-        """The frames in which it is on screen."""
-        return Spans.where(self.presence)
+    def measures(self) -> Mapping[str, str]:
+        """Likeness: mean overlap in [0, 1] of the outlines of a subject with the shape asked for,
+        over the frames that show the whole of it; NaN if none does.
+        """
+        return {"likeness": "likeness"}
 
     @property
-    def identity(self) -> bool:
-        """Whether what was seen is what the reference shows."""
-        return self.seen == self.asked
+    def notes(self) -> Mapping[str, str]:
+        """For readers of a report."""
+        return NOTES
+
+    def check(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Raises DataError if there is no subject of this world on white."""
+        kind_of(picture)
+
+    def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Scene) -> tuple[SpriteSighting, ...]:
+        """See `track`: the first picture of each subject is all that it looks at in a case."""
+        view = (World.view_size, World.view_size)
+        return track(video, [subject.picture(view) for subject in case.subjects], self.tracking)
 
 
 def kind_of(reference: UInt8[np.ndarray, "h w 3"]) -> Kind:
@@ -92,24 +126,18 @@ def kind_of(reference: UInt8[np.ndarray, "h w 3"]) -> Kind:
     return Kind(shapes.SHAPES[int(blobs.scores[blobs.area.argmax()].argmax())], COLOR_NAMES[color])
 
 
-def watch(video: UInt8[np.ndarray, "f h w 3"], scene: Scene) -> tuple[Sighting, ...]:
-    """Follows each subject of a scene through a clip, by its first picture alone."""
-    view = (World.view_size, World.view_size)
-    return track(video, [subject.picture(view) for subject in scene.subjects])
-
-
 def track(
     video: UInt8[np.ndarray, "f h w 3"],
     references: Sequence[np.ndarray],
     tracking: Tracking = _DEFAULT,
-) -> tuple[Sighting, ...]:
-    """Follows the subject of each reference (uint8 [h w 3]) through a clip; one `Sighting` per
-    reference.
+) -> tuple[SpriteSighting, ...]:
+    """Follows the subject of each reference (uint8 [h w 3]) through a clip; one sighting
+    per reference.
     """
     asked = [kind_of(reference) for reference in references]
     masks, strength = appearance.hues(video)
     anything = masks.any(0)
-    found: dict[int, Sighting] = {}
+    found: dict[int, SpriteSighting] = {}
     for color in sorted({kind.color for kind in asked}):
         members = [i for i, kind in enumerate(asked) if kind.color == color]
         hue = masks[COLOR_NAMES.index(color)]
@@ -132,7 +160,7 @@ def _sighting(
     others: np.ndarray,
     asked: Kind,
     tracking: Tracking,
-) -> Sighting:
+) -> SpriteSighting:
     frames = len(others)
     area = np.bincount(blobs.frame[own], blobs.area[own], frames).astype(np.float64)
     weighted = [
@@ -160,7 +188,7 @@ def _sighting(
         seen = Kind(shapes.SHAPES[int((weight @ blobs.scores).argmax())], asked.color)
     clear = blobs.scores[judged & blobs.whole, shapes.SHAPES.index(asked.shape)]
     likeness = float(clear.mean()) if len(clear) else float("nan")
-    return Sighting(presence, area, xy, asked, seen, likeness)
+    return SpriteSighting(presence, asked, seen, {"likeness": likeness}, area=area, xy=xy)
 
 
 def _bridge(

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from marks import assert_charts_alike, texts
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.evaluate import events
-from alchemint_jax.evaluate.report import render_html
+from alchemint_jax.evaluate.benchmark import check_model
+from alchemint_jax.evaluate.html_report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.scene import Event, Spans
+from alchemint_jax.worlds.sprites import SpritesTracker, sample_clip
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
-from alchemint_jax.worlds.sprites.world import sample_clip
+from studies import events, variants
 
 
 def said(scene):
@@ -63,7 +67,7 @@ def test_a_model_that_hears_events_is_told_from_one_that_does_not(found, videos)
     for name in ("without", "exchanged"):
         assert result["variants"][name]["event"]["mean"] == 0
         assert result["differences"][name]["event"]["low"] > 0.9
-    assert "events on 5 boards" in events.draw_figure(result)
+    assert any("events on 5 boards" in text for text in texts(events.draw_figure(result)))
 
 
 def test_times_are_exchanged():
@@ -78,18 +82,26 @@ def test_times_are_exchanged():
 
 def test_scores_and_pages_of_boards_with_events(found, videos):
     cases = [board.case for board in found]
-    page = render_html(score(cases, videos, resamples=20), videos, cases, gallery=5)
+    page = render_html(
+        score(cases, videos, SpritesTracker(), resamples=20), videos, cases, gallery=5
+    )
     for case in cases:
         assert all(event.text in page for event in case.events)
 
 
 def test_a_model_without_events_is_refused_by_name(found, tmp_path, capsys, monkeypatch):
     limits = Settings(min_frames=33).limits(slots=3, events=False, stride=4)
-    without = SimpleNamespace(limits=limits)
+    without = SimpleNamespace(limits=limits, check=lambda case: case.check(limits))
     with pytest.raises(StoryboardError, match=r"events-3-\d+: events: dense captions are not"):
-        found[0].case.check(limits)
-    monkeypatch.setattr(events, "prepare_jax", lambda: None)
-    monkeypatch.setattr(events.Pipeline, "load", lambda model: without)
+        check_model(without, [board.case for board in found])
+    monkeypatch.setattr(variants, "prepare_jax", lambda: None)
+    monkeypatch.setattr(variants.Pipeline, "load", lambda model: without)
     with pytest.raises(SystemExit) as error:
         events.main(["--model", "mine", "--out", str(tmp_path / "events.json")])
     assert error.value.code == 2 and "--model mine: has no events" in capsys.readouterr().err
+
+
+def test_the_committed_figure_is_that_of_the_committed_numbers():
+    committed = Path(__file__).parents[2] / "docs" / "results" / "sprites_events.json"
+    drawn = events.draw_figure(json.loads(committed.read_text()))
+    assert_charts_alike(drawn, committed.with_suffix(".svg").read_bytes())

@@ -1,0 +1,129 @@
+"""What to ask a model for: cases, each the scene of one clip to render; benchmarks make them, and
+files of storyboards are benchmarks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from alchemint_jax.errors import DataError, StoryboardError
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.storyboard import Storyboard
+
+if TYPE_CHECKING:
+    from alchemint_jax.evaluate.tracker import Tracker
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """Cases, and who measures what a model makes of them. A world has one; so has a file."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many cases to take where nobody says; None is all of them."""
+
+    @property
+    def tracker(self) -> Tracker:
+        """Who measures."""
+
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Scene]:
+        """The first `limit` cases, all of one length.
+
+        Args:
+            pipe: the `Pipeline` that is to render them, which has limits and settings.
+            limit: None is all of them.
+            seed: what random cases are drawn from.
+
+        Raises:
+            DataError: one of them cannot be asked for, or not be measured.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class StoryboardFile:
+    """The storyboards of a file as a benchmark."""
+
+    name: str
+    tracker: Tracker
+    boards: tuple[tuple[str, Storyboard], ...]
+    """With their ids."""
+    limit: int | None = None
+
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Scene]:
+        """See `Benchmark`; nothing is random here."""
+        del seed
+        return [self._case(name, board, pipe) for name, board in self.boards[:limit]]
+
+    def _case(self, name: str, board: Storyboard, pipe: Any) -> Scene:
+        try:
+            scene = board.scene(pipe.limits)
+        except StoryboardError as error:
+            raise DataError(str(error)) from error
+        size = pipe.settings.reference_size or scene.size
+        subjects = []
+        for i, subject in enumerate(scene.subjects):
+            picture = subject.picture(size)
+            try:
+                self.tracker.check(picture)
+            except DataError as error:
+                where = f"{board.source}: subjects[{i}].image"
+                raise DataError(f"{where}: {board.subjects[i].image}: {error}") from error
+            subjects.append(dataclasses.replace(subject, pictures=picture[None]))
+        return dataclasses.replace(scene, id=name, subjects=tuple(subjects))
+
+
+def read_benchmark(
+    path: str | os.PathLike[str], tracker: Tracker, limit: int | None = None
+) -> StoryboardFile:
+    """The benchmark of a JSON Lines file: one storyboard per line, an optional "id", pictures
+    relative to the file. `limit` reads no more than the first so many.
+
+    Raises DataError naming file and line for anything that is no storyboard to measure.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # JSON may hold other line ends
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise DataError(f"{path}: cannot read this benchmark: {reason}") from error
+    boards: dict[str, Storyboard] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip() and (limit is None or len(boards) < limit):
+            name, board = _read_board(line, f"{path}:{number}", path.parent)
+            if name in boards:
+                raise DataError(f"{path}: the id {name!r} is given twice; ids must differ")
+            boards[name] = board
+    if not boards:
+        raise DataError(f"{path}: holds no storyboards; write one JSON object per line")
+    return StoryboardFile(str(path), tracker, tuple(boards.items()))
+
+
+def _read_board(line: str, where: str, base: Path) -> tuple[str, Storyboard]:
+    try:
+        fields = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{where}: not JSON: {error.msg} (column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # endless digits or brackets
+        raise DataError(f"{where}: not JSON that can be read: {error}") from error
+    if not isinstance(fields, dict):
+        raise DataError(f"{where}: expected a storyboard ({{...}}) on each line")
+    name = fields.pop("id", None)
+    try:
+        board = Storyboard.from_dict(fields, base=base, source=where)
+    except StoryboardError as error:
+        raise DataError(str(error)) from error
+    if not board.subjects:
+        raise DataError(f"{where}: subjects: there are none, so there is nothing to measure")
+    if board.negative_prompt:
+        raise DataError(f"{where}: negative_prompt: benchmarks are rendered without; remove it")
+    if board.seed is not None:
+        raise DataError(f"{where}: seed: a benchmark's noise is drawn from --seed; remove it")
+    return (where if name is None else str(name)), board

@@ -1,0 +1,90 @@
+"""Who is in this frame, and where: what is asked of networks that look at real video.
+
+These are protocols. A back end, whatever it runs on, is an object with the one method of its
+protocol; models and thresholds are its own affair. Videos are uint8 [f h w 3], RGB; boxes are
+(left, top, right, bottom) in pixels of the frames, from 0 to (w, h), right and bottom exclusive.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+
+__all__ = ["Detections", "Detector", "Embedder", "Segmenter", "ShotFinder"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Detections:
+    """What a detector found in one frame: n boxes, in any order.
+
+    Attributes:
+        boxes: (left, top, right, bottom) in pixels, inside the frame, and none of them empty.
+        scores: how sure the detector is, in [0, 1].
+        words: which of the words that were asked for each box shows, as its index.
+    """
+
+    boxes: Float32[np.ndarray, "n 4"]
+    scores: Float32[np.ndarray, " n"]
+    words: Int[np.ndarray, " n"]
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds what words name."""
+
+    def detect(
+        self, video: UInt8[np.ndarray, "f h w 3"], words: Sequence[str]
+    ) -> Sequence[Detections]:
+        """What shows one of the words, for each of the f frames.
+
+        Every frame is looked at by itself, so the result does not depend on its neighbours. A word
+        may be found several times in a frame, or never; a detector of fixed classes finds nothing
+        for a word that it does not know. No words find nothing.
+        """
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Cuts one subject out."""
+
+    def segment(
+        self, video: UInt8[np.ndarray, "f h w 3"], boxes: Float32[np.ndarray, "f 4"]
+    ) -> Bool[np.ndarray, "f h w"]:
+        """The pixels of the subject in each frame.
+
+        Args:
+            video: the frames.
+            boxes: where the subject is. A row of NaN says that nobody knows: a segmenter that
+                follows subjects looks for it there, and any other one leaves the frame empty.
+
+        Returns:
+            The mask of every frame; it is empty where the subject is not.
+        """
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Tells whether two pictures show the same subject."""
+
+    def embed(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n d"]:
+        """A vector of length 1 for each of the n pictures, which may differ in size.
+
+        The inner product of two of them, in [-1, 1], is how alike the pictures are. A vector
+        depends on its own picture alone.
+        """
+
+
+@runtime_checkable
+class ShotFinder(Protocol):
+    """Finds where one shot ends and the next one begins."""
+
+    def find(self, video: UInt8[np.ndarray, "f h w 3"]) -> tuple[tuple[int, int], ...]:
+        """The shots as half-open runs of frames [start, end), in order.
+
+        They cover the video without a gap: an uncut one is a single shot, and one without frames
+        has none. A gradual transition is part of one of the shots beside it.
+        """
