@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alchemint_jax.errors import StoryboardError
     from alchemint_jax.sampling.guidance import Guidance
     from alchemint_jax.sampling.pipeline import Pipeline
-    from alchemint_jax.storyboard import Storyboard
+    from alchemint_jax.scene.storyboard import Storyboard
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,7 @@ __all__ = [
 _HOMES = {
     "Guidance": "alchemint_jax.sampling.guidance",
     "Pipeline": "alchemint_jax.sampling.pipeline",
-    "Storyboard": "alchemint_jax.storyboard",
+    "Storyboard": "alchemint_jax.scene.storyboard",
     "StoryboardError": "alchemint_jax.errors",
 }
 _ROOMS = ("evaluate", "rotary", "weights")

@@ -43,7 +43,7 @@ def generate(args: argparse.Namespace) -> int:
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
-        pipe.check(board)  # an error should not come after warnings that it makes idle
+        scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         _warn(board.warnings())
         frames = pipe.generate(
             board,
@@ -53,13 +53,11 @@ def generate(args: argparse.Namespace) -> int:
             progress=True,
             solver=plan.solver,
         )
-        fps = float(board.fps or pipe.fps)
+        fps = float(scene.clock.fps)
         with _tidy():
             media.write_video(out, frames, fps)
             if sheet:
-                from alchemint_jax.demo import draw_sheet
-
-                media.write_png(sheet, draw_sheet(board, frames, None, fps))
+                media.write_png(sheet, media.contact_sheet(frames, scene))
 
     if args.json:
         report = {
@@ -71,8 +69,14 @@ def generate(args: argparse.Namespace) -> int:
             "fps": fps,
             "size": list(frames.shape[1:3]),
             "seconds": round(time.monotonic() - began, 3),
-            "subjects": [{"word": s.word, "appears": s.appears} for s in board.subjects],
-            "events": [{"text": e.text, "during": e.during} for e in board.events],
+            "subjects": [
+                {"word": entry.word, "appears": entry.appears, "frames": subject.spans}
+                for entry, subject in zip(board.subjects, scene.subjects, strict=True)
+            ],
+            "events": [
+                {"text": entry.text, "during": entry.during, "frames": event.spans}
+                for entry, event in zip(board.events, scene.events, strict=True)
+            ],
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alchemint_jax import evaluate, images, media, shipped, timebase
+from alchemint_jax import evaluate, media, shipped
 from alchemint_jax.errors import DataError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
-from alchemint_jax.storyboard import Storyboard
-from alchemint_jax.worlds.sprites.tracker import track
+from alchemint_jax.scene.spans import Spans
+from alchemint_jax.scene.storyboard import Storyboard
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 
 
 def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") -> int:
@@ -30,21 +31,16 @@ def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") ->
     videos, sheets = [], []
     rows: list[tuple[str, ...]] = []
     for board in boards:
-        video = pipe.generate(board, progress=True)
-        pictures = [images.load_reference(s.image, video.shape[1:3]) for s in board.subjects]
-        sightings = track(video, pictures)
-        measured = [
-            timebase.frames_to_seconds(sighting.intervals, pipe.fps, len(video))
-            for sighting in sightings
-        ]
+        video, scene = pipe.generate(board, progress=True), pipe.scene(board)
+        sightings = SpritesTracker().track(video, scene)
         videos.append(video)
-        sheets.append(draw_sheet(board, video, measured, pipe.fps))
-        for subject, true, sighting, found in zip(
-            board.subjects, board.frame_intervals(pipe.fps), sightings, measured, strict=True
-        ):
-            spans = evaluate.t_iou(sighting.intervals, true)
-            frames = evaluate.frame_iou(sighting.presence, evaluate.presence(true, len(video)))
-            asked, shown = _text(subject.appears), _text(found)
+        measured = [sighting.spans for sighting in sightings]
+        sheets.append(media.contact_sheet(video, scene, measured))
+        for entry, subject, sighting in zip(board.subjects, scene.subjects, sightings, strict=True):
+            spans = evaluate.t_iou(sighting.spans, subject.spans)
+            wanted = evaluate.presence(subject.spans, len(video))
+            frames = evaluate.frame_iou(sighting.presence, wanted)
+            asked, shown = _text(entry.appears), _text(scene.clock.seconds(sighting.spans))
             name = Path(board.source).name
             rows.append((name, subject.word, asked, shown, f"{spans:.2f}", f"{frames:.2f}"))
     media.write_video(out / "demo.mp4", np.concatenate(videos, axis=2), pipe.fps, upscale=4)
@@ -53,28 +49,6 @@ def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") ->
     _print(header, rows)
     print(f"\n{out / 'demo.mp4'}\n{out / 'demo.png'}")
     return 0
-
-
-def draw_sheet(
-    board: Storyboard, video: np.ndarray, measured: list | None, fps: float
-) -> Image.Image:
-    """Frames of a video above the intervals asked for and, unless None, those measured.
-
-    Those asked for are drawn as they are rendered, from frame to frame.
-    """
-    return media.contact_sheet(
-        video,
-        [
-            timebase.frames_to_seconds(spans, fps, len(video))
-            for spans in board.frame_intervals(fps)
-        ],
-        measured,
-        fps,
-        [subject.word for subject in board.subjects],
-        pictures=[images.load_reference(subject.image, (92, 92)) for subject in board.subjects],
-        title=board.prompt,
-        events=[(event.text, event.during) for event in board.events],
-    )
 
 
 def _stack(sheets: list[Image.Image]) -> Image.Image:
@@ -87,8 +61,8 @@ def _stack(sheets: list[Image.Image]) -> Image.Image:
     return page
 
 
-def _text(intervals: tuple[tuple[float | int, float | int], ...]) -> str:
-    return ", ".join(f"{start:.2f} - {end:.2f}" for start, end in intervals) or "not seen"
+def _text(seconds: Spans) -> str:
+    return ", ".join(f"{start:.2f} - {end:.2f}" for start, end in seconds) or "not seen"
 
 
 def _print(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -66,9 +66,9 @@ def fit_references(
 
 
 def load_keyframe(
-    path: str | os.PathLike[str], size: tuple[int, int]
+    source: str | os.PathLike[str] | UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture at ``path`` as a whole frame of ``size`` = (height, width).
+    """A picture, in memory or at a path, as a whole frame of ``size`` = (height, width).
 
     It is read as references are, and scaled to cover the frame, its aspect ratio kept; what stands
     out is cut off evenly.
@@ -77,7 +77,9 @@ def load_keyframe(
         StoryboardError: the picture cannot be used; the message begins with its path.
     """
     height, width = size
-    return np.array(ImageOps.fit(_open(Path(path))[0], (width, height), Image.Resampling.LANCZOS))
+    in_memory = isinstance(source, np.ndarray)
+    picture = Image.fromarray(source) if in_memory else _open(Path(source))[0]
+    return np.array(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
 
 
 def _on_white(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

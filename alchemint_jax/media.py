@@ -7,14 +7,15 @@ name. Nothing here needs JAX.
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import io
 import math
 import os
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -23,6 +24,8 @@ from PIL import Image, ImageDraw, ImageFont
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.lettering import fitted
 from alchemint_jax.reading import read_video as read_video
+from alchemint_jax.scene.scene import Scene, Subject
+from alchemint_jax.scene.spans import Spans
 
 AnyPath = str | os.PathLike[str]
 
@@ -182,7 +185,6 @@ def _encode_mp4(frames: np.ndarray, fps: Fraction, upscale: int) -> bytes:
 # ------------------------------------------------------------------------------- contact sheet
 
 Color = tuple[int, int, int]
-Intervals = Iterable[Iterable[Iterable[SupportsFloat]]]  # subjects, their intervals, start and end
 
 # Okabe and Ito's palette (2008), which colour-blind readers can tell apart.
 PALETTE: tuple[Color, ...] = (
@@ -200,35 +202,31 @@ _ROW, _THUMB, _TALL, _THIN = 64, 46, 30, 10  # pixels: a subject's row, its pict
 
 def contact_sheet(
     frames: UInt8[np.ndarray, "f h w 3"],
-    asked: Intervals,
-    measured: Intervals | None,
-    fps: int | float,
-    names: Sequence[str],
+    scene: Scene,
+    measured: Sequence[Spans] | None = None,
     colors: Sequence[Color] | None = None,
-    *,
-    pictures: Sequence[Image.Image | UInt8[np.ndarray, "_ _ 3"] | None] | None = None,
-    title: str = "",
-    events: Sequence[tuple[str, tuple[int | float, int | float]]] = (),
 ) -> Image.Image:
     """Draw a strip of frames and, on the same time axis, when each subject was asked for.
 
-    `asked` and `measured` hold, for each subject, its ``(start, end)`` pairs in seconds; `names`
-    its word, `pictures` its reference, `colors` its RGB colour. The middle of every frame of the
-    strip stands at its time, so what a column shows can be read off the bars below it. `events` are
-    texts and the seconds that they are about; each has a row of its own, below the subjects'.
+    `measured` holds, for each subject of the scene, the frames in which it was seen, and `colors`
+    its RGB colour. The middle of every frame of the strip stands at its time, so what a column
+    shows can be read off the bars below it. Each event has a row of its own, below the subjects'.
     Letters that no font here has are left out, which the sheet then says; a subject that would have
-    none left is "subject" and its place in the storyboard, from 0.
+    none left is "subject" and its place in the scene, from 0.
     Returns an RGB picture about 1500 pixels wide. Raises `ValueError` if the lists disagree.
     """
-    asked_rows = _intervals(asked)
-    measured_rows = _intervals(measured) if measured is not None else [[] for _ in names]
-    shown = list(pictures) if pictures is not None else [None] * len(names)
+    clock, title = dataclasses.replace(scene.clock, frames=len(frames)), scene.caption
+    names = [subject.word for subject in scene.subjects]
+    asked_rows = [clock.seconds(subject.spans) for subject in scene.subjects]
+    seen = [Spans()] * len(names) if measured is None else measured
+    measured_rows = [clock.seconds(spans) for spans in seen]
+    events = [(event.text, span) for event in scene.events for span in clock.seconds(event.spans)]
     tints = list(colors) if colors is not None else [PALETTE[i % 6] for i in range(len(names))]
-    if not len(names) == len(asked_rows) == len(measured_rows) == len(shown) == len(tints):
-        raise ValueError("names, asked, measured, pictures and colors must have one entry each")
+    if not len(names) == len(measured_rows) == len(tints):
+        raise ValueError("measured and colors must have one entry for each subject")
 
     count = len(frames)
-    seconds = max(count - 1, 1) / fps
+    seconds = clock.duration or clock.second(1)
     columns = _columns(count)
     scale = _CELL / max(frames.shape[1:3])
     cell_h, cell_w = (max(1, round(scale * size)) for size in frames.shape[1:3])
@@ -257,17 +255,17 @@ def contact_sheet(
         start = left - cell_w // 2
         draw.text((start, _MARGIN - 6), _fit(title, big, size[0] - _MARGIN - start), _INK, big)
     for index in columns:
-        x = round(at(index / fps))
+        x = round(at(clock.second(index)))
         draw.line([(x, strip_y + cell_h + 30), (x, axis_y)], _FAINT, 1)
         sheet.paste(_resized(frames[index], (cell_w, cell_h)), (x - cell_w // 2, strip_y))
-        stamp = f"{index / fps:.2f}".rstrip("0").rstrip(".") + " s"
+        stamp = f"{clock.second(index):.2f}".rstrip("0").rstrip(".") + " s"
         draw.text((x, strip_y + cell_h + 8), stamp, _SOFT, small, anchor="ma")
 
     for row, ((label, font), tint) in enumerate(zip(labels, tints, strict=True)):
         middle = rows_y + _ROW * row + _ROW // 2
         if row:
             draw.line([(_MARGIN, middle - _ROW // 2), (right, middle - _ROW // 2)], _FAINT, 1)
-        _thumbnail(sheet, shown[row], tint, (_MARGIN, middle - _THUMB // 2))
+        _thumbnail(sheet, scene.subjects[row], tint, (_MARGIN, middle - _THUMB // 2))
         draw.text((_MARGIN + _THUMB + 14, middle), label, _INK, font, anchor="lm")
         for start, end in asked_rows[row]:
             _bar(sheet, at(start), at(end), middle, _TALL, _mix(tint, 0.34))
@@ -295,11 +293,6 @@ def contact_sheet(
         note = "No font here has all letters of these texts: see the storyboard."
         draw.text((_MARGIN, size[1] - 26), note, _SOFT, small, anchor="lm")
     return sheet
-
-
-def _intervals(rows: Intervals) -> list[list[tuple[float, float]]]:
-    floats = [[[float(x) for x in pair] for pair in row] for row in rows]
-    return [[(start, end) for start, end in row if end > start] for row in floats]
 
 
 def _columns(count: int) -> list[int]:
@@ -347,20 +340,14 @@ def _resized(frame: np.ndarray, size: tuple[int, int]) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _thumbnail(
-    sheet: Image.Image, picture: Image.Image | np.ndarray | None, tint: Color, at: tuple[int, int]
-) -> None:
+def _thumbnail(sheet: Image.Image, subject: Subject, tint: Color, at: tuple[int, int]) -> None:
     x, y = at
     draw = ImageDraw.Draw(sheet)
     draw.rectangle([x - 3, y - 3, x + _THUMB + 2, y + _THUMB + 2], outline=tint, width=2)
-    if picture is None:
+    if len(subject.pictures) == 0:
         draw.rectangle([x, y, x + _THUMB - 1, y + _THUMB - 1], fill=_mix(tint, 0.34))
         return
-    if isinstance(picture, np.ndarray):
-        picture = Image.fromarray(picture)
-    side = min(picture.size)  # the middle square: the thumbnail is square
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    square = picture.convert("RGB").crop((left, top, left + side, top + side))
+    square = Image.fromarray(subject.picture((2 * _THUMB, 2 * _THUMB)))
     sheet.paste(square.resize((_THUMB, _THUMB), Image.Resampling.LANCZOS), at)
 
 

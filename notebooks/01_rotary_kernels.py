@@ -28,8 +28,9 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from alchemint_jax import rotary, timebase
+from alchemint_jax import rotary
 from alchemint_jax.rotary import profiles as measures
+from alchemint_jax.scene import Clock
 
 FRAMES, HEAD_DIM = 21, 128  # an 81-frame clip of Wan2.1: 21 latent frames, heads of 128
 freqs = rotary.axis_frequencies(HEAD_DIM)
@@ -49,10 +50,8 @@ def profiles(scheme, subjects, frames=FRAMES, freqs=freqs, equal_norm=True):
     Four pixel frames are one latent frame, but for the first: an interval reaches from the first
     pixel frame of a to the last of b. Unit key norm.
     """
-    first, last = np.moveaxis(np.asarray(subjects, int), -1, 0)
-    stride = timebase.STRIDE
-    pixels = np.stack([np.maximum(stride * (first - 1) + 1, 0), stride * last + 1], axis=-1)
-    gains = scheme.gains(timebase.latent_intervals(pixels), frames, freqs)
+    clock = Clock.for_latents(frames, stride=4)
+    gains = scheme.gains(clock.latent(clock.held(subjects)), frames, freqs)
     temporal = np.asarray(gains)[:, : len(freqs.t)]
     if equal_norm:
         temporal = temporal / np.sqrt(np.mean(np.abs(temporal) ** 2, axis=-1, keepdims=True))

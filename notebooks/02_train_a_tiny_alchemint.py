@@ -142,11 +142,11 @@ colors = ("#0072b2", "#d55e00", "#009e73")
 figure, axes = plt.subplots(4, 1, figsize=(11, 6.4))
 for axis, case, video in zip(axes, cases, videos, strict=False):
     axis.imshow(np.concatenate(list(video[::3]), axis=1), extent=(-1.5, 34.5, 0, 3))
-    for i, spans in enumerate(case.intervals):
-        for start, end in spans:
+    for i, subject in enumerate(case.subjects):
+        for start, end in subject.spans:
             axis.plot([start - 0.5, end - 0.5], [3.3 + 0.3 * i] * 2, color=colors[i], linewidth=4)
-    axis.set(yticks=[], ylim=(0, 4.2), xlim=(-1.5, 34.5), aspect="auto", xlabel=case.prompt)
-    axis.set_title(", ".join(case.words), fontsize=9)
+    axis.set(yticks=[], ylim=(0, 4.2), xlim=(-1.5, 34.5), aspect="auto", xlabel=case.caption)
+    axis.set_title(", ".join(subject.word for subject in case.subjects), fontsize=9)
 figure.tight_layout()
 
 # %%

@@ -27,7 +27,7 @@ import numpy as np
 import alchemint_jax as al
 from alchemint_jax import flow, rotary
 from alchemint_jax.models.dit import reference_attention
-from alchemint_jax.worlds.sprites.cases import FIRST_SEED
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED, named
 from alchemint_jax.worlds.sprites.world import sample_clip
 
 CLIPS = 4 if "NOTEBOOK_SMALL" in os.environ else 48
@@ -43,19 +43,10 @@ print(f"{config.n_layers} layers of {config.n_heads} heads; scheme: {config.sche
 
 # %%
 clips = [sample_clip(i, seed=FIRST_SEED + 99, subjects=2) for i in range(CLIPS)]
-clips = [clip for clip in clips if all(subject.intervals for subject in clip.subjects)]
+clips = [clip for clip in clips if all(subject.spans for subject in clip.scene.subjects)]
 videos = np.stack([clip.video for clip in clips])
-size = clips[0].subjects[0].references.shape[1:]
-pictures = np.full((len(clips), config.slots, *size), 255, np.uint8)
-for i, clip in enumerate(clips):
-    for j, subject in enumerate(clip.subjects):
-        pictures[i, j] = subject.references[0]
-conditions = pipe.conditions(
-    [clip.caption[: pipe.settings.text_length - 1] for clip in clips],
-    pictures,
-    [[subject.word for subject in clip.subjects] for clip in clips],
-    [[subject.intervals for subject in clip.subjects] for clip in clips],
-)
+scenes = [named(clip.scene.id, clip.scene) for clip in clips]  # captions as long as it reads
+conditions = pipe.conditions(scenes)
 vae, vae_params = pipe.models.vae, pipe.models.vae_params
 encode = jax.jit(lambda p, x: vae.apply({"params": p}, x, method="encode"))
 latents = np.concatenate([encode(vae_params, x[None] / np.float32(127.5) - 1) for x in videos])
@@ -87,7 +78,9 @@ freqs = rotary.axis_frequencies(config.head_dim, config.theta_t, config.theta_hw
 frames = latents.shape[1]
 gains = config.scheme.gains(conditions.intervals, frames, freqs)
 kernels = np.asarray(rotary.kernel(gains, frames, freqs))[:, :2].transpose(0, 2, 1)
-covered = np.asarray(rotary.coverage(conditions.intervals, frames))[:, :2].transpose(0, 2, 1)
+covered = np.asarray(rotary.coverage(conditions.intervals, scenes[0].clock))[:, :2].transpose(
+    0, 2, 1
+)
 total = maps.sum((0, 2))
 
 

@@ -28,9 +28,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 import alchemint_jax as al
-from alchemint_jax import images, timebase
-from alchemint_jax.demo import draw_sheet
-from alchemint_jax.worlds.sprites.tracker import track
+from alchemint_jax import media
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 
 STEPS = 4 if "NOTEBOOK_SMALL" in os.environ else 40
 pipe = al.Pipeline.load("sprites")
@@ -87,21 +86,17 @@ def storyboard(star=((0.5, 2.0),), bar=((1.5, 4.0),)):
 
 
 def render(board, **options):
-    """The video, and when each subject was seen in it, in seconds."""
-    video = pipe.generate(board, steps=STEPS, **options)
-    references = [images.load_reference(s.image, video.shape[1:3]) for s in board.subjects]
-    seen = track(video, references)
-    return video, [
-        timebase.frames_to_seconds(sighting.intervals, pipe.fps, len(video)) for sighting in seen
-    ]
+    """What a board asks for in frames, the video, and what the tracker saw of each subject."""
+    video, scene = pipe.generate(board, steps=STEPS, **options), pipe.scene(board)
+    return scene, video, SpritesTracker().track(video, scene)
 
 
-board = storyboard()
-video, measured = render(board, seed=1)
-for subject, found in zip(board.subjects, measured, strict=True):
-    score = al.evaluate.t_iou(found, subject.appears)
-    print(f"{subject.word}: asked {subject.appears}, seen {found}, t-IOU {score:.2f}")
-draw_sheet(board, video, measured, pipe.fps)
+scene, video, seen = render(storyboard(), seed=1)
+for subject, sighting in zip(scene.subjects, seen, strict=True):
+    asked, shown = scene.clock.seconds(subject.spans), scene.clock.seconds(sighting.spans)
+    score = al.evaluate.t_iou(shown, asked)
+    print(f"{subject.word}: asked {asked}, seen {shown}, t-IOU {score:.2f}")
+media.contact_sheet(video, scene, [sighting.spans for sighting in seen])
 
 # %% [markdown]
 # The sheet shows frames, and under them the intervals asked for and those measured. The tracker that
@@ -122,13 +117,12 @@ CHANGES = {
 figure, axes = plt.subplots(len(CHANGES), 2, figsize=(12, 5.2), width_ratios=(3, 1.3))
 for (strip, curve), (name, appears) in zip(axes, CHANGES.items(), strict=True):
     changed = storyboard(star=appears)
-    video, _ = render(changed, seed=1)
-    references = [images.load_reference(s.image, video.shape[1:3]) for s in changed.subjects]
+    _, video, seen = render(changed, seed=1)
     strip.imshow(np.concatenate(list(video[::3]), axis=1))
     strip.set(xticks=[], yticks=[], title=name)
     for start, end in appears:
         curve.axvspan(start, end, color="#fde68a")
-    curve.plot(np.arange(len(video)) / pipe.fps, track(video, references)[0].area, color="#15803d")
+    curve.plot(np.arange(len(video)) / pipe.fps, seen[0].area, color="#15803d")
     curve.set(xlim=(0, 4), yticks=[])
 axes[-1, 1].set_xlabel("seconds")
 figure.tight_layout()
@@ -144,10 +138,10 @@ figure.tight_layout()
 WEIGHTS = (0.0, 1.0, 2.0, 4.0)
 figure, axes = plt.subplots(len(WEIGHTS), 1, figsize=(9, 3.8))
 for axis, weight in zip(axes, WEIGHTS, strict=True):
-    video, found = render(board, seed=1, guidance=al.Guidance(both=weight))
+    scene, video, seen = render(storyboard(), seed=1, guidance=al.Guidance(both=weight))
     scores = [
-        al.evaluate.t_iou(seen, subject.appears)
-        for seen, subject in zip(found, board.subjects, strict=True)
+        al.evaluate.t_iou(sighting.spans, subject.spans)
+        for sighting, subject in zip(seen, scene.subjects, strict=True)
     ]
     axis.imshow(np.concatenate(list(video[::3]), axis=1))
     axis.set(xticks=[], yticks=[])

@@ -23,11 +23,11 @@ import numpy as np
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import metrics, scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.cases import Case
-from alchemint_jax.events import FrameEvent
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.scene.scene import Event, Scene
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import tracker
-from alchemint_jax.worlds.sprites.cases import FIRST_SEED, clip_case
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED, named
 from alchemint_jax.worlds.sprites.events import EventTruth
 from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
 from studies import variants
@@ -49,7 +49,7 @@ AXES = {
 class Board:
     """A case, and what its events do."""
 
-    case: Case
+    case: Scene
     events: tuple[EventTruth, ...]
     looks: tuple[Look, ...]
 
@@ -60,29 +60,29 @@ def boards(limit: int, seed: int) -> list[Board]:
     index = 0
     while len(found) < limit:
         clip = sample_clip(index, FIRST_SEED + seed, WORLD)
-        if clip.events and all(subject.intervals for subject in clip.subjects):
-            case = clip_case(f"events-{seed}-{index:05d}", clip, WORLD)
-            looks = tuple(subject.look for subject in clip.subjects)
-            found.append(Board(case, clip.events, looks))
+        if clip.events and all(subject.spans for subject in clip.scene.subjects):
+            case = named(f"events-{seed}-{index:05d}", clip.scene)
+            found.append(Board(case, clip.events, clip.looks))
         index += 1
     return found
 
 
-def exchanged(events: Sequence[FrameEvent], n_frames: int) -> tuple[FrameEvent, ...]:
+def exchanged(events: Sequence[Event], n_frames: int) -> tuple[Event, ...]:
     """Events at one another's times; one that is alone, at the far end of the clip."""
     if len(events) != 1:
-        times = [span for _, span in events]
-        texts = [text for text, _ in events]
-        return tuple(zip(texts, [*times[1:], *times[:1]], strict=True))
-    text, (start, end) = events[0]
+        times = [event.spans for event in events]
+        later = [*times[1:], *times[:1]]
+        return tuple(Event(event.text, spans) for event, spans in zip(events, later, strict=True))
+    ((start, end),) = events[0].spans
     early = start > n_frames - end
-    return ((text, (0, end - start) if early else (n_frames - end + start, n_frames)),)
+    away = (0, end - start) if early else (n_frames - end + start, n_frames)
+    return (Event(events[0].text, Spans([away])),)
 
 
-VARIANTS: dict[str, Callable[[Case], tuple[FrameEvent, ...]]] = {
+VARIANTS: dict[str, Callable[[Scene], tuple[Event, ...]]] = {
     "events": lambda case: case.events,
     "without": lambda case: (),
-    "exchanged": lambda case: exchanged(case.events, case.n_frames),
+    "exchanged": lambda case: exchanged(case.events, int(case.clock.frames)),
 }
 """What becomes of the events of a board; the prompt says nothing of them."""
 
@@ -95,10 +95,11 @@ def score(
     for board, video in zip(found, videos, strict=True):
         case = board.case
         turned = [_recolored(board, event) for event in board.events]
-        seen = tracker.track(video, [*case.references, *turned])[len(case.words) :]
+        pictures = [subject.pictures[0] for subject in case.subjects]
+        seen = tracker.track(video, [*pictures, *turned])[len(pictures) :]
         for number, (event, sighting) in enumerate(zip(board.events, seen, strict=True)):
             iou = metrics.frame_iou(
-                sighting.presence, metrics.presence([event.during], case.n_frames)
+                sighting.presence, metrics.presence([event.during], case.clock.frames)
             )
             rows.append(
                 {
@@ -107,7 +108,7 @@ def score(
                     "subject": number,
                     "text": event.text,
                     "asked": [list(event.during)],
-                    "shown": [list(span) for span in sighting.intervals],
+                    "shown": [list(span) for span in sighting.spans],
                     "event": iou,
                     "followed": float(iou >= 0.5),
                     "shape": float(sighting.identity),

@@ -34,7 +34,7 @@ from alchemint_jax.rotary.axes import axis_frequencies
 from alchemint_jax.rotary.fitted import FittedRope
 from alchemint_jax.rotary.profiles import FIGURES, asked_intervals, measure, profiles, shown
 from alchemint_jax.rotary.schemes import MidRope, Scheme, SincRope, WeRope
-from alchemint_jax.timebase import STRIDE, latent_coordinate
+from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from studies import charts
 
 BAND = "#FBE9A9"  # of what is asked for
@@ -105,8 +105,7 @@ def example_intervals(n_frames: int) -> Int[np.ndarray, "4 2"]:
         (0, wide),
         (middle + 1, max(middle + 1, n_frames - 2)),
     ]
-    pixels = [(max(0, STRIDE * (i - 1) + 1), STRIDE * j + 1) for i, j in latent]
-    return np.array(pixels, np.int64)
+    return Clock.for_latents(n_frames, WAN_STRIDE).held(latent).astype(np.int64)
 
 
 def figure(n_frames: int, head_dim: int, theta: float | int) -> bytes:
@@ -154,9 +153,9 @@ def figure(n_frames: int, head_dim: int, theta: float | int) -> bytes:
 def _panel(
     axes: Axes, profile: Float[np.ndarray, " t"], interval: Int[np.ndarray, 2], name: str
 ) -> None:
-    frames = np.arange(len(profile))
+    frames, clock = np.arange(len(profile)), Clock.for_latents(len(profile), WAN_STRIDE)
     # Pixel frame p fills [p - 1/2, p + 1/2); half a frame beyond the clip's ends is still inside.
-    axes.axvspan(*(float(latent_coordinate(p - 0.5)) for p in interval), color=BAND, lw=0)
+    axes.axvspan(*(float(clock.coordinate(p - 0.5)) for p in interval), color=BAND, lw=0)
     axes.axhline(0, color=charts.RULE, lw=0.6)
     axes.plot(frames, profile, color=charts.BLUE, lw=1.2)
     size = min(4.5, 45 / len(profile))
@@ -179,7 +178,7 @@ def _panel(
 
 def _last(n_frames: int) -> int:
     """The pixel frames of a clip of so many latent frames."""
-    return STRIDE * (n_frames - 1) + 1
+    return int(Clock.for_latents(n_frames, WAN_STRIDE).frames)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

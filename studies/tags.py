@@ -22,8 +22,8 @@ import numpy as np
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites import tracker
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import variants
@@ -39,7 +39,7 @@ VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {
 """What becomes of the words of a board's subjects; the prompt stays."""
 
 
-def similar_cases(limit: int, seed: int) -> list[Case]:
+def similar_cases(limit: int, seed: int) -> list[Scene]:
     """The first `limit` sprites boards that have two subjects of one shape or colour."""
     drawn = limit
     while True:
@@ -47,14 +47,24 @@ def similar_cases(limit: int, seed: int) -> list[Case]:
         found = [
             case
             for case in sprites_cases(drawn, seed)
-            if tracker.similar([tracker.kind_of(picture) for picture in case.references])
+            if tracker.similar([tracker.kind_of(subject.pictures[0]) for subject in case.subjects])
         ]
         if len(found) >= limit:
             return found[:limit]
 
 
+def retagged(case: Scene, change: Callable[[tuple[str, ...]], tuple[str, ...]]) -> Scene:
+    """The board with other words for its subjects."""
+    words = change(tuple(subject.word for subject in case.subjects))
+    subjects = (
+        dataclasses.replace(subject, word=word)
+        for subject, word in zip(case.subjects, words, strict=True)
+    )
+    return dataclasses.replace(case, subjects=tuple(subjects))
+
+
 def measure(
-    draw: Callable[..., np.ndarray], cases: Sequence[Case], *, seed: int, **settings: Any
+    draw: Callable[..., np.ndarray], cases: Sequence[Scene], *, seed: int, **settings: Any
 ) -> dict[str, Any]:
     """The figures of each variant, and of each less those with tags, board by board.
 
@@ -64,7 +74,7 @@ def measure(
     rows = {}
     for name, change in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
-        changed = [dataclasses.replace(case, words=change(case.words)) for case in cases]
+        changed = [retagged(case, change) for case in cases]
         report = scores.score(cases, render(draw, changed, seed=seed, **settings), TRACKER)
         rows[name] = [row | {"seed": seed} for row in report["rows"]]
     return {
@@ -77,7 +87,7 @@ def measure(
     }
 
 
-def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Case]:
+def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Scene]:
     if not pipe.models.dit.config.tags:
         raise ConfigError("has no word tags")
     return similar_cases(limit, seed)

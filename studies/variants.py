@@ -98,7 +98,6 @@ def _measured(study: Study, args: argparse.Namespace) -> dict[str, Any]:
             steps=plan.steps,
             guidance=plan.guidance,
             batch=args.batch,
-            slots=pipe.limits.max_subjects,
         ),
     }
     results.write_json(args.out, result)

@@ -134,9 +134,9 @@ def test_storyboards_that_the_model_cannot_do(refused, change, says):
 def test_what_is_allowed_reaches_the_sampler(monkeypatch, capsys, subjects):
     """No subjects at all; and, with a warning, a word twice."""
 
-    def render(self, prompts, references, words, intervals, **options):
-        assert len(words[0]) == len(intervals[0]) == len(subjects)
-        return np.zeros((1, options["frames"], 16, 16, 3), np.uint8)
+    def render(self, scenes, **options):
+        assert len(scenes[0].subjects) == len(subjects)
+        return np.zeros((1, scenes[0].clock.frames, 16, 16, 3), np.uint8)
 
     monkeypatch.setattr(al.Pipeline, "render", render)
     write(BOARD | {"subjects": subjects})

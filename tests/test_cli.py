@@ -64,8 +64,8 @@ class FakePipeline:
         self.load_options = options
         return self
 
-    def check(self, board):
-        return board
+    def scene(self, board):
+        return board.scene(self.settings.limits(slots=3, events=True, stride=4))
 
     def generate(self, board, **options):
         self.calls.append(options)
@@ -127,8 +127,12 @@ def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys
     assert (report["frames"], report["fps"], report["size"]) == (9, 8.0, [32, 32])
     assert (report["seed"], report["steps"], report["solver"]) == (5, 9, "euler")
     assert report["guidance"] == {"text": 0.5, "image": 1.5, "both": 2.5}
-    assert report["subjects"] == [{"word": "red disc", "appears": [[0.25, 1.0]]}]
-    assert report["events"] == [{"text": "the red disc turns blue", "during": [0.5, 1.0]}]
+    assert report["subjects"] == [
+        {"word": "red disc", "appears": [[0.25, 1.0]], "frames": [[2, 9]]}
+    ]
+    assert report["events"] == [
+        {"text": "the red disc turns blue", "during": [0.5, 1.0], "frames": [[4, 9]]}
+    ]
     with Image.open(sheet) as picture:
         assert picture.width > 500
 

@@ -195,7 +195,7 @@ def test_many_warnings_are_few_lines_and_none_before_an_error(monkeypatch, capsy
         def load(cls, model, **options):
             return cls()
 
-        def check(self, board):
+        def scene(self, board):
             if fails:
                 raise StoryboardError("subjects: 50 subjects are too many")
 

@@ -29,19 +29,22 @@ class Pasted:
     fps, image_encoder, keyframes = 8.0, None, 0
     settings = Settings(reference_size=(32, 32))
     models = types.SimpleNamespace(dit=types.SimpleNamespace(config=types.SimpleNamespace(slots=3)))
-    limits = settings.limits(3, events=False)
-    check, generate = Pipeline.check, Pipeline.generate
+    limits = settings.limits(3, events=False, stride=4)
+    scene, generate = Pipeline.scene, Pipeline.generate
 
-    def check_lengths(self, *_, **__):
+    def check_texts(self, scene):
         pass
 
-    def render(self, prompts, references, words, intervals, *, frames, **_):
-        video = np.full((frames, 64, 64, 3), 235, np.uint8)
-        for slot, spans in enumerate(intervals[0]):
-            picture = np.asarray(Image.fromarray(references[0, slot]).resize((24, 24)))
-            for start, end in spans:
+    def _check_length(self, *_):
+        pass
+
+    def render(self, scenes, **_):
+        video = np.full((scenes[0].clock.frames, 64, 64, 3), 235, np.uint8)
+        for slot, subject in enumerate(scenes[0].subjects):
+            picture = np.asarray(Image.fromarray(subject.picture((32, 32))).resize((24, 24)))
+            for start, end in subject.spans:
                 video[start:end, 20:44, 4 + 32 * slot : 28 + 32 * slot] = picture
-        self.asked = intervals[0]
+        self.asked = tuple(subject.spans for subject in scenes[0].subjects)
         return video[None]
 
 
@@ -86,8 +89,8 @@ def test_the_demo_measures_what_it_asked_for(pipe, folder, duration, capsys):
 def test_a_sheet_shows_what_was_asked_for(pipe, folder, duration, monkeypatch):
     drawn = []
 
-    def sheet(video, asked, *_, **__):
-        drawn.append(asked)
+    def sheet(video, scene):
+        drawn.append([scene.clock.seconds(subject.spans) for subject in scene.subjects])
         return Image.new("RGB", (8, 8))
 
     monkeypatch.setattr(media, "contact_sheet", sheet)
@@ -102,4 +105,5 @@ def test_a_benchmark_measures_what_a_storyboard_asks_for(pipe, folder, duration)
     (folder / "odd.jsonl").write_text(json.dumps(board(duration)))
     (case,) = read_benchmark(folder / "odd.jsonl", SpritesTracker()).cases(pipe, None, 0)
     pipe.generate(al.Storyboard.from_dict(board(duration), base=folder))
-    assert (case.intervals, case.n_frames) == (pipe.asked, 33)
+    assert tuple(subject.spans for subject in case.subjects) == pipe.asked
+    assert case.clock.frames == 33

@@ -13,6 +13,7 @@ from PIL import Image
 
 from alchemint_jax import media
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.scene import Clock, Event, Scene, Subject
 
 
 def smooth_clip(f=5, h=32, w=48, seed=0):
@@ -181,9 +182,17 @@ def pixels_of(sheet, color):
     return np.flatnonzero((np.asarray(sheet) == np.array(color)).all(-1).any(0))
 
 
-def draw(asked, measured, f=33, fps=8, names=("red disc",), **more):
-    clip = np.full((f, 24, 24, 3), 90, np.uint8)
-    return media.contact_sheet(clip, asked, measured, fps, names, [(200, 40, 40)], **more)
+def draw(asked, measured=None, f=33, names=("red disc",), pictures=None, title="", events=()):
+    """A sheet; times are seconds at 8 frames per second."""
+    clip, clock = np.full((f, 24, 24, 3), 90, np.uint8), Clock(8, f, 1)
+    subjects = tuple(
+        Subject(name, clock.spans(rows), () if picture is None else picture[None])
+        for name, rows, picture in zip(names, asked, pictures or [None] * len(names), strict=True)
+    )
+    said = tuple(Event(text, clock.spans([row])) for text, row in events)
+    seen = None if measured is None else [clock.spans(rows) for rows in measured]
+    scene = Scene("clip", title, clock, subjects, said)
+    return media.contact_sheet(clip, scene, seen, [(200, 40, 40)] * len(names))
 
 
 def test_bars_stand_at_their_seconds():
@@ -206,18 +215,16 @@ def test_intervals_beyond_the_clip_stay_on_the_sheet():
 def test_the_strip_shows_the_first_and_the_last_frame():
     clip = np.full((33, 24, 24, 3), 90, np.uint8)
     clip[0], clip[-1] = (1, 250, 2), (3, 4, 251)
-    sheet = media.contact_sheet(clip, [], None, 8, [])
+    sheet = media.contact_sheet(clip, Scene("clip", "", Clock(8, 33, 1)))
     first, last = pixels_of(sheet, (1, 250, 2)), pixels_of(sheet, (3, 4, 251))
     assert len(first) > 100 and len(last) > 100 and first[-1] < last[0]
 
 
 @pytest.mark.parametrize("f", [1, 2, 5, 21, 81])
 def test_any_length_and_shape(f):
-    clip = np.zeros((f, 30, 52, 3), np.uint8)
     picture = np.zeros((10, 20, 3), np.uint8)
-    sheet = media.contact_sheet(
-        clip, [[(0, 1)], []], None, 16, ["a", "b" * 60], pictures=[picture, None], title="t"
-    )
+    more = {"names": ["a", "b" * 60], "pictures": [picture, None], "title": "t"}
+    sheet = draw([[(0, 1)], []], f=f, **more)
     assert sheet.mode == "RGB" and sheet.width < 2200
 
 
@@ -238,8 +245,8 @@ def test_a_long_title_is_cut_to_the_sheet():
 
 
 def test_lists_that_disagree_are_refused():
-    with pytest.raises(ValueError, match="one entry each"):
-        draw([[(0, 1)]], None, names=("a", "b"))
+    with pytest.raises(ValueError, match="one entry for each subject"):
+        draw([[(0, 1)]], [[], []])
 
 
 @pytest.mark.parametrize("title", ["W" * 3000, "a word " * 500, "line\n" * 2000, "i" * 10**6])
@@ -252,7 +259,7 @@ def test_a_title_of_any_length_is_measured_a_few_times(monkeypatch, title):
         return measure(self, text, *options, **more)
 
     monkeypatch.setattr(font, "getlength", counted)
-    sheet = media.contact_sheet(smooth_clip(), [[(0, 1)]], None, 8, [title], title=title)
+    sheet = draw([[(0, 1)]], f=5, names=[title], title=title)
     assert sheet.width < 2500
     assert len(measured) < 30 and max(measured) < 2500
 

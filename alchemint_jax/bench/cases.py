@@ -9,6 +9,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import TILE, VAEConfig
 from alchemint_jax.plan import flops
 from alchemint_jax.plan.steps import Work, encoding_flops, event_rows
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import OptimizerConfig
 
@@ -44,7 +45,7 @@ class Case:
         work, cell, stride = self.work, self.vae.spatial_stride, self.vae.temporal_stride
         patch = (1, 1, 1) if self.of_vae else self.task.model.patch
         _whole(f"{self.name}: size", work.size, cell, patch)
-        if work.frames < 1 or (work.frames - 1) % stride or self.grid[0] % patch[0]:
+        if work.frames < 1 or not self.clock.whole or self.grid[0] % patch[0]:
             raise ConfigError(
                 f"{self.name}: {work.frames} frames: it must be {stride}k + 1"
                 + (f", and a multiple of {patch[0]} latent frames" if patch[0] > 1 else "")
@@ -72,10 +73,15 @@ class Case:
         return "float32" if self.of_vae else self.task.compute
 
     @property
+    def clock(self) -> Clock:
+        """Of a clip."""
+        return Clock(self.task.sampling.fps, self.work.frames, self.vae.temporal_stride)
+
+    @property
     def grid(self) -> tuple[int, int, int]:
         """Latent frames, height and width of a clip."""
         height, width = (side // self.vae.spatial_stride for side in self.work.size)
-        return (self.work.frames - 1) // self.vae.temporal_stride + 1, height, width
+        return self.clock.latent_frames, height, width
 
     @property
     def view(self) -> tuple[int, int]:

@@ -187,6 +187,7 @@ def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
     long, short, width = task.sampling.text_length, task.sampling.tag_length, task.model.text_dim
     cells = tuple(side // case.vae.spatial_stride for side in case.view)
     channels = task.model.out_channels
+    clock = case.clock
     rng = np.random.default_rng(0)
 
     def normal(*shape: int) -> np.ndarray:
@@ -199,14 +200,16 @@ def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
         "latents": normal(b, *case.grid, channels),
         "references": normal(b, r, *cells, channels),
         "used": np.ones((b, r), bool),
-        "intervals": np.tile(np.asarray([[0, case.work.frames], [0, 0]], np.int32), (b, r, 1, 1)),
+        "intervals": np.tile(clock.latent([[0, clock.frames], [0, 0]]), (b, r, 1, 1)),
         "tag_mask": np.ones((b, r, short), bool),
     }
     rows, said = event_rows(task, case.work), task.sampling.event_length
     if rows:
-        ends = np.linspace(0, case.work.frames, rows + 1).astype(np.int32)
+        ends = np.linspace(0, clock.frames, rows + 1).astype(np.int32)
+        times = clock.latent(np.stack([ends[:-1], ends[1:]], 1))
         batch |= {
-            "event_intervals": np.tile(np.stack([ends[:-1], ends[1:]], 1), (b, 1, 1)),
+            "event_intervals": np.tile(times, (b, 1, 1)),
+            "event_used": np.tile(times[:, 0] <= times[:, 1], (b, 1)),
         }
     if cached and rows:
         batch |= {

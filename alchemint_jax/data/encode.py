@@ -21,8 +21,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax.data import clips, records
+from alchemint_jax.data.examples import kept_fields
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.progress import Progress
+from alchemint_jax.scene.clock import Clock
 
 Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
 """Pixels in 0..255 to normalised latents."""
@@ -110,8 +112,10 @@ def encode_with(
         partial.mkdir(parents=True)
         records.write_json(partial / "plan.json", wanted)
     first = _encode_all(encode, sources, partial, batch, views, shard)
+    frames = int(sources["train"][0]["video"].shape[0])
     geometry = {
-        "frames": int(sources["train"][0]["video"].shape[0]),
+        "frames": frames,
+        "stride": Clock.of_latents(first["fps"], frames, len(first["latents"])).stride,
         "fps": first["fps"],
         "latents": list(first["latents"].shape),
         "references": list(first["references"].shape),
@@ -146,8 +150,8 @@ def open_encoded(data_dir: Path | str, split: str) -> records.ShardedSource:
 
 
 def read_header(data_dir: Path | str) -> dict[str, Any]:
-    """`dataset.json` of an encoded dataset: the VAE's fingerprint, fps, frames, shapes, splits, and
-    the most `events` of a clip where it has some.
+    """`dataset.json` of an encoded dataset: the VAE's fingerprint and temporal stride, fps, frames,
+    shapes, splits, and the most `events` of a clip where it has some.
     """
     path = Path(data_dir) / _MARK
     if not path.is_file():
@@ -157,7 +161,9 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
     header = records.read_json(path)
     if not str(header.get("dataset")).endswith(_KIND) or header.get("schema") != _SCHEMA:
         raise DataError(f"{path}: not an encoded dataset of schema {_SCHEMA}")
-    return header
+    # Datasets that were encoded before it was written down.
+    clock = Clock.of_latents(header["fps"], header["frames"], header["latents"][0])
+    return {"stride": clock.stride} | header
 
 
 def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
@@ -291,23 +297,7 @@ def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
 
 
 def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray) -> dict[str, Any]:
-    happens = {}
-    if "events" in example:
-        happens = {
-            "events": list(example["events"]),
-            "event_intervals": np.asarray(example["event_intervals"], np.int32),
-        }
-    return {
-        "latents": latents,
-        "references": references,
-        "intervals": np.asarray(example["intervals"], np.int32),
-        "caption": example["caption"],
-        "words": list(example["words"]),
-        "n_subjects": int(example["n_subjects"]),
-        "index": int(example["index"]),
-        "fps": float(example["fps"]),
-        **happens,
-    }
+    return {"latents": latents, "references": references, **kept_fields(example)}
 
 
 def _shard_names(split: str, count: int, shard: int) -> list[str]:

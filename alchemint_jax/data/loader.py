@@ -18,10 +18,13 @@ import numpy as np
 
 from alchemint_jax.data import records
 from alchemint_jax.data.clips import open_split
+from alchemint_jax.data.examples import read_scene
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.data.workers import end_with_parent
 from alchemint_jax.errors import ConfigError, DataError
-from alchemint_jax.events import pad_events, rows_for
+from alchemint_jax.scene.clock import Clock
+from alchemint_jax.scene.packing import event_rows, pack, pack_events
+from alchemint_jax.scene.scene import Scene
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer
 
@@ -67,19 +70,21 @@ def clip_loader(
     with_references: bool = False,
     side: int | None = None,
     share: Share = WHOLE,
+    stride: int = 1,
 ) -> grain.IterDataset:
     """Batches of clips, `video` uint8 [b f h w 3], of a dataset (see `data.clips`).
 
-    `frames` (4k+1) cuts a window of that many frames, starting anywhere. `with_references` adds
-    `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a
+    `frames` cuts a window of that many frames, starting anywhere; it must be one more than a
+    multiple of `stride`, the temporal one of the autoencoder that they are for. `with_references`
+    adds `references` uint8 [b r v h w 3] (white where unused) and `used` bool [b r]. `side` cuts a
     square window of that many pixels around a random colourful pixel: subjects are a small part of
     a clip, and most of what there is to learn. `share` is what this process reads. Raises DataError
     if there is no such dataset and ConfigError if `frames`, `side` or `share` does not fit.
     """
     source = open_split(data_dir, split)
     total = source[0]["video"].shape[0]
-    if frames is not None and not (frames % 4 == 1 and 1 <= frames <= total):
-        raise ConfigError(f"frames must be 4k+1 and at most {total}, got {frames}")
+    if frames is not None and not (1 <= frames <= total and Clock(1, frames, stride).whole):
+        raise ConfigError(f"frames must be {stride}k+1 and at most {total}, got {frames}")
     height, width = source[0]["video"].shape[1:3]
     if side is not None and not 1 <= side <= min(height, width):
         raise ConfigError(f"side must be from 1 to {min(height, width)}, got {side}")
@@ -100,11 +105,12 @@ def latent_loader(
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
     `latents` float32 [b t h w c] and `references` float32 [b r h w c] are normalised, with zeros in
-    unused slots; `used` bool [b r]; `intervals` int32 [b r m 2] in pixel frames, (0, 0) where
-    empty; `tag_ids` int32 and `tag_mask` bool [b r tag_length]; `text_ids` int32 and `text_mask`
-    bool [b l], as long as the tokenizer's texts. With an `event_length` also the events and the
-    gaps between them: `event_ids` int32 and `event_mask` bool [b e event_length], and
-    `event_intervals` int32 [b e 2] in pixel frames, (0, 0) where a row is not used.
+    unused slots; `used` bool [b r]; `intervals` float32 [b r m 2] in latent coordinates, (1, 0)
+    where empty (see `scene.clock`); `tag_ids` int32 and `tag_mask` bool [b r tag_length];
+    `text_ids` int32 and `text_mask` bool [b l], as long as the tokenizer's texts. With an
+    `event_length` also the events and the gaps between them: `event_ids` int32 and `event_mask`
+    bool [b e event_length], `event_intervals` float32 [b e 2] in latent coordinates, and which rows
+    are used, `event_used` bool [b e].
     `share` is what this process reads.
     Raises DataError if there is no such dataset, and ConfigError if `share` does not fit.
     """
@@ -115,9 +121,9 @@ def latent_loader(
         for length in (tag_length, event_length)
     )
     header = read_header(data_dir)
-    example = _Example(
-        augment, tokenizer, tags, events, rows_for(header.get("events", 0)), header["frames"]
-    )
+    clock = Clock(header["fps"], header["frames"], header["stride"])
+    rows = event_rows(header.get("events", 0))
+    example = _Example(augment, tokenizer, tags, events, rows, clock)
     return pipeline(open_encoded(data_dir, split), example, config, share)
 
 
@@ -198,7 +204,7 @@ class _CropClip(grain.transforms.RandomMap):
         if not self.with_references:
             return {"video": video}
         references = element["references"]
-        used = np.arange(len(references)) < element["n_subjects"]
+        used = np.arange(len(references)) < element["n_subjects"]  # pictures there are
         return {"video": video, "references": references, "used": used}
 
 
@@ -220,46 +226,42 @@ class _Example(grain.transforms.RandomMap):
     tags: Tokenizer
     events: Tokenizer | None
     event_rows: int
-    frames: int
+    clock: Clock
 
     def random_map(
         self, element: dict[str, Any], rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
         # Every draw happens, used or not: switching one kind off leaves the other as it was.
-        references, words = element["references"], element["words"]
-        slots, views = references.shape[:2]
+        slots, views = element["references"].shape[:2]
         order, view = rng.permutation(slots), rng.integers(views, size=slots)
         order = order if self.augment.shuffle_slots else np.arange(slots)
         view = view if self.augment.random_view else np.zeros_like(view)
-        used = order < element["n_subjects"]
-        chosen = references[order, view[order]].astype(np.float32)
-        tag_ids, tag_mask = self.tags.encode([words[slot] for slot in order])
-        text_ids, text_mask = self.captions.encode([element["caption"]])
-        return self._events(element) | {
+        scene = read_scene(element, self.clock)
+        packed = pack([scene], slots, most=element["intervals"].shape[1], places=[order])
+        used = packed.used[0]
+        chosen = element["references"][order, view[order]].astype(np.float32)
+        tag_ids, tag_mask = self.tags.encode(packed.words[0])
+        text_ids, text_mask = self.captions.encode([scene.caption])
+        return self._events(scene) | {
             "latents": element["latents"].astype(np.float32),
             "references": np.where(used[:, None, None, None], chosen, np.float32(0)),
             "used": used,
-            "intervals": element["intervals"][order].astype(np.int32),
+            "intervals": self.clock.latent(packed.intervals[0]),
             "tag_ids": np.where(used[:, None], tag_ids, 0).astype(np.int32),
             "tag_mask": tag_mask & used[:, None],
             "text_ids": text_ids[0],
             "text_mask": text_mask[0],
         }
 
-    def _events(self, element: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _events(self, scene: Scene) -> dict[str, np.ndarray]:
         if self.events is None:
             return {}
-        times = np.asarray(element.get("event_intervals", np.zeros((0, 2), np.int32)))
-        said = [
-            (text, (int(start), int(end)))
-            for text, (start, end) in zip(element.get("events", ()), times, strict=True)
-            if end > start
-        ]
-        texts, frames = pad_events(said, self.frames, self.event_rows)
-        ids, mask = self.events.encode(texts)
-        used = (frames[:, 1] > frames[:, 0])[:, None]
+        packed = pack_events([scene], self.event_rows)
+        used = packed.used[0]
+        ids, mask = self.events.encode(packed.texts[0])
         return {
-            "event_ids": np.where(used, ids, 0).astype(np.int32),
-            "event_mask": mask & used,
-            "event_intervals": frames,
+            "event_ids": np.where(used[:, None], ids, 0).astype(np.int32),
+            "event_mask": mask & used[:, None],
+            "event_intervals": self.clock.latent(packed.intervals[0]),
+            "event_used": used,
         }

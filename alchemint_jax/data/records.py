@@ -25,19 +25,6 @@ _HEADER = struct.Struct("<4sI")
 _MAGIC = b"ALR1"
 
 
-def pad_intervals(runs: Sequence[Sequence[tuple[int, int]]], slots: int, most: int) -> np.ndarray:
-    """Pixel-frame runs of each subject as int32 [slots, most, 2]; empty rows are (0, 0).
-
-    Runs beyond `most` are merged into the last row, from its start to the end of the last run.
-    """
-    out = np.zeros((slots, most, 2), np.int32)
-    for slot, subject in enumerate(runs):
-        for i, (start, end) in enumerate(subject):
-            row = min(i, most - 1)
-            out[slot, row] = (out[slot, row, 0] if i > row else start, end)
-    return out
-
-
 def pack(record: Mapping[str, Any]) -> bytes:
     """A flat record of arrays, strings, numbers and lists of those as bytes."""
     plain: dict[str, Any] = {}

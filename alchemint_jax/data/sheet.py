@@ -10,8 +10,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax import media
 from alchemint_jax.data import clips
+from alchemint_jax.data.examples import read_scene
 from alchemint_jax.errors import DataError
 from alchemint_jax.lettering import fitted
+from alchemint_jax.scene.clock import Clock
 
 COLUMNS = 11
 _MARGIN, _GAP, _TEXT, _BAR, _BAR_GAP, _EVENT = 24, 4, 24, 10, 4, 18
@@ -49,48 +51,45 @@ def write_sheet(
 
 
 def _row(example: dict[str, Any]) -> Image.Image:
-    video, references = example["video"], example["references"]
-    frames, size = video.shape[0], video.shape[1]
-    count, slots = int(example["n_subjects"]), len(references)
+    video, slots = example["video"], len(example["references"])
+    frames, size = video.shape[:2]
+    clock = Clock(float(example["fps"]), frames, stride=1)  # no autoencoder has seen it yet
+    scene = read_scene(example, clock)
     strip = COLUMNS * (size + _GAP)
     pitch = size + 24  # of the references, wide enough for their words
     left = strip + 4 * _GAP + (pitch - size) // 2
-    times = example.get("event_intervals", np.zeros((0, 2), np.int32))
-    events = [(text, *span) for text, span in zip(example.get("events", []), times, strict=True)]
-    events = [(text, start, end) for text, start, end in events if end > start]
-    bars = count * (_BAR + _BAR_GAP)
-    below = max(bars + (_EVENT if events else 0), 18)
+    bars = len(scene.subjects) * (_BAR + _BAR_GAP)
+    below = max(bars + (_EVENT if scene.events else 0), 18)
     row = Image.new("RGB", (left + slots * pitch, _TEXT + size + 8 + below), "white")
     draw = ImageDraw.Draw(row)
-    caption, font, _ = fitted(example["caption"], 15, f"clip {int(example['index'])}")
+    caption, font, _ = fitted(scene.caption, 15, scene.id)
     draw.text((0, 0), caption, fill=_INK, font=font)
-    index, fps = int(example["index"]), float(example["fps"])
-    note = f"clip {index}   {(frames - 1) / fps:g} s at {fps:g} fps"
+    note = f"{scene.id}   {clock.duration:g} s at {clock.fps:g} fps"
     draw.text((strip, 3), note, fill=_FAINT, font=_font(12), anchor="ra")
 
     # Time runs evenly over the strip; a column shows the middle frame of the stretch it covers.
     for column in range(COLUMNS):
         frame = int((column + 0.5) * frames / COLUMNS)
         row.paste(Image.fromarray(video[frame]), (column * (size + _GAP) + _GAP // 2, _TEXT))
-    for slot in range(count):
+    for slot, subject in enumerate(scene.subjects):
         color = _BARS[slot % len(_BARS)]
         top = _TEXT + size + 8 + slot * (_BAR + _BAR_GAP)
         draw.rectangle((0, top, strip - 1, top + _BAR - 1), fill=_TRACK)
-        for start, end in example["intervals"][slot]:
-            if end > start:
-                box = (start / frames * strip, top, end / frames * strip - 1, top + _BAR - 1)
-                draw.rectangle(box, fill=color)
+        for start, end in subject.spans:
+            box = (start / frames * strip, top, end / frames * strip - 1, top + _BAR - 1)
+            draw.rectangle(box, fill=color)
         at = left + slot * pitch
-        row.paste(Image.fromarray(references[slot, 0]), (at, _TEXT))
+        row.paste(Image.fromarray(np.asarray(subject.pictures[0])), (at, _TEXT))
         draw.rectangle((at - 1, _TEXT - 1, at + size, _TEXT + size), outline=color, width=2)
-        word, font, _ = fitted(example["words"][slot], 12, f"subject {slot}")
+        word, font, _ = fitted(subject.word, 12, f"subject {slot}")
         draw.text((at + size / 2, _TEXT + size + 5), word, fill=color, font=font, anchor="ma")
-    for number, (text, start, end) in enumerate(events):
-        at, until = (frame / frames * strip for frame in (start, end))
-        top = _TEXT + size + 8 + bars
-        draw.rectangle((at, top, until - 1, top + _EVENT - 3), fill=_TRACK)
-        text, font, _ = fitted(text, 11, f"event {number}")
-        draw.text(((at + until) / 2, top + 1), text, fill=_INK, font=font, anchor="ma")
+    for number, event in enumerate(scene.events):
+        for start, end in event.spans:
+            at, until = (frame / frames * strip for frame in (start, end))
+            top = _TEXT + size + 8 + bars
+            draw.rectangle((at, top, until - 1, top + _EVENT - 3), fill=_TRACK)
+            text, font, _ = fitted(event.text, 11, f"event {number}")
+            draw.text(((at + until) / 2, top + 1), text, fill=_INK, font=font, anchor="ma")
     return row
 
 

@@ -17,21 +17,19 @@ from alchemint_jax.evaluate.metrics import (
     presence,
     presence_rate,
     recalls,
-    runs,
     t_iou,
     t_l2,
 )
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
-    from alchemint_jax.evaluate.cases import Benchmark, Case, read_benchmark
+    from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
     from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracker
 
 __all__ = [
     "Benchmark",
-    "Case",
     "Sighting",
     "Tracker",
     "absence_rate",
@@ -45,14 +43,13 @@ __all__ = [
     "recalls",
     "run_benchmark",
     "save_report",
-    "runs",
     "score",
     "t_iou",
     "t_l2",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Benchmark", "Case", "read_benchmark"), "cases"),
+    **dict.fromkeys(("Benchmark", "read_benchmark"), "cases"),
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
     "run_benchmark": "benchmark",
     "save_report": "html_report",

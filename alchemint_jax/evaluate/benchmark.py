@@ -15,68 +15,36 @@ from jaxtyping import UInt8
 from alchemint_jax import weights
 from alchemint_jax.data.encode import fingerprint
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.cases import Benchmark, Case
+from alchemint_jax.evaluate.cases import Benchmark
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
-from alchemint_jax.storyboard import Event, Storyboard
+from alchemint_jax.scene.scene import Scene
 
 
 def render(
     draw: Callable[..., np.ndarray],
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     *,
     seed: int = 0,
     steps: int | None = None,
     batch: int = 8,
     guidance: Any = None,
-    slots: int | None = None,
     progress: bool = True,
 ) -> UInt8[np.ndarray, "b f h w 3"]:
-    """Renders all cases with `Pipeline.render`, `batch` at a time; unused slots hold a white
-    picture and no time. By default there are as many as the case with the most subjects needs.
+    """Renders all cases with `Pipeline.render`, `batch` at a time.
 
     All batches have one size, so that a compiled sampler is used again; batch i is drawn from `seed
     + i`.
     """
     videos: list[np.ndarray] = []
-    slots = max(len(case.words) for case in cases) if slots is None else slots
     with Progress(len(cases), "rendering", quiet=not progress) as bar:
         for number, start in enumerate(range(0, len(cases), batch)):
             part = list(cases[start : start + batch])
             filler = [part[-1]] * (min(batch, len(cases)) - len(part))
-            padded = [_slots(case, slots) for case in part + filler]
-            prompts, references, words, intervals = zip(*padded, strict=True)
-            events = [case.events for case in part + filler]
-            drawn = draw(
-                list(prompts),
-                np.stack(references),
-                list(words),
-                list(intervals),
-                seed=seed + number,
-                steps=steps,
-                guidance=guidance,
-                frames=cases[0].n_frames,
-                **({"events": events} if any(events) else {}),
-            )
+            drawn = draw(part + filler, seed=seed + number, steps=steps, guidance=guidance)
             videos.extend(np.asarray(drawn)[: len(part)])
             bar.update(len(videos))
     return np.stack(videos)
-
-
-def _slots(
-    case: Case, slots: int
-) -> tuple[str, np.ndarray, list[str], list[list[tuple[int, int]]]]:
-    empty = slots - len(case.words)
-    if empty < 0:
-        raise DataError(f"case {case.id}: {len(case.words)} subjects, but the model takes {slots}")
-    white = np.full((empty, *case.references.shape[1:]), 255, np.uint8)
-    times = [list(spans) for spans in case.intervals] + [[] for _ in range(empty)]
-    return (
-        case.prompt,
-        np.concatenate([case.references, white]),
-        [*case.words, *[""] * empty],
-        times,
-    )
 
 
 def run_benchmark(
@@ -119,7 +87,6 @@ def run_benchmark(
         steps=plan.steps,
         batch=batch,
         guidance=plan.guidance,
-        slots=pipe.limits.max_subjects,
         progress=progress,
     )
     seconds = time.perf_counter() - began
@@ -155,28 +122,15 @@ def fingerprints(model: str) -> dict[str, str]:
     }
 
 
-def check_model(pipe: Any, cases: Sequence[Case]) -> None:
+def check_model(pipe: Any, cases: Sequence[Scene]) -> None:
     """Refuses cases that the model cannot render, or not together, before any of them is."""
     if not cases:
         raise DataError("the benchmark has no cases")
-    forms = {(case.n_frames, case.fps, case.size) for case in cases}
+    forms = {(case.clock, case.size) for case in cases}
     if len(forms) > 1:
         raise DataError(
             f"{cases[0].id}: the cases of a benchmark must have one length, one fps and one size, "
             f"but there are {len(forms)} kinds of them"
         )
     for case in cases:
-        if len(case.words) > pipe.limits.max_subjects:
-            raise DataError(
-                f"{case.id}: subjects: {len(case.words)} are too many; this model can do: "
-                f"{pipe.limits.describe()}"
-            )
-        duration = (case.n_frames - 1) / case.fps
-        said = tuple(Event(text, (s / case.fps, e / case.fps)) for text, (s, e) in case.events)
-        asked = Storyboard(
-            case.prompt, duration, events=said, fps=case.fps, size=case.size, source=case.id
-        )
-        asked.validate_for(pipe.limits)
-        words = {f"subjects[{i}].word": word for i, word in enumerate(case.words)}
-        texts = {f"events[{i}].text": text for i, (text, _) in enumerate(case.events)}
-        pipe.check_lengths({"prompt": case.prompt}, words, case.id, texts)
+        pipe.check(case)

@@ -1,5 +1,5 @@
-"""What to ask a model for: cases, each one clip to render; benchmarks make them, and files of
-storyboards are benchmarks.
+"""What to ask a model for: cases, each the scene of one clip to render; benchmarks make them, and
+files of storyboards are benchmarks.
 """
 
 from __future__ import annotations
@@ -10,36 +10,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import UInt8
-
-from alchemint_jax import images
 from alchemint_jax.errors import DataError, StoryboardError
-from alchemint_jax.events import FrameEvent
-from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.storyboard import Storyboard
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.tracker import Tracker
-
-FrameIntervals = tuple[tuple[int, int], ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Case:
-    """One clip to ask a model for, and when each of its r subjects should be on screen."""
-
-    id: str
-    prompt: str
-    words: tuple[str, ...]
-    references: UInt8[np.ndarray, "r h w 3"]
-    intervals: tuple[FrameIntervals, ...]
-    """Per subject, pixel frames, half-open."""
-    n_frames: int
-    fps: float
-    events: tuple[FrameEvent, ...] = ()
-    """Texts, and the pixel frames that they are about; scores of subjects do not look at them."""
-    size: tuple[int, int] | None = None
-    """Height and width in pixels; None is the model's own."""
 
 
 @runtime_checkable
@@ -58,7 +34,7 @@ class Benchmark(Protocol):
     def tracker(self) -> Tracker:
         """Who measures."""
 
-    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Case]:
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Scene]:
         """The first `limit` cases, all of one length.
 
         Args:
@@ -81,38 +57,27 @@ class StoryboardFile:
     """With their ids."""
     limit: int | None = None
 
-    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Case]:
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Scene]:
         """See `Benchmark`; nothing is random here."""
         del seed
         return [self._case(name, board, pipe) for name, board in self.boards[:limit]]
 
-    def _case(self, name: str, board: Storyboard, pipe: Any) -> Case:
+    def _case(self, name: str, board: Storyboard, pipe: Any) -> Scene:
         try:
-            board = board.validate_for(pipe.limits)
+            scene = board.scene(pipe.limits)
         except StoryboardError as error:
             raise DataError(str(error)) from error
-        assert board.fps is not None  # filled in by validate_for
-        size = pipe.settings.reference_size or board.size or pipe.settings.size
-        references = []
-        for i, subject in enumerate(board.subjects):
-            reference = images.load_reference(subject.image, size)
+        size = pipe.settings.reference_size or scene.size
+        subjects = []
+        for i, subject in enumerate(scene.subjects):
+            picture = subject.picture(size)
             try:
-                self.tracker.check(reference)
+                self.tracker.check(picture)
             except DataError as error:
                 where = f"{board.source}: subjects[{i}].image"
-                raise DataError(f"{where}: {subject.image}: {error}") from error
-            references.append(reference)
-        return Case(
-            id=name,
-            prompt=board.prompt,
-            words=tuple(subject.word for subject in board.subjects),
-            references=np.stack(references),
-            intervals=board.frame_intervals(board.fps),
-            n_frames=board.n_frames(board.fps),
-            fps=float(board.fps),
-            events=board.frame_events(board.fps),
-            size=board.size,
-        )
+                raise DataError(f"{where}: {board.subjects[i].image}: {error}") from error
+            subjects.append(dataclasses.replace(subject, pictures=picture[None]))
+        return dataclasses.replace(scene, id=name, subjects=tuple(subjects))
 
 
 def read_benchmark(

@@ -18,7 +18,8 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
-from alchemint_jax.evaluate.cases import Case
+from alchemint_jax.scene.scene import Scene, Subject
+from alchemint_jax.scene.spans import Spans
 
 NOTES = {
     "t-IOU, t-L2": "Overlap of the interval asked for and the one shown (several intervals: their "
@@ -27,6 +28,8 @@ NOTES = {
     "Frame IoU, presence, absence": "The same frame by frame: overlap of the two sets of frames; "
     "share of the frames asked for that show the subject; share of all other frames that do not.",
     "R@x": "Share of subjects whose t-IOU is at least x.",
+    "Seconds and frames": "Under each bar: seconds, and in brackets the frames, of which the last "
+    "one is not part.",
     "Intervals of 95%": "Bootstrap over clips (point at a figure in the table).",
     "Baselines": "Every subject shown all the time; every subject shown from 25% to 75%.",
 }
@@ -36,7 +39,7 @@ NOTES = {
 def save_report(
     report: dict[str, Any],
     videos: Sequence[np.ndarray] | np.ndarray,
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     out: str | os.PathLike[str],
     gallery: int = 24,
 ) -> None:
@@ -57,7 +60,7 @@ def save_report(
 def render_html(
     report: dict[str, Any],
     videos: Sequence[np.ndarray] | np.ndarray,
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     gallery: int = 24,
 ) -> str:
     """The whole page as text: no scripts from elsewhere, no fonts, no links.
@@ -85,7 +88,11 @@ def render_html(
         ],
         measures=report["measures"],
         notes={**NOTES, **report["notes"]},
-        hues={case.id: [_hue(picture) for picture in case.references] for case in cases},
+        times=_times,
+        hues={
+            case.id: [_hue(_view(subject, video)) for subject in case.subjects]
+            for case, video in zip(cases, videos, strict=True)
+        },
     )
 
 
@@ -116,23 +123,35 @@ def _hue(picture: np.ndarray) -> str:
     return f"--hue: rgb({red}, {green}, {blue})"
 
 
-def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _card(case: Scene, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What is shown of a clip."""
-    pictures = [_png(picture) for picture in case.references]
     return {
         "case": case,
         "rows": rows,
-        "video": _mp4(video, case.fps),
-        "references": list(zip(case.words, pictures, strict=True)),
+        "video": _mp4(video, case.clock.fps),
+        "references": [(s.word, _png(_view(s, video))) for s in case.subjects],
     }
 
 
-def _of(report: dict[str, Any], case: Case) -> list[dict[str, Any]]:
+def _view(subject: Subject, video: np.ndarray) -> np.ndarray:
+    """Its picture, half as large as the clip."""
+    return subject.picture((video.shape[1] // 2, video.shape[2] // 2))
+
+
+def _times(case: Scene, rows: Sequence[Sequence[int]]) -> str:
+    """Seconds and, in brackets, frames."""
+    if not (spans := Spans(rows)):
+        return "never"
+    seconds = ", ".join(f"{s:.2f}–{e:.2f}" for s, e in case.clock.seconds(spans))
+    return f"{seconds} s ({', '.join(f'{s}–{e}' for s, e in spans)})"
+
+
+def _of(report: dict[str, Any], case: Scene) -> list[dict[str, Any]]:
     return [row for row in report["rows"] if row["case"] == case.id]
 
 
 def _choose(
-    report: dict[str, Any], cases: Sequence[Case], count: int
+    report: dict[str, Any], cases: Sequence[Scene], count: int
 ) -> list[tuple[str, list[int]]]:
     """Indices of the clips to show: the worst, those around the median, and some of the rest at
     random.

@@ -82,12 +82,6 @@ def presence(frames: Sequence[tuple[int, int]], n_frames: int) -> Bool[np.ndarra
     return mask
 
 
-def runs(present: Bool[np.ndarray, " f"]) -> tuple[tuple[int, int], ...]:
-    """Half-open [start, end) runs of True: the inverse of `presence`."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
-    return tuple((int(s), int(e)) for s, e in edges.reshape(-1, 2))
-
-
 def frame_iou(pred: Bool[np.ndarray, " f"], true: Bool[np.ndarray, " f"]) -> float:
     """Intersection over union of per-frame presence: unlike `t_iou` it sees gaps and flicker. 1 if
     both are empty.

@@ -16,8 +16,9 @@ from jaxtyping import Float64
 
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.evaluate import metrics
-from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.evaluate.tracker import Tracker
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 
 _TIMED = {
     "t_iou": "t-IOU",
@@ -37,7 +38,7 @@ def measures(tracker: Tracker) -> dict[str, str]:
 
 
 def score(
-    cases: Sequence[Case],
+    cases: Sequence[Scene],
     videos: Sequence[np.ndarray] | np.ndarray,
     tracker: Tracker,
     resamples: int = 2000,
@@ -82,35 +83,45 @@ def _similar(looks: Sequence[str]) -> bool:
     return any(a & b for a, b in itertools.combinations(words, 2))
 
 
-def _rows(case: Case, video: np.ndarray, tracker: Tracker) -> Iterator[dict[str, Any]]:
-    if len(video) != case.n_frames:
+def _untimed(case: Scene) -> Scene:
+    """What a tracker is told: who is to be looked for, but not when."""
+    subjects = (dataclasses.replace(subject, spans=Spans()) for subject in case.subjects)
+    return dataclasses.replace(case, subjects=tuple(subjects), events=())
+
+
+def _rows(case: Scene, video: np.ndarray, tracker: Tracker) -> Iterator[dict[str, Any]]:
+    clock = case.clock
+    if len(video) != clock.frames:
         raise DataError(
-            f"case {case.id}: the video has {len(video)} frames, asked for were {case.n_frames}"
+            f"case {case.id}: the video has {len(video)} frames, asked for were {clock.frames}"
         )
-    untimed = dataclasses.replace(case, intervals=((),) * len(case.words), events=())
-    sightings = tracker.track(video, untimed)
+    sightings = tracker.track(video, _untimed(case))
     looks = [str(sighting.asked) for sighting in sightings]
     alike = _similar(looks)
-    for i, (sighting, asked) in enumerate(zip(sightings, case.intervals, strict=True)):
-        true = metrics.presence(asked, case.n_frames)
-        iou = metrics.t_iou(sighting.intervals, asked)
+    for i, (sighting, subject) in enumerate(zip(sightings, case.subjects, strict=True)):
+        asked, shown = subject.spans, sighting.spans
+        true = metrics.presence(asked, clock.frames)
+        iou = metrics.t_iou(shown, asked)
         yield {
             "case": case.id,
             "subject": i,
             "subjects": len(looks),
             "similar": alike,
-            "word": case.words[i],
-            "n_frames": case.n_frames,
+            "word": subject.word,
+            "n_frames": clock.frames,
+            "fps": clock.fps,
             "asked": [list(span) for span in asked],
-            "shown": [list(span) for span in sighting.intervals],
+            "shown": [list(span) for span in shown],
+            "asked_seconds": [list(span) for span in clock.seconds(asked)],
+            "shown_seconds": [list(span) for span in clock.seconds(shown)],
             "asked_look": looks[i],
             "seen_look": None if sighting.seen is None else str(sighting.seen),
             "t_iou": iou,
-            "t_l2": metrics.t_l2(sighting.intervals, asked, case.n_frames),
+            "t_l2": metrics.t_l2(shown, asked, clock.frames),
             "frame_iou": metrics.frame_iou(sighting.presence, true),
             "presence": metrics.presence_rate(sighting.presence, true),
             "absence": metrics.absence_rate(sighting.presence, true),
-            "detected": float(bool(sighting.intervals)),
+            "detected": float(bool(shown)),
             "identity": float(sighting.identity),
             **{name: sighting.figures[name] for name in tracker.measures},
             **{f"recall_{at}": float(iou >= at) for at in metrics.RECALLS},

@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from alchemint_jax.evaluate import metrics
-from alchemint_jax.evaluate.cases import Case
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class Sighting:
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
-    def intervals(self) -> tuple[tuple[int, int], ...]:
-        """Half-open runs of frames on screen."""
-        return metrics.runs(self.presence)
+    def spans(self) -> Spans:
+        """The frames in which it is on screen."""
+        return Spans.where(self.presence)
 
     @property
     def identity(self) -> bool:
@@ -60,9 +60,10 @@ class Tracker(Protocol):
     def check(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """Raises DataError if this reference picture shows nothing that it can follow."""
 
-    def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Case) -> Sequence[Sighting]:
+    def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Scene) -> Sequence[Sighting]:
         """One `Sighting` for each of the subjects, in their order.
 
-        It is given the case without its times (`intervals` are empty and there are no `events`):
+        It is given the case without its times (its subjects have no `spans`, and there are no
+        `events`):
         when a subject should be there is not for it to know.
         """

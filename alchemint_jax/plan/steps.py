@@ -14,14 +14,14 @@ from jax.sharding import Mesh
 
 from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.events import rows_for
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, Events, latent_intervals
+from alchemint_jax.models.dit.conditioning import Conditions, Events
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
 from alchemint_jax.sampling.sample import solve_piece
-from alchemint_jax.timebase import latent_frames
+from alchemint_jax.scene.clock import Clock
+from alchemint_jax.scene.packing import event_rows as rows_of
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig
 from alchemint_jax.train.state import plan_state
@@ -87,8 +87,8 @@ def cached_conditions(batch: Any) -> Conditions:
     if "events" in batch:
         events = Events(
             states=batch["events"],
-            used=batch["event_intervals"][..., 1] > batch["event_intervals"][..., 0],
-            intervals=latent_intervals(batch["event_intervals"]),
+            used=batch["event_used"],
+            intervals=batch["event_intervals"],
             null=batch["null_event"],
         )
     return Conditions(
@@ -96,7 +96,7 @@ def cached_conditions(batch: Any) -> Conditions:
         null_text=batch["null_text"],
         references=batch["references"],
         used=batch["used"],
-        intervals=latent_intervals(batch["intervals"]),
+        intervals=batch["intervals"],
         tags=batch["tags"],
         tag_mask=batch["tag_mask"],
         events=events,
@@ -171,7 +171,7 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
         "latents": ((t, h, w, cfg.out_channels), jnp.float32),
         "references": ((r, high, wide, cfg.out_channels), jnp.float32),
         "used": ((r,), jnp.bool),
-        "intervals": ((r, 1, 2), jnp.int32),
+        "intervals": ((r, 1, 2), jnp.float32),
         "tags": ((r, length, cfg.text_dim), jnp.float32),
         "tag_mask": ((r, length), jnp.bool),
         "text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
@@ -181,7 +181,8 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
         length = task.sampling.event_length
         shapes |= {
             "events": ((rows, length, cfg.text_dim), jnp.float32),
-            "event_intervals": ((rows, 2), jnp.int32),
+            "event_intervals": ((rows, 2), jnp.float32),
+            "event_used": ((rows,), jnp.bool),
             "null_event": ((length, cfg.text_dim), jnp.float32),
         }
     place = sharding.batch_sharding(mesh)
@@ -201,7 +202,7 @@ def event_rows(task: DiTTask, work: Work) -> int:
         raise ConfigError(
             f"{work.events} events, but model.events is False; --config.model.events=True"
         )
-    return rows_for(work.events) if task.model.events else 0
+    return rows_of(work.events) if task.model.events else 0
 
 
 def default_events(task: DiTTask) -> int:
@@ -216,7 +217,7 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
         ConfigError: a side or the length is no multiple of stride and patch.
     """
     vae, patch = autoencoder(task), task.model.patch
-    cell, stride = vae.spatial_stride, vae.temporal_stride
+    cell = vae.spatial_stride
     view = tuple(task.sampling.reference_size or work.size)
     for what, size in (("size", work.size), ("sampling.reference_size", view)):
         units = [cell * p for p in patch[1:]]
@@ -225,11 +226,13 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
                 f"{what} {size[0]}x{size[1]}: sides must be multiples of "
                 f"{' and '.join(map(str, dict.fromkeys(units)))}"
             )
-    if work.frames < 1 or (work.frames - 1) % stride:
+    stride = vae.temporal_stride
+    clock = Clock(task.sampling.fps, max(work.frames, 1), stride)
+    if work.frames < 1 or not clock.whole:
         raise ConfigError(f"{work.frames} frames: it must be {stride}k + 1, for example 81")
     high, wide = (side // cell for side in view)
     h, w = (side // cell for side in work.size)
-    return latent_frames(work.frames, stride=stride), h, w, high, wide
+    return clock.latent_frames, h, w, high, wide
 
 
 def sequence(task: DiTTask, work: Work) -> Sequence:

@@ -7,7 +7,7 @@ per interval: the regression is one constant matrix for a clip length and a set 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -17,33 +17,23 @@ from jaxtyping import Array, Float
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary.axes import Frequencies
 from alchemint_jax.rotary.schemes import Gains, Intervals, split_intervals, whole_gains
-from alchemint_jax.timebase import STRIDE
+from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 
-def coverage(intervals: Intervals, n_frames: int) -> Float[Array, "*batch t"]:
+def coverage(intervals: Intervals, clock: Clock) -> Float[Array, "*batch t"]:
     """Fraction of each latent frame's pixel frames that lie inside an interval.
 
-    Latent frame 0 holds pixel frame 0 and latent frame i holds pixel frames 4i-3 .. 4i. The
-    intervals are latent coordinates of a first and a last pixel frame, so in pixels they reach
+    The intervals are latent coordinates of a first and a last pixel frame, so in pixels they reach
     half a frame beyond both; a fractional end covers its pixel frame in part, and of several
     intervals the largest part counts.
     """
     start, end, valid = split_intervals(intervals)
-    low, high = _pixels(start) - 0.5, _pixels(end) + 0.5
-    pixel = np.arange(STRIDE * (n_frames - 1) + 1, dtype=np.float32)
+    low, high = clock.pixel(start) - 0.5, clock.pixel(end) + 0.5
+    pixel = np.arange(clock.frames, dtype=np.float32)
     pixel = pixel.reshape((1,) * start.ndim + (-1,))
     overlap = jnp.minimum(high[..., None], pixel + 0.5) - jnp.maximum(low[..., None], pixel - 0.5)
     inside = jnp.where(valid[..., None], jnp.clip(overlap, 0, 1), 0)
-    inside = jnp.max(inside, axis=-2, initial=0)
-    first, rest = inside[..., :1], inside[..., 1:]
-    rest = rest.reshape(*rest.shape[:-1], n_frames - 1, STRIDE).mean(-1)
-    return jnp.concatenate([first, rest], axis=-1)
-
-
-def _pixels(latent: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    # The centre of latent frame i >= 1 is pixel 4i - 1.5; frame 0 is pixel 0.
-    slope = (STRIDE + 1) / 2
-    return jnp.where(latent < 1, slope * latent, STRIDE * latent - (STRIDE - 1) / 2)
+    return clock.latent_coverage(jnp.max(inside, axis=-2, initial=0))
 
 
 @dataclass(frozen=True)
@@ -61,17 +51,26 @@ class FittedRope:
 
     Several intervals make a target with several plateaus. With no interval at all the target is
     -1 everywhere: the gain pushes away from the whole clip.
+
+    Attributes:
+        ridge: the penalty.
+        stride: pixel frames per latent frame of the autoencoder that the latents are of.
     """
 
     ridge: float = 0.02
+    # Not in the repr, by which committed comparisons tell schemes apart.
+    stride: int = field(default=WAN_STRIDE, repr=False)
 
     def __post_init__(self) -> None:
         if not self.ridge > 0:
             raise ConfigError(f"FittedRope: ridge = {self.ridge}: must be above 0")
+        if self.stride < 1:
+            raise ConfigError(f"FittedRope: stride = {self.stride}: must be at least 1")
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
         """Fitted gains, mean-square modulus 1 over the temporal pairs."""
-        target = 2 * coverage(intervals, n_frames) - 1
+        clock = Clock.for_latents(n_frames, self.stride)
+        target = 2 * coverage(intervals, clock) - 1
         solve = jnp.asarray(self._projection(n_frames, freqs), jnp.float32)
         parts = jnp.einsum("...t,ct->...c", target, solve, precision="highest")
         norm = jnp.sqrt(2 * jnp.mean(parts**2, axis=-1, keepdims=True))

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from alchemint_jax.rotary.axes import Frequencies, kernel
 from alchemint_jax.rotary.fitted import coverage
 from alchemint_jax.rotary.schemes import Scheme
-from alchemint_jax.timebase import STRIDE, latent_intervals
+from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 Profiles = Float[np.ndarray, "n t"]
 Inside = Bool[np.ndarray, "n t"]
@@ -35,11 +35,12 @@ def asked_intervals(n_frames: int) -> tuple[Int[np.ndarray, "n 2"], Inside]:
     A latent frame is asked for if at least half of its pixel frames are inside. Intervals of a
     single pixel frame are left out, and those that ask for no latent frame or for all of them.
     """
-    last = STRIDE * (n_frames - 1) + 1
+    clock = Clock.for_latents(n_frames, WAN_STRIDE)
+    last = int(clock.frames)
     pixels = np.array(
         [(s, e) for s in range(last) for e in range(s + 2, last + 1)], np.int64
     ).reshape(-1, 2)
-    covered = np.asarray(coverage(latent_intervals(pixels[:, None]), n_frames))
+    covered = np.asarray(coverage(clock.latent(pixels[:, None]), clock))
     inside = covered > 0.5 - 1e-3  # a half, up to rounding
     keep = inside.any(1) & ~inside.all(1)
     return pixels[keep], inside[keep]
@@ -49,7 +50,8 @@ def profiles(
     scheme: Scheme, pixels: Int[np.ndarray, "n 2"], n_frames: int, freqs: Frequencies
 ) -> Profiles:
     """Attention profile of each interval at unit mean-square modulus over the temporal pairs."""
-    gains = scheme.gains(latent_intervals(pixels[:, None]), n_frames, freqs)
+    clock = Clock.for_latents(n_frames, WAN_STRIDE)
+    gains = scheme.gains(clock.latent(pixels[:, None]), n_frames, freqs)
     temporal = gains[..., : freqs.t.shape[0]]
     norm = jnp.sqrt(jnp.mean(jnp.abs(temporal) ** 2, axis=-1, keepdims=True))
     # Rounded, so that frames that tie by symmetry tie in floating point too.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
@@ -13,12 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from alchemint_jax import images, timebase, weights
+from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
-from alchemint_jax.events import FrameEvent, pad_events, with_gaps
 from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, Events, latent_intervals
+from alchemint_jax.models.dit.conditioning import Conditions, Events
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
@@ -28,10 +27,12 @@ from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
-from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.scene.clock import Clock
+from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.packing import pack, pack_events
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.weights import lora
-
-PixelIntervals = Sequence[tuple[int, int]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,8 @@ class Pipeline:
     def limits(self) -> Limits:
         """What storyboards this model can do."""
         config = self.models.dit.config
-        return self.settings.limits(config.slots, config.events, self.keyframes)
+        stride = self.models.vae.config.temporal_stride
+        return self.settings.limits(config.slots, config.events, stride, self.keyframes)
 
     @property
     def keyframes(self) -> int:
@@ -117,20 +119,25 @@ class Pipeline:
         tokens = self.image_encoder[0].config.n_tokens
         return max(1, self.models.dit.config.image_positions // tokens)
 
-    def check(self, board: Storyboard) -> Storyboard:
-        """The same board with fps and size filled in, if this model can render it.
+    def scene(self, board: Storyboard) -> Scene:
+        """What a storyboard asks this model for, if it can render it.
 
         Raises:
             StoryboardError: naming what this model cannot do.
         """
-        board = board.validate_for(self.limits)
-        self.check_lengths(
-            {"prompt": board.prompt, "negative_prompt": board.negative_prompt},
-            {f"subjects[{i}].word": subject.word for i, subject in enumerate(board.subjects)},
-            board.source,
-            {f"events[{i}].text": event.text for i, event in enumerate(board.events)},
-        )
-        return board
+        scene = board.scene(self.limits)
+        self.check_texts(scene)
+        self._check_length(board.source, "negative_prompt", board.negative_prompt)
+        return scene
+
+    def check(self, scene: Scene) -> None:
+        """Refuses what this model cannot render, and text that it would cut off.
+
+        Raises:
+            StoryboardError: naming the scene and what this model cannot do.
+        """
+        scene.check(self.limits)
+        self.check_texts(scene)
 
     def generate(
         self,
@@ -149,179 +156,135 @@ class Pipeline:
             StoryboardError: naming what this model cannot do.
             ConfigError: there is no such solver.
         """
-        board = self.check(board)
-        assert board.fps is not None and board.size is not None  # filled in by `check`
-        size, frames = board.size, board.n_frames(board.fps)
-        view = self.settings.reference_size or size
-        pictures = [images.load_reference(subject.image, view) for subject in board.subjects]
-        given = [path for path in (board.first_frame, board.last_frame) if path is not None]
-        shown = [images.load_keyframe(path, size) for path in given]
-        slots = self.models.dit.config.slots
-        blank = np.full((slots - len(pictures), *view, 3), 255, np.uint8)
-        references = np.concatenate([np.stack(pictures), blank]) if pictures else blank
         return self.render(
-            [board.prompt],
-            references[None],
-            [[subject.word for subject in board.subjects]],
-            [board.frame_intervals(board.fps)],
+            [self.scene(board)],
             seed=next(s for s in (seed, board.seed, 0) if s is not None),
             steps=steps,
             guidance=guidance,
-            frames=frames,
-            size=size,
             negative_prompt=board.negative_prompt,
-            events=[board.frame_events(board.fps)] if board.events else None,
-            keyframes=np.stack(shown)[None] if shown else None,
             progress=progress,
             solver=solver,
         )[0]
 
     def render(
         self,
-        prompts: Sequence[str],
-        references: UInt8[np.ndarray, "b r h2 w2 3"],
-        words: Sequence[Sequence[str]],
-        intervals: Sequence[Sequence[PixelIntervals]],
+        scenes: Sequence[Scene],
         *,
         seed: int = 0,
         steps: int | None = None,
         guidance: Guidance | None = None,
-        frames: int | None = None,
-        size: tuple[int, int] | None = None,
         negative_prompt: str = "",
-        events: Sequence[Sequence[FrameEvent]] | None = None,
-        keyframes: UInt8[np.ndarray, "b k h w 3"] | None = None,
-        noise: Float[np.ndarray, "b t h3 w3 c"] | None = None,
+        noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
         progress: bool = False,
         solver: str | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
-        """Renders a batch.
+        """Renders a batch of scenes, which have one size and one number of frames.
 
-        For each video there is a prompt and, for each slot, a picture, a word and pixel-frame
-        intervals. Slots without any interval, and those beyond the words of a video, are empty.
-        Pictures are brought to the size that the model takes them in. `size` = (height, width) and
-        `frames` are the videos'; the model's own where they are None.
-        Video i of a batch depends on `(seed, i)` and its own inputs alone. `events` are those of
-        each video: texts, and the pixel frames that they are about. `keyframes` are the
-        frames that the model must be given (see `Pipeline.keyframes`); `noise` is what to start
-        from instead of what `seed` draws.
+        Where a scene has no size it is the model's own. Pictures are brought to the size that the
+        model takes them in. Video i of a batch depends on `(seed, i)` and its own scene alone.
+        `noise` is what to start from instead of what `seed` draws.
 
         Raises:
-            StoryboardError: a text is longer than the model reads, or it has no events.
+            StoryboardError: a scene is not as this model can render it, or differs in size or
+                length from the others, or a text is longer than the model reads.
             ConfigError: there is no such solver.
             NonFiniteError: a network gave NaN or infinity.
         """
-        if events is not None and any(events) and not self.limits.events:
-            raise StoryboardError("events: are given, but this model has none")
-        said = {
-            f"events[{i}][{j}]": text
-            for i, video in enumerate(events or ())
-            for j, (text, _) in enumerate(video)
-        }
-        self.check_lengths(
-            {f"prompts[{i}]": prompt for i, prompt in enumerate(prompts)}
-            | {"negative_prompt": negative_prompt},
-            {f"words[{i}][{j}]": w for i, video in enumerate(words) for j, w in enumerate(video)},
-            events=said,
-        )
-        frames, size = frames or self.settings.max_frames, size or self.settings.size
-        references = images.fit_references(references, self.settings.reference_size or size)
+        for scene in scenes:
+            self.check(scene)
+        self._check_length("render", "negative_prompt", negative_prompt)
+        size, clock = self._shape(scenes)
         plan = self.settings.plan(steps, guidance, solver)
-        conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
-        if self.limits.events:
-            conditions = self.with_events(conditions, events or [()] * len(prompts), frames)
-        if keyframes is not None:
-            conditions = self.with_keyframes(conditions, keyframes, frames)
+        conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
-        stride = self.models.vae.config.spatial_stride
-        height, width = (side // stride for side in size)
-        shape = (timebase.latent_frames(frames), height, width, self.models.vae.config.z_dim)
+        cell = self.models.vae.config.spatial_stride
+        height, width = (side // cell for side in size)
+        shape = (clock.latent_frames, height, width, self.models.vae.config.z_dim)
         if noise is not None:
             start = jnp.asarray(noise)
         else:
             fold = partial(jax.random.fold_in, jax.random.key(seed))
-            keys = jax.vmap(fold)(jnp.arange(len(prompts)))
+            keys = jax.vmap(fold)(jnp.arange(len(scenes)))
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             latents = sample_latents(self.models, conditions, start, plan, bar.update)
         return decode(self.models, latents)
 
-    def conditions(
-        self,
-        prompts: Sequence[str],
-        references: np.ndarray,
-        words: Sequence[Sequence[str]],
-        intervals: Sequence[Sequence[PixelIntervals]],
-        negative_prompt: str = "",
-    ) -> Conditions:
-        """What the transformer is conditioned on, encoded; the arguments are those of `render`."""
-        b, slots = references.shape[:2]
-        most = max([2, *(len(runs) for video in intervals for runs in video)])
-        frames = np.zeros((b, slots, most, 2), np.int32)
-        tags = [["" for _ in range(slots)] for _ in range(b)]
-        for i, (video_words, video_intervals) in enumerate(zip(words, intervals, strict=True)):
-            for j, (word, runs) in enumerate(zip(video_words, video_intervals, strict=True)):
-                tags[i][j] = word
-                frames[i, j, : len(runs)] = np.asarray(runs, np.int32).reshape(-1, 2)
-        used = (frames[..., 1] > frames[..., 0]).any(-1)
+    def _shape(self, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:
+        """Size and clock of all scenes; latent frames are those of this model's autoencoder."""
+        sizes = [scene.size or self.settings.size for scene in scenes]
+        for scene, size in zip(scenes, sizes, strict=True):
+            if (size, scene.clock.frames) != (sizes[0], scenes[0].clock.frames):
+                raise StoryboardError(
+                    f"{scene.id}: is of another size or length than {scenes[0].id}, with which it "
+                    "is to be rendered; render them one by one"
+                )
+        clock = dataclasses.replace(scenes[0].clock, stride=self.limits.stride)
+        return sizes[0], clock
+
+    def conditions(self, scenes: Sequence[Scene], negative_prompt: str = "") -> Conditions:
+        """What the transformer is conditioned on, encoded; the scenes are those of `render`."""
+        size, clock = self._shape(scenes)
+        view = self.settings.reference_size or size
+        slots = pack(scenes, self.limits.max_subjects)
+        pictures = slots.fill(lambda s: s.picture(view), np.full((*view, 3), 255, np.uint8))
         long, short = self.settings.text_length, self.settings.tag_length
         (text, _), (null, _), (tag, mask) = self.texts.states(
-            (prompts, long),
-            ([negative_prompt] * b, long),
-            ([word for video in tags for word in video], short),
+            ([scene.caption for scene in scenes], long),
+            ([negative_prompt] * len(scenes), long),
+            ([word for scene in slots.words for word in scene], short),
         )
-        tag, mask = (x.reshape(b, slots, *x.shape[1:]) for x in (tag, mask))
-        return Conditions(
+        tag, mask = (x.reshape(*slots.used.shape, *x.shape[1:]) for x in (tag, mask))
+        conditions = Conditions(
             text=text,
             null_text=null,
             references=encode_pictures(
-                self.models.vae_params, jnp.asarray(references), vae=self.models.vae
+                self.models.vae_params, jnp.asarray(pictures), vae=self.models.vae
             ),
-            used=jnp.asarray(used),
-            intervals=latent_intervals(jnp.asarray(frames)),
+            used=jnp.asarray(slots.used),
+            intervals=jnp.asarray(clock.latent(slots.intervals)),
             tags=tag,
-            tag_mask=mask & jnp.asarray(used)[..., None],
+            tag_mask=mask & jnp.asarray(slots.used)[..., None],
         )
+        if self.limits.events:
+            conditions = self._with_events(conditions, scenes, clock)
+        if self.keyframes:
+            conditions = self._with_keyframes(conditions, scenes, clock)
+        return conditions
 
-    def with_events(
-        self, conditions: Conditions, events: Sequence[Sequence[FrameEvent]], frames: int
+    def _with_events(
+        self, conditions: Conditions, scenes: Sequence[Scene], clock: Clock
     ) -> Conditions:
-        """The conditions with the events of each video, for so many pixel frames.
+        """The conditions with the events of each scene.
 
         A model that has events always takes some: where nothing is said, an empty text is (see
-        `alchemint_jax.events`). Rows are 8, 16, 32 or more, so that few numbers are compiled.
+        `alchemint_jax.scene.packing`).
         """
-        needed = max(len(with_gaps(video, frames)) for video in events)
-        rows = max(8, 1 << (needed - 1).bit_length())
-        padded = [pad_events(video, frames, rows) for video in events]
+        events = pack_events(scenes)
         length = self.settings.event_length
         (states, _), (null, _) = self.texts.states(
-            ([text for texts, _ in padded for text in texts], length),
-            ([""] * len(events), length),
+            ([text for texts in events.texts for text in texts], length),
+            ([""] * len(scenes), length),
         )
-        spans = np.stack([span for _, span in padded])
         return conditions._replace(
             events=Events(
-                states=states.reshape(len(events), rows, *states.shape[1:]),
-                used=jnp.asarray(spans[..., 1] > spans[..., 0]),
-                intervals=latent_intervals(jnp.asarray(spans)),
+                states=states.reshape(*events.used.shape, *states.shape[1:]),
+                used=jnp.asarray(events.used),
+                intervals=jnp.asarray(clock.latent(events.intervals)),
                 null=null,
             )
         )
 
-    def with_keyframes(
-        self, conditions: Conditions, keyframes: UInt8[np.ndarray, "b k h w 3"], frames: int
+    def _with_keyframes(
+        self, conditions: Conditions, scenes: Sequence[Scene], clock: Clock
     ) -> Conditions:
-        """The conditions of a model that continues pictures, for so many pixel frames.
-
-        Raises:
-            StoryboardError: the model takes another number of keyframes.
-        """
-        if self.image_encoder is None or keyframes.shape[1] != self.keyframes:
-            raise StoryboardError(
-                f"{keyframes.shape[1]} keyframes are given; this model takes {self.keyframes}"
-            )
+        """The conditions of a model that continues pictures."""
+        assert self.image_encoder is not None
         tower, params = self.image_encoder
+        size, _ = self._shape(scenes)
+        keyframes = np.stack(
+            [[scene.keyframe(i, size) for i in range(self.keyframes)] for scene in scenes]
+        )
         prepared = np.stack(
             [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
         )
@@ -331,35 +294,29 @@ class Pipeline:
             image=states.reshape(len(keyframes), -1, states.shape[-1]),
             condition=keyframe_condition(
                 partial(_encode_video, self.models.vae_params, vae=self.models.vae),
-                frames,
+                clock,
                 pictures[:, 0],
                 pictures[:, 1] if self.keyframes > 1 else None,
             ),
         )
 
-    def check_lengths(
-        self,
-        texts: Mapping[str, str],
-        words: Mapping[str, str],
-        source: str = "render",
-        events: Mapping[str, str] | None = None,
-    ) -> None:
-        """Text that the model would cut off is refused, not ignored.
-
-        `texts`, `words` (of subjects) and texts of `events` are by the names that errors give them.
+    def check_texts(self, scene: Scene) -> None:
+        """Refuses text that the model would cut off.
 
         Raises:
-            StoryboardError: naming source, text and how much the model reads.
+            StoryboardError: naming scene, text and how much the model reads.
         """
-        limits = (
-            (self.settings.text_length, texts),
-            (self.settings.tag_length, words),
-            (self.settings.event_length, events or {}),
-        )
-        for length, named in limits:
-            for name, text in named.items():
-                if problem := self.texts.excess(text, length):
-                    raise StoryboardError(f"{source}: {name}: {problem}")
+        texts = [("prompt", scene.caption, self.settings.text_length)]
+        for i, subject in enumerate(scene.subjects):
+            texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
+        for i, event in enumerate(scene.events):
+            texts.append((f"events[{i}].text", event.text, self.settings.event_length))
+        for name, text, length in texts:
+            self._check_length(scene.id, name, text, length)
+
+    def _check_length(self, source: str, name: str, text: str, length: int | None = None) -> None:
+        if problem := self.texts.excess(text, length or self.settings.text_length):
+            raise StoryboardError(f"{source}: {name}: {problem}")
 
     def _check_parts(self, source: str) -> None:
         """Parts of different models are refused before they meet inside a network."""

@@ -13,8 +13,8 @@ from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import SOLVERS, Solver, UniPC, unipc
+from alchemint_jax.scene.limits import Limits
 from alchemint_jax.signatures import mistaken
-from alchemint_jax.storyboard import Limits
 from alchemint_jax.weights import config_from_dict
 
 FILE = "pipeline.json"
@@ -180,13 +180,14 @@ class Settings:
             self.unipc,
         )
 
-    def limits(self, slots: int, events: bool, keyframes: int = 0) -> Limits:
-        """What storyboards this model can do."""
+    def limits(self, slots: int, events: bool, stride: int, keyframes: int = 0) -> Limits:
+        """What scenes this model can do; `stride` is the temporal one of its autoencoder."""
         return Limits(
             max_subjects=slots,
             max_frames=self.max_frames,
             fps=(self.fps,),
             sizes=(self.size,),
+            stride=stride,
             min_frames=self.min_frames,
             events=events,
             size_multiple=self.size_multiple,

@@ -25,7 +25,6 @@ from alchemint_jax.models.dit.conditioning import (
     Events,
     Tokens,
     encode_text,
-    latent_intervals,
     model_inputs,
 )
 from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
@@ -162,7 +161,7 @@ class DiTTask:
             null_text=jnp.repeat(null, b, axis=0),
             references=batch["references"],
             used=batch["used"],
-            intervals=latent_intervals(batch["intervals"]),
+            intervals=batch["intervals"],
             tags=encode_text(encoder, params, Tokens(batch["tag_ids"], batch["tag_mask"])),
             tag_mask=batch["tag_mask"],
             events=self._events(params, batch) if self.model.events else None,
@@ -175,8 +174,8 @@ class DiTTask:
         null = encode_text(encoder, params, Tokens(jnp.asarray(ids), jnp.asarray(mask)))
         return Events(
             states=encode_text(encoder, params, Tokens(batch["event_ids"], batch["event_mask"])),
-            used=batch["event_intervals"][..., 1] > batch["event_intervals"][..., 0],
-            intervals=latent_intervals(batch["event_intervals"]),
+            used=batch["event_used"],
+            intervals=batch["event_intervals"],
             null=jnp.repeat(null, b, axis=0),
         )
 
@@ -194,6 +193,12 @@ class DiTTask:
             raise ConfigError(
                 f"model.events is {self.model.events}, but clips in {self.data} have {has}events; "
                 f"change it, or draw them {wanted} --events"
+            )
+        fitted = getattr(self.model.scheme, "stride", header["stride"])
+        if fitted != header["stride"]:
+            raise ConfigError(
+                f"model.scheme.stride is {fitted}, but a latent frame in {self.data} holds "
+                f"{header['stride']} pixel frames; set it to that"
             )
         size = self.sampling.size
         pictures, cells = header["references"][-3:-1], header["latents"][-3:-1]

@@ -19,6 +19,7 @@ from alchemint_jax.data.loader import LoaderConfig, clip_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAE, VAEConfig
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.fields import build
 from alchemint_jax.weights.tensors import Tensor
 
@@ -62,10 +63,8 @@ class VAETask:
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters."""
-        side = self.model.spatial_stride
-        return VAE(self.model).init(
-            key, jnp.zeros((1, 1 + self.model.temporal_stride, side, side, 3))
-        )["params"]
+        side, clock = self.model.spatial_stride, Clock.for_latents(2, self.model.temporal_stride)
+        return VAE(self.model).init(key, jnp.zeros((1, clock.frames, side, side, 3)))["params"]
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
@@ -113,13 +112,20 @@ class VAETask:
             with_references=True,
             side=self.crop,
             share=share,
+            stride=self.model.temporal_stride,
         )
 
     def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
         """The first eight batches of the validation split."""
         loader = dataclasses.replace(self.loader, shuffle=False)
         batches = clip_loader(
-            self.data, "validation", loader, self.frames, with_references=True, share=share
+            self.data,
+            "validation",
+            loader,
+            self.frames,
+            with_references=True,
+            share=share,
+            stride=self.model.temporal_stride,
         )
         yield from itertools.islice(batches, 8)
 

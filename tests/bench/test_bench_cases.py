@@ -103,7 +103,8 @@ def test_a_recipe_with_events_has_two():
     assert case.work.events == 2 and case.tokens.events == 5 * 32
     batch = programs.arrays(case, cached=False)
     assert batch["event_ids"].shape == batch["event_mask"].shape == (8, 5, 32)
-    assert (batch["event_intervals"][:, [0, -1], [0, 1]] == [0, 33]).all()
+    assert (batch["event_intervals"][:, [0, -1], [0, 1]] == [0, 8.375]).all()
+    assert batch["event_used"].all()
     (more,) = suite.config_cases(path, ["train"], TINY, events=4)
     assert more.tokens.events == 9 * 32 and more.model_flops > case.model_flops
 
@@ -175,7 +176,7 @@ def test_a_made_up_batch_has_what_the_task_reads():
     assert batch["latents"].shape == (2, 2, 6, 4, 8)
     assert batch["references"].shape == (2, 2, 4, 4, 8)
     assert batch["text_ids"].shape == (2, 112) and batch["tag_ids"].shape == (2, 2, 16)
-    assert batch["used"].all() and (batch["intervals"][:, :, 0] == [0, 5]).all()
+    assert batch["used"].all() and (batch["intervals"][:, :, 0] == [0, 1.375]).all()
     assert batch["text_ids"].min() >= 3 and batch["text_ids"].max() < case.task.text.vocab
 
 

@@ -19,9 +19,13 @@ from alchemint_jax.data import (
     open_encoded,
     open_split,
 )
-from alchemint_jax.data.loader import pipeline
+from alchemint_jax.data.loader import _Example, pipeline
 from alchemint_jax.errors import ConfigError, DataError
+from alchemint_jax.scene import Clock
 from alchemint_jax.text import ByteTokenizer
+
+CLOCK = Clock(8, 33, 4)
+BYTES, TAGS = ByteTokenizer(112), ByteTokenizer(16)
 
 
 class Keep(grain.transforms.RandomMap):
@@ -75,7 +79,7 @@ def test_windows_are_cut_anywhere_from_real_clips(sprites):
 @pytest.mark.parametrize("frames", [0, 4, 8, 37])
 def test_windows_that_do_not_fit_are_refused(sprites, frames):
     with pytest.raises(ConfigError, match="4k"):
-        clip_loader(sprites, "train", LoaderConfig(2), frames=frames)
+        clip_loader(sprites, "train", LoaderConfig(2), frames=frames, stride=4)
 
 
 def test_every_epoch_has_everything_once_in_a_new_order():
@@ -226,15 +230,15 @@ def test_a_plain_example_is_the_record(encoded):
         record, count = source[row], source[row]["n_subjects"]
         assert np.array_equal(batch["latents"][row], record["latents"].astype(np.float32))
         assert np.array_equal(batch["references"][row], record["references"][:, 0])
-        assert np.array_equal(batch["intervals"][row], record["intervals"])
+        assert np.array_equal(batch["intervals"][row], CLOCK.latent(record["intervals"]))
         assert batch["used"][row].tolist() == [True] * count + [False] * (3 - count)
         ids, mask = ByteTokenizer(112).encode([record["caption"]])
         assert np.array_equal(batch["text_ids"][row], ids[0])
         assert np.array_equal(batch["text_mask"][row], mask[0])
     kinds = {key: value.dtype for key, value in batch.items()}
-    assert kinds.pop("latents") == kinds.pop("references") == np.float32
+    for name in ("latents", "references", "intervals"):
+        assert kinds.pop(name) == np.float32
     assert {key for key, kind in kinds.items() if kind == np.int32} == {
-        "intervals",
         "tag_ids",
         "text_ids",
     }
@@ -252,12 +256,12 @@ def test_slots_are_shuffled_alike_in_all_fields_and_views_drawn(encoded):
     for batch in take(latent_loader(encoded, "train", LoaderConfig(5, seed=9)), 20):
         for row in range(5):
             record = by_latents[batch["latents"][row].astype(np.float16).tobytes()]
-            count, order = record["n_subjects"], []
+            count, order, latent = record["n_subjects"], [], CLOCK.latent(record["intervals"])
             assert batch["used"][row].sum() == count
             for slot in range(3):
                 if not batch["used"][row, slot]:
                     assert not batch["references"][row, slot].any()
-                    assert not batch["intervals"][row, slot].any()
+                    assert batch["intervals"][row, slot].tolist() == [[1, 0]] * 2
                     assert not batch["tag_mask"][row, slot].any()
                     continue
                 reference = batch["references"][row, slot]
@@ -271,7 +275,23 @@ def test_slots_are_shuffled_alike_in_all_fields_and_views_drawn(encoded):
                 ids, mask = ByteTokenizer(16).encode([record["words"][subject]])
                 assert np.array_equal(batch["tag_ids"][row, slot], ids[0])
                 assert np.array_equal(batch["tag_mask"][row, slot], mask[0])
-                assert np.array_equal(batch["intervals"][row, slot], record["intervals"][subject])
+                assert np.array_equal(batch["intervals"][row, slot], latent[subject])
             assert sorted(order) == list(range(count))
             orders.add((count, tuple(order)))
     assert views == {0, 1, 2} and len([o for o in orders if o[0] == 2]) == 2
+
+
+@pytest.mark.parametrize("rows", [[[0, 0], [0, 0]], [[2, 5], [0, 0]]], ids=["never", "once"])
+def test_a_subject_that_is_never_on_screen_is_not_used(encoded, rows):
+    """As in generation: `scene.pack` says so for both."""
+    record = dict(open_encoded(encoded, "train")[0])
+    record["intervals"] = np.array([rows] * 3, np.int32)
+    record |= {"n_subjects": 3, "words": ["disc", "star", "bar"]}
+    record["references"] = np.ones_like(record["references"])
+    (batch,) = take(
+        pipeline([record], _Example(Augment(), BYTES, TAGS, None, 1, CLOCK), LoaderConfig(1)), 1
+    )
+    there = bool(rows[0][1])
+    for name in ("used", "tag_mask", "tag_ids", "references"):
+        assert batch[name].any() == there, name
+    assert (batch["intervals"][..., 0] <= batch["intervals"][..., 1]).any() == there

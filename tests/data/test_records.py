@@ -66,9 +66,3 @@ def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch, fail
     with pytest.raises(DataError, match=r"c\.array_record: cannot be written: .*No space"):
         records.write_shard(tmp_path / "c.array_record", [{"i": 0}])
     assert list(tmp_path.iterdir()) == []
-
-
-def test_intervals_are_padded_and_further_runs_merged():
-    found = records.pad_intervals([[(1, 4)], [(0, 2), (5, 6), (9, 12)], []], slots=4, most=2)
-    assert found.tolist() == [[[1, 4], [0, 0]], [[0, 2], [5, 12]], [[0, 0]] * 2, [[0, 0]] * 2]
-    assert found.dtype == np.int32

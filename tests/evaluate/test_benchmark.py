@@ -16,6 +16,7 @@ from alchemint_jax.evaluate.benchmark import check_model
 from alchemint_jax.evaluate.html_report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.scene import Event, Spans
 from alchemint_jax.worlds import sprites
 from alchemint_jax.worlds.sprites.cases import COUNTS, FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
@@ -33,9 +34,13 @@ def cases():
     return sprites.sprites_cases(20, seed=0)
 
 
+def times(case):
+    return tuple(subject.spans for subject in case.subjects)
+
+
 def truth(case):
     index = int(case.id.split("-")[-1])
-    return sample_clip(index, FIRST_SEED, subjects=len(case.words)).video
+    return sample_clip(index, FIRST_SEED, subjects=len(case.subjects)).video
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +54,18 @@ def report(cases, videos):
 
 
 def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
-    assert [len(case.words) for case in cases] == [*COUNTS] * 4
+    assert [len(case.subjects) for case in cases] == [*COUNTS] * 4
     again = sprites.sprites_cases(20, seed=0)
     assert all(
-        a.prompt == b.prompt and a.intervals == b.intervals
-        for a, b in zip(cases, again, strict=True)
+        a.caption == b.caption and times(a) == times(b) for a, b in zip(cases, again, strict=True)
     )
-    assert all(
-        np.array_equal(a.references, b.references) for a, b in zip(cases, again, strict=True)
-    )
-    assert sprites.sprites_cases(2, seed=1)[0].prompt != cases[0].prompt
-    for case in cases:
-        assert case.references.shape == (len(case.words), 32, 32, 3)
-        assert all(word in case.prompt for word in case.words)
-        assert all(0 <= s < e <= case.n_frames for spans in case.intervals for s, e in spans)
+    assert sprites.sprites_cases(2, seed=1)[0].caption != cases[0].caption
+    for case, other in zip(cases, again, strict=True):
+        for subject, same in zip(case.subjects, other.subjects, strict=True):
+            assert np.array_equal(subject.pictures, same.pictures)
+            assert subject.picture((32, 32)).shape == (32, 32, 3)
+            assert subject.word in case.caption
+            assert all(0 <= s < e <= case.clock.frames for s, e in subject.spans)
 
 
 def test_the_truth_scores_as_a_perfect_model(report):
@@ -106,11 +109,11 @@ def test_bent_shapes_are_less_alike_and_as_well_timed(cases, videos, report):
 
 
 def test_always_present_scores_its_baseline(cases):
-    single = [case for case in cases if len(case.words) == 1]
+    single = [case for case in cases if len(case.subjects) == 1]
     stills = []
     for case in single:
-        frame = truth(case)[case.intervals[0][-1][1] // 2 + case.intervals[0][-1][0] // 2]
-        stills.append(np.repeat(frame[None], case.n_frames, 0))
+        start, end = case.subjects[0].spans[-1]
+        stills.append(np.repeat(truth(case)[None, end // 2 + start // 2], case.clock.frames, 0))
     report = evaluate.score(single, stills, TRACKER, resamples=50)
     bar = report["baselines"]["always_present"]
     assert report["overall"]["t_iou"]["mean"] == pytest.approx(bar["t_iou"])
@@ -130,7 +133,7 @@ class FakePipeline:
 
     calls: list = []
     settings = Settings(steps=9, guidance=Guidance(both=2.0))
-    limits = settings.limits(slots=3, events=False)
+    limits = settings.limits(slots=3, events=False, stride=4)
     refuses = ""
 
     @classmethod
@@ -138,27 +141,15 @@ class FakePipeline:
         cls.calls = []
         return cls()
 
-    def check_lengths(self, texts, words, source, events):
-        assert (
-            not events
-            and list(texts) == ["prompt"]
-            and all(name.endswith("].word") for name in words)
-        )
-        if self.refuses in texts["prompt"] and self.refuses:
-            raise StoryboardError(f"{source}: prompt: too long")
+    def check(self, scene):
+        scene.check(self.limits)
+        if self.refuses in scene.caption and self.refuses:
+            raise StoryboardError(f"{scene.id}: prompt: too long")
 
-    def render(self, prompts, references, words, intervals, *, seed, steps, frames, **how):
-        assert frames == 33
-        assert references.shape == (len(prompts), 3, 32, 32, 3)
-        assert references.dtype == np.uint8
-        assert all(len(w) == len(spans) == 3 for w, spans in zip(words, intervals, strict=True))
-        for row, spans in zip(references, intervals, strict=True):
-            assert all(
-                (picture == 255).all() for picture, s in zip(row, spans, strict=True) if not s
-            )
-        self.calls.append((len(prompts), seed, steps, how))
-        known = {case.prompt: truth(case) for case in sprites.sprites_cases(5, 0)}
-        return np.stack([known[prompt] for prompt in prompts])
+    def render(self, scenes, *, seed, steps, **how):
+        self.calls.append((len(scenes), seed, steps, how))
+        known = {case.caption: truth(case) for case in sprites.sprites_cases(5, 0)}
+        return np.stack([known[scene.caption] for scene in scenes])
 
 
 def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp_path, capsys):
@@ -185,10 +176,10 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"limits": Settings(size=(32, 32)).limits(3, False)}, "sprites-0-.*: size: 64x64"),
-        ({"limits": Settings(fps=12.0).limits(3, False)}, "fps: 8"),
-        ({"limits": Settings(max_frames=17).limits(3, False)}, "duration: 4 s"),
-        ({"limits": Settings().limits(1, False)}, "subjects: 2 are too many"),
+        ({"limits": Settings(size=(32, 32)).limits(3, False, 4)}, "sprites-0-.*: size: 64x64"),
+        ({"limits": Settings(fps=12.0).limits(3, False, 4)}, "fps: 8"),
+        ({"limits": Settings(max_frames=17).limits(3, False, 4)}, "duration: 4 s"),
+        ({"limits": Settings().limits(1, False, 4)}, "subjects: 2 subjects are too many"),
         ({"refuses": "a"}, "prompt: too long"),
     ],
 )
@@ -214,20 +205,21 @@ def test_cases_are_rendered_together_or_not_at_all(cases):
 
 def test_captions_that_models_would_cut_off_lose_their_background(monkeypatch):
     short = sprites.sprites_cases(6)
-    longest = min(len(case.prompt.encode()) for case in short if "background" in case.prompt) - 1
+    longest = min(len(case.caption.encode()) for case in short if "background" in case.caption) - 1
     monkeypatch.setattr("alchemint_jax.worlds.sprites.cases.MAX_PROMPT", longest)
     for before, after in zip(short, sprites.sprites_cases(6), strict=True):
-        if "background" in before.prompt:
-            assert before.prompt.startswith(after.prompt) and "background" not in after.prompt
+        if "background" in before.caption:
+            assert before.caption.startswith(after.caption)
+            assert "background" not in after.caption
         else:
-            assert after.prompt == before.prompt
-        assert after.intervals == before.intervals
-    assert any("background" in case.prompt for case in short)
+            assert after.caption == before.caption
+        assert times(after) == times(before)
+    assert any("background" in case.caption for case in short)
 
 
 @pytest.fixture
 def board_file(tmp_path, cases):
-    Image.fromarray(cases[0].references[0]).save(tmp_path / "r.png")
+    Image.fromarray(cases[0].subjects[0].pictures[0]).save(tmp_path / "r.png")
     Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "grey.png")
 
     def write(*changes):
@@ -253,31 +245,32 @@ def board_file(tmp_path, cases):
 def read(path, limit=None):
     """The cases of a file, for a model of the sprites' sizes with events."""
     chosen = Settings(reference_size=(32, 32), min_frames=33)
-    model = types.SimpleNamespace(settings=chosen, limits=chosen.limits(slots=3, events=True))
+    limits = chosen.limits(slots=3, events=True, stride=4)
+    model = types.SimpleNamespace(settings=chosen, limits=limits)
     return evaluate.read_benchmark(path, TRACKER, limit).cases(model, limit, seed=0)
 
 
 def test_boards_are_read_from_json_lines(board_file, cases):
     path = board_file({"id": "first"}, "", {})
     first, second = read(path)
-    assert (first.id, first.n_frames, first.intervals) == ("first", 33, (((4, 16),),))
+    assert (first.id, first.clock.frames, times(first)) == ("first", 33, (((4, 16),),))
     assert second.id == f"{path}:3"
-    assert np.array_equal(first.references, cases[0].references[:1])
+    assert np.array_equal(first.subjects[0].pictures, cases[0].subjects[0].pictures[:1])
     assert len(read(path, limit=1)) == 1
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"glides", "é\u2028".encode()))
-    assert [case.prompt for case in read(path)] == ["a disc é"] * 2
+    assert [case.caption for case in read(path)] == ["a disc é"] * 2
 
 
 def test_boards_of_a_file_may_have_events(board_file):
     said = [{"text": "the disc turns red", "during": [1.0, 2.0]}]
     silent, heard = read(board_file({}, {"events": said}))
-    assert silent.events == () and heard.events == (("the disc turns red", (8, 16)),)
+    assert silent.events == () and heard.events == (Event("the disc turns red", Spans([(8, 16)])),)
 
 
 def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
     meet = {"word": "disc", "image": "r.png", "appears": [[0.5, 1.0], [1.05, 2.0]]}
     (case,) = read(board_file({"subjects": [meet]}))
-    assert case.intervals == (((4, 16),),)
+    assert times(case) == (((4, 16),),)
 
 
 @pytest.mark.parametrize(
@@ -348,7 +341,8 @@ class Page(HTMLParser):
 
 def test_the_page_is_whole_and_self_contained_and_escapes(cases, videos, report):
     nasty = "<script>alert(1)</script> & 'quotes'"
-    odd = [evaluate.Case(**{**vars(cases[0]), "prompt": nasty, "words": (nasty,)}), *cases[1:]]
+    subject = dataclasses.replace(cases[0].subjects[0], word=nasty)
+    odd = [dataclasses.replace(cases[0], caption=nasty, subjects=(subject,)), *cases[1:]]
     text = render_html({"settings": {"model": nasty}, **report}, videos, odd, gallery=30)
     page = Page()
     page.feed(text)

@@ -16,10 +16,9 @@ from wan_formulas import wan_velocity
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig, remat
 from alchemint_jax.models.dit.blocks import sinusoid
-from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals, model_inputs, repeat
+from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
 from alchemint_jax.models.layers import unboxed
 from alchemint_jax.rotary import FittedRope, MidRope, NoInterval, WeRope
-from alchemint_jax.timebase import latent_intervals as latent_intervals_on_host
 
 PLAIN = DiTConfig(
     dim=24,
@@ -341,13 +340,6 @@ def test_repeat_tiles_the_batch(timed):
                 assert both is None
             else:
                 np.testing.assert_array_equal(both, np.concatenate([once, once]))
-
-
-def test_latent_intervals_are_the_timebases():
-    frames = np.array([[0, 1], [0, 33], [3, 9], [5, 5], [0, 0], [30, 33], [1, 3]], np.int32)
-    expected = latent_intervals_on_host(frames)
-    np.testing.assert_allclose(latent_intervals(jnp.asarray(frames)), expected, atol=1e-6)
-    np.testing.assert_array_equal(expected[3], [1, 0])
 
 
 # ------------------------------------------------------------------------------------ events

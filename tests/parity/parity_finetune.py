@@ -14,6 +14,7 @@ from alchemint_jax.models.layers import unboxed
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.settings import save
 from alchemint_jax.sampling.wan_settings import wan_settings
+from alchemint_jax.scene import Clock, Scene
 
 
 def test_diffusers_runs_what_we_trained(tmp_path, monkeypatch):
@@ -38,13 +39,9 @@ def test_diffusers_runs_what_we_trained(tmp_path, monkeypatch):
     pipe = Pipeline.load(theirs)
     assert pipe.models.dit.config.slots == 2 and pipe.settings == settings
     z = reference.noise(1)
+    clock, size = Clock(pipe.fps, reference.FRAMES, 4), (reference.HEIGHT, reference.WIDTH)
     found = pipe.render(
-        reference.PROMPTS[:1],
-        np.zeros((1, 2, reference.HEIGHT, reference.WIDTH, 3), np.uint8),
-        [[]],
-        [[]],
-        frames=reference.FRAMES,
-        size=(reference.HEIGHT, reference.WIDTH),
+        [Scene("clip", reference.PROMPTS[0], clock, size=size)],
         steps=reference.STEPS,
         guidance=Guidance(text=5.0, image=0.0, both=0.0),
         negative_prompt=reference.NEGATIVE,

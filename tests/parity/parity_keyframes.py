@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKLWan, WanImageToVideoPipeline
 
 from alchemint_jax.models.dit.keyframes import keyframe_condition
+from alchemint_jax.scene import Clock
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_condition(pipeline, frames, both):
             tensor(first), batch_size=2, height=32, width=48, num_frames=frames,
             dtype=torch.float32, device="cpu", last_image=tensor(last) if both else None,
         )  # fmt: skip
-    ours = keyframe_condition(encode, frames, first, last if both else None)
+    ours = keyframe_condition(encode, Clock(16, frames, 4), first, last if both else None)
     theirs = np.moveaxis(theirs.numpy(), 1, -1)
     np.testing.assert_array_equal(ours[0, ..., :4], theirs[0, ..., :4])
     for sample in theirs:

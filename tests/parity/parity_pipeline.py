@@ -9,6 +9,7 @@ import reference_pipeline as reference
 
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.sample import sample_latents
+from alchemint_jax.scene import Clock, Scene
 
 
 @pytest.fixture(autouse=True)
@@ -16,17 +17,13 @@ def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-def close(pipe, z, wanted, keyframes=None):
-    count = len(z)
-    conditions = pipe.conditions(
-        reference.PROMPTS[:count],
-        np.zeros((count, 0, reference.HEIGHT, reference.WIDTH, 3), np.uint8),
-        [[]] * count,
-        [[]] * count,
-        reference.NEGATIVE,
-    )
-    if keyframes is not None:
-        conditions = pipe.with_keyframes(conditions, keyframes, reference.FRAMES)
+def close(pipe, z, wanted, keyframes=()):
+    clock, size = Clock(pipe.fps, reference.FRAMES, 4), (reference.HEIGHT, reference.WIDTH)
+    scenes = [
+        Scene("clip", prompt, clock, keyframes=keyframes, size=size)
+        for prompt in reference.PROMPTS[: len(z)]
+    ]
+    conditions = pipe.conditions(scenes, reference.NEGATIVE)
     plan = pipe.settings.plan(reference.STEPS, Guidance(text=5.0, image=0.0, both=0.0))
     latents = sample_latents(pipe.models, conditions, jnp.asarray(z), plan)
     params = {"params": pipe.models.vae_params}
@@ -45,4 +42,4 @@ def test_text_to_video(tmp_path, count):
 def test_first_and_last_frame_to_video(tmp_path):
     theirs = reference.frames_to_video(tmp_path)
     z = reference.noise(1)
-    close(Pipeline.load(tmp_path), z, reference.generate(theirs, z), reference.pictures()[None])
+    close(Pipeline.load(tmp_path), z, reference.generate(theirs, z), reference.pictures())

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import FittedRope, Frequencies, WeRope, axis_frequencies, coverage, kernel
+from alchemint_jax.scene import Clock
 
 
 def latent(pixel):
     """Latent coordinate of a pixel frame, written separately from the package."""
     return np.interp(pixel, [0, 2.5, 402.5], [0, 1, 101])
+
+
+def clock(latent_frames):
+    return Clock.for_latents(latent_frames, 4)
 
 
 def true_coverage(present):
@@ -34,13 +39,13 @@ def test_coverage_counts_pixel_frames(k, data):
         rows.append((latent(start), latent(end - 1)))
     rows += [(1.0, 0.0)] * (4 - len(rows))
     np.testing.assert_allclose(
-        coverage(np.array(rows, np.float32), k + 1), true_coverage(present), atol=1e-4
+        coverage(np.array(rows, np.float32), clock(k + 1)), true_coverage(present), atol=1e-4
     )
 
 
 def test_one_latent_frame():
     freqs = axis_frequencies(16)
-    assert coverage(np.array([[0.0, 0.0]]), 1).tolist() == [1.0]
+    assert coverage(np.array([[0.0, 0.0]]), clock(1)).tolist() == [1.0]
     assert np.isfinite(FittedRope().gains(np.array([[0.0, 0.0]]), 1, freqs)).all()
 
 
@@ -54,7 +59,7 @@ def test_gains_solve_the_stated_least_squares(head_dim, theta, n_frames, ridge):
     rows = np.array([[0.4, 1.8], [2.125, n_frames - 1.3]], np.float32)
     gains = np.asarray(FittedRope(ridge).gains(rows, n_frames, freqs))[:pairs]
 
-    target = 2 * np.asarray(coverage(rows, n_frames), np.float64) - 1
+    target = 2 * np.asarray(coverage(rows, clock(n_frames)), np.float64) - 1
     turn = np.exp(-1j * np.arange(n_frames)[:, None] * freqs.t.astype(np.float64)) / pairs
     # sum (Re(turn g) - target)^2 + ridge / pairs * |g|^2, as one ordinary least squares.
     design = np.concatenate([turn.real, -turn.imag], axis=1)
@@ -101,7 +106,7 @@ def test_several_plateaus():
     rng = np.random.default_rng(0)
     cuts = np.sort([rng.choice(82, 4, replace=False) for _ in range(40)], axis=-1)
     rows = latent(cuts.reshape(40, 2, 2) - [0, 1]).astype(np.float32)
-    cover = np.asarray(coverage(rows, 21))
+    cover = np.asarray(coverage(rows, clock(21)))
 
     def aucs(scheme):
         profiles = np.asarray(kernel(scheme.gains(rows, 21, freqs), 21, freqs))

@@ -20,6 +20,7 @@ from alchemint_jax.errors import NonFiniteError
 from alchemint_jax.sampling import Pipeline
 from alchemint_jax.sampling.prompt_cache import PromptCache
 from alchemint_jax.sampling.sample import decode
+from alchemint_jax.scene import Clock, Scene
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
 
@@ -45,16 +46,9 @@ def flf2v():
 
 
 def render(pipe):
-    return pipe.render(
-        ["a cat"],
-        np.zeros((1, 0, 32, 48, 3), np.uint8),
-        [[]],
-        [[]],
-        frames=5,
-        size=(32, 48),
-        steps=1,
-        keyframes=np.zeros((1, 2, 32, 48, 3), np.uint8),
-    )
+    given = np.zeros((2, 32, 48, 3), np.uint8)
+    scene = Scene("clip", "a cat", Clock(16.0, 5, 4), keyframes=given, size=(32, 48))
+    return pipe.render([scene], steps=1)
 
 
 def spoil(params, at, value=np.nan):

@@ -21,7 +21,7 @@ from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, settings, solve
 from alchemint_jax.sampling.sample import encode_pictures, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
-from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.scene import Clock, Event, Scene, Spans, Storyboard, Subject
 
 SETTINGS = Settings(
     size=(16, 16),
@@ -119,11 +119,23 @@ def board(picture):
 # Two videos of one batch, alike in everything but the noise.
 REFERENCES = np.random.default_rng(0).integers(0, 256, (2, 2, 16, 16, 3), np.uint8)
 REFERENCES[1] = REFERENCES[0]
-BATCH = (["a disc"] * 2, REFERENCES, [["disc", "star"]] * 2, [[[(0, 5)], [(4, 9)]]] * 2)
+TIMES = ([(0, 5)], [(4, 9)])
+
+
+def _scene(prompt="a disc", words=("disc", "star"), times=TIMES, pictures=REFERENCES[0], events=()):
+    subjects = (
+        Subject(word, Spans(rows), picture[None])
+        for word, rows, picture in zip(words, times, pictures, strict=False)
+    )
+    said = tuple(Event(text, Spans([span])) for text, span in events)
+    return Scene("clip", prompt, Clock(8.0, 9, 4), tuple(subjects), said)
+
+
+BATCH = [_scene(), _scene()]
 
 
 def _render(pipe, batch=BATCH, **options):
-    return pipe.render(*batch, **{"guidance": Guidance(0, 0, 1)} | options).astype(int)
+    return pipe.render(batch, **{"guidance": Guidance(0, 0, 1)} | options).astype(int)
 
 
 def test_same_seed_same_video(pipe, board):
@@ -174,37 +186,40 @@ def test_guidance_and_steps_of_the_caller_replace_the_models(pipe, board):
 def test_a_video_of_a_batch_depends_on_its_index_and_itself_alone(pipe):
     videos = _render(pipe)
     assert np.mean(videos[0] != videos[1]) > 0.5  # the index chooses the noise
-    one = tuple(part[:1] for part in BATCH)
-    assert np.abs(_render(pipe, one)[0] - videos[0]).max() <= 1
-    others = (["a star", "a disc"], BATCH[1], [["box", "star"], ["disc", "star"]], BATCH[3])
-    changed = _render(pipe, others)
+    assert np.abs(_render(pipe, BATCH[:1])[0] - videos[0]).max() <= 1
+    changed = _render(pipe, [_scene("a star", ("box", "star")), _scene()])
     np.testing.assert_array_equal(changed[1], videos[1])
     assert (changed[0] != videos[0]).any()
 
 
 def test_slots_without_a_subject_are_empty(pipe):
-    prompts, references, _, _ = BATCH
-    one = _render(pipe, (prompts, references, [["disc"]] * 2, [[[(0, 5)]]] * 2))
-    other = references.copy()
-    other[:, 1] = 0
-    unseen = (prompts, other, [["disc", "star"]] * 2, [[[(0, 5)], []]] * 2)
-    np.testing.assert_array_equal(_render(pipe, unseen), one)
-    seen = (prompts, other, [["disc", "star"]] * 2, [[[(0, 5)], [(4, 9)]]] * 2)
-    assert (_render(pipe, seen) != one).any()
+    one = _render(pipe, [_scene(words=["disc"])] * 2)
+    other = REFERENCES[0].copy()
+    other[1] = 0
+    unseen = _scene(times=([(0, 5)], []), pictures=other)
+    np.testing.assert_array_equal(_render(pipe, [unseen] * 2), one)
+    assert (_render(pipe, [_scene(pictures=other)] * 2) != one).any()
+
+
+def test_scenes_of_a_batch_are_of_one_size_and_length(pipe):
+    short = dataclasses.replace(_scene(), id="short", clock=Clock(8.0, 5, 4))
+    with pytest.raises(StoryboardError, match="short: is of another size or length than clip"):
+        _render(pipe, [_scene(), short])
+    with pytest.raises(StoryboardError, match=r"clip: duration: 0.75 s .* must be 4k\+1"):
+        _render(pipe, [dataclasses.replace(_scene(), clock=Clock(8.0, 7, 2))])
 
 
 def test_more_intervals_than_in_training(pipe):
     """Any number: they are padded to the most that a subject of the batch has."""
     runs = [(0, 1), (2, 3), (4, 5), (6, 7)]
-    prompts, references, words, _ = BATCH
-    videos = _render(pipe, (prompts, references, words, [[runs, [(4, 9)]], [[(0, 5)], [(4, 9)]]]))
+    videos = _render(pipe, [_scene(times=(runs, [(4, 9)])), _scene()])
     assert (videos[0] != _render(pipe)[0]).any()
     assert np.abs(videos[1] - _render(pipe)[1]).max() <= 1
 
 
 @pytest.mark.parametrize(("solver", "grid"), [("euler", "linear"), ("unipc", "wan")])
 def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe, solver, grid):
-    conditions = pipe.conditions(*BATCH)
+    conditions = pipe.conditions(BATCH)
     noise = jax.random.normal(jax.random.key(3), (2, 3, 4, 4, 2))
     plan, done = Plan(12, 3.0, Guidance(0, 0, 1), solver, grid), []
     latents = sample_latents(pipe.models, conditions, noise, plan, done.append)
@@ -244,13 +259,13 @@ def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):
 def test_references_have_the_size_that_the_model_takes_them_in(pipe, board):
     small = dataclasses.replace(pipe.settings, reference_size=(8, 8))
     pipe = dataclasses.replace(pipe, settings=small)
-    shrunk = np.repeat(np.repeat(REFERENCES[:, :, ::2, ::2], 2, 2), 2, 3)
-    conditions = pipe.conditions(BATCH[0], fit_references(shrunk, (8, 8)), *BATCH[2:])
+    large = REFERENCES[0]
+    conditions = pipe.conditions([_scene(pictures=large)])
     assert conditions.references.shape[2] * 2 == pipe.settings.size[0] // 4
-    video = _render(pipe, (BATCH[0], shrunk, *BATCH[2:]))
-    assert video.shape == (2, 9, 16, 16, 3)
+    video = _render(pipe, [_scene(pictures=large)])
+    assert video.shape == (1, 9, 16, 16, 3)
     np.testing.assert_array_equal(
-        video, _render(pipe, (BATCH[0], fit_references(shrunk, (8, 8)), *BATCH[2:]))
+        video, _render(pipe, [_scene(pictures=fit_references(large, (8, 8)))])
     )
     assert pipe.generate(board(2), seed=0).shape == (9, 16, 16, 3)
 
@@ -286,18 +301,15 @@ def test_what_the_model_cannot_read_or_do_is_refused(pipe, board):
 
 
 def test_texts_of_a_batch_are_not_cut_off_either(pipe):
-    prompts, references, words, intervals = BATCH
-    with pytest.raises(StoryboardError, match=r"prompts\[1\]: 24 bytes long; this model reads 23"):
-        _render(pipe, (["a disc", "x" * 24], references, words, intervals))
-    with pytest.raises(StoryboardError, match=r"words\[0\]\[1\]: 8 bytes long; this model reads 5"):
-        _render(pipe, (prompts, references, [["disc", "red star"], ["disc", "star"]], intervals))
+    long = dataclasses.replace(_scene("x" * 24), id="other")
+    with pytest.raises(StoryboardError, match="other: prompt: 24 bytes long; this model reads 23"):
+        _render(pipe, [_scene(), long])
+    with pytest.raises(StoryboardError, match=r"subjects\[1\].word: 8 bytes long; this .* reads 5"):
+        _render(pipe, [_scene(words=("disc", "red star")), _scene()])
     with pytest.raises(StoryboardError, match="negative_prompt: 24 bytes"):
         _render(pipe, negative_prompt="x" * 24)
     # Counted as they are read: entities undone, white space collapsed.
-    spaced = pipe.render(
-        *BATCH, negative_prompt="  " * 20 + "&amp;" * 10, guidance=Guidance(0, 0, 1)
-    )
-    assert spaced.shape[0] == 2
+    assert _render(pipe, negative_prompt="  " * 20 + "&amp;" * 10).shape[0] == 2
 
 
 @pytest.fixture(scope="module")
@@ -333,8 +345,8 @@ def test_what_is_said_of_events_and_when_decides_the_video(eventful, board):
 
 def test_events_of_a_batch_are_padded_together(eventful):
     said = [("it stops", (0, 5)), ("it turns red", (5, 9))]
-    videos = _render(eventful, events=[said, []])
-    swapped = _render(eventful, events=[[], said])
+    videos = _render(eventful, [_scene(events=said), _scene()])
+    swapped = _render(eventful, [_scene(), _scene(events=said)])
     nothing = _render(eventful)
     np.testing.assert_array_equal(videos[1], nothing[1])
     np.testing.assert_array_equal(swapped[0], nothing[0])
@@ -345,10 +357,10 @@ def test_events_that_cannot_be_heard_are_refused(pipe, eventful, board):
     said = board(events=[{"text": "x" * 16, "during": [0, 1]}])
     with pytest.raises(StoryboardError, match=r"events\[0\]\.text: 16 bytes long.*reads 15"):
         eventful.generate(said)
-    with pytest.raises(StoryboardError, match=r"events\[1\]\[0\]: 16 bytes long"):
-        _render(eventful, events=[[], [("x" * 16, (0, 9))]])
-    with pytest.raises(StoryboardError, match="events: are given, but this model has none"):
-        _render(pipe, events=[[], [("it stops", (0, 9))]])
+    with pytest.raises(StoryboardError, match=r"events\[0\].text: 16 bytes long"):
+        _render(eventful, [_scene(), _scene(events=[("x" * 16, (0, 9))])])
+    with pytest.raises(StoryboardError, match="clip: events: dense captions are not possible"):
+        _render(pipe, [_scene(), _scene(events=[("it stops", (0, 9))])])
     assert eventful.limits.events and not pipe.limits.events
 
 

@@ -21,7 +21,7 @@ from alchemint_jax import cli
 from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
 from alchemint_jax.models.lora import LoraConfig, init_lora
 from alchemint_jax.sampling import Guidance, Pipeline
-from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.scene import Clock, Scene, Storyboard
 from alchemint_jax.weights.lora import save_lora
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
@@ -47,17 +47,19 @@ def t2v():
 
 def render(pipe, io, **changes):
     options = dict(
-        frames=9,
-        size=(32, 48),
         steps=10,
         guidance=Guidance(text=5.0, image=0.0, both=0.0),
         negative_prompt="ein Hund",
         noise=io["noise"],
-        keyframes=io["pictures"][None] if "pictures" in io else None,
     )
-    prompt = "a red disc glides past &amp; a cat"
-    none = np.zeros((1, 0, 32, 48, 3), np.uint8)
-    return pipe.render([prompt], none, [[]], [[]], **options | changes)
+    scene = Scene(
+        "clip",
+        "a red disc glides past &amp; a cat",
+        Clock(16.0, 9, 4),
+        keyframes=io.get("pictures", ()),
+        size=(32, 48),
+    )
+    return pipe.render([scene], **options | changes)
 
 
 @pytest.mark.parametrize("name", ["t2v", "flf2v"])

@@ -15,10 +15,15 @@ from alchemint_jax.evaluate.benchmark import check_model
 from alchemint_jax.evaluate.html_report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.scene import Event, Spans
 from alchemint_jax.worlds.sprites import SpritesTracker, sample_clip
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
 from studies import events, variants
+
+
+def said(scene):
+    return [(event.text, event.spans) for event in scene.events]
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +41,22 @@ def videos(found):
 def test_boards_have_events_that_change_one_color(found):
     assert len({board.case.id for board in found}) == 5
     for board in found:
-        assert [(e.text, e.during) for e in board.events] == list(board.case.events) != []
+        assert [(e.text, (e.during,)) for e in board.events] == said(board.case) != []
 
 
 def test_a_model_that_hears_events_is_told_from_one_that_does_not(found, videos):
-    truth = {board.case.prompt: video for board, video in zip(found, videos, strict=True)}
+    truth = {board.case.caption: video for board, video in zip(found, videos, strict=True)}
     asked = []
 
-    def draw(prompts, references, words, intervals, events=None, **settings):
+    def draw(scenes, **settings):
         """Draws what is asked for; another time, or nothing, asks for another clip."""
-        asked.append((prompts, intervals, settings))
-        heard = [list(case.events) for case in (board.case for board in found)]
-        given = [list(video) for video in events or [()] * len(prompts)]
+        asked.append((*[(scene.caption, scene.subjects) for scene in scenes], settings))
         return np.stack(
             [
-                truth[prompt] if want == have else np.full_like(truth[prompt], 120)
-                for prompt, want, have in zip(prompts, heard, given, strict=True)
+                truth[scene.caption]
+                if said(scene) == said(board.case)
+                else np.full_like(truth[scene.caption], 120)
+                for scene, board in zip(scenes, found, strict=True)
             ]
         )
 
@@ -67,10 +72,13 @@ def test_a_model_that_hears_events_is_told_from_one_that_does_not(found, videos)
 
 
 def test_times_are_exchanged():
-    a, b = ("a", (0, 8)), ("b", (10, 20))
-    assert events.exchanged([a, b], 33) == (("a", (10, 20)), ("b", (0, 8)))
-    assert events.exchanged([a], 33) == (("a", (25, 33)),)
-    assert events.exchanged([("a", (22, 30))], 33) == (("a", (0, 8)),)
+    def event(text, *span):
+        return Event(text, Spans([span]))
+
+    a, b = event("a", 0, 8), event("b", 10, 20)
+    assert events.exchanged([a, b], 33) == (event("a", 10, 20), event("b", 0, 8))
+    assert events.exchanged([a], 33) == (event("a", 25, 33),)
+    assert events.exchanged([event("a", 22, 30)], 33) == (event("a", 0, 8),)
 
 
 def test_scores_and_pages_of_boards_with_events(found, videos):
@@ -79,12 +87,12 @@ def test_scores_and_pages_of_boards_with_events(found, videos):
         score(cases, videos, SpritesTracker(), resamples=20), videos, cases, gallery=5
     )
     for case in cases:
-        assert all(text in page for text, _ in case.events)
+        assert all(event.text in page for event in case.events)
 
 
 def test_a_model_without_events_is_refused_by_name(found, tmp_path, capsys, monkeypatch):
-    limits = Settings(min_frames=33).limits(slots=3, events=False)
-    without = SimpleNamespace(limits=limits, check_lengths=lambda *texts: None)
+    limits = Settings(min_frames=33).limits(slots=3, events=False, stride=4)
+    without = SimpleNamespace(limits=limits, check=lambda case: case.check(limits))
     with pytest.raises(StoryboardError, match=r"events-3-\d+: events: dense captions are not"):
         check_model(without, [board.case for board in found])
     monkeypatch.setattr(variants, "prepare_jax", lambda: None)

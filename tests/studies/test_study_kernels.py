@@ -11,7 +11,7 @@ from marks import assert_charts_alike, marks
 
 from alchemint_jax.rotary import FittedRope, axis_frequencies
 from alchemint_jax.rotary.profiles import FIGURES, asked_intervals, contrast, profiles
-from alchemint_jax.timebase import latent_intervals
+from alchemint_jax.scene import Clock
 from studies.kernels import SCHEMES, compare, example_intervals, figure, main, table
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +106,7 @@ def test_single_pixel_frames_are_what_fitted_gains_do_worst():
     others = {name: profiles(scheme, pixels[1:], 9, freqs) for name, scheme in SCHEMES.items()}
     gaps = {name: contrast(curves, inside[1:]) for name, curves in others.items()}
     assert gaps["FittedRope"] < 0.3 * min(gap for name, gap in gaps.items() if name != "FittedRope")
-    intervals = np.concatenate([latent_intervals(pixels), [[1, 0]]])[:, None]
+    intervals = np.concatenate([Clock.for_latents(9, 4).latent(pixels), [[1, 0]]])[:, None]
     temporal = np.asarray(FittedRope().gains(intervals, 9, freqs))[:, : len(freqs.t)]
     temporal = temporal / np.linalg.norm(temporal, axis=-1, keepdims=True)
     alike = np.real(temporal[:-1] @ temporal[-1].conj())

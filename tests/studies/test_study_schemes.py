@@ -15,11 +15,11 @@ from alike import NUMBER, assert_alike, assert_texts_alike
 from flax.traverse_util import flatten_dict
 from marks import assert_charts_alike, texts
 
-from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate.scores import correlations, difference, summarise
 from alchemint_jax.results import plain
 from alchemint_jax.rotary import axis_frequencies
+from alchemint_jax.scene import Clock
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
 from alchemint_jax.worlds.sprites.cases import sprites_cases
@@ -305,7 +305,8 @@ def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     baseline = found["baseline"]
     settings = schemes.settings_of(CONFIG, baseline, [], boards)
     rows = read_rows(results / f"{of}.jsonl", settings)
-    today = [list(map(list, spans)) for case in sprites_cases(boards) for spans in case.intervals]
+    times = [subject.spans for case in sprites_cases(boards) for subject in case.subjects]
+    today = [list(map(list, spans)) for spans in times]
     assert [row["asked"] for row in rows[baseline, 0]] == today
     seeds = sorted(int(seed) for seed in found["per_seed"][baseline])
     arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
@@ -350,7 +351,7 @@ def test_in_pictures_no_scheme_says_anything():
     models = [build_task(load_config(f"{CONFIG}:{arm}")).model for arm in run_file(CONFIG)["ARMS"]]
     model = models[0]
     freqs = axis_frequencies(model.dim // model.n_heads, model.theta_t, model.theta_hw)
-    picture, clip = timebase.latent_intervals([[[0, 1]], [[9, 21]]])
+    picture, clip = Clock(8, 33, 4).latent([[[0, 1]], [[9, 21]]])
     away = [
         np.abs(np.array([m.scheme.gains(span, frames, freqs) for m in models]) - 1).max()
         for span, frames in ((picture, 1), (clip, 9))

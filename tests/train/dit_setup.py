@@ -12,6 +12,7 @@ from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.scene import Clock
 from alchemint_jax.train import OptimizerConfig, StatePlan, jit_train_step, plan_state
 from alchemint_jax.train.dit_task import DiTTask
 
@@ -44,7 +45,7 @@ def batch(size: int = 8, slots: int = 2) -> dict[str, np.ndarray]:
         "latents": rng.standard_normal((size, 3, 4, 4, 4), np.float32),
         "references": rng.standard_normal((size, slots, 4, 4, 4), np.float32),
         "used": np.arange(slots) < rng.integers(1, slots + 1, (size, 1)),
-        "intervals": np.tile(np.asarray([[[0, 5], [7, 9]]], np.int32), (size, slots, 1, 1)),
+        "intervals": np.tile(Clock(8, 9, 4).latent([[[0, 5], [7, 9]]]), (size, slots, 1, 1)),
         "text_ids": ids(size, 4),
         "text_mask": np.ones((size, 4), bool),
         "tag_ids": ids(size, slots, 2),

@@ -25,7 +25,7 @@ from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Pipeline, settings
 from alchemint_jax.sampling.solvers import UniPC
-from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.train.base import open_base
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.run import build_task

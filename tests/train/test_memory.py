@@ -15,7 +15,7 @@ from jax.experimental import topologies
 
 from alchemint_jax import sharding
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, latent_intervals, model_inputs
+from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 
 
 def operations(jaxpr):
@@ -44,7 +44,7 @@ def test_half_precision_is_where_it_costs_nothing():
         null_text=0 * caption,
         references=batch["references"],
         used=batch["used"],
-        intervals=latent_intervals(batch["intervals"]),
+        intervals=batch["intervals"],
         tags=words,
         tag_mask=batch["tag_mask"],
     )

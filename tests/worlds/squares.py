@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
-from alchemint_jax.evaluate import Case, Sighting
+from alchemint_jax.evaluate import Sighting
+from alchemint_jax.scene import Clock, Scene, Spans, Subject
 
 COLORS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220)}
 FRAMES, SIZE, SLOTS = 5, 16, 2
@@ -82,7 +83,8 @@ class SquaresTracker:
         pass
 
     def track(self, video, case):
-        return [self._sighting(video.astype(int), view) for view in case.references]
+        views = [subject.picture((8, 8)) for subject in case.subjects]
+        return [self._sighting(video.astype(int), view) for view in views]
 
     def _sighting(self, video, view):
         color = view[len(view) // 2, len(view) // 2].astype(int)
@@ -100,10 +102,11 @@ class Squares:
 
     def _case(self, name, video, words, spans):
         prompt = " and ".join(f"a {word} square" for word in words)
-        times = tuple((tuple(span),) for span in spans)
-        return Case(
-            name, prompt, tuple(words), np.stack([*map(picture, words)]), times, FRAMES, 8.0
-        )
+        subjects = [
+            Subject(word, Spans([span]), picture(word)[None])
+            for word, span in zip(words, spans, strict=True)
+        ]
+        return Scene(name, prompt, Clock(8.0, FRAMES, 4), tuple(subjects))
 
 
 SQUARES = Squares()

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.models.umt5 import UMT5Encoder, zero_padded
 
@@ -23,7 +23,7 @@ class Tokens(NamedTuple):
 
 
 class Events(NamedTuple):
-    """Dense captions of a clip, in rows that leave no gap (see `alchemint_jax.events`).
+    """Dense captions of a clip, in rows that leave no gap (see `scene.packing`).
 
     Frames attend to the padding of a text, too, as in Wan they do to that of the caption. So all
     rows have as many tokens: otherwise a long text would outweigh the empty one of a gap, whatever
@@ -114,15 +114,3 @@ def _event_inputs(events: Events, with_text: Bool[Array, " b"]) -> dict[str, Any
 def repeat(conditions: Conditions, times: int) -> Conditions:
     """The whole batch `times` over."""
     return jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), conditions)
-
-
-def latent_intervals(frames: Int[Array, "*batch 2"], stride: int = 4) -> Float[Array, "*batch 2"]:
-    """`timebase.latent_intervals` inside jit: [L(start), L(end - 1)], and (1, 0) where empty."""
-    frames = frames.astype(jnp.float32)
-    pixel = jnp.stack([frames[..., 0], frames[..., 1] - 1], axis=-1)
-    centre = (stride + 1) / 2  # of latent frame 1
-    latent = jnp.where(pixel <= centre, pixel / centre, 1 + (pixel - centre) / stride)
-    empty = (frames[..., 1] <= frames[..., 0])[..., None]
-    return jnp.where(
-        empty, jnp.asarray([1.0, 0.0]).reshape((1,) * (frames.ndim - 1) + (2,)), latent
-    )

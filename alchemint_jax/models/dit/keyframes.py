@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from alchemint_jax.scene.clock import Clock
+
 Picture = Float[Array | np.ndarray, "b y x 3"]
 
 
@@ -31,9 +33,7 @@ def keyframe_video(
     return jnp.concatenate([given[0], jnp.zeros(shape, given[0].dtype), *given[1:]], axis=1)
 
 
-def keyframe_mask(
-    frames: int, last: bool = False, stride: int = 4
-) -> Float[np.ndarray, "t stride"]:
+def keyframe_mask(clock: Clock, last: bool = False) -> Float[np.ndarray, "t stride"]:
     """Which pixel frames of each latent frame are given: 1 or 0.
 
     Latent frame 0 holds one pixel frame, which counts `stride` times; latent frame i > 0 holds
@@ -42,34 +42,31 @@ def keyframe_mask(
     Raises:
         ValueError: the frames do not fill latent frames.
     """
-    if frames % stride != 1:
-        raise ValueError(f"{frames} frames; they must be a multiple of {stride}, and one more")
-    given = np.zeros(frames, np.float32)
+    given = np.zeros(clock.frames, np.float32)
     given[0] = 1
     given[-1] = max(given[-1], last)
-    return np.concatenate([np.repeat(given[:1], stride), given[1:]]).reshape(-1, stride)
+    repeated = np.concatenate([np.repeat(given[:1], clock.stride), given[1:]])
+    return repeated.reshape(clock.latent_frames, clock.stride)
 
 
 def keyframe_condition(
     encode: Callable[[jax.Array], jax.Array],
-    frames: int,
+    clock: Clock,
     first: Picture,
     last: Picture | None = None,
-    stride: int = 4,
 ) -> Float[Array, "b t h w c"]:
     """The `condition` of `DiT.__call__`: `stride` channels of mask, then latents of the pictures.
 
     Args:
         encode: the autoencoder, video [b f y x 3] to normalised latents [b t h w c].
-        frames: pixel frames of the video to make, one more than a multiple of `stride`.
+        clock: pixel frames of the video to make, and how many of them make a latent frame.
         first: its first frame, in [-1, 1].
         last: its last frame, for networks that take one (FLF2V).
-        stride: pixel frames per latent frame.
 
     Raises:
         ValueError: see `keyframe_video` and `keyframe_mask`.
     """
-    mask = jnp.asarray(keyframe_mask(frames, last is not None, stride))
-    latents = encode(keyframe_video(frames, first, last))
-    mask = jnp.broadcast_to(mask[None, :, None, None], (*latents.shape[:-1], stride))
+    mask = jnp.asarray(keyframe_mask(clock, last is not None))
+    latents = encode(keyframe_video(int(clock.frames), first, last))
+    mask = jnp.broadcast_to(mask[None, :, None, None], (*latents.shape[:-1], int(clock.stride)))
     return jnp.concatenate([mask.astype(latents.dtype), latents], axis=-1)

@@ -23,8 +23,10 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from alchemint_jax.data import records
+from alchemint_jax.data.examples import padded, scene_fields
 from alchemint_jax.errors import DataError
 from alchemint_jax.progress import Progress
+from alchemint_jax.scene.clock import WAN_STRIDE
 from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
 
 INTERVALS = 2
@@ -119,36 +121,18 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
 
 
 def _example(clip: Clip, index: int, world: World) -> dict[str, Any]:
-    slots = world.max_subjects
-    side = world.view_size
+    slots, side = world.max_subjects, world.view_size
     references = np.full((slots, world.views, side, side, 3), 255, np.uint8)
-    for slot, subject in enumerate(clip.subjects):
-        references[slot] = subject.references
-
-    def column(values: list[str]) -> list[str]:
-        return values + [""] * (slots - len(values))
-
-    looks = [subject.look for subject in clip.subjects]
-    happens = {}
-    if world.events:
-        times = [[event.during] for event in clip.events]
-        happens = {
-            "events": [event.text for event in clip.events] + [""] * (EVENTS - len(times)),
-            "event_intervals": records.pad_intervals(times, EVENTS, 1)[:, 0],
-        }
-    return happens | {
+    for slot, subject in enumerate(clip.scene.subjects):
+        references[slot] = subject.pictures
+    return {
         "video": clip.video,
         "references": references,
-        "caption": clip.caption,
-        "n_subjects": len(clip.subjects),
-        "words": column([subject.word for subject in clip.subjects]),
         "looks": {
-            key: column([getattr(look, key) for look in looks])
+            key: padded([getattr(look, key) for look in clip.looks], slots)
             for key in ("shape", "color", "texture")
         },
-        "intervals": records.pad_intervals([s.intervals for s in clip.subjects], slots, INTERVALS),
-        "index": index,
-        "fps": world.fps,
+        **scene_fields(clip.scene, index, slots, INTERVALS, EVENTS if world.events else None),
     }
 
 
@@ -169,8 +153,8 @@ def write_sprites(
     written.
     """
     out = Path(out)
-    if not (1 <= frames <= World.frames and frames % 4 == 1):
-        raise DataError(f"frames must be 4k+1 and at most {World.frames}, got {frames}")
+    if not (1 <= frames <= World.frames and World.short(frames).clock.whole):
+        raise DataError(f"frames must be {WAN_STRIDE}k+1 and at most {World.frames}, got {frames}")
     if events and frames != World.frames:
         raise DataError(f"clips with events have {World.frames} frames, not {frames}")
     if clips < 1 or seed < 0 or (validation is not None and validation < 1):

@@ -7,11 +7,9 @@ import itertools
 import re
 from typing import Any
 
-import numpy as np
-
-from alchemint_jax.evaluate.cases import Case
+from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
-from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
+from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 WORLD = World()
 FIRST_SEED = 2**32
@@ -31,41 +29,31 @@ class SpritesBenchmark:
     tracker: SpritesTracker = SpritesTracker()
     limit: int = 128
 
-    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Case]:
+    def cases(self, pipe: Any, limit: int | None, seed: int) -> list[Scene]:
         """The first cases of a seed; there is no end of them, so None is `self.limit`."""
         del pipe  # the world is as it is
         return sprites_cases(self.limit if limit is None else limit, seed)
 
 
-def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Case]:
+def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Scene]:
     """Cases with one to three subjects, each of which asks for what a clip of the world shows."""
-    cases: list[Case] = []
+    cases: list[Scene] = []
     counts = itertools.cycle(COUNTS)
     count = next(counts)
     for index in itertools.count():
         if len(cases) >= limit:
             return cases
         clip = sample_clip(index, seed=FIRST_SEED + seed, world=world, subjects=count)
-        if not all(subject.intervals for subject in clip.subjects):
+        if not all(subject.spans for subject in clip.scene.subjects):
             continue  # a subject that never shows enough of itself asks for nothing
-        cases.append(clip_case(f"sprites-{seed}-{index:05d}", clip, world))
+        cases.append(named(f"sprites-{seed}-{index:05d}", clip.scene))
         count = next(counts)
     raise AssertionError("unreachable")
 
 
-def clip_case(name: str, clip: Clip, world: World) -> Case:
-    """What a clip of the world shows, asked for."""
-    return Case(
-        id=name,
-        prompt=_shortened(clip.caption),
-        words=tuple(subject.word for subject in clip.subjects),
-        references=np.stack([subject.references[0] for subject in clip.subjects]),
-        intervals=tuple(subject.intervals for subject in clip.subjects),
-        n_frames=world.frames,
-        fps=world.fps,
-        events=tuple((event.text, event.during) for event in clip.events),
-        size=(world.size, world.size),
-    )
+def named(name: str, scene: Scene) -> Scene:
+    """What a clip of the world shows, asked for by this name."""
+    return dataclasses.replace(scene, id=name, caption=_shortened(scene.caption))
 
 
 def _shortened(caption: str) -> str:

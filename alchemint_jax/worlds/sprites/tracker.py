@@ -19,11 +19,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.cases import Case
-from alchemint_jax.evaluate.metrics import runs
 from alchemint_jax.evaluate.tracker import Sighting
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import appearance, shapes
 from alchemint_jax.worlds.sprites.appearance import COLOR_NAMES, Blobs
+from alchemint_jax.worlds.sprites.world import World
 
 
 class Kind(NamedTuple):
@@ -104,9 +105,10 @@ class SpritesTracker:
         """Raises DataError if there is no subject of this world on white."""
         kind_of(picture)
 
-    def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Case) -> tuple[SpriteSighting, ...]:
-        """See `track`: the reference pictures are all that it looks at in a case."""
-        return track(video, list(case.references), self.tracking)
+    def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Scene) -> tuple[SpriteSighting, ...]:
+        """See `track`: the first picture of each subject is all that it looks at in a case."""
+        view = (World.view_size, World.view_size)
+        return track(video, [subject.picture(view) for subject in case.subjects], self.tracking)
 
 
 def kind_of(reference: UInt8[np.ndarray, "h w 3"]) -> Kind:
@@ -176,7 +178,7 @@ def _sighting(
     )
     presence = area >= tracking.min_area * usual
     presence = _bridge(presence, xy, others, np.sqrt(usual / np.pi), tracking)
-    for start, end in runs(presence):
+    for start, end in Spans.where(presence):
         if end - start < tracking.min_run:
             presence[start:end] = False
     seen = None
@@ -195,7 +197,7 @@ def _bridge(
     """Fills short gaps, and longer ones during which other subjects cover the place in between."""
     presence = presence.copy()
     y, x = np.mgrid[: others.shape[1], : others.shape[2]] + 0.5
-    parts = runs(presence)
+    parts = Spans.where(presence)
     for (_, start), (end, _) in itertools.pairwise(parts):
         hidden = end - start <= tracking.max_hidden
         for frame in range(start, end):

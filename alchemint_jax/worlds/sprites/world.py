@@ -18,7 +18,9 @@ import itertools
 
 import numpy as np
 
-from alchemint_jax.evaluate.metrics import runs
+from alchemint_jax.scene.clock import WAN_STRIDE, Clock
+from alchemint_jax.scene.scene import Event, Scene, Subject
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import shapes
 from alchemint_jax.worlds.sprites.events import EventTruth, draw_events, recolored
 
@@ -60,6 +62,11 @@ class World:
     events: bool = False
     """Whether subjects turn another colour now and then (see `events`)."""
 
+    @property
+    def clock(self) -> Clock:
+        """Of its clips, whose length suits autoencoders with the stride of Wan's."""
+        return Clock(self.fps, self.frames, WAN_STRIDE)
+
     @classmethod
     def eventful(cls) -> World:
         """A world with events, whose subjects stay long enough for some to happen to them."""
@@ -81,25 +88,18 @@ class Look:
 
 
 @dataclasses.dataclass(frozen=True)
-class SubjectTruth:
-    """A subject of a clip: its identity, its word, and when it is on screen (pixel frames)."""
-
-    look: Look
-    word: str
-    intervals: tuple[tuple[int, int], ...]
-    references: np.ndarray
-    """uint8 [v y x 3]: views of the subject, none of them cut from the clip."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Clip:
-    """One example of the world; `video` is uint8 [f y x 3]."""
+    """One example of the world."""
 
     video: np.ndarray
-    caption: str
-    subjects: tuple[SubjectTruth, ...]
+    """uint8 [f y x 3]."""
+    scene: Scene
+    """Who is on screen when, measured on what was drawn; pictures are uint8 [v y x 3], views of a
+    subject, none of them cut from the clip."""
+    looks: tuple[Look, ...]
+    """The identity of each subject."""
     events: tuple[EventTruth, ...] = ()
-    """In order of time, without overlap."""
+    """What the scene's events do; in order of time, without overlap."""
 
 
 def sample_clip(
@@ -113,17 +113,17 @@ def sample_clip(
     video, tone = _background(rng, world)
     tracks = _tracks(rng, world, count)
     upright = np.zeros(world.frames), world.radius, world.size
-    covers, intervals = [], []
+    covers, spans = [], []
     for look, track in zip(looks, tracks, strict=True):
         alpha = shapes.coverage(look.shape, track.xy, *upright)
         alpha *= track.shown[:, None, None]
         area = alpha.sum((1, 2)) / shapes.full_area(look.shape, world.radius)
         covers.append(alpha)
-        intervals.append(runs(area >= world.min_visible))
+        spans.append(Spans.where(area >= world.min_visible))
     events: tuple[EventTruth, ...] = ()
     if world.events:  # from a generator of their own: all else is as it is without
         own = np.random.default_rng([seed, index, 1])
-        events = draw_events(own, [look.color for look in looks], words, intervals)
+        events = draw_events(own, [look.color for look in looks], words, spans)
     for slot, (look, track, alpha) in enumerate(zip(looks, tracks, covers, strict=True)):
         pose = (track.xy, *upright)
         paint = shapes.paint(look.color, look.texture, *pose, track.light)
@@ -134,11 +134,18 @@ def sample_clip(
         video += alpha[..., None] * (paint - video)
     references = [draw_references(rng, look, world) for look in looks]
     caption = _caption(rng, words, [t.motion for t in tracks], tone)
-    truth = zip(looks, words, intervals, references, strict=True)
+    subjects = zip(words, spans, references, strict=True)
     return Clip(
         video=np.clip(video + 0.5, 0, 255).astype(np.uint8),
-        caption=caption,
-        subjects=tuple(SubjectTruth(*fields) for fields in truth),
+        scene=Scene(
+            id=f"clip {index}",
+            caption=caption,
+            clock=world.clock,
+            subjects=tuple(Subject(*fields) for fields in subjects),
+            events=tuple(Event(event.text, Spans([event.during])) for event in events),
+            size=(world.size, world.size),
+        ),
+        looks=tuple(looks),
         events=events,
     )
 

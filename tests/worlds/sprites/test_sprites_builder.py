@@ -22,16 +22,16 @@ def test_round_trip(sprites, split, count):
         found, truth = source[index], sample_clip(index, split_seed(5, split))
         assert found["index"] == index and found["fps"] == 8
         assert np.array_equal(found["video"], truth.video) and found["caption"] == truth.caption
-        assert found["n_subjects"] == len(truth.subjects)
-        for slot, subject in enumerate(truth.subjects):
+        assert found["n_subjects"] == len(truth.scene.subjects)
+        for slot, subject in enumerate(truth.scene.subjects):
             assert found["words"][slot] == subject.word
-            assert found["looks"]["color"][slot] == subject.look.color
-            assert found["looks"]["shape"][slot] == subject.look.shape
-            assert found["looks"]["texture"][slot] == subject.look.texture
-            assert np.array_equal(found["references"][slot], subject.references)
+            assert found["looks"]["color"][slot] == truth.looks[slot].color
+            assert found["looks"]["shape"][slot] == truth.looks[slot].shape
+            assert found["looks"]["texture"][slot] == truth.looks[slot].texture
+            assert np.array_equal(found["references"][slot], subject.pictures)
             rows = [tuple(row) for row in found["intervals"][slot] if row[1] > row[0]]
-            assert tuple(rows) == subject.intervals
-        unused = slice(len(truth.subjects), None)
+            assert tuple(rows) == subject.spans
+        unused = slice(len(truth.scene.subjects), None)
         assert (found["references"][unused] == 255).all()
         assert not found["intervals"][unused].any() and not any(found["words"][unused])
 

@@ -34,12 +34,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from alchemint_jax import documents, images, timebase, wording
+from alchemint_jax import documents, images, wording
 from alchemint_jax.documents import FieldPath, describe, show
 from alchemint_jax.errors import StoryboardError
+from alchemint_jax.scene.clock import Clock
+from alchemint_jax.scene.limits import KEYFRAMES, Limits
+from alchemint_jax.scene.scene import Event, Scene, Subject
+from alchemint_jax.scene.spans import Spans
 
 Real = float | int
-Interval = tuple[Real, Real]
 
 # Bounds on what is worth reading at all. What a model can do is in Limits, and is narrower.
 MAX_TEXT = 10_000
@@ -48,56 +51,24 @@ MAX_ITEMS = 64
 MAX_DURATION = 600.0
 MAX_FPS = 240.0
 MAX_SIDE = 4096
-KEYFRAMES = ("first_frame", "last_frame")
 _ANY_TIME = 1e6  # seconds; catches NaN and infinity with one rule
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A subject: its word in the prompt, its reference picture, and when it is on screen."""
+class SubjectEntry:
+    """An entry of `subjects`: its word in the prompt, its picture, and when it is on screen."""
 
     word: str
     image: Path
-    appears: tuple[Interval, ...]  # seconds, sorted, disjoint
+    appears: Spans  # seconds
 
 
 @dataclass(frozen=True)
-class Event:
-    """A caption for a part of the video."""
+class EventEntry:
+    """An entry of `events`: a caption for a part of the video."""
 
     text: str
-    during: Interval  # seconds
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a model can render. The first size and the first fps are its defaults."""
-
-    max_subjects: int
-    max_frames: int  # pixel frames
-    fps: tuple[Real, ...]
-    sizes: tuple[tuple[int, int], ...]  # (height, width)
-    size_multiple: int | None = None  # other sizes are fine too, if both sides are multiples
-    max_pixels: int | None = None  # height * width of such a size
-    min_frames: int = 1
-    events: bool = False
-    keyframes: int = 0  # given pictures: 1 is the first frame, 2 the first and the last one
-    stride: int = timebase.STRIDE
-
-    def describe(self) -> str:
-        """Everything on one line, for error messages."""
-        sizes = [f"{h}x{w}" for h, w in self.sizes]
-        if self.size_multiple:
-            rule = f"any multiple of {self.size_multiple}"
-            sizes.append(rule + (f" up to {self.max_pixels} pixels" if self.max_pixels else ""))
-        low, high = ((n - 1) / self.fps[0] for n in (self.min_frames, self.max_frames))
-        return (
-            f"up to {self.max_subjects} subjects; size (height x width) {' or '.join(sizes)}; "
-            f"fps {' or '.join(f'{f:g}' for f in self.fps)}; {self.min_frames} to "
-            f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
-            f"{'events' if self.events else 'no events'}"
-            + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
-        )
+    during: tuple[Real, Real]  # seconds
 
 
 @dataclass(frozen=True)
@@ -106,8 +77,8 @@ class Storyboard:
 
     prompt: str
     duration: Real  # seconds
-    subjects: tuple[Subject, ...] = ()
-    events: tuple[Event, ...] = ()
+    subjects: tuple[SubjectEntry, ...] = ()
+    events: tuple[EventEntry, ...] = ()
     fps: Real | None = None
     size: tuple[int, int] | None = None  # height, width
     seed: int | None = None
@@ -165,68 +136,54 @@ class Storyboard:
                 )
         return found
 
-    def n_frames(self, fps: Real, *, stride: int = timebase.STRIDE) -> int:
-        """Pixel frames of the video, stride * k + 1: those closest to its duration."""
-        return timebase.frames_for(self.duration, fps, stride=stride)
-
-    def frame_intervals(
-        self, fps: Real, *, stride: int = timebase.STRIDE
-    ) -> tuple[tuple[tuple[int, int], ...], ...]:
-        """When each subject is on screen, in half-open pixel frames, sorted and disjoint.
-
-        What renders, draws and measures a storyboard asks here, so that all of them have the same
-        frames in mind, also where the duration is no whole number of them.
-        """
-        n = self.n_frames(fps, stride=stride)
-        spans = (
-            timebase.seconds_to_frames(subject.appears, fps, n, duration=self.duration)
-            for subject in self.subjects
-        )
-        return tuple(timebase.merge_intervals(rows) for rows in spans)
-
-    def frame_events(
-        self, fps: Real, *, stride: int = timebase.STRIDE
-    ) -> tuple[tuple[str, tuple[int, int]], ...]:
-        """What is said of which half-open pixel frames, as `frame_intervals` has those."""
-        during = [event.during for event in self.events]
-        n = self.n_frames(fps, stride=stride)
-        spans = timebase.seconds_to_frames(during, fps, n, duration=self.duration)
-        return tuple(zip((event.text for event in self.events), spans, strict=True))
-
     def validate_for(self, limits: Limits) -> Storyboard:
         """The same board with fps and size filled in, if a model with these limits can render it.
 
         Raises:
             StoryboardError: naming the field and everything that the model can do.
         """
-
-        def fail(field: str, problem: str) -> NoReturn:
-            raise StoryboardError(
-                f"{self.source}: {field}: {problem}; this model can do: {limits.describe()}"
-            )
-
-        if len(self.subjects) > limits.max_subjects:
-            fail("subjects", f"{len(self.subjects)} subjects are too many")
-        if self.events and not limits.events:
-            fail("events", "dense captions are not possible")
-        for number, name in enumerate(KEYFRAMES, 1):
-            if getattr(self, name) is None and number <= limits.keyframes:
-                fail(name, "is missing; give a picture")
-            if getattr(self, name) is not None and number > limits.keyframes:
-                fail(name, "cannot be given")
         fps = limits.fps[0] if self.fps is None else self.fps
-        if fps not in limits.fps:
-            fail("fps", f"{fps:g} frames per second is not possible")
         size = limits.sizes[0] if self.size is None else self.size
-        if size not in limits.sizes:
-            step, area = limits.size_multiple, size[0] * size[1]
-            fits = step is not None and size[0] % step == 0 == size[1] % step
-            if not fits or area > (limits.max_pixels or math.inf):
-                fail("size", f"{size[0]}x{size[1]} is not possible")
-        n = self.n_frames(fps, stride=limits.stride)
-        if not limits.min_frames <= n <= limits.max_frames:
-            fail("duration", f"{self.duration:g} s at {fps:g} fps is {n} frames, not possible")
+        limits.check(
+            self.source,
+            subjects=len(self.subjects),
+            events=bool(self.events),
+            keyframes=[getattr(self, name) is not None for name in KEYFRAMES],
+            clock=Clock.for_duration(self.duration, fps, limits.stride),
+            size=size,
+            duration=self.duration,
+        )
         return dataclasses.replace(self, fps=fps, size=size)
+
+    def scene(self, limits: Limits) -> Scene:
+        """What this board asks a model with these limits for, in pixel frames.
+
+        What renders, draws and measures a storyboard asks here, so that all of them have the same
+        frames in mind, also where the duration is no whole number of them. Pictures are read when
+        they are looked at.
+
+        Raises:
+            StoryboardError: see `validate_for`.
+        """
+        board = self.validate_for(limits)
+        assert board.fps is not None  # filled in
+        clock = Clock.for_duration(self.duration, board.fps, limits.stride)
+        keyframes = (getattr(self, name) for name in KEYFRAMES)
+        return Scene(
+            id=self.source,
+            caption=self.prompt,
+            clock=clock,
+            subjects=tuple(
+                Subject(entry.word, clock.spans(entry.appears, self.duration), (entry.image,))
+                for entry in self.subjects
+            ),
+            events=tuple(
+                Event(entry.text, clock.spans([entry.during], self.duration))
+                for entry in self.events
+            ),
+            keyframes=tuple(path for path in keyframes if path is not None),
+            size=board.size,
+        )
 
 
 @dataclass(frozen=True)
@@ -297,7 +254,7 @@ class _Check:
             self.fail(path, f"must be a whole number, not {number!r}")
         return int(number)
 
-    def interval(self, value: Any, path: FieldPath, duration: Real) -> Interval:
+    def interval(self, value: Any, path: FieldPath, duration: Real) -> tuple[Real, Real]:
         pair = self.items(value, path, "[start, end] in seconds")
         if len(pair) != 2:
             self.fail(path, f"expected [start, end] in seconds, got {len(pair)} values")
@@ -312,7 +269,7 @@ class _Check:
             self.fail(path, f"ends ({end}) after the video does; its duration is {duration}")
         return start, min(end, duration)
 
-    def appears(self, value: Any, path: FieldPath, duration: Real) -> tuple[Interval, ...]:
+    def appears(self, value: Any, path: FieldPath, duration: Real) -> Spans:
         rows = self.items(value, path, "a list of [start, end] in seconds")
         if not rows:
             self.fail(path, "is empty; say when the subject is on screen, such as [[0.5, 2.0]]")
@@ -327,7 +284,7 @@ class _Check:
                     f"{list(spans[i])} overlaps {list(spans[before])} of the same subject; "
                     "join them or set them apart",
                 )
-        return timebase.merge_intervals(spans)
+        return Spans(spans)
 
     def image(self, value: Any, path: FieldPath, base: Path) -> Path:
         name = value if isinstance(value, os.PathLike) else self.text(value, path, MAX_TEXT)
@@ -365,7 +322,7 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
         at: FieldPath = ("subjects", i)
         fields = check.mapping(entry, at, ("word", "image", "appears"))
         subjects.append(
-            Subject(
+            SubjectEntry(
                 word=check.text(fields["word"], (*at, "word"), MAX_WORD),
                 image=check.image(fields["image"], (*at, "image"), base),
                 appears=check.appears(fields["appears"], (*at, "appears"), duration),
@@ -376,7 +333,8 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
         at = ("events", i)
         fields = check.mapping(entry, at, ("text", "during"))
         text = check.text(fields["text"], (*at, "text"), MAX_TEXT)
-        events.append(Event(text, check.interval(fields["during"], (*at, "during"), duration)))
+        during = check.interval(fields["during"], (*at, "during"), duration)
+        events.append(EventEntry(text, during))
 
     fps = size = seed = None
     negative = ""

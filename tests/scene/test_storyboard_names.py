@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.scene.storyboard import Storyboard
 
 TEXT = """prompt: une étoile
 duration: 1.0

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from alchemint_jax.errors import AlchemintError, StoryboardError
-from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.storyboard import Storyboard
 
-SPRITES = Limits(max_subjects=3, max_frames=33, min_frames=5, fps=(8.0,), sizes=((64, 64),))
+SPRITES = Limits(3, 33, min_frames=5, fps=(8.0,), sizes=((64, 64),), stride=4)
 WAN = Limits(
+    stride=4,
     max_subjects=4,
     max_frames=81,
     fps=(16.0, 24.0),

@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.storyboard import Storyboard
 
 BOARD = {"prompt": "a cat jumps", "duration": 1.0}
-LIMITS = {n: Limits(0, 81, (16.0,), ((32, 48),), keyframes=n) for n in (0, 1, 2)}
+LIMITS = {n: Limits(0, 81, (16.0,), ((32, 48),), 4, keyframes=n) for n in (0, 1, 2)}
 
 
 @pytest.fixture

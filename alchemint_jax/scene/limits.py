@@ -1,0 +1,104 @@
+"""What a model can render: limits that a storyboard, or a scene, is held against."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+from alchemint_jax.errors import StoryboardError
+from alchemint_jax.scene.clock import Clock
+
+Real = float | int
+KEYFRAMES = ("first_frame", "last_frame")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model can render. The first size and the first fps are its defaults."""
+
+    max_subjects: int
+    max_frames: int  # pixel frames
+    fps: tuple[Real, ...]
+    sizes: tuple[tuple[int, int], ...]  # (height, width)
+    stride: int  # pixel frames per latent frame, of the autoencoder's config
+    size_multiple: int | None = None  # other sizes are fine too, if both sides are multiples
+    max_pixels: int | None = None  # height * width of such a size
+    min_frames: int = 1
+    events: bool = False
+    keyframes: int = 0  # given pictures: 1 is the first frame, 2 the first and the last one
+
+    def describe(self) -> str:
+        """Everything on one line, for error messages."""
+        sizes = [f"{h}x{w}" for h, w in self.sizes]
+        if self.size_multiple:
+            rule = f"any multiple of {self.size_multiple}"
+            sizes.append(rule + (f" up to {self.max_pixels} pixels" if self.max_pixels else ""))
+        low, high = (
+            Clock(self.fps[0], frames, self.stride).duration
+            for frames in (self.min_frames, self.max_frames)
+        )
+        return (
+            f"up to {self.max_subjects} subjects; size (height x width) {' or '.join(sizes)}; "
+            f"fps {' or '.join(f'{f:g}' for f in self.fps)}; {self.min_frames} to "
+            f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
+            f"{'events' if self.events else 'no events'}"
+            + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
+        )
+
+    def check(
+        self,
+        source: str,
+        *,
+        subjects: int,
+        events: bool,
+        keyframes: Sequence[bool],
+        clock: Clock,
+        size: tuple[int, int],
+        duration: Real | None = None,
+    ) -> None:
+        """Refuses what this model cannot render.
+
+        Args:
+            source: what errors say that the clip is from.
+            subjects: how many it has.
+            events: whether it has any.
+            keyframes: which of `KEYFRAMES` are given.
+            clock: its frames and how fast they go.
+            size: height and width in pixels.
+            duration: the seconds that were asked for, where they are not the clock's.
+
+        Raises:
+            StoryboardError: naming the field and everything that the model can do.
+        """
+
+        def fail(field: str, problem: str) -> NoReturn:
+            raise StoryboardError(
+                f"{source}: {field}: {problem}; this model can do: {self.describe()}"
+            )
+
+        if subjects > self.max_subjects:
+            fail("subjects", f"{subjects} subjects are too many")
+        if events and not self.events:
+            fail("events", "dense captions are not possible")
+        for number, (name, given) in enumerate(zip(KEYFRAMES, keyframes, strict=True), 1):
+            if not given and number <= self.keyframes:
+                fail(name, "is missing; give a picture")
+            if given and number > self.keyframes:
+                fail(name, "cannot be given")
+        if clock.fps not in self.fps:
+            fail("fps", f"{clock.fps:g} frames per second is not possible")
+        if size not in self.sizes:
+            step, area = self.size_multiple, size[0] * size[1]
+            fits = step is not None and size[0] % step == 0 == size[1] % step
+            if not fits or area > (self.max_pixels or math.inf):
+                fail("size", f"{size[0]}x{size[1]} is not possible")
+        whole = replace(clock, stride=self.stride).whole
+        if not (whole and self.min_frames <= clock.frames <= self.max_frames):
+            seconds = clock.duration if duration is None else duration
+            fail(
+                "duration",
+                f"{seconds:g} s at {clock.fps:g} fps is {clock.frames} frames, not possible"
+                + ("" if whole else f" (frames must be {self.stride}k+1)"),
+            )
