@@ -28,7 +28,7 @@ import alchemint_jax as al
 from alchemint_jax import flow, rotary
 from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.evaluate.cases import FIRST_SEED
-from alchemint_jax.models.dit import reference_attention
+from alchemint_jax.models.dit import DiT, Probe
 
 CLIPS = 4 if "NOTEBOOK_SMALL" in os.environ else 48
 pipe = al.Pipeline.load("sprites")
@@ -70,7 +70,9 @@ def attention_at(time):
         "time": times,
         **{name: value for name, value in conditions._asdict().items() if name != "null_text"},
     }
-    return reference_attention(config, pipe.models.dit_params, inputs)
+    probe = Probe(heads=True, places=False)
+    _, seen = DiT(config).apply({"params": pipe.models.dit_params}, **inputs, probe=probe)
+    return seen.pictures[..., 0, 0, :]  # one number for all places of a frame
 
 
 maps = np.asarray(attention_at(0.8))[..., :2]  # [layer, clip, head, frame, subject]
