@@ -23,8 +23,9 @@ from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.finite import require_finite_conditions
-from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
@@ -137,13 +138,15 @@ class Pipeline:
         board: Storyboard,
         seed: int | None = None,
         steps: int | None = None,
-        guidance: Guidance | None = None,
+        guidance: Guidance | Guide | None = None,
         progress: bool = False,
         solver: str | None = None,
+        control: Control | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. Same seed, same frames.
 
-        What is None comes from the storyboard or the model.
+        What is None comes from the storyboard or the model. A `control` acts on every step, see
+        `alchemint_jax.sampling.control`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
@@ -174,6 +177,7 @@ class Pipeline:
             keyframes=np.stack(shown)[None] if shown else None,
             progress=progress,
             solver=solver,
+            control=control,
         )[0]
 
     def render(
@@ -185,7 +189,7 @@ class Pipeline:
         *,
         seed: int = 0,
         steps: int | None = None,
-        guidance: Guidance | None = None,
+        guidance: Guidance | Guide | None = None,
         frames: int | None = None,
         size: tuple[int, int] | None = None,
         negative_prompt: str = "",
@@ -194,6 +198,7 @@ class Pipeline:
         noise: Float[np.ndarray, "b t h3 w3 c"] | None = None,
         progress: bool = False,
         solver: str | None = None,
+        control: Control | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch.
 
@@ -204,7 +209,8 @@ class Pipeline:
         Video i of a batch depends on `(seed, i)` and its own inputs alone. `events` are those of
         each video: texts, and the pixel frames that they are about. `keyframes` are the
         frames that the model must be given (see `Pipeline.keyframes`); `noise` is what to start
-        from instead of what `seed` draws.
+        from instead of what `seed` draws; `control` acts on every step of the whole batch.
+        `guidance` may be weights, or any function (see `sampling.guidance.Guide`).
 
         Raises:
             StoryboardError: a text is longer than the model reads, or it has no events.
@@ -226,7 +232,8 @@ class Pipeline:
         )
         frames, size = frames or self.settings.max_frames, size or self.settings.size
         references = images.fit_references(references, self.settings.reference_size or size)
-        plan = self.settings.plan(steps, guidance, solver)
+        guide = guidance if callable(guidance) else None
+        plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         conditions = self.conditions(prompts, references, words, intervals, negative_prompt)
         if self.limits.events:
             conditions = self.with_events(conditions, events or [()] * len(prompts), frames)
@@ -243,7 +250,8 @@ class Pipeline:
             keys = jax.vmap(fold)(jnp.arange(len(prompts)))
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
-            latents = sample_latents(self.models, conditions, start, plan, bar.update)
+            run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
+            latents = run(control, guide)
         return decode(self.models, latents)
 
     def conditions(
