@@ -26,7 +26,7 @@ import numpy as np
 
 import alchemint_jax as al
 from alchemint_jax import flow, rotary
-from alchemint_jax.models.dit import reference_attention
+from alchemint_jax.models.dit import DiT, Probe
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED, named
 from alchemint_jax.worlds.sprites.world import sample_clip
 
@@ -61,7 +61,9 @@ def attention_at(time):
         "time": times,
         **{name: value for name, value in conditions._asdict().items() if name != "null_text"},
     }
-    return reference_attention(config, pipe.models.dit_params, inputs)
+    probe = Probe(heads=True, places=False)
+    _, seen = DiT(config).apply({"params": pipe.models.dit_params}, **inputs, probe=probe)
+    return seen.pictures[..., 0, 0, :]  # one number for all places of a frame
 
 
 maps = np.asarray(attention_at(0.8))[..., :2]  # [layer, clip, head, frame, subject]

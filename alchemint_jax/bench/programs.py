@@ -83,12 +83,11 @@ def _forward(case: Case) -> Program:
 def _sample(case: Case) -> Program:
     dit, params = _transformer(case)
     plan, given = case.task.sampling.plan(), arrays(case)
-    solver, branches = plan.method(), plan.guidance.branches()
+    solver, guide = plan.method(), case.task.sampling.guidance.function()
     rows = solver.table(plan.levels())[:1]
-    trace = partial(solve_piece.trace, dit=dit, branches=tuple(branches), solver=plan.solver)
+    trace = partial(solve_piece.trace, dit=dit, solver=plan.solver)
     state = solver.start(jnp.asarray(given["latents"]))
-    weights = np.asarray(list(branches.values()), np.float32)
-    return _on_one_device(trace, params, jax.jit(cached_conditions)(given), state, rows, weights)
+    return _on_one_device(trace, params, jax.jit(cached_conditions)(given), state, rows, guide)
 
 
 def _train(case: Case) -> Program:

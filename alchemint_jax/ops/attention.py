@@ -1,6 +1,6 @@
 """Scaled dot-product attention: the one place where models attend.
 
-Axes: b batch, n m tokens, k heads, d head dim.
+Axes: b batch, n m tokens, k heads, d head dim, e width of the values, g groups of keys.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from jaxtyping import Array, Bool, Float
 
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.ops.bias import LowRankBias, folded, widened
 from alchemint_jax.ops.context import attend_on_mesh
-from alchemint_jax.ops.cudnn import cudnn
+from alchemint_jax.ops.cudnn import cudnn, widest
 from alchemint_jax.ops.plain import blocked, plain
 from alchemint_jax.ops.splash import KEPT, splash
 
@@ -30,10 +31,11 @@ _LARGE = 4096 * 4096
 def attention(
     q: Float[Array, "b n k d"],
     k: Float[Array, "b m k d"],
-    v: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
     key_mask: Bool[Array, "b m"] | None = None,
     implementation: str = "auto",
-) -> Float[Array, "b n k d"]:
+    bias: LowRankBias | None = None,
+) -> Float[Array, "b n k e"]:
     """Attends with scale d**-0.5; softmax in float32. Keys whose mask is False get no weight.
 
     Where a sample sees no key at all, the result is the mean of its values. All implementations do
@@ -43,29 +45,33 @@ def attention(
     Args:
         q: queries.
         k: keys.
-        v: values.
+        v: values, of any width.
         key_mask: which keys are seen; all by default.
         implementation: "xla" (any platform), "cudnn" (NVIDIA's GPUs, in half precision), "splash"
             (TPUs; on CPU it is interpreted, slowly), or "auto": what suits platform and sizes.
+        bias: what is added to the logits.
 
     Raises:
         ConfigError: the platform does not have this implementation.
     """
-    on = platform()
-    d = q.shape[3]
+    on, d, scale = platform(), q.shape[3], None
+    if bias is not None:
+        scale = d**-0.5
+        q, k = folded(q, k, bias, scale)
+    width = max(q.shape[3], v.shape[3])
 
     def name(queries: int, keys: int) -> str:
-        return choose(implementation, on, q.dtype, queries, keys, d)
+        return choose(implementation, on, q.dtype, queries, keys, d, width - d)
 
     def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None):
         match name(q.shape[1], k.shape[1]):
             case "splash":
-                return splash(q, k, v, mask, interpret=on == "cpu")
+                return splash(q, k, v, mask, scale, interpret=on == "cpu")
             case "cudnn":
-                return cudnn(q, k, v, mask)
+                return cudnn(q, k, v, mask, scale)
             case "blocked":
-                return checkpoint_name(blocked(q, k, v, mask), KEPT)
-        return checkpoint_name(plain(q, k, v, mask), KEPT)
+                return checkpoint_name(blocked(q, k, v, mask, scale), KEPT)
+        return checkpoint_name(plain(q, k, v, mask, scale), KEPT)
 
     mesh = sharding.current_mesh()
     simple = name(q.shape[1], k.shape[1]) == "plain"
@@ -80,8 +86,45 @@ def attention(
     return attend_on_mesh(attend, q, k, v, key_mask, mesh)
 
 
+def observed_attention(
+    q: Float[Array, "b n k d"],
+    k: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
+    groups: Float[Array, "#b m g"],
+    key_mask: Bool[Array, "b m"] | None = None,
+    implementation: str = "auto",
+    bias: LowRankBias | None = None,
+) -> tuple[Float[Array, "b n k e"], Float[Array, "b n k g"]]:
+    """`attention`, and the probability that each query gives to each group of keys.
+
+    The probability is float32, of the precision of `v`: it is a sum of products like the output,
+    and as differentiable.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values.
+        groups: how much each key counts for each group, 1 for its members and 0 for others.
+        key_mask: see `attention`.
+        implementation: see `attention`.
+        bias: see `attention`.
+
+    Raises:
+        ConfigError: the platform does not have this implementation.
+    """
+    y = attention(q, k, widened(v, groups), key_mask, implementation, bias)
+    y, mass = jnp.split(y, [v.shape[3]], axis=3)
+    return y, mass.astype(jnp.float32)
+
+
 def choose(
-    implementation: str, on: str, dtype: jnp.dtype, queries: int, keys: int, head_dim: int
+    implementation: str,
+    on: str,
+    dtype: jnp.dtype,
+    queries: int,
+    keys: int,
+    head_dim: int,
+    extra: int = 0,
 ) -> Literal["plain", "blocked", "cudnn", "splash"]:
     """The function that attends.
 
@@ -92,6 +135,7 @@ def choose(
         queries: number of query tokens.
         keys: number of key tokens.
         head_dim: width of a head.
+        extra: further channels of queries, keys or values, of a bias or of groups.
 
     Raises:
         ConfigError: the platform does not have this implementation, or there is none of this name.
@@ -103,7 +147,11 @@ def choose(
         raise ConfigError(f"attention {implementation!r} does not run on {on}; use auto or xla")
     halves = dtype in (jnp.bfloat16, jnp.float16)
     fused = {
-        "cudnn": on == "cuda" and halves and head_dim % 8 == 0 and head_dim <= 128,
+        "cudnn": on == "cuda"
+        and halves
+        and head_dim % 8 == 0
+        and head_dim <= 128
+        and (not extra or head_dim + extra <= widest()),
         "splash": on == "tpu" and head_dim % 64 == 0,
     }
     if implementation == "splash":

@@ -1,6 +1,6 @@
 """Attention on a mesh: each device attends for its samples, heads and part of the queries.
 
-Axes: b batch, n m tokens, k heads, d head dim.
+Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 
 What shares a sequence (the `context` axis, of c devices) exchanges it for heads. Let h be the
 largest number that divides both c and the heads here. Each h neighbours give one another all heads
@@ -32,10 +32,10 @@ def attend_on_mesh(
     attend: Attend,
     q: Float[Array, "b n k d"],
     k: Float[Array, "b m k d"],
-    v: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
     key_mask: Bool[Array, "b m"] | None,
     mesh: AbstractMesh,
-) -> Float[Array, "b n k d"]:
+) -> Float[Array, "b n k e"]:
     """`attend(q, k, v, key_mask)`, each device for its own part.
 
     Samples, tokens and heads that do not divide are padded; fewer samples or heads than parts are

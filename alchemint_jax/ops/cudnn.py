@@ -1,6 +1,6 @@
 """Attention by cuDNN, NVIDIA's kernel for GPUs: weights never leave the chip's fast memory.
 
-Axes: b batch, n m tokens, k heads, d head dim.
+Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from jaxtyping import Array, Bool, Float
 def cudnn(
     q: Float[Array, "b n k d"],
     k: Float[Array, "b m k d"],
-    v: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
     key_mask: Bool[Array, "b m"] | None = None,
+    scale: float | None = None,
     implementation: Literal["cudnn", "xla"] = "cudnn",
-) -> Float[Array, "b n k d"]:
+) -> Float[Array, "b n k e"]:
     """Half precision only. Each sample must see a key.
 
     The kernel takes a mask as a bias of all pairs of tokens, in memory that grows with n m, or as
@@ -28,8 +29,9 @@ def cudnn(
     Args:
         q: queries.
         k: keys.
-        v: values.
+        v: values, of any width: all three are padded to one width, a multiple of 8.
         key_mask: which keys are seen.
+        scale: of the logits; d**-0.5 where None.
         implementation: of `jax.nn.dot_product_attention`; "xla" runs anywhere, to test the rest.
     """
     n, m, seen = q.shape[1], k.shape[1], None
@@ -40,12 +42,24 @@ def cudnn(
         k, v = (_reordered(x, order, kept) for x in (k, v))
     elif m % 2:
         seen = jnp.full(k.shape[:1], m, jnp.int32)
+    d, e = q.shape[3], v.shape[3]
+    wide = -(-max(d, e) // 8) * 8
+    if scale is None and wide != d:
+        scale = d**-0.5  # JAX's own is that of the width that it sees
     # JAX refuses odd numbers of tokens backwards.
-    q, k, v = (jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, 0))) for x in (q, k, v))
-    y = jax.nn.dot_product_attention(
-        q, k, v, key_value_seq_lengths=seen, implementation=implementation
+    q, k, v = (
+        jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, wide - x.shape[3]))) for x in (q, k, v)
     )
-    return y[:, :n]
+    y = jax.nn.dot_product_attention(
+        q, k, v, scale=scale, key_value_seq_lengths=seen, implementation=implementation
+    )
+    return y[:, :n, :, :e]
+
+
+def widest() -> int:
+    """The widest heads that the kernel takes on the GPU here; 128 where there is none."""
+    capability = getattr(jax.local_devices()[0], "compute_capability", "0.0")
+    return 256 if float(capability) >= 9 else 128
 
 
 def _reordered(

@@ -1,6 +1,6 @@
 """Attention as plain array operations: all weights at once, or those of some queries at a time.
 
-Axes: b batch, n m tokens, k heads, d head dim.
+Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
 
 from __future__ import annotations
@@ -19,16 +19,25 @@ _AT_ONCE = 2**23
 def plain(
     q: Float[Array, "b n k d"],
     k: Float[Array, "b m k d"],
-    v: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
     key_mask: Bool[Array, "b m"] | None = None,
-) -> Float[Array, "b n k d"]:
+    scale: float | None = None,
+) -> Float[Array, "b n k e"]:
     """Forms all weights, and keeps them for the backward pass.
 
     Heads lead the products, and the softmax is divided by its sum only after the product with the
     values, which is smaller than the weights: both are faster, most of all backwards on CPU.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values, of any width.
+        key_mask: which keys are seen.
+        scale: of the logits; d**-0.5 where None.
     """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
-    logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * q.shape[-1] ** -0.5
+    logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * scale
     if key_mask is not None:
         logits = jnp.where(key_mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
     weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
@@ -40,10 +49,11 @@ def plain(
 def blocked(
     q: Float[Array, "b n k d"],
     k: Float[Array, "b m k d"],
-    v: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
     key_mask: Bool[Array, "b m"] | None = None,
+    scale: float | None = None,
     block: int | None = None,
-) -> Float[Array, "b n k d"]:
+) -> Float[Array, "b n k e"]:
     """`plain` for one block of queries after another, whose weights are formed anew backwards.
 
     Memory grows with n and m, not with their product; a training step takes one more product of
@@ -52,8 +62,9 @@ def blocked(
     Args:
         q: queries.
         k: keys.
-        v: values.
+        v: values, of any width.
         key_mask: which keys are seen.
+        scale: of the logits; d**-0.5 where None.
         block: most queries of a block; by default few enough for a bounded number of weights.
     """
     n, dtype = q.shape[1], k.dtype
@@ -65,7 +76,7 @@ def blocked(
 
     @partial(jax.checkpoint, prevent_cse=False)
     def one(queries: jax.Array) -> jax.Array:
-        return plain(queries, k.astype(dtype), v.astype(dtype), key_mask)
+        return plain(queries, k.astype(dtype), v.astype(dtype), key_mask, scale)
 
     y = jax.lax.map(one, q.reshape(q.shape[0], blocks, size, *q.shape[2:]).swapaxes(0, 1))
-    return y.swapaxes(0, 1).reshape(q.shape)[:, :n]
+    return y.swapaxes(0, 1).reshape(*q.shape[:3], v.shape[3])[:, :n]

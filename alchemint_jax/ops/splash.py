@@ -1,6 +1,6 @@
 """Attention by splash, JAX's kernel for TPUs: weights never leave the chip's fast memory.
 
-Axes: b batch, n m tokens, k heads, d head dim.
+Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _LARGEST = 1024
 def splash(
     q: Float[Array, "b n k d"],
     k: Float[Array, "b m k d"],
-    v: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
     key_mask: Bool[Array, "b m"] | None = None,
+    scale: float | None = None,
     interpret: bool = False,
-) -> Float[Array, "b n k d"]:
+) -> Float[Array, "b n k e"]:
     """Tokens are padded to blocks; padding and masked keys are of another segment than queries.
 
     Each sample must see a key.
@@ -33,13 +34,15 @@ def splash(
     Args:
         q: queries.
         k: keys.
-        v: values.
+        v: values, of any width.
         key_mask: which keys are seen.
+        scale: of the logits; d**-0.5 where None.
         interpret: runs the kernel as array operations, on any platform and slowly.
     """
     from jax.experimental.pallas.ops.tpu import splash_attention as kernels
 
-    (n, m), scale = (q.shape[1], k.shape[1]), q.shape[-1] ** -0.5
+    n, m = q.shape[1], k.shape[1]
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     block_q, block_k = block_size(n), block_size(m)
     q = (q.astype(jnp.float32) * scale).astype(q.dtype)  # the kernel has no scale of its own
     q, k, v = (

@@ -297,7 +297,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
     if not isinstance(task, DiTTask):
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
     plan = task.sampling.plan()
-    branches = tuple(plan.guidance.branches())
+    guide = task.sampling.guidance.function()
     batch = dit_batch(task, work, mesh)
     columns = plan.method().table(plan.levels()).shape[1]
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
@@ -327,9 +327,8 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
             conditions,
             state,
             jax.ShapeDtypeStruct((1, columns), jnp.float32, sharding=whole),
-            jax.ShapeDtypeStruct((len(branches),), jnp.float32, sharding=whole),
+            jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), guide),
             dit=DiT(task.model, dtype=jnp.dtype(task.compute)),
-            branches=branches,
             solver=plan.solver,
         )
     tokens = sequence(task, work)
@@ -338,7 +337,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
         kinds={"weights": params, "batch": (conditions, state)},
         gradients={},
         tokens=work.batch * tokens.video,
-        model_flops=work.batch * len(branches) * dit_flops(task.model, tokens).forward,
+        model_flops=work.batch * len(guide.branches) * dit_flops(task.model, tokens).forward,
     )
 
 

@@ -10,12 +10,26 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.errors import ConfigError
+
+Model = Callable[
+    [Float[Array, " n *rest"], Bool[Array, " n"], Bool[Array, " n"]], Float[Array, " n *rest"]
+]
+"""Velocities of `(samples, with_text, with_pictures)`, for any number of copies of the batch."""
+
+Guide = Callable[[Model, Float[Array, " b *rest"], Float[Array, ""]], Float[Array, " b *rest"]]
+"""A guidance: the velocity to follow, of `(model, samples, time)`.
+
+It is traced, once for each step. What of it changes without a new compilation are the leaves of a
+pytree (`jax.tree_util.register_dataclass`, or `jax.tree_util.Partial` around a function).
+"""
 
 
 class Branch(NamedTuple):
@@ -51,11 +65,31 @@ class Guidance:
         }
         return {branch: float(weight) for branch, weight in weights.items() if weight != 0}
 
+    def function(self) -> WeightedBranches:
+        """The guidance that these weights are."""
+        branches = self.branches()
+        return WeightedBranches(
+            tuple(branches), jnp.asarray(list(branches.values()), dtype=jnp.float32)
+        )
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["weights"], meta_fields=["branches"])
+@dataclasses.dataclass(frozen=True)
+class WeightedBranches:
+    """A guidance (see `Guide`): `guided_velocity` with these weights, which are data."""
+
+    branches: tuple[Branch, ...]
+    weights: Any
+
+    def __call__(
+        self, model: Model, z: Float[Array, " b *rest"], time: Float[Array, ""]
+    ) -> Float[Array, " b *rest"]:
+        """The weighted sum of the branches, the same at any time."""
+        return guided_velocity(model, z, self.branches, self.weights)
+
 
 def guided_velocity(
-    model: Callable[
-        [Float[Array, " n *rest"], Bool[Array, " n"], Bool[Array, " n"]], Float[Array, " n *rest"]
-    ],
+    model: Model,
     z: Float[Array, " b *rest"],
     branches: tuple[Branch, ...],
     weights: Float[Array, " branches"],

@@ -22,8 +22,9 @@ from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.finite import require_finite_conditions
-from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
@@ -144,13 +145,15 @@ class Pipeline:
         board: Storyboard,
         seed: int | None = None,
         steps: int | None = None,
-        guidance: Guidance | None = None,
+        guidance: Guidance | Guide | None = None,
         progress: bool = False,
         solver: str | None = None,
+        control: Control | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. Same seed, same frames.
 
-        What is None comes from the storyboard or the model.
+        What is None comes from the storyboard or the model. A `control` acts on every step, see
+        `alchemint_jax.sampling.control`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
@@ -164,6 +167,7 @@ class Pipeline:
             negative_prompt=board.negative_prompt,
             progress=progress,
             solver=solver,
+            control=control,
         )[0]
 
     def render(
@@ -172,17 +176,19 @@ class Pipeline:
         *,
         seed: int = 0,
         steps: int | None = None,
-        guidance: Guidance | None = None,
+        guidance: Guidance | Guide | None = None,
         negative_prompt: str = "",
         noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
         progress: bool = False,
         solver: str | None = None,
+        control: Control | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch of scenes, which have one size and one number of frames.
 
         Where a scene has no size it is the model's own. Pictures are brought to the size that the
         model takes them in. Video i of a batch depends on `(seed, i)` and its own scene alone.
-        `noise` is what to start from instead of what `seed` draws.
+        `noise` is what to start from instead of what `seed` draws; `control` acts on every step of
+        the whole batch. `guidance` may be weights, or any function (see `sampling.guidance.Guide`).
 
         Raises:
             StoryboardError: a scene is not as this model can render it, or differs in size or
@@ -194,7 +200,8 @@ class Pipeline:
             self.check(scene)
         self._check_length("render", "negative_prompt", negative_prompt)
         size, clock = self._shape(scenes)
-        plan = self.settings.plan(steps, guidance, solver)
+        guide = guidance if callable(guidance) else None
+        plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
         cell = self.models.vae.config.spatial_stride
@@ -207,7 +214,8 @@ class Pipeline:
             keys = jax.vmap(fold)(jnp.arange(len(scenes)))
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
-            latents = sample_latents(self.models, conditions, start, plan, bar.update)
+            run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
+            latents = run(control, guide)
         return decode(self.models, latents)
 
     def _shape(self, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:

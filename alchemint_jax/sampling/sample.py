@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit import Attended, Bias, DiT, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
+from alchemint_jax.sampling.control import Control, Moment, advance_controlled
 from alchemint_jax.sampling.finite import require_finite
-from alchemint_jax.sampling.guidance import Branch, guided_velocity
+from alchemint_jax.sampling.guidance import Guide
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS, State, advance
 
@@ -35,8 +38,12 @@ def sample_latents(
     noise: Float[Array, "b t h w c"],
     plan: Plan,
     on_step: Callable[[int], None] | None = None,
+    control: Control | None = None,
+    guide: Guide | None = None,
 ) -> Float[Array, "b t h w c"]:
-    """Latents at the end of the flow that starts from `noise`.
+    """Latents at the end of the flow that starts from `noise`, under a control if there is one.
+
+    The guidance is `guide`, or the weights of the plan where that is None.
 
     `on_step(done)` is called now and then. The grid is solved in equal pieces, so that progress can
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
@@ -44,19 +51,20 @@ def sample_latents(
     """
     solver = plan.method()
     rows = jnp.asarray(solver.table(plan.levels()))
-    branches = plan.guidance.branches()
-    weights = jnp.asarray(list(branches.values()), jnp.float32)
+    guide = plan.guidance.function() if guide is None else _as_pytree(guide)
+    control = _as_pytree(control)
     piece = max(n for n in range(1, 11) if plan.steps % n == 0)
     state = solver.start(noise)
     for start in range(0, plan.steps, piece):
-        state = solve_piece(
+        state, control = solve_piece(
             models.dit_params,
             conditions,
             state,
             rows[start : start + piece],
-            weights,
+            guide,
+            control,
+            None if control is None else start,
             dit=models.dit,
-            branches=tuple(branches),
             solver=plan.solver,
         )
         if on_step is not None:
@@ -65,30 +73,74 @@ def sample_latents(
     return state[0]
 
 
-@partial(jax.jit, static_argnames=("dit", "branches", "solver"))
+@partial(jax.jit, static_argnames=("dit", "solver"))
 def solve_piece(
     params: dict,
     conditions: Conditions,
     state: State,
     rows: jax.Array,
-    weights: jax.Array,
+    guide: Guide,
+    control: Control | None = None,
+    first: jax.Array | int | None = None,
     *,
     dit: DiT,
-    branches: tuple[Branch, ...],
     solver: str,
-) -> State:
-    """The solver's state after `rows` of its table: the compiled part of `sample_latents`."""
-    stacked = repeat(conditions, len(branches))
+) -> tuple[State, Control | None]:
+    """The solver's state after `rows` of its table: the compiled part of `sample_latents`.
 
-    def velocity(z: jax.Array, t: jax.Array) -> jax.Array:
+    Beside it, the control that goes on from there. `first` is the number of the first row, which
+    only a control needs.
+    """
+    b = len(conditions.text)
+    # Outside of the loop over steps, which would do it every time.
+    stacked = {n: repeat(conditions, n) for n in _copies(guide, state[0])}
+
+    def velocity(z: jax.Array, t: jax.Array, bias: Bias | None = None) -> jax.Array:
         def model(z: jax.Array, with_text: jax.Array, with_pictures: jax.Array) -> jax.Array:
-            text, extra = model_inputs(stacked, with_text, with_pictures)
+            copies = len(z) // b
+            text, extra = model_inputs(stacked[copies], with_text, with_pictures)
+            if bias is not None:
+                extra["bias"] = bias.repeated(copies)
             time = jnp.broadcast_to(t, z.shape[:1])
             return cast(jax.Array, dit.apply({"params": params}, z, time, text, **extra))
 
-        return guided_velocity(model, z, branches, weights)
+        return guide(model, z, t)
 
-    return advance(SOLVERS[solver], velocity, state, rows)
+    if control is None:
+        return advance(SOLVERS[solver], velocity, state, rows), None
+
+    # Layers are computed again backwards, which costs nothing where no gradient is taken.
+    kept = dit.clone(config=dataclasses.replace(dit.config, remat="full"))
+
+    def look(z: jax.Array, t: jax.Array, probe: Probe, bias: Bias | None) -> Attended:
+        everything = jnp.ones(b, bool)
+        text, extra = model_inputs(conditions, everything, everything)
+        time = jnp.broadcast_to(t, z.shape[:1])
+        extra |= {"bias": bias, "probe": probe}
+        return kept.apply({"params": params}, z, time, text, **extra)[1]
+
+    def moment(step: jax.Array, time: jax.Array) -> Moment:
+        return Moment(step, time, conditions, look)
+
+    assert first is not None
+    return advance_controlled(SOLVERS[solver], velocity, state, rows, control, first, moment)
+
+
+def _copies(guide: Guide, z: jax.Array) -> list[int]:
+    """How many copies of the batch, at once, a guidance asks the model about."""
+    asked = {}
+
+    def model(z2: jax.Array, with_text: jax.Array, with_pictures: jax.Array) -> jax.Array:
+        asked[len(z2) // len(z)] = True
+        return z2
+
+    jax.eval_shape(partial(guide, model), z, jnp.float32(0))
+    return list(asked)
+
+
+def _as_pytree(function: Any) -> Any:
+    """A plain function as one that may be an argument of a compiled one."""
+    return jax.tree_util.Partial(function) if inspect.isfunction(function) else function
 
 
 def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarray, "b f h2 w2 3"]:

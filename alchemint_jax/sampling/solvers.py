@@ -31,11 +31,15 @@ class Solver:
         table: coefficients of a grid, float32 [steps, columns].
         start: the state at the grid's first noise level.
         step: the state one step on, from `(velocity, state, row of the table)`.
+        move: the state with another sample, from `(state, sample, row of the table)`, as if the
+            whole way up to here had been that far aside: where the velocity does not depend on the
+            sample, the end is as far aside.
     """
 
     table: Callable[[Grid], np.ndarray]
     start: Callable[[jax.Array], State]
     step: Callable[[Velocity, State, jax.Array], State]
+    move: Callable[[State, jax.Array, jax.Array], State]
 
 
 def advance(
@@ -123,6 +127,7 @@ def unipc(options: UniPC) -> Solver:
         lambda grid: _unipc_table(grid, options),
         lambda z: (z, z, *[jnp.zeros_like(z)] * (options.solver_order - 1)),
         _unipc_step,
+        _unipc_move,
     )
 
 
@@ -220,8 +225,15 @@ def _unipc_step(velocity: Velocity, state: State, row: jax.Array) -> State:
     return ahead, corrected, *made[:-1]
 
 
+def _unipc_move(state: State, sample: jax.Array, row: jax.Array) -> State:
+    """Predictions move with the samples that they were made of, and the next one will, too."""
+    z, base, *before = state
+    finish, aside = row[2], sample - z
+    return sample, base + (1 - finish) * aside, *(m + aside for m in before)
+
+
 SOLVERS = {
-    "euler": Solver(_euler_table, lambda z: (z,), _euler_step),
+    "euler": Solver(_euler_table, lambda z: (z,), _euler_step, lambda state, z, row: (z,)),
     "unipc": unipc(UniPC()),
 }
 """By the names that `Settings.solver` knows. Every UniPC has the same step."""

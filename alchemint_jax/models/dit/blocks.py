@@ -18,8 +18,11 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from alchemint_jax.models.dit import remat
 from alchemint_jax.models.dit.config import DiTConfig
+from alchemint_jax.models.dit.probe import Attended
+from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.models.layers import Linear, layer_norm, logical, rms_norm
-from alchemint_jax.ops.attention import attention
+from alchemint_jax.ops.attention import attention, observed_attention
+from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.rotary import apply_gains
 from alchemint_jax.sharding import constrain
 
@@ -46,6 +49,23 @@ class Inputs(NamedTuple):
     text: jax.Array
     events: EventInputs | None
     image: jax.Array | None = None
+    bias: LowRankBias | None = None
+    text_bias: LowRankBias | None = None
+    looked_at: LookedAt | None = None
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["probe", "subjects"],
+    meta_fields=["sequence"],
+)
+@dataclasses.dataclass(frozen=True)
+class LookedAt:
+    """A probe, with the groups of the sequence's tokens [1 n 2r] that it looks at, if any."""
+
+    probe: Any
+    subjects: Any
+    sequence: SequenceLayout
 
 
 class EventInputs(NamedTuple):
@@ -127,11 +147,14 @@ class Attention(nn.Module):
         k_gains: Complex[Array, "#b m half"] | None = None,
         key_mask: Bool[Array, "b m"] | None = None,
         image: Float[Array, "b m2 d"] | None = None,
-    ) -> Float[Array, "b n d"]:
+        bias: LowRankBias | None = None,
+        groups: Float[Array, "#b m g"] | None = None,
+    ) -> tuple[Float[Array, "b n d"], Float[Array, "b n k g"] | None]:
         """Attends from `x` to `context`; queries and keys are turned by their gains, if any.
 
         The same queries attend to `image` by keys and values of its own, in a softmax of its own;
-        the sum of both goes through the output projection.
+        the sum of both goes through the output projection. `bias` and `groups` are of the context.
+        Beside the output there is the probability of each group, if there are groups.
         """
         dim = x.shape[-1]
         seen = "tokens" if context is x else "text_tokens"
@@ -155,14 +178,18 @@ class Attention(nn.Module):
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
             q, k = apply_gains(q, q_gains), apply_gains(k, k_gains)
-        y = attention(q, k, v, key_mask, self.implementation)
+        mass = None
+        if groups is None:
+            y = attention(q, k, v, key_mask, self.implementation, bias)
+        else:
+            y, mass = observed_attention(q, k, v, groups, key_mask, self.implementation, bias)
         if image is not None:
             k, v = project("k_img", image, True), project("v_img", image, False)
             y = y + attention(q, k, v, implementation=self.implementation)
         y = y.reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         y = Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
-        return constrain(y, "batch", "tokens", None)
+        return constrain(y, "batch", "tokens", None), mass
 
 
 def _half_open_gates(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -181,10 +208,14 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b n d"], inputs: Inputs
-    ) -> tuple[Float[Array, "b n d"], None]:
-        """The tokens after this layer, as the carry of a scan over layers."""
-        cfg = self.config
+        self, x: Float[Array, "b n d"], inputs: Inputs, strength: Float[Array, ""] | None = None
+    ) -> tuple[Float[Array, "b n d"], Attended | None]:
+        """The tokens after this layer, as the carry of a scan over layers, and what it attended to.
+
+        `strength` is what this layer's biases are multiplied by.
+        """
+        cfg, looked_at = self.config, inputs.looked_at
+        bias, text_bias = (_times(b, strength) for b in (inputs.bias, inputs.text_bias))
         x = checkpoint_name(x, remat.LAYER)
         table = self.param(
             "modulation",
@@ -194,8 +225,14 @@ class Block(nn.Module):
         segments = [Segment(s.length, s.modulation + table[:, None]) for s in inputs.segments]
 
         h = modulated_norm(x, segments, shift=0, scale=1)
-        h = Attention(cfg.n_heads, cfg.attention, name="self_attn")(
-            h, h, inputs.q_gains, inputs.k_gains, inputs.key_mask
+        h, subjects = Attention(cfg.n_heads, cfg.attention, name="self_attn")(
+            h,
+            h,
+            inputs.q_gains,
+            inputs.k_gains,
+            inputs.key_mask,
+            bias=bias,
+            groups=looked_at.subjects if looked_at else None,
         )
         x = add_gated(x, h, segments, gate=2)
 
@@ -203,7 +240,14 @@ class Block(nn.Module):
         bias = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
         h = layer_norm(x, scale, bias)
         cross = Attention(cfg.n_heads, cfg.attention, name="cross_attn")
-        y = cross(h, inputs.text, image=inputs.image)
+        words = looked_at.probe.words if looked_at else None
+        y, words = cross(
+            h,
+            inputs.text,
+            image=inputs.image,
+            bias=text_bias,
+            groups=None if words is None else words.swapaxes(1, 2),
+        )
         if inputs.events is not None:
             y = y + self._events(h, inputs.segments[0].length, inputs.events)
         x = x + y
@@ -213,7 +257,8 @@ class Block(nn.Module):
         h = nn.gelu(constrain(h, "batch", "tokens", "mlp"), approximate=True)
         h = Linear(cfg.dim, ("mlp", "embed"), name="ffn_down")(h)
         x = add_gated(x, h, segments, gate=5)
-        return constrain(x, "batch", "tokens", None), None
+        attended = None if looked_at is None else _attended(looked_at, subjects, words)
+        return constrain(x, "batch", "tokens", None), attended
 
     def _events(self, h: jax.Array, n_video: int, events: EventInputs) -> jax.Array:
         """Video tokens attend to the captions of events; all other tokens are left as they are.
@@ -222,6 +267,26 @@ class Block(nn.Module):
         """
         cfg = self.config
         branch = Attention(cfg.n_heads, cfg.attention, zero_output=True, name="event_attn")
-        y = branch(h[:, :n_video], events.states, events.q_gains, events.k_gains, events.mask)
+        y, _ = branch(h[:, :n_video], events.states, events.q_gains, events.k_gains, events.mask)
         y = jnp.where(events.mask.any(1)[:, None, None], y, 0)
         return jnp.pad(y, ((0, 0), (0, h.shape[1] - n_video), (0, 0)))
+
+
+def _times(bias: LowRankBias | None, strength: jax.Array | None) -> LowRankBias | None:
+    if bias is None or strength is None:
+        return bias
+    return bias._replace(queries=bias.queries * strength)
+
+
+def _attended(
+    looked_at: LookedAt,
+    subjects: Float[Array, "b n k g"] | None,
+    words: Float[Array, "b n k g2"] | None,
+) -> Attended:
+    """What the video gave to the groups of one layer's self- and cross-attention."""
+    probe, sequence = looked_at.probe, looked_at.sequence
+    seen = Attended()
+    if subjects is not None:
+        pictures, tags = jnp.split(probe.averaged(subjects, sequence), 2, axis=-1)
+        seen = Attended(pictures, tags)
+    return seen if words is None else seen._replace(words=probe.averaged(words, sequence))

@@ -18,16 +18,20 @@ from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.models import layers
 from alchemint_jax.models.dit import remat
+from alchemint_jax.models.dit.bias import Bias
 from alchemint_jax.models.dit.blocks import (
     Block,
     EventInputs,
     Inputs,
+    LookedAt,
     Segment,
     modulated_norm,
 )
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.dit.embeddings import Subjects, TimeEmbedding
 from alchemint_jax.models.dit.image import ImageEmbedding, widened, zero_filled
+from alchemint_jax.models.dit.probe import Attended, Probe
+from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.models.layers import Linear, logical
 from alchemint_jax.rotary import (
     axis_frequencies,
@@ -62,8 +66,10 @@ class DiT(nn.Module):
         events: Float[Array, "b e l2 text_dim"] | None = None,
         event_mask: Bool[Array, "b e l2"] | None = None,
         event_intervals: Float[Array, "b e 2"] | None = None,
-    ) -> Float[Array, "b t h w c3"]:
-        """The velocity `eps - z`.
+        bias: Bias | None = None,
+        probe: Probe | None = None,
+    ) -> Float[Array, "b t h w c3"] | tuple[Float[Array, "b t h w c3"], Attended]:
+        """The velocity `eps - z`; with a probe, also what was attended to.
 
         Args:
             latents: noisy video latents, normalised; h and w multiples of the patch.
@@ -83,6 +89,8 @@ class DiT(nn.Module):
             events: text-encoder states of the dense captions.
             event_mask: which tokens of `events` are not padding.
             event_intervals: latent interval of each dense caption.
+            bias: what is added to the logits of attention.
+            probe: what of attention to return.
 
         Raises:
             ValueError: inputs do not go together, or not with the model.
@@ -101,7 +109,7 @@ class DiT(nn.Module):
         e, modulation = embed_time(time.reshape(b, -1))
         segments = [Segment(n_video, modulation)]
         q_gains = k_gains = video_gains(freqs, grid)
-        key_mask = None
+        key_mask, sequence = None, SequenceLayout(grid)
 
         def embed_text(states: jax.Array, of: str = "text") -> jax.Array:
             first = Linear(cfg.dim, ("text", "embed"), name=f"{of}_in")
@@ -134,6 +142,7 @@ class DiT(nn.Module):
             )
             pictures, tag_tokens = Subjects(cfg, name="subjects")(embed(pictures), tags)
             cells = pictures.shape[2]
+            sequence = SequenceLayout(grid, slots, cells, words)
             x = jnp.concatenate(
                 [x, *(rearrange(y, "b r p d -> b (r p) d") for y in (pictures, tag_tokens))], axis=1
             )
@@ -186,18 +195,24 @@ class DiT(nn.Module):
             embed_text(text),
             event_inputs,
             image_tokens,
+            None if bias is None else bias.of_sequence(sequence),
+            None if bias is None else bias.of_caption(sequence, text.shape[1]),
+            None if probe is None else _looked_at(probe, sequence),
         )
         blocks = nn.scan(
             remat.recomputed(Block, cfg.remat),
             # Intermediates, where a caller captures them, are stacked like the parameters.
             variable_axes={"params": 0, "lora": 0, "intermediates": 0},
             split_rngs={"params": True},
-            in_axes=nn.broadcast,
+            in_axes=(nn.broadcast, 0),
             length=cfg.n_layers,
             unroll=cfg.unroll,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        x, _ = blocks(cfg, name="blocks")(constrain(x, "batch", "tokens", None), inputs)
+        strength = None if bias is None else bias.layers
+        x, seen = blocks(cfg, name="blocks")(
+            constrain(x, "batch", "tokens", None), inputs, strength
+        )
         table = self.param(
             "head_modulation",
             logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
@@ -209,7 +224,8 @@ class DiT(nn.Module):
         width = int(np.prod(cfg.patch)) * cfg.out_channels
         x = Linear(width, ("embed", "patch"), kernel_init=nn.initializers.zeros, name="head")(x)
         x = constrain(x, "batch", "tokens", None)
-        return _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
+        velocity = _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
+        return velocity if probe is None else (velocity, probe.chosen(seen))
 
     @nn.nowrap
     def example_inputs(self) -> dict[str, Any]:
@@ -255,6 +271,13 @@ class DiT(nn.Module):
             return jax.ShapeDtypeStruct(x.shape, self.dtype if rounded else x.dtype)
 
         return jax.tree_util.tree_map_with_path(leaf, self.abstract_params())
+
+
+def _looked_at(probe: Probe, sequence: SequenceLayout) -> LookedAt:
+    if not (probe.subjects and sequence.slots):
+        return LookedAt(probe, None, sequence)
+    groups = np.concatenate([sequence.pictures(), sequence.tags()], axis=1)
+    return LookedAt(probe, jnp.asarray(groups)[None], sequence)
 
 
 def _patchify(x: Float[Array, "b t h w c"], patch: tuple[int, int, int]) -> Float[Array, "b n p"]:
