@@ -18,7 +18,6 @@ from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.scene import Event, Spans
 from alchemint_jax.worlds.sprites import SpritesTracker, sample_clip
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
-from alchemint_jax.worlds.sprites.world import sample_clip
 from studies import events, variants
 
 
