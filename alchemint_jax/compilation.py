@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import pkgutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,30 @@ def prepare_jax() -> None:
     # One for every program, where the disk fills up or an entry is damaged: it is compiled anew.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     spare_libtpu()
+
+
+@contextlib.contextmanager
+def fresh_compilations() -> Iterator[None]:
+    """Programs are compiled, neither found in the cache nor kept there.
+
+    For those whose compilation is measured, and for those of hardware that is not there, which
+    can be written to the cache but not read.
+    """
+    import jax
+    from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+    config: Any = jax.config  # knows its fields only when it runs
+    before = config.jax_enable_compilation_cache
+
+    def enable(cache: bool) -> None:
+        config.update("jax_enable_compilation_cache", cache)
+        reset_cache()  # JAX looks at its settings once
+
+    enable(False)
+    try:
+        yield
+    finally:
+        enable(before)
 
 
 def spare_libtpu() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from alchemint_jax import compilation
 from alchemint_jax.caches import cache_root, can_keep
@@ -25,6 +26,24 @@ def restored_config():
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+
+
+def test_fresh_compilations_go_around_a_cache_in_use(tmp_path, restored_config):
+    """JAX asks only once whether it has a cache; what is compiled afterwards is not to be kept."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    reset_cache()
+
+    def kept(number):
+        jax.jit(lambda x: x * number).lower(1.0).compile()
+        return len([path for path in tmp_path.iterdir() if path.name.endswith("-cache")])
+
+    assert kept(2) == 1  # or this test would show nothing
+    with compilation.fresh_compilations():
+        assert kept(3) == 1
+        assert kept(2) == 1
+    assert kept(4) == 2
+    reset_cache()
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from alchemint_jax import arguments
-from alchemint_jax.compilation import spare_libtpu
+from alchemint_jax.compilation import fresh_compilations, spare_libtpu
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.outputs import check_outputs
 
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{option} is of a config; give --config FILE.py too")
     if args.vs:
         _look_for_torch()
-    with contextlib.redirect_stdout(sys.stderr), _fresh_compilations():
+    with contextlib.redirect_stdout(sys.stderr), fresh_compilations():
         spare_libtpu()
         result = _measured(args, given)
     text = json.dumps(result, indent=1)
@@ -108,20 +107,6 @@ def _measured(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]
     else:
         cases = suite.config_cases(args.config, args.case, args.overrides, **given)
     return runner.run(cases, args.repeats, _torch() if args.vs else None, _say)
-
-
-@contextlib.contextmanager
-def _fresh_compilations() -> Iterator[None]:
-    """Programs are compiled, not found in a cache: how long that takes is measured too."""
-    import jax
-
-    config: Any = jax.config
-    before = config.jax_enable_compilation_cache
-    config.update("jax_enable_compilation_cache", False)
-    try:
-        yield
-    finally:
-        config.update("jax_enable_compilation_cache", before)
 
 
 def _look_for_torch() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 
+from alchemint_jax.compilation import fresh_compilations
 from alchemint_jax.plan.targets import GIB
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": GIB, "T": 2**40}
@@ -51,7 +52,8 @@ def compile_step(traced: Any) -> Program:
     """
     began = time.monotonic()
     try:
-        compiled = traced.lower().compile()
+        with fresh_compilations():
+            compiled = traced.lower().compile()
     except jax.errors.JaxRuntimeError as error:
         refused = needed(str(error))
         if refused is None:
