@@ -19,7 +19,7 @@ DOCUMENTS = [
     ROOT / "launch" / "README.md",
     ROOT / "alchemint_jax" / "bundled" / "sprites" / "README.md",
     ROOT / "CONTRIBUTING.md",
-    ROOT / "docs" / "plans" / "README.md",
+    *sorted((ROOT / "docs").glob("**/*.md")),
     *sorted((ROOT / "configs").glob("*.py")),
     *sorted((ROOT / "notebooks").glob("*.py")),
     *sorted((ROOT / "alchemint_jax").glob("**/*.py")),
@@ -82,6 +82,18 @@ def test_files_that_are_named_are_there(path):
         found = [ROOT / name, path.parent / name, ROOT / "alchemint_jax" / name]
         meant = re.search(r"[/_][A-Z]{3,}\b", name)  # configs/NAME.py
         assert meant or any(place.exists() for place in found), name
+
+
+def test_links_lead_somewhere():
+    """In what is read in the repository; `mkdocs build --strict` looks at the pages of the site."""
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        text = path.read_text()
+        for link in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", text):
+            assert not link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_documents_name_configs_that_there_are():

@@ -1,4 +1,4 @@
-"""Positional encodings as tables of complex gains: pure JAX functions on arrays, no Flax.
+"""Positional encodings as tables of complex gains: pure JAX functions on arrays, without Flax.
 
 freqs = axis_frequencies(head_dim=128)
 gains = WeRope().gains(intervals, n_frames=21, freqs=freqs)     # [..., d/2]

@@ -36,13 +36,27 @@ PixelIntervals = Sequence[tuple[int, int]]
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """A loaded model. Make one with `Pipeline.load`."""
+    """A loaded model; make one with `Pipeline.load`.
+
+    Attributes:
+        models: transformer and autoencoder, with their parameters.
+        texts: tokenizer and text encoder.
+        settings: how the model is sampled where the caller does not say.
+        image_encoder: of models that continue pictures, with its parameters; None elsewhere.
+
+    Examples:
+        >>> pipe = al.Pipeline.load("sprites")
+        >>> pipe.fps, pipe.limits.max_frames
+        (8.0, 33)
+
+    Source:
+        AlcheMinT, arXiv 2512.10943, on Wan2.1, arXiv 2503.20314.
+    """
 
     models: Models
     texts: Texts
     settings: settings.Settings
     image_encoder: tuple[CLIPVision, dict] | None = None
-    """For models that continue pictures, with its parameters."""
 
     @classmethod
     def load(
@@ -65,10 +79,20 @@ class Pipeline:
                 "bfloat16"; None is float32 on a CPU and bfloat16 elsewhere. Norms, modulations and
                 the embedding of time are float32 in any case, and so are the other networks.
 
+        Returns:
+            The pipeline, its parameters on the default device.
+
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype, a LoRA is named twice, or its strength is no finite
-                number.
+            ConfigError: there is no such dtype, a LoRA is named twice, or its strength is not a
+                finite number.
+
+        Examples:
+            >>> al.Pipeline.load("sprites", dtype="float32").settings.size
+            (64, 64)
+
+        Source:
+            The layout is that of diffusers' pipelines; this repository.
         """
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
@@ -120,8 +144,22 @@ class Pipeline:
     def check(self, board: Storyboard) -> Storyboard:
         """The same board with fps and size filled in, if this model can render it.
 
+        Args:
+            board: any storyboard.
+
+        Returns:
+            A storyboard that `generate` renders.
+
         Raises:
             StoryboardError: naming what this model cannot do.
+
+        Examples:
+            >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+            >>> al.Pipeline.load("sprites").check(board).size
+            (64, 64)
+
+        Source:
+            This repository.
         """
         board = board.validate_for(self.limits)
         self.check_lengths(
@@ -141,13 +179,32 @@ class Pipeline:
         progress: bool = False,
         solver: str | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
-        """Renders a storyboard. Same seed, same frames.
+        """Renders a storyboard. The same seed gives the same frames.
 
-        What is None comes from the storyboard or the model.
+        Args:
+            board: what to render.
+            seed: of the noise; the storyboard's, or 0, where it is None.
+            steps: of the solver; the model's own number where it is None.
+            guidance: weights of the branches; the model's own where it is None.
+            progress: whether to show a progress bar on standard error.
+            solver: "euler" or "unipc"; the model's own where it is None.
+
+        Returns:
+            The frames of the video, uint8 `[f, h, w, 3]`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
             ConfigError: there is no such solver.
+            NonFiniteError: a network gave NaN or infinity.
+
+        Examples:
+            >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+            >>> video = al.Pipeline.load("sprites").generate(board, seed=0, steps=4)
+            >>> video.shape, video.dtype.name
+            ((33, 64, 64, 3), 'uint8')
+
+        Source:
+            AlcheMinT, arXiv 2512.10943; the solver is that of Wan2.1, arXiv 2503.20314.
         """
         board = self.check(board)
         assert board.fps is not None and board.size is not None  # filled in by `check`
@@ -195,21 +252,46 @@ class Pipeline:
         progress: bool = False,
         solver: str | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
-        """Renders a batch.
+        """Renders a batch. Video i depends on `(seed, i)` and its own inputs alone.
 
-        For each video there is a prompt and, for each slot, a picture, a word and pixel-frame
-        intervals. Slots without any interval, and those beyond the words of a video, are empty.
-        Pictures are brought to the size that the model takes them in. `size` = (height, width) and
-        `frames` are the videos'; the model's own where they are None.
-        Video i of a batch depends on `(seed, i)` and its own inputs alone. `events` are those of
-        each video: texts, and the pixel frames that they are about. `keyframes` are the
-        frames that the model must be given (see `Pipeline.keyframes`); `noise` is what to start
-        from instead of what `seed` draws.
+        Args:
+            prompts: one for each video.
+            references: pictures of the slots of each video, uint8 `[b, r, h2, w2, 3]`; they are
+                brought to the size that the model takes them in.
+            words: the word of each slot of each video. Slots beyond the words are empty.
+            intervals: of each slot of each video, half-open pairs of pixel frames. A slot without
+                any interval is empty.
+            seed: of the noise.
+            steps: of the solver; the model's own number where it is None.
+            guidance: weights of the branches; the model's own where it is None.
+            frames: pixel frames of each video; the model's most where it is None.
+            size: (height, width) in pixels; the model's own where it is None.
+            negative_prompt: what no video should show.
+            events: of each video, texts with the half-open pixel frames that they are about.
+            keyframes: frames that the model must be given, uint8 `[b, k, h, w, 3]`; see
+                `Pipeline.keyframes`.
+            noise: what to start from instead of what `seed` draws, `[b, t, h3, w3, c]`.
+            progress: whether to show a progress bar on standard error.
+            solver: "euler" or "unipc"; the model's own where it is None.
+
+        Returns:
+            The videos, uint8 `[b, f, h, w, 3]`.
 
         Raises:
-            StoryboardError: a text is longer than the model reads, or it has no events.
+            StoryboardError: a text is longer than the model reads, or the model has no events.
             ConfigError: there is no such solver.
             NonFiniteError: a network gave NaN or infinity.
+
+        Examples:
+            >>> pictures = np.full((1, 3, 64, 64, 3), 255, np.uint8)  # the model has three slots
+            >>> videos = al.Pipeline.load("sprites").render(
+            ...     ["a red disc in the dark"], pictures, [["red disc"]], [[[(0, 16)]]], steps=4
+            ... )
+            >>> videos.shape
+            (1, 33, 64, 64, 3)
+
+        Source:
+            AlcheMinT, arXiv 2512.10943; the solver is that of Wan2.1, arXiv 2503.20314.
         """
         if events is not None and any(events) and not self.limits.events:
             raise StoryboardError("events: are given, but this model has none")
