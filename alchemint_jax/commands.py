@@ -147,11 +147,12 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def draw_sprites(args: argparse.Namespace) -> int:
     """Draws the sprites dataset."""
-    from alchemint_jax import data, media
+    from alchemint_jax import media
+    from alchemint_jax.worlds import sprites
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
-        data.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
+        sprites.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
     print(out)
     return 0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from examples import run_example
+from docstring_examples import run_example
 
 import alchemint_jax as al
 from alchemint_jax import weights

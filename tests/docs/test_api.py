@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from examples import run_example
+from docstring_examples import run_example
 from griffe import Docstring, DocstringSectionKind
 
 import alchemint_jax as al
