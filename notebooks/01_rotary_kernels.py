@@ -234,7 +234,7 @@ figure.tight_layout()
 # ## A scheme of your own
 #
 # A scheme is a frozen dataclass with one method. This one anchors a subject at the moment it appears.
-# `CONTRIBUTING.md` says how to make it part of the library.
+# `docs/guides/add_scheme.md` says how to make it part of the library.
 
 # %%
 from dataclasses import dataclass

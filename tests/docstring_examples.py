@@ -16,7 +16,7 @@ SETUP = {"al": al, "jax": jax, "jnp": jnp, "np": np}
 
 
 def run_example(value: Any) -> None:
-    """Runs what follows `>>>` in the docstring; AssertionError if there is nothing, or it differs."""
+    """Runs what follows `>>>` in the docstring; AssertionError if nothing does, or it differs."""
     source = inspect.getdoc(value) or ""
     name = getattr(value, "__qualname__", repr(value))
     test = doctest.DocTestParser().get_doctest(source, dict(SETUP), name, None, 0)

@@ -278,8 +278,8 @@ def always_present(trues: Sequence[Intervals], duration: Number = 1.0) -> dict[s
         The means by name, "t_iou" and "t_l2"; NaN for no subjects.
 
     Raises:
-        ValueError: `duration` is not positive, or an entry is neither a pair of finite numbers nor a
-            list of such pairs.
+        ValueError: `duration` is not positive, or an entry is neither a pair of finite numbers
+            nor a list of such pairs.
 
     Examples:
         >>> al.evaluate.always_present([(0.0, 2.0), (1.0, 4.0)], duration=4.0)["t_iou"]

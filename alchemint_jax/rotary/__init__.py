@@ -21,7 +21,11 @@ from alchemint_jax.rotary.retro import retro_gains, retro_scales
 from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, SincRope, WeRope
 from alchemint_jax.rotary.sequence import ReferenceLayout, sequence_gains, video_gains
 
+SCHEMES = {cls.__name__: cls for cls in (WeRope, MidRope, SincRope, FittedRope, NoInterval)}
+"""The schemes that a config can name; the first one is the default."""
+
 __all__ = [
+    "SCHEMES",
     "FittedRope",
     "Frequencies",
     "MidRope",

@@ -73,7 +73,8 @@ class FittedRope:
     spatial pairs are 1.
 
     An interval of less than four pixel frames covers no latent frame but the first in full: its
-    target is low everywhere, and the shorter it is, the more its gain resembles that of no interval.
+    target is low everywhere, and the shorter it is, the more its gain resembles that of an absent
+    subject.
     Several intervals make a target with several plateaus. With no interval at all the target is
     -1 everywhere, and the gain pushes away from the whole clip.
 

@@ -25,8 +25,8 @@ def rerope_times(
     is a step, half way up at that instant.
 
     Args:
-        events: latent intervals that do not overlap, in any order, `[*batch, m, 2]`; rows with start
-            above end are padding.
+        events: latent intervals that do not overlap, in any order, `[*batch, m, 2]`; rows with
+            start above end are padding.
         n_frames: latent frames of the clip.
         length: warped time L that every event gets, in latent frames.
 

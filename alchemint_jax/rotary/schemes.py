@@ -135,7 +135,7 @@ class WeRope:
     Attributes:
         w_p: weight of the midpoint.
         w_n: weight of *each* of the two anchors outside, so that the weights sum to 1.01.
-        right: "mirror" has `r = (T - 1 + t1) / 2`, the middle of what lies after the interval, which
+        right: "mirror" has `r = (T - 1 + t1) / 2`, the middle of what lies after the interval; it
             makes the scheme symmetric under time reversal. "printed" has `(T - t1) / 2`, as the
             paper prints it: a distance from the end rather than a position.
         drop_edges: whether an anchor with nothing outside (`t0 <= 0`, or `t1 >= T - 1`) is dropped,

@@ -68,7 +68,25 @@ class ReferenceLayout:
 
     @classmethod
     def r_rope(cls, slots: int, offset: tuple[int, int] | None = None) -> ReferenceLayout:
-        """Kaleido's R-RoPE (equation 4): reference i at time i - 1, beyond the video's grid."""
+        """Kaleido's R-RoPE: reference i at time i - 1, beyond the video's grid.
+
+        Args:
+            slots: how many references the model has.
+            offset: (rows, columns) where they start; None is the video's grid.
+
+        Returns:
+            The layout.
+
+        Raises:
+            ConfigError: `offset` is not a pair of whole numbers.
+
+        Examples:
+            >>> al.rotary.ReferenceLayout.r_rope(3, offset=(80, 80)).slot_times
+            (0, 1, 2)
+
+        Source:
+            Kaleido, arXiv 2510.18573, equation 4.
+        """
         return cls(shift_hw=True, offset=offset, slot_times=tuple(range(slots)))
 
     def starts(self, video_grid: tuple[int, int], slots: int) -> np.ndarray:

@@ -164,7 +164,7 @@ def save(
         >>> import tempfile
         >>> module, params = al.weights.load("sprites", "text_encoder")
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     written = al.weights.save(folder, "text_encoder", module.config, params, dtype="float16")
+        ...     written = al.weights.save(folder, "text_encoder", module.config, params)
         ...     sorted(path.name for path in written.iterdir())
         ['config.json', 'model.safetensors']
 

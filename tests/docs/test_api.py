@@ -17,7 +17,7 @@ import alchemint_jax as al
 from alchemint_jax.evaluate import metrics
 
 ROOT = Path(__file__).parents[2]
-CONSTANTS = {"flow.FINALS", "flow.GRIDS"}
+CONSTANTS = {"flow.FINALS", "flow.GRIDS", "rotary.SCHEMES"}
 ROOMS = ("rotary", "flow")
 LOAD = functools.cache(al.Pipeline.load)  # examples share what they load
 

@@ -180,7 +180,9 @@ def test_documents_show_the_committed_results(name, theta):
 
 
 def test_single_pixel_frames_are_what_fitted_gains_do_worst():
-    """As docs/measurements/kernels.md says: but for the first, their gains are nearly those of what is never there."""
+    """As docs/measurements/kernels.md says: but for the first, they get nearly the gain of what is
+    never there.
+    """
     freqs = axis_frequencies(48, theta_t=20)
     pixels = np.array([(s, s + 1) for s in range(33)])
     inside = np.arange(9) == np.ceil(pixels[:, :1] / 4)
@@ -195,7 +197,7 @@ def test_single_pixel_frames_are_what_fitted_gains_do_worst():
 
 
 def test_the_bundled_choice_is_backed_by_the_results():
-    # configs/sprites.py: FittedRope at theta 20. The longer claims stand in docs/measurements/kernels.md.
+    # configs/sprites.py: FittedRope at theta 20. Longer claims: docs/measurements/kernels.md.
     committed = json.loads((RESULTS / "kernels_9x48.json").read_text())
     rows = {(row["theta"], row["scheme"]): row for row in committed["results"]}
     at_20 = {scheme: row for (theta, scheme), row in rows.items() if theta == 20}
