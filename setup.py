@@ -45,12 +45,12 @@ LIBTPU = "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86
 
 # What builds the documents; the tests do so, too.
 DOCS = [
-    "latex2mathml>=3.78",
     "matplotlib>=3.10",
     "mkdocs>=1.6,<2",
     "mkdocs-material>=9.6",
     "mkdocstrings[python]>=0.30",
     "nbconvert>=7",
+    "ruff>=0.12",  # lays out signatures
 ]
 
 EXTRAS = {

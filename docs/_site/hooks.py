@@ -5,13 +5,10 @@ Nothing here needs a network, and a page that was built needs none either.
 
 from __future__ import annotations
 
-import html
 import importlib.util
-import re
 from pathlib import Path
 
 import nbformat
-from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from nbconvert import MarkdownExporter
@@ -26,10 +23,6 @@ PAGES = {
 """Pages that lie elsewhere, beside what they are about."""
 EXECUTED = ROOT / "out" / "notebooks"
 """Where `make notebooks` puts what it ran."""
-
-_MATH = re.compile(
-    r'<(span|div) class="arithmatex">\s*\\([(\[])(.*?)\\[)\]]\s*</\1>', flags=re.DOTALL
-)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -53,13 +46,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(content: str, **_: object) -> str:
-    """TeX becomes MathML, which browsers draw without a script."""
-
-    def mathml(match: re.Match[str]) -> str:
-        kind = "block" if match[2] == "[" else "inline"
-        return convert(html.unescape(match[3]).strip(), display=kind)
-
-    return _MATH.sub(mathml, content)
+    """Draws the formulas of a page."""
+    return _module("formulas").drawn(content)
 
 
 def _notebook(path: Path) -> tuple[str, dict[str, bytes]]:

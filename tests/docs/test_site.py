@@ -47,7 +47,7 @@ def test_every_encoding_has_its_formula_and_its_curve(site):
     for page in pages:
         name = page.stem
         html = (site / "encodings" / ("" if name == "index" else name) / "index.html").read_text()
-        assert '<math xmlns="http://www.w3.org/1998/Math/MathML" display="block"' in html, name
+        assert '<div class="formula-block"><svg' in html, name
         assert "arithmatex" not in html, name
         if name != "index":
             assert f'src="../{name}.svg"' in html
@@ -57,3 +57,8 @@ def test_every_encoding_has_its_formula_and_its_curve(site):
 def test_references_show_arguments_and_sources(site):
     html = (site / "api" / "rotary" / "index.html").read_text()
     assert html.count("Source") >= 20 and "theta_hw" in html and "ConfigError" in html
+
+
+def test_guides_show_the_examples_that_the_tests_run(site):
+    html = (site / "guides" / "add_scheme" / "index.html").read_text()
+    assert "StartRope" in html and "split_intervals" in html and "--8" not in html
