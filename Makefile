@@ -21,7 +21,7 @@ help:  ## list the targets
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
 	@echo "make kills      install what tests need; kill a job of two processes 20 times (10 minutes)"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
-	@echo "make goldens    the same installation; write tests/goldens anew"
+	@echo "make goldens    the same installation; write tests/goldens again"
 	@echo "make bench      the same installation; measure both on an idle CPU (docs/results)"
 	@echo "make clean      remove .venv, out and caches"
 	@echo
@@ -60,7 +60,7 @@ docs: notebooks $(VENV)/.installed-docs
 	JAX_PLATFORMS=cpu NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "the site is in out/site: $(BIN)/python -m http.server --directory out/site"
 
-# What is there already is kept: remove files of docs/plans to make them anew. The compilers have
+# What is there already is kept: remove files of docs/plans to make them again. The compilers have
 # an environment of their own: JAX would look for their hardware whenever it starts.
 plans: $(PLANS)/.installed
 	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(PLANS)/bin/python -m alchemint_jax.plan.committed

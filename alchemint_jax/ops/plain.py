@@ -44,7 +44,7 @@ def blocked(
     key_mask: Bool[Array, "b m"] | None = None,
     block: int | None = None,
 ) -> Float[Array, "b n k d"]:
-    """`plain` for one block of queries after another, whose weights are formed anew backwards.
+    """`plain` for one block of queries after another; the backward pass computes weights again.
 
     Memory grows with n and m, not with their product; a training step takes one more product of
     queries and keys.

@@ -194,7 +194,7 @@ def open_files(files: Iterable[Path]) -> dict[str, Tensor]:
 
 def _reader(file: Path, name: str) -> Callable[[Rows], np.ndarray]:
     def read(rows: Rows) -> np.ndarray:
-        # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
+        # Opened again for every tensor: a file that stays open keeps all its pages mapped.
         try:
             with safe_open(file, framework="np") as f:
                 array = f.get_tensor(name) if rows is None else f.get_slice(name)[rows]

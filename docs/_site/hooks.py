@@ -52,9 +52,10 @@ def on_page_content(content: str, **_: object) -> str:
 
 def _notebook(path: Path) -> tuple[str, dict[str, bytes]]:
     """A notebook as Markdown, and its pictures by name."""
-    text, resources = MarkdownExporter().from_notebook_node(
-        nbformat.read(path, as_version=4), {"unique_key": path.stem, "output_files_dir": path.stem}
-    )
+    book = nbformat.read(path, as_version=4)
+    book.metadata.setdefault("language_info", {"name": "python"})
+    names = {"unique_key": path.stem, "output_files_dir": path.stem}
+    text, resources = MarkdownExporter().from_notebook_node(book, names)
     return text, resources["outputs"]
 
 

@@ -253,7 +253,7 @@ def describe(data_dir: Path | str) -> dict[str, Any]:
         raise DataError(f"{data_dir}: no such directory; write a dataset there first")
     if not (data_dir / _MARK).is_file():
         raise DataError(
-            f"{data_dir}: not a finished sprites dataset ({_MARK} is missing); write it anew"
+            f"{data_dir}: not a finished sprites dataset ({_MARK} is missing); write it again"
         )
     return records.read_json(data_dir / _MARK)
 
@@ -270,7 +270,7 @@ def open_split(data_dir: Path | str, split: str) -> SpritesSource:
     found = sorted(data_dir.glob("timed_sprites/*/*/dataset_info.json"))
     if len(found) != 1:
         raise DataError(
-            f"{data_dir}: expected one TFDS dataset inside, found {len(found)}; write it anew"
+            f"{data_dir}: expected one TFDS dataset inside, found {len(found)}; write it again"
         )
     records.quiet_flags()
     try:
@@ -278,12 +278,12 @@ def open_split(data_dir: Path | str, split: str) -> SpritesSource:
         count = len(source)
     except Exception as error:  # TFDS and ArrayRecord raise many kinds for damaged files
         raise DataError(
-            f"{data_dir}: split {split!r} cannot be opened ({error}); write it anew"
+            f"{data_dir}: split {split!r} cannot be opened ({error}); write it again"
         ) from error
     expected = wanted.get("clips" if split == "train" else "validation")
     if count != expected:
         raise DataError(
-            f"{data_dir}: split {split!r} has {count} clips, not {expected}; write it anew"
+            f"{data_dir}: split {split!r} has {count} clips, not {expected}; write it again"
         )
     return SpritesSource(source, data_dir)
 
