@@ -88,7 +88,7 @@ class Pipeline:
                 finite number.
 
         Examples:
-            >>> al.Pipeline.load("sprites", dtype="float32").settings.size
+            >>> al.Pipeline.load("sprites").settings.size
             (64, 64)
 
         Source:
