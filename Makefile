@@ -43,7 +43,7 @@ lowest: $(LOWEST)/.installed
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy alchemint_jax
+	$(BIN)/mypy alchemint_jax studies
 	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
 # What is committed has no outputs; what they print and draw goes to out/notebooks.
@@ -63,7 +63,7 @@ docs: notebooks $(VENV)/.installed-docs
 # What is there already is kept: remove files of docs/plans to make them again. The compilers have
 # an environment of their own: JAX would look for their hardware whenever it starts.
 plans: $(PLANS)/.installed
-	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(PLANS)/bin/python -m alchemint_jax.plan.committed
+	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(PLANS)/bin/python -m studies.plans
 
 kills: $(VENV)/.installed-test
 	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --out docs/results/kills.json
@@ -83,7 +83,7 @@ bench: $(VENV)/.installed-parity
 clean:
 	rm -rf $(VENV) $(PLANS) $(LOWEST) out build dist alchemint_jax.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find alchemint_jax tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find alchemint_jax studies tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A candidate is run, not merely looked up: version managers leave launchers that do not start.
 $(VENV)/.created:
@@ -118,7 +118,7 @@ $(VENV)/.installed-test: $(VENV)/.created setup.py
 $(PLANS)/.installed: $(VENV)/.created setup.py
 	@echo "installing into $(PLANS), with the compilers of TPUs and GPUs (about 6 GB; some minutes)"
 	@$(BIN)/python -m venv --clear $(PLANS)
-	@$(PLANS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[plan-tpu,plan-cuda]'
+	@$(PLANS)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[plan-tpu,plan-cuda,studies]'
 	@touch $@
 
 # pip always takes the newest; uv knows how to take the lowest.

@@ -27,11 +27,13 @@ REQUIRES = [
     "grain>=0.2.15",
     "jax>=0.10.2",
     "jaxtyping>=0.3",
+    "jinja2>=3.1.5",
     "ml-collections>=1.0",
     "numpy>=2.0",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.11.30",
     "pillow>=11",
+    "platformdirs>=4.12",
     "pyyaml>=6.0.2",
     "safetensors>=0.5",
     "scipy>=1.14",
@@ -76,6 +78,7 @@ EXTRAS = {
         "torch==2.13.0",
         "transformers>=4.56",
     ],
+    "studies": ["matplotlib>=3.10"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
     "cuda": ["jax[cuda13]>=0.10.2"],
@@ -85,7 +88,7 @@ EXTRAS = {
 
 # What commands read by name. It stays at the top of the repository, where people look for it, and
 # is inside the package where that is installed: see alchemint_jax/shipped.py.
-SHIPPED = ("configs/*.py", "examples/*.yaml", "examples/refs/*.png", "docs/results/schemes*.jsonl")
+SHIPPED = ("configs/*.py", "examples/*.yaml", "examples/refs/*.png")
 
 
 class BuildWithShipped(build_py):
@@ -124,7 +127,7 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
-    package_data={"alchemint_jax": ["py.typed", "bundled/**"]},
+    package_data={"alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*"]},
     cmdclass={"build_py": BuildWithShipped},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

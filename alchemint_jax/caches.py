@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
+
+import platformdirs
 
 _ROOM = 4096  # bytes: a block, without which an empty file may still be made on a full disk
 
 
 def cache_root() -> Path | None:
-    """`$XDG_CACHE_HOME/alchemint_jax`, below `~/.cache` where the variable is not set.
+    """The user's folder for what can be made again: on Linux `$XDG_CACHE_HOME/alchemint_jax`, below
+    `~/.cache` where the variable is not set.
 
     None where there is no home directory: a user without an entry in the password database, as
     containers are often run by.
     """
-    # A relative one is to be ignored, says the XDG base directory specification.
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        base = base if base.is_absolute() else Path.home() / ".cache"
-    except RuntimeError:
+        root = platformdirs.user_cache_path("alchemint_jax", appauthor=False)
+    except RuntimeError:  # of newer versions; older ones give a path that is not absolute
         return None
-    return base / "alchemint_jax"
+    return root if root.is_absolute() else None
 
 
 def can_keep(folder: Path) -> bool:

@@ -35,8 +35,8 @@ _TPU_VARIABLES = (
 def prepare_jax() -> None:
     """Says where JAX keeps compiled programs, and has it look for no TPU where there is none.
 
-    So only the first of several runs waits for the compiler. Programs go to
-    ``$XDG_CACHE_HOME/alchemint_jax`` (``~/.cache``), or where ``$JAX_COMPILATION_CACHE_DIR`` says.
+    So only the first of several runs waits for the compiler. Programs go to the user's cache folder
+    (see ``caches.cache_root``), or where ``$JAX_COMPILATION_CACHE_DIR`` says.
     A place that cannot be written is done without. ``$JAX_PLATFORMS``, where it is set, alone says
     which devices are looked for.
     """

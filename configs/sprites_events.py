@@ -7,7 +7,7 @@ Hardware: 2 CPU cores. Commands:
         --out data/sprites_events_latents
     alchemint train --config configs/sprites_events.py:first --workdir runs/sprites_events_first
     alchemint train --config configs/sprites_events.py:second --workdir runs/sprites_events
-    python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
+    python -m studies.events --model runs/sprites_events/export \
         --limit 32 --steps 8 --out runs/sprites_events.json \
         --figure runs/sprites_events.svg
 

@@ -9,7 +9,7 @@ Hardware: 2 CPU cores. Commands, for one arm:
 
 All arms, several seeds, and their comparison, resumable at any point:
 
-    python -m alchemint_jax.evaluate.study --workdir runs/schemes --rows runs/schemes.jsonl \
+    python -m studies.schemes --workdir runs/schemes --rows runs/schemes.jsonl \
         --out runs/schemes.json --figure runs/schemes.svg
 
 Arms start from the first stage of the bundled model (sprites/pictures): in pictures every subject

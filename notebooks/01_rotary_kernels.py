@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from alchemint_jax import rotary, timebase
-from alchemint_jax.rotary import compare
+from alchemint_jax.rotary import profiles as measures
 
 FRAMES, HEAD_DIM = 21, 128  # an 81-frame clip of Wan2.1: 21 latent frames, heads of 128
 freqs = rotary.axis_frequencies(HEAD_DIM)
@@ -138,7 +138,7 @@ figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
 for axis, right in zip(axes, ("printed", "mirror"), strict=True):
     scheme = rotary.WeRope(right=right)
     curves = profiles(scheme, every)
-    mean = compare.auc(curves, inside[partial])
+    mean = measures.auc(curves, inside[partial])
     grid = np.full((FRAMES, FRAMES), np.nan)
     for (a, b), curve in zip(pairs[partial].astype(int), curves, strict=True):
         within = curve[a : b + 1].mean()
@@ -167,7 +167,7 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
 
 
 def contrast(scheme, **options):
-    return compare.contrast(profiles(scheme, every, **options), inside[partial])
+    return measures.contrast(profiles(scheme, every, **options), inside[partial])
 
 
 for equal, label in ((False, "as it is"), (True, "at equal key norm")):
@@ -195,11 +195,11 @@ figure.tight_layout()
 figure, axes = plt.subplots(1, len(SCHEMES), figsize=(12, 3.2), sharex=True, sharey=True)
 for axis, (name, scheme) in zip(axes, SCHEMES.items(), strict=True):
     curves = profiles(scheme, every)
-    asked, seen = inside[partial].sum(1), compare.shown(curves).sum(1)
+    asked, seen = inside[partial].sum(1), measures.shown(curves).sum(1)
     jitter = np.random.default_rng(0).uniform(-0.3, 0.3, (2, len(asked)))
     axis.plot([0, FRAMES], [0, FRAMES], color="#9ca3af", linewidth=0.8)
     axis.scatter(asked + jitter[0], seen + jitter[1], s=4)
-    followed = compare.correlation(asked.astype(float), seen.astype(float))
+    followed = measures.correlation(asked.astype(float), seen.astype(float))
     axis.set(title=f"{name}: r = {followed:.2f}", xlabel="frames asked for")
 axes[0].set_ylabel("frames shown")
 figure.tight_layout()
@@ -221,8 +221,8 @@ figure, axis = plt.subplots(figsize=(5.5, 3.6))
 gaps, overlaps = [], []
 for ridge in ridges:
     curves = profiles(rotary.FittedRope(ridge), every)
-    gaps.append(compare.contrast(curves, inside[partial]))
-    overlaps.append(compare.best_iou(curves, inside[partial]))
+    gaps.append(measures.contrast(curves, inside[partial]))
+    overlaps.append(measures.best_iou(curves, inside[partial]))
 axis.plot(ridges, gaps, "o-", label="contrast")
 axis.plot(ridges, overlaps, "s-", label="IoU at one threshold")
 axis.axvline(rotary.FittedRope().ridge, color="#9ca3af", linestyle=":")
@@ -273,4 +273,4 @@ figure.tight_layout()
 #   length is what it is good for.
 #
 # These are kernels of an untrained model. Whether a trained one makes use of them is another question,
-# which `python -m alchemint_jax.evaluate.study` answers.
+# which `python -m studies.schemes` answers.

@@ -160,4 +160,4 @@ print(f"always present: t-IOU {always['t_iou']:.2f}, t-L2 {always['t_l2']:.2f}")
 # Compare t-IOU with that of showing everything all the time. The bundled model has half as many channels again
 # and six layers instead of four, and saw more pictures and clips for more steps. To try another scheme, give the
 # second stage one, `model.scheme.name=WeRope`, and run the cells again; to compare all of them properly, with
-# several seeds and intervals of confidence, `python -m alchemint_jax.evaluate.study`.
+# several seeds and intervals of confidence, `python -m studies.schemes`.

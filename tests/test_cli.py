@@ -409,11 +409,14 @@ print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile
 """
 
 
+OF_HOME = "Library/Caches" if sys.platform == "darwin" else ".cache"
+
+
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
         ({"XDG_CACHE_HOME": "{tmp}/cache"}, "{tmp}/cache/alchemint_jax"),
-        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/.cache/alchemint_jax"),
+        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/" + OF_HOME + "/alchemint_jax"),
         ({"JAX_COMPILATION_CACHE_DIR": "{tmp}/mine"}, "{tmp}/mine"),
     ],
 )

@@ -12,9 +12,8 @@ from PIL import Image
 import alchemint_jax as al
 from alchemint_jax import cli, commands, demo, weights
 from alchemint_jax.errors import AlchemintError, StoryboardError
-from alchemint_jax.evaluate import curves, study, tags
-from alchemint_jax.rotary import compare
-from alchemint_jax.train import curve, run
+from alchemint_jax.train import run
+from studies import kernels, learning_curve, sampling, schemes, tags, variants
 
 SPRITES = weights.locate("sprites")
 CONFIG = "config.py"
@@ -32,7 +31,7 @@ FILES = (
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    for module in (commands, curves, study, tags):
+    for module in (commands, sampling, schemes, variants):
         monkeypatch.setattr(module, "prepare_jax", lambda: None)
     monkeypatch.chdir(tmp_path)
     for name in FILES:
@@ -127,32 +126,31 @@ def test_what_is_no_folder_of_a_model(arguments, name, capsys):
 
 
 MODULES = [
-    (compare, ["--frames", "9", "--head-dim", "48", "--out", "k", "--figure", "K"], "are the same"),
-    (curves, ["--out", "k", "--figure", "./k"], "are the same"),
+    (kernels, ["--frames", "9", "--head-dim", "48", "--out", "k", "--figure", "K"], "are the same"),
+    (sampling, ["--out", "k", "--figure", "./k"], "are the same"),
     (
-        curves,
+        sampling,
         ["--model", str(SPRITES), "--out", f"{SPRITES}/pipeline.json", "--figure", "f"],
         "ove",
     ),
     (tags, ["--out", f"{SPRITES}/vae/config.json"], "lies inside a part of --model"),
-    (study, ["--workdir", "w", "--out", "k", "--rows", "k"], "are the same"),
-    (study, ["--workdir", "w", "--out", "k", "--figure", CONFIG], f"--config {CONFIG}"),
+    (schemes, ["--workdir", "w", "--out", "k", "--rows", "k"], "are the same"),
+    (schemes, ["--workdir", "w", "--out", "k", "--figure", CONFIG], f"--config {CONFIG}"),
 ]
 
 
 @pytest.mark.parametrize(("module", "arguments", "says"), MODULES)
 def test_modules(module, arguments, says, capsys):
-    if module is study:
+    if module is schemes:
         arguments = [*arguments, "--config", CONFIG]
     with pytest.raises(SystemExit):
         module.main(arguments)
     assert says in capsys.readouterr().err
 
 
-def test_a_learning_curve_is_not_drawn_over_its_figures(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["curve", "log", "./log"])
+def test_a_learning_curve_is_not_drawn_over_its_figures(capsys):
     with pytest.raises(SystemExit):
-        curve.main()
+        learning_curve.main(["log", "./log"])
     assert "METRICS log" in capsys.readouterr().err
 
 

@@ -23,13 +23,14 @@ DOCUMENTS = [
     *sorted((ROOT / "configs").glob("*.py")),
     *sorted((ROOT / "notebooks").glob("*.py")),
     *sorted((ROOT / "alchemint_jax").glob("**/*.py")),
+    *sorted((ROOT / "studies").glob("*.py")),
 ]
 
 
 def commands(path):
     """Lines that call us, as words; a bare `alchemint plan` is only mentioned."""
     text = re.sub(r"\\+\n\s*", " ", path.read_text())
-    calls = r"^[ #]*`?((?:alchemint|python -m alchemint_jax\S*) [^\n`]*)"
+    calls = r"^[ #]*`?((?:alchemint|python -m (?:alchemint_jax|studies)\S*) [^\n`]*)"
     for line in re.findall(calls, text, re.MULTILINE):
         words = shlex.split(line, comments=True)
         if any(word.startswith("-") for word in words[1 + 2 * (words[0] == "python") :]):
@@ -71,13 +72,13 @@ def test_commands_are_found():
     found = [words for path in DOCUMENTS for words in commands(path)]
     assert sum(words[0] == "alchemint" for words in found) > 30
     modules = {words[2].rpartition(".")[2] for words in found if words[0] == "python"}
-    assert {"study", "compare", "tags", "curves"} <= modules
+    assert {"schemes", "kernels", "tags", "sampling"} <= modules
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_are_named_are_there(path):
     """Those of this repository; what commands write, and folders of one's own, are not in it."""
-    ours = r"(?:configs|examples|launch|docs|notebooks|alchemint_jax|tests)/[\w./-]*\w"
+    ours = r"(?:configs|examples|launch|docs|notebooks|studies|alchemint_jax|tests)/[\w./-]*\w"
     for name in re.findall(rf"(?<![\w./-]){ours}", path.read_text()):
         found = [ROOT / name, path.parent / name, ROOT / "alchemint_jax" / name]
         meant = re.search(r"[/_][A-Z]{3,}\b", name)  # configs/NAME.py

@@ -20,10 +20,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from alchemint_jax import cli, weights
-from alchemint_jax.evaluate import events, study
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
+from studies import events, schemes
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -111,12 +111,12 @@ def execute(words):
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
         assert cli.main([*words[1:], *few]) == 0, words
-    elif words[2] == "alchemint_jax.evaluate.events":
+    elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     else:  # nothing is trained where all rows are there
-        assert words[:3] == ["python", "-m", "alchemint_jax.evaluate.study"]
+        assert words[:3] == ["python", "-m", "studies.schemes"]
         known = ["--rows", str(ROOT / "docs" / "results" / "schemes.jsonl"), "--seeds", "0"]
-        assert study.main([*words[3:], *known, "--arms", *SCHEMES]) == 0, words
+        assert schemes.main([*words[3:], *known, "--arms", *SCHEMES]) == 0, words
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -134,7 +134,7 @@ def test_commands_run_as_printed(name, place, monkeypatch, capsys):
     assert out.count("traced and sharded for this mesh") == len(trained)
     for variant in VARIANTS[name]:
         tiny = [field.removeprefix("--config.") for field in TINY_WAN if "wan" in name]
-        study.check_arm(f"{CONFIGS / name}.py:{variant}", tiny)
+        schemes.check_arm(f"{CONFIGS / name}.py:{variant}", tiny)
 
 
 def test_the_recipe_of_wan_takes_a_step(place, monkeypatch):

@@ -50,11 +50,12 @@ def test_a_wheel_has_all_that_is_read_by_name(installed):
     for pattern in ("configs/*.py", "examples/*.yaml", "examples/refs/*"):
         files = [path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()]
         assert files and all((there / "files" / path).is_file() for path in files)
-    assert (there / "files" / "docs" / "results" / "schemes.jsonl").is_file()
     for name in ("pipeline.json", "vae/model.safetensors", "pictures/transformer/config.json"):
         assert (there / "sprites" / name).is_file()
     modules = {path.relative_to(ROOT) for path in ROOT.glob("alchemint_jax/**/*.py")}
     assert all((installed / module).is_file() for module in modules)
+    pages = [path.relative_to(ROOT) for path in ROOT.glob("alchemint_jax/**/templates/*")]
+    assert pages and all((installed / page).is_file() for page in pages)
     assert not (ROOT / "alchemint_jax" / "bundled" / "files").exists()
 
 

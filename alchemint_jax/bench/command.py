@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(text)
     else:
-        from alchemint_jax.bench.report import as_text
+        from alchemint_jax.bench.bench_text import as_text
 
         print(as_text(result))
     return 0

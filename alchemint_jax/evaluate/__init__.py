@@ -23,7 +23,7 @@ from alchemint_jax.evaluate.metrics import (
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
-    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.scores import score
 
 __all__ = [
@@ -44,7 +44,7 @@ __all__ = [
 
 _HOMES = {
     "run_benchmark": "benchmark",
-    "save_report": "report",
+    "save_report": "html_report",
     "score": "scores",
 }
 

@@ -102,7 +102,7 @@ def run_benchmark(
     Raises DataError, StoryboardError or WeightsError for a file, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
     """
-    from alchemint_jax.evaluate.report import save_report
+    from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.sampling.pipeline import Pipeline
 
     if benchmark == "sprites":

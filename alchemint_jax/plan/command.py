@@ -65,7 +65,7 @@ def add_parser(commands: Any) -> None:
         "--search", action="store_true", help="find the mesh, remat policy and micro-batches"
     )
     c.add_argument("--json", action="store_true", help="print one JSON object")
-    c.add_argument("--picture", metavar="P.png", help="also draw memory and time")
+    c.add_argument("--picture", metavar="P.png", help="draw memory and time (by matplotlib)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -75,17 +75,19 @@ def run(args: argparse.Namespace) -> int:
     picture = media.check_writable(args.picture, [".png"]) if args.picture else None
     config = args.config.partition(":")[0]
     check_outputs([("--picture", picture)], [("--config", config)])
+    if picture:
+        from alchemint_jax.plan.picture import check_drawing, draw
+
+        check_drawing()
     if args.search and args.mesh is not None:
         raise ConfigError("--search finds the mesh; leave --mesh out")
     with contextlib.redirect_stdout(sys.stderr):
         plan = plan_command(args)
     if picture:
-        from alchemint_jax.plan.figure import draw
-
         media.write_png(Path(picture), draw([plan.as_dict()]))
-    from alchemint_jax.plan import report
+    from alchemint_jax.plan.plan_text import as_json, as_text
 
-    print(report.as_json(plan) if args.json else report.as_text(plan))
+    print(as_json(plan) if args.json else as_text(plan))
     return 0
 
 

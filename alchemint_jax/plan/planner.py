@@ -11,7 +11,7 @@ from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import steps
 from alchemint_jax.plan.compile import compile_step
-from alchemint_jax.plan.report import Plan, make_plan
+from alchemint_jax.plan.estimate import Plan, make_plan
 from alchemint_jax.plan.steps import Step, Work
 from alchemint_jax.plan.targets import Target, parse_target, topology_devices
 from alchemint_jax.train.config import build_train, load_config

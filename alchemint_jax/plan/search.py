@@ -12,9 +12,9 @@ import jax
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import steps
+from alchemint_jax.plan.estimate import Plan
 from alchemint_jax.plan.flops import Sequence, dit_flops
 from alchemint_jax.plan.planner import Request, Setup, plan_setup, prepare, with_remat
-from alchemint_jax.plan.report import Plan
 from alchemint_jax.plan.targets import GIB
 
 # By remat policy: widths of the model that each token leaves behind in a layer, those of the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -79,16 +79,16 @@ class OptimizerConfig:
         require(0 <= self.ema_decay < 1, "ema_decay must be in [0, 1)")
 
 
-def learning_rate(config: OptimizerConfig, peak: float, step: jax.Array | int) -> jax.Array:
-    """The learning rate of the update that follows ``step`` finished ones."""
-    step = jnp.asarray(step, jnp.float32)
-    factor = jnp.minimum(1.0, (step + 1) / max(1, config.warmup_steps))
+def learning_rate(config: OptimizerConfig, peak: float) -> optax.Schedule:
+    """The learning rate of the update that follows so many finished ones."""
+    rate = optax.schedules.constant_schedule(peak)
     if config.schedule == "cosine":
-        span = config.total_steps - config.warmup_steps
-        done = jnp.clip((step - config.warmup_steps) / span, 0.0, 1.0)
-        low = config.final_fraction
-        factor *= low + (1 - low) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-    return peak * factor
+        rate = optax.schedules.cosine_decay_schedule(
+            peak, config.total_steps - config.warmup_steps, config.final_fraction
+        )
+    first = peak / max(1, config.warmup_steps)
+    rise = optax.schedules.linear_schedule(first, peak, config.warmup_steps - 1)
+    return optax.schedules.join_schedules([rise, rate], [config.warmup_steps])
 
 
 def group_labels(params: Any, label: Callable[[str], str], config: OptimizerConfig) -> Any:
@@ -148,14 +148,10 @@ def matrices(boxed_params: Any) -> Any:
     )
 
 
-class _Count(NamedTuple):
-    count: jax.Array  # type: ignore[assignment]  # the name optax uses too
-
-
 def make_optimizer(
     config: OptimizerConfig, labels: Any, decays: Any, shapes: Any
 ) -> optax.GradientTransformation:
-    """AdamW as one optax transformation.
+    """AdamW, or Muon, as one optax transformation.
 
     Args:
         config: rates and decay; ``accumulate`` and ``ema_decay`` are not its business.
@@ -163,22 +159,34 @@ def make_optimizer(
         decays: whether each parameter decays, see ``decayed``.
         shapes: the matrices among the parameters, see ``matrices``.
     """
-
-    def init(params: Any) -> _Count:
-        del params
-        return _Count(jnp.zeros((), jnp.int32))
-
-    def update(updates: Any, state: _Count, params: Any) -> tuple[Any, _Count]:
-        rates = {g: learning_rate(config, peak, state.count) for g, peak in config.groups}
-
-        def leaf(u: jax.Array, p: jax.Array, group: str, decay: bool) -> jax.Array:
-            return -rates[group] * (u + config.weight_decay * p if decay else u)
-
-        return jax.tree.map(leaf, updates, params, labels, decays), _Count(state.count + 1)
-
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    direction = _direction(config, shapes)
-    return optax.chain(clip, direction, optax.GradientTransformation(init, update))
+    return optax.chain(clip, _direction(config, shapes), _step_size(config, labels, decays))
+
+
+def _step_size(config: OptimizerConfig, labels: Any, decays: Any) -> optax.GradientTransformation:
+    """Weight decay, then the learning rate of each group.
+
+    Groups count the same steps: the state is one count, as in every checkpoint, whatever the
+    groups are.
+    """
+    scale = optax.chain(
+        optax.add_decayed_weights(config.weight_decay, decays),
+        optax.partition(
+            {g: optax.scale_by_learning_rate(learning_rate(config, p)) for g, p in config.groups},
+            labels,
+        ),
+    )
+
+    def init(params: Any) -> optax.ScaleByScheduleState:
+        del params
+        return optax.ScaleByScheduleState(jnp.zeros((), jnp.int32))  # type: ignore[arg-type]
+
+    def update(updates: Any, state: optax.ScaleByScheduleState, params: Any) -> tuple[Any, Any]:
+        every = optax.tree.set(scale.init(params), count=state.count)
+        updates, _ = scale.update(updates, every, params)
+        return updates, optax.ScaleByScheduleState(state.count + 1)
+
+    return optax.GradientTransformation(init, update)
 
 
 def _direction(config: OptimizerConfig, shapes: Any) -> optax.GradientTransformation:

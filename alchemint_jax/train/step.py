@@ -70,7 +70,7 @@ def train_step(
     norms = {"grad_norm": optax.tree.norm(grads), "param_norm": optax.tree.norm(params)}
     names = ["lr"] if len(config.groups) == 1 else [f"lr/{name}" for name, _ in config.groups]
     rates = {
-        name: learning_rate(config, peak, step)
+        name: learning_rate(config, peak)(step)
         for name, (_, peak) in zip(names, config.groups, strict=True)
     }
     return new, {**figures, "loss": loss, **norms, **rates}

@@ -12,8 +12,8 @@ from tiny_bench import CONFIG, SIZES, TINY, tiny
 
 from alchemint_jax import cli
 from alchemint_jax.bench import command, runner
+from alchemint_jax.bench.bench_text import as_text
 from alchemint_jax.bench.measure import Side
-from alchemint_jax.bench.report import as_text
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.steps import Work

@@ -11,7 +11,7 @@ from PIL import Image
 
 from alchemint_jax import evaluate
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
-from alchemint_jax.evaluate.report import render_html, save_report
+from alchemint_jax.evaluate.html_report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.worlds import sprites

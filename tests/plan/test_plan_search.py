@@ -10,7 +10,7 @@ from tiny_plan import TINY, needs_libtpu
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import planner, search
-from alchemint_jax.plan.report import Plan
+from alchemint_jax.plan.estimate import Plan
 from alchemint_jax.plan.targets import GIB
 
 pytestmark = needs_libtpu

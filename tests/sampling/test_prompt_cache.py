@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -181,7 +182,8 @@ def test_default_directory(monkeypatch, tmp_path):
     assert PromptCache("e").directory == tmp_path / "alchemint_jax" / "prompts"
     for unset in ("", "relative/path"):
         monkeypatch.setenv("XDG_CACHE_HOME", unset)
-        assert default_directory() == Path.home() / ".cache" / "alchemint_jax" / "prompts"
+        of_home = "Library/Caches" if sys.platform == "darwin" else ".cache"
+        assert default_directory() == Path.home() / of_home / "alchemint_jax" / "prompts"
 
 
 def test_dtype_is_checked(tmp_path):

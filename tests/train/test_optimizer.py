@@ -17,7 +17,7 @@ from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer,
 
 def test_warmup_then_cosine_ends_at_the_final_fraction():
     c = OptimizerConfig(warmup_steps=10, schedule="cosine", total_steps=110, final_fraction=0.1)
-    rate = [float(learning_rate(c, 2.0, s)) for s in range(120)]
+    rate = [float(learning_rate(c, 2.0)(s)) for s in range(120)]
     np.testing.assert_allclose(rate[0], 0.2, rtol=1e-6)
     np.testing.assert_allclose(rate[9], 2.0, rtol=1e-6)
     np.testing.assert_allclose(rate[60], 1.1, rtol=1e-5)  # half way: mean of 1 and 0.1
@@ -28,7 +28,36 @@ def test_warmup_then_cosine_ends_at_the_final_fraction():
 
 
 def test_constant_schedule_stays():
-    assert float(learning_rate(OptimizerConfig(), 3.0, 10**6)) == 3.0
+    assert float(learning_rate(OptimizerConfig(), 3.0)(10**6)) == 3.0
+
+
+@pytest.mark.parametrize(
+    "warmup, schedule", [(0, "cosine"), (1, "cosine"), (7, "cosine"), (7, "constant")]
+)
+def test_the_rate_is_the_formula_at_every_step(warmup, schedule):
+    c = OptimizerConfig(warmup_steps=warmup, schedule=schedule, total_steps=40, final_fraction=0.05)
+    steps = np.arange(60)
+    done = np.clip((steps - warmup) / (40 - warmup), 0, 1) * (schedule == "cosine")
+    wanted = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * done))
+    wanted = 0.3 * wanted * np.minimum(1, (steps + 1) / max(1, warmup))
+    np.testing.assert_allclose(learning_rate(c, 0.3)(steps), wanted, atol=1e-7)
+
+
+def test_the_state_is_that_of_all_checkpoints_whatever_the_groups_are():
+    params = {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
+    for groups, labels in (
+        ((("all", 1.0),), {"a": "all", "b": "all"}),
+        ((("x", 1.0), ("y", 0.1)), {"a": "x", "b": "y"}),
+    ):
+        c = OptimizerConfig(groups=groups, weight_decay=0.1)
+        tx = make_optimizer(c, labels, decayed(params), matrices(params))
+        state = tx.init(params)
+        for count in range(3):
+            leaves = jax.tree_util.tree_leaves_with_path(state)
+            names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+            assert names == ["1/count", "1/mu/a", "1/mu/b", "1/nu/a", "1/nu/b", "2/count"]
+            assert state[2].count == count and state[2].count.dtype == jnp.int32
+            _, state = tx.update(params, state, params)
 
 
 @pytest.mark.parametrize(

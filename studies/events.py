@@ -1,6 +1,6 @@
 r"""Does what an event describes happen, and when: boards on which subjects turn another colour.
 
-    python -m alchemint_jax.evaluate.events --model runs/sprites_events/export \
+    python -m studies.events --model runs/sprites_events/export \
         --limit 32 --steps 8 --out runs/sprites_events.json \
         --figure runs/sprites_events.svg
 
@@ -12,39 +12,36 @@ say, and with their times exchanged. All see the same noise.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from alchemint_jax import arguments, media, results, weights
-from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.errors import AlchemintError, ConfigError
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import metrics, scores
-from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
-from alchemint_jax.evaluate.figure import forest
-from alchemint_jax.evaluate.study import difference
+from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.events import FrameEvent
-from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.worlds.sprites import tracker
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED, Case, clip_case
 from alchemint_jax.worlds.sprites.events import EventTruth
 from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
+from studies import variants
+from studies.charts import Panel, forest
 
 WORLD = World.eventful()
-MEASURES = {
-    "event": "event's frames",
-    "followed": "share followed",
-    "shape": "shape kept",
-}
+MEASURES = {"event": "event's frames", "followed": "share followed", "shape": "shape kept"}
 """Titles by figure: overlap (IoU) of the frames in the event's colour with those of the event;
 whether it is a half at least; whether what is seen in that colour has the subject's shape."""
+AXES = {
+    "event": "IoU of frames; 1 is best",
+    "followed": "share of events; 1 is best",
+    "shape": "share of events; 1 is best",
+}
+"""Labels of their axes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -151,7 +148,7 @@ def measure(
         "events": len(rows["events"]),
         "variants": {name: summarise(own) for name, own in rows.items()},
         "differences": {
-            name: {figure: difference(rows["events"], own, figure) for figure in MEASURES}
+            name: {figure: scores.difference(rows["events"], own, figure) for figure in MEASURES}
             for name, own in rows.items()
             if name != "events"
         },
@@ -159,67 +156,34 @@ def measure(
     }
 
 
-def draw_figure(found: dict[str, Any]) -> str:
+def draw_figure(found: Mapping[str, Any]) -> bytes:
     """The figures of all variants, one panel each, as SVG."""
-    panels = {
-        title: {name: own[figure] for name, own in found["variants"].items()}
-        for figure, title in MEASURES.items()
-    }
-    title = f"{found['events']} events on {found['boards']} boards, 95 % intervals over boards"
-    return forest({"events of a board": panels}, title, baseline="events")
+    panels = [
+        Panel(title, AXES[name], {v: own[name] for v, own in found["variants"].items()})
+        for name, title in MEASURES.items()
+    ]
+    title = f"{found['events']} events on {found['boards']} boards"
+    return forest({"boards rendered with": panels}, title, baseline="events")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command line of this module."""
-    parser = argparse.ArgumentParser(description="Measure whether a model follows events.")
-    parser.add_argument("--model", default="sprites/events")
-    count = arguments.whole(1)
-    parser.add_argument("--limit", type=count, default=32, help="boards")
-    parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
-    parser.add_argument("--steps", type=count, help="sampling steps; default: the model's own")
-    parser.add_argument("--batch", type=count, default=16, help="boards rendered at a time")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
-    parser.add_argument("--figure", type=Path, help="an SVG to write")
-    args = parser.parse_args(argv)
-    prepare_jax()
-    try:
-        for path in filter(None, (args.out, args.figure)):
-            media.check_writable(path)
-        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
-        check_outputs([("--out", args.out), ("--figure", args.figure)], kept)
-        pipe = Pipeline.load(args.model)
-        if not pipe.limits.events:
-            raise ConfigError(f"--model {args.model}: has no events")
-        found = boards(args.limit, args.seed)
-        check_model(pipe, [board.case for board in found])
-        plan = pipe.settings.plan(args.steps, None, None)
-        result = {
-            "model": args.model,
-            "weights": fingerprints(args.model),
-            "seed": args.seed,
-            "batch": args.batch,
-            **dataclasses.asdict(plan),
-            **measure(
-                functools.partial(pipe.render, solver=plan.solver),
-                found,
-                seed=args.seed,
-                steps=plan.steps,
-                guidance=plan.guidance,
-                batch=args.batch,
-                slots=pipe.limits.max_subjects,
-            ),
-        }
-        results.write_json(args.out, result)
-        if args.figure:
-            media.write_bytes(args.figure, draw_figure(result).encode())
-    except AlchemintError as error:
-        parser.error(str(error))
-    except KeyboardInterrupt:
-        return 130
-    for name, summary in result["variants"].items():
-        shown = (f"{MEASURES[m]} {summary[m]['mean']:.3f}" for m in MEASURES)
-        print(f"{name:<10}", *shown, sep="  ")
-    return 0
+def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Board]:
+    if not pipe.limits.events:
+        raise ConfigError("has no events")
+    return boards(limit, seed)
+
+
+STUDY = variants.Study(
+    description="Measure whether a model follows events.",
+    model="sprites/events",
+    limit=32,
+    boards=_boards,
+    case=lambda board: board.case,
+    measure=measure,
+    shown=MEASURES,
+    draw=draw_figure,
+)
+main = functools.partial(variants.main, STUDY)
+"""The command line of this module."""
 
 
 if __name__ == "__main__":

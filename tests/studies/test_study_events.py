@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from marks import assert_charts_alike, texts
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.evaluate import events
 from alchemint_jax.evaluate.benchmark import check_model
-from alchemint_jax.evaluate.report import render_html
+from alchemint_jax.evaluate.html_report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
-from alchemint_jax.worlds.sprites.world import sample_clip
+from studies import events, variants
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_a_model_that_hears_events_is_told_from_one_that_does_not(found, videos)
     for name in ("without", "exchanged"):
         assert result["variants"][name]["event"]["mean"] == 0
         assert result["differences"][name]["event"]["low"] > 0.9
-    assert "events on 5 boards" in events.draw_figure(result)
+    assert any("events on 5 boards" in text for text in texts(events.draw_figure(result)))
 
 
 def test_times_are_exchanged():
@@ -81,8 +83,14 @@ def test_a_model_without_events_is_refused_by_name(found, tmp_path, capsys, monk
     without = SimpleNamespace(limits=limits, check_lengths=lambda *texts: None)
     with pytest.raises(StoryboardError, match=r"events-3-\d+: events: dense captions are not"):
         check_model(without, [board.case for board in found])
-    monkeypatch.setattr(events, "prepare_jax", lambda: None)
-    monkeypatch.setattr(events.Pipeline, "load", lambda model: without)
+    monkeypatch.setattr(variants, "prepare_jax", lambda: None)
+    monkeypatch.setattr(variants.Pipeline, "load", lambda model: without)
     with pytest.raises(SystemExit) as error:
         events.main(["--model", "mine", "--out", str(tmp_path / "events.json")])
     assert error.value.code == 2 and "--model mine: has no events" in capsys.readouterr().err
+
+
+def test_the_committed_figure_is_that_of_the_committed_numbers():
+    committed = Path(__file__).parents[2] / "docs" / "results" / "sprites_events.json"
+    drawn = events.draw_figure(json.loads(committed.read_text()))
+    assert_charts_alike(drawn, committed.with_suffix(".svg").read_bytes())

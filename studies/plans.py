@@ -1,4 +1,4 @@
-"""The plans in docs/plans: `python -m alchemint_jax.plan.committed`, which `make plans` runs.
+"""The plans in docs/plans: `python -m studies.plans`, which `make plans` runs.
 
 Every plan is one run of `alchemint plan` in a process of its own. Those whose file is there are not
 made again, so an interrupted run goes on; remove a file to have its plan made again.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax import media
-from alchemint_jax.plan.figure import draw
+from alchemint_jax.plan.picture import draw
 
 SIZES = {"480p": "480x832", "720p": "720x1280"}
 

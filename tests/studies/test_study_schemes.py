@@ -13,16 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from alike import NUMBER, assert_alike, assert_texts_alike
+from marks import assert_charts_alike, texts
 
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import study
-from alchemint_jax.evaluate.scores import MEASURES, correlations, summarise
+from alchemint_jax.evaluate.scores import MEASURES, correlations, difference, summarise
 from alchemint_jax.results import plain
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
 from alchemint_jax.worlds.sprites.cases import sprites_cases
+from studies import comparison, schemes
+from studies.rows import read_rows, write_rows
 
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
 
@@ -30,7 +32,7 @@ CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
 @pytest.fixture(autouse=True)
 def no_cache(monkeypatch):
     """Keep the tests' own compilations out of the user's cache."""
-    monkeypatch.setattr(study, "prepare_jax", lambda: None)
+    monkeypatch.setattr(schemes, "prepare_jax", lambda: None)
 
 
 def _rows(gain=0.0, boards=40, seeds=(0, 1), noise=0):
@@ -65,11 +67,11 @@ def _rows(gain=0.0, boards=40, seeds=(0, 1), noise=0):
 
 def test_differences_are_paired():
     """The gain is a tenth of the spread between boards, and found all the same."""
-    found = study.difference(_rows(0.02, noise=1), _rows(noise=2), "t_iou")
+    found = difference(_rows(0.02, noise=1), _rows(noise=2), "t_iou")
     assert found["low"] > 0 and found["mean"] == pytest.approx(0.02, abs=0.005)
-    back = study.difference(_rows(noise=2), _rows(0.02, noise=1), "t_iou")
+    back = difference(_rows(noise=2), _rows(0.02, noise=1), "t_iou")
     assert back["mean"] == pytest.approx(-found["mean"])
-    none = study.difference(_rows(noise=1), _rows(noise=2), "t_iou")
+    none = difference(_rows(noise=1), _rows(noise=2), "t_iou")
     assert none["low"] < 0 < none["high"]
     # Taken as two separate samples, their intervals overlap widely.
     one, other = (summarise(r)["t_iou"] for r in (_rows(0.02, noise=1), _rows(noise=2)))
@@ -78,15 +80,15 @@ def test_differences_are_paired():
 
 def test_arms_on_other_boards_are_not_compared():
     with pytest.raises(ConfigError, match="different boards"):
-        study.difference(_rows(boards=8), _rows(boards=9), "t_iou")
+        difference(_rows(boards=8), _rows(boards=9), "t_iou")
     later = [row | {"asked": [[s + 1, e + 1] for s, e in row["asked"]]} for row in _rows()]
     with pytest.raises(ConfigError, match="different boards"):
-        study.difference(later, _rows(), "t_iou")
+        difference(later, _rows(), "t_iou")
 
 
 def test_groups_divide_the_subjects():
     rows = _rows()
-    parts = dict(study.groups(rows))
+    parts = dict(comparison.groups(rows))
     single = [row for row in rows if len(row["asked"]) == 1]
     for names in (("short", "medium", "long"), ("early", "middle", "late")):
         sizes = [len(parts[f"{name} intervals"]) for name in names]
@@ -101,7 +103,7 @@ def test_shown_moments_that_are_those_asked_for_correlate_fully():
     assert found == pytest.approx({"midpoint": 1, "length": 1, "subjects": 128})
 
 
-SETTINGS = study.settings_of(CONFIG, "WeRope", [], 40)
+SETTINGS = schemes.settings_of(CONFIG, "WeRope", [], 40)
 
 
 @pytest.fixture
@@ -120,14 +122,14 @@ def finished(tmp_path):
 def _main(workdir, out, *more):
     arms = ["--arms", "WeRope", "FittedRope", "--seeds", "0", "1"]
     paths = ["--config", str(CONFIG), "--workdir", str(workdir), "--out", str(out)]
-    return study.main([*paths, *arms, *more])
+    return schemes.main([*paths, *arms, *more])
 
 
 def test_a_finished_study_is_only_compared(finished, capsys):
     out = finished / "schemes.json"
     figure = finished / "schemes.svg"
     assert _main(finished, out, "--limit", "40", "--figure", str(figure)) == 0
-    panels = re.findall('font-weight="bold">([^<]*)<', figure.read_text())
+    panels = texts(figure.read_bytes())
     assert {"t-IOU", "identity", "medium intervals", "2 subjects"} <= set(panels)
     assert "3 subjects" not in panels  # there are none
     found = json.loads(out.read_text())
@@ -169,12 +171,12 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
 
 def test_lines_that_others_added_stay(tmp_path):
     rows, one = tmp_path / "rows.jsonl", _rows(seeds=(0,))
-    study.write_rows(rows, {("WeRope", 0): one}, SETTINGS)
-    study.write_rows(rows, {("MidRope", 0): one}, SETTINGS)
-    assert list(study.read_rows(rows, SETTINGS)) == [("WeRope", 0), ("MidRope", 0)]
+    write_rows(rows, {("WeRope", 0): one}, SETTINGS)
+    write_rows(rows, {("MidRope", 0): one}, SETTINGS)
+    assert list(read_rows(rows, SETTINGS)) == [("WeRope", 0), ("MidRope", 0)]
     kept, other = rows.read_text(), _rows(boards=39, seeds=(0,))
     with pytest.raises(ConfigError, match="SincRope, seed 0: has other boards"):
-        study.write_rows(rows, {("SincRope", 0): other}, SETTINGS)
+        write_rows(rows, {("SincRope", 0): other}, SETTINGS)
     assert rows.read_text() == kept
 
 
@@ -194,9 +196,11 @@ def trained(monkeypatch):
         rows = _rows(boards=limit, seeds=(int(str(out.parent)[-1]),))
         (out / "report.json").write_text(json.dumps({"rows": rows}))
 
-    monkeypatch.setattr("alchemint_jax.train.run.run_config", run_config)
-    monkeypatch.setattr(study.benchmark, "run_benchmark", run_benchmark)
-    monkeypatch.setattr(study, "check_arm", lambda config, overrides: found.checked.append(config))
+    monkeypatch.setattr(schemes, "run_config", run_config)
+    monkeypatch.setattr(schemes.benchmark, "run_benchmark", run_benchmark)
+    monkeypatch.setattr(
+        schemes, "check_arm", lambda config, overrides: found.checked.append(config)
+    )
     return found
 
 
@@ -220,8 +224,8 @@ def test_a_study_that_was_stopped_goes_on(trained, tmp_path):
 
 
 def test_an_arm_that_cannot_start_is_found_before_others_train(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("alchemint_jax.train.run.run_config", lambda *_: pytest.fail("trained"))
-    monkeypatch.setattr(study, "check_arm", _refuse_the_last(study.check_arm))
+    monkeypatch.setattr(schemes, "run_config", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(schemes, "check_arm", _refuse_the_last(schemes.check_arm))
     with pytest.raises(SystemExit) as error:
         _main(tmp_path / "runs", tmp_path / "out.json", "--arms", "WeRope", "FittedRop")
     assert error.value.code == 2 and "no arm 'FittedRop'" in capsys.readouterr().err
@@ -283,7 +287,7 @@ def test_a_config_that_cannot_be_run_is_refused_by_name(tmp_path, capsys):
     ):
         paths = ["--workdir", str(tmp_path / "runs"), "--out", str(tmp_path / "out.json")]
         with pytest.raises(SystemExit) as error:
-            study.main(["--config", str(config), *paths])
+            schemes.main(["--config", str(config), *paths])
         assert error.value.code == 2 and message in capsys.readouterr().err
 
 
@@ -299,20 +303,20 @@ def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     results = CONFIG.parents[1] / "docs" / "results"
     found = json.loads((results / f"{name}.json").read_text())
     baseline = found["baseline"]
-    settings = study.settings_of(CONFIG, baseline, [], boards)
-    rows = study.read_rows(results / f"{of}.jsonl", settings)
+    settings = schemes.settings_of(CONFIG, baseline, [], boards)
+    rows = read_rows(results / f"{of}.jsonl", settings)
     today = [list(map(list, spans)) for case in sprites_cases(boards) for spans in case.intervals]
     assert [row["asked"] for row in rows[baseline, 0]] == today
     seeds = sorted(int(seed) for seed in found["per_seed"][baseline])
     arms = {arm: [row for s in seeds for row in rows[arm, s]] for arm in found["arms"]}
-    again = study.compare(arms, baseline)
+    again = comparison.compare(arms, baseline)
     assert_alike(plain(again), found)
-    assert_texts_alike(study.figure(again), (results / f"{name}.svg").read_text(), decimals=1)
+    assert_charts_alike(comparison.figure(again), (results / f"{name}.svg").read_bytes())
     page = results.parent / "measurements" / "schemes.md"
     tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.M)
-    wanted = NUMBER.sub("#", study.table(again))
+    wanted = NUMBER.sub("#", comparison.table(again))
     (shown,) = (table for table in tables if NUMBER.sub("#", table) == wanted)
-    assert_texts_alike(study.table(again), shown, decimals=2)
+    assert_texts_alike(comparison.table(again), shown, decimals=2)
 
 
 def test_arms_differ_in_one_thing():

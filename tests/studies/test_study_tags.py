@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alchemint_jax.evaluate import tags
 from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
+from studies import tags, variants
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
@@ -53,7 +53,7 @@ def test_only_the_tags_differ_and_identity_is_compared_board_by_board():
 
 
 def test_what_cannot_be_measured_is_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(tags, "prepare_jax", lambda: None)
+    monkeypatch.setattr(variants, "prepare_jax", lambda: None)
     for more, message in (
         (["--limit", "0"], "whole number of at least 1"),
         (["--model", str(tmp_path / "none")], "none"),
@@ -68,8 +68,8 @@ def test_what_cannot_be_measured_is_refused(tmp_path, capsys, monkeypatch):
 def test_a_model_without_tags_is_refused(tmp_path, capsys, monkeypatch):
     config = SimpleNamespace(tags=False)
     without = SimpleNamespace(models=SimpleNamespace(dit=SimpleNamespace(config=config)))
-    monkeypatch.setattr(tags, "prepare_jax", lambda: None)
-    monkeypatch.setattr(tags.Pipeline, "load", lambda model: without)
+    monkeypatch.setattr(variants, "prepare_jax", lambda: None)
+    monkeypatch.setattr(variants.Pipeline, "load", lambda model: without)
     with pytest.raises(SystemExit) as error:
         tags.main(["--model", "mine", "--out", str(tmp_path / "tags.json")])
     assert error.value.code == 2 and "--model mine: has no word tags" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 r"""How timing and identity depend on the number of sampling steps and on the weights of guidance.
 
-    python -m alchemint_jax.evaluate.curves --model sprites --limit 32 \
+    python -m studies.sampling --model sprites --limit 32 \
         --out docs/results/sprites_curves.json --figure docs/results/sprites_curves.svg
 
 One setting varies at a time; the others are the model's own. All points see the same boards and the
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,16 @@ from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate.benchmark import fingerprints, run_benchmark
-from alchemint_jax.evaluate.figure import curves
 from alchemint_jax.evaluate.scores import MEASURES
 from alchemint_jax.outputs import check_outputs
+from studies.charts import Panel, curves
 
-SHOWN = ("t_iou", "t_l2", "identity")
+SHOWN = {
+    "t_iou": "t-IOU",
+    "t_l2": "t-L2, share of clip",
+    "identity": "identity",
+}
+"""Labels of axes by figure."""
 SETTINGS = {
     "steps": "sampling steps",
     "both": "weight of guidance by text and references",
@@ -44,6 +49,18 @@ def measure(
         changed = {"guidance": {setting: value}}
     report = run_benchmark(model, limit=limit, seed=seed, batch=16, **changed)
     return results.plain(report["overall"] | {"correlation": report["correlation"]})
+
+
+def draw(found: Mapping[str, Any]) -> bytes:
+    """An SVG of all points of a file that this command wrote."""
+    panels = {
+        SETTINGS[setting]: [
+            Panel(MEASURES[name], label, {float(x): point[name] for x, point in points.items()})
+            for name, label in SHOWN.items()
+        ]
+        for setting, points in found["points"].items()
+    }
+    return curves(panels, f"The model {found['model']} on {found['limit']} boards")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,15 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     args.model, limit=args.limit, seed=args.seed, setting=setting, value=value
                 )
                 results.write_json(args.out, found)
-        panels = {
-            SETTINGS[setting]: {
-                MEASURES[name]: {float(x): point[name] for x, point in points.items()}
-                for name in SHOWN
-            }
-            for setting, points in found["points"].items()
-        }
-        title = f"Model {args.model}, {args.limit} boards, 95 % intervals"
-        media.write_bytes(args.figure, curves(panels, title).encode())
+        media.write_bytes(args.figure, draw(found))
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

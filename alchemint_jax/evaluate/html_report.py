@@ -1,0 +1,155 @@
+"""The report of a benchmark run: report.json for programs, report.html (one file, no network) for
+people.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from PIL import Image
+
+from alchemint_jax import media, results
+from alchemint_jax.evaluate.scores import MEASURES
+from alchemint_jax.worlds.sprites.cases import Case
+from alchemint_jax.worlds.sprites.shapes import COLORS
+
+
+def save_report(
+    report: dict[str, Any],
+    videos: Sequence[np.ndarray] | np.ndarray,
+    cases: Sequence[Case],
+    out: str | os.PathLike[str],
+    gallery: int = 24,
+) -> None:
+    """Writes out/report.json and out/report.html, each whole or not at all; AlchemintError if it
+    cannot.
+
+    `report` is what `benchmark.score` returns, with "settings" added if there are any; `gallery` is
+    the number of clips shown: a third of them the worst, a third around the median, a third drawn
+    at random.
+    """
+    folder = media.check_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = render_html(report, videos, cases, gallery)
+    results.write_json(folder / "report.json", report)
+    media.write_bytes(folder / "report.html", text.encode())
+
+
+def render_html(
+    report: dict[str, Any],
+    videos: Sequence[np.ndarray] | np.ndarray,
+    cases: Sequence[Case],
+    gallery: int = 24,
+) -> str:
+    """The whole page as text: no scripts from elsewhere, no fonts, no links.
+
+    Everything that is put into it is escaped.
+    """
+    page = jinja2.Environment(
+        loader=jinja2.PackageLoader("alchemint_jax.evaluate"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page.tests["finite"] = math.isfinite
+    settings = report.get("settings", {})
+    return page.get_template("report.html").render(
+        title=f"{settings.get('model', 'model')} on {settings.get('benchmark', 'benchmark')}",
+        settings=_settings_line(settings),
+        report=report,
+        parts=[("all", report["overall"]), *report["groups"].items()],
+        scatters={name: _scatter(report, name) for name in ("midpoint", "length")},
+        gallery=[
+            (name, [_card(cases[i], videos[i], _of(report, cases[i])) for i in picks])
+            for name, picks in _choose(report, cases, gallery)
+        ],
+        measures=MEASURES,
+        colors=COLORS,
+        hue=_hue,
+    )
+
+
+def _settings_line(settings: dict[str, Any]) -> str:
+    skip = ("model", "weights", "benchmark", "t_l2", "seconds_per_clip")
+    parts = [f"{key} {value}" for key, value in settings.items() if key not in skip]
+    if "seconds_per_clip" in settings:
+        parts.append(f"{settings['seconds_per_clip']:.2f} s per clip")
+    return ", ".join(parts)
+
+
+def _scatter(report: dict[str, Any], name: str) -> list[tuple[float, float, dict[str, Any]]]:
+    """Midpoints or lengths asked for and shown, as fractions of the clip, with their row."""
+    dots = []
+    for row in report["rows"]:
+        if row["shown"] and len(row["asked"]) == 1:
+            spans = [(s[0][0], s[-1][1]) for s in (row["asked"], row["shown"])]
+            x, y = (sum(v) / 2 if name == "midpoint" else v[1] - v[0] for v in spans)
+            dots.append((x / row["n_frames"], y / row["n_frames"], row))
+    return dots
+
+
+def _hue(row: dict[str, Any]) -> str:
+    return str(row["asked_look"].split()[0])
+
+
+def _card(case: Case, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is shown of a clip."""
+    pictures = [_png(picture) for picture in case.references]
+    return {
+        "case": case,
+        "rows": rows,
+        "video": _mp4(video, case.fps),
+        "references": list(zip(case.words, pictures, strict=True)),
+    }
+
+
+def _of(report: dict[str, Any], case: Case) -> list[dict[str, Any]]:
+    return [row for row in report["rows"] if row["case"] == case.id]
+
+
+def _choose(
+    report: dict[str, Any], cases: Sequence[Case], count: int
+) -> list[tuple[str, list[int]]]:
+    """Indices of the clips to show: the worst, those around the median, and some of the rest at
+    random.
+    """
+    quality = [
+        float(np.mean([r["t_iou"] + 0.01 * r["identity"] for r in _of(report, case)]))
+        for case in cases
+    ]
+    order = [int(i) for i in np.argsort(quality, kind="stable")]
+    count = min(count, len(order))
+    each = min(count, max(1, count // 3))
+    worst = order[:each]
+    middle = len(order) // 2 - each // 2
+    median = [i for i in order[middle : middle + each] if i not in worst][: count - len(worst)]
+    rest = [i for i in order if i not in worst + median]
+    drawn = np.random.default_rng(0).permutation(rest)[: count - len(worst) - len(median)]
+    return [
+        ("Worst", worst),
+        ("Around the median", median),
+        ("At random", sorted(int(i) for i in drawn)),
+    ]
+
+
+def _png(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _mp4(video: np.ndarray, fps: float) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "clip.mp4")
+        media.write_video(path, video, fps, upscale=max(1, 128 // video.shape[2]))
+        return "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()

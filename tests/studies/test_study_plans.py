@@ -1,0 +1,39 @@
+"""The plans in docs/plans: their commands, their table and their picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from alchemint_jax import cli
+from alchemint_jax.plan.targets import parse_target
+from studies import plans
+
+PLANS = Path(__file__).parents[2] / "docs" / "plans"
+
+
+def test_plans_have_commands_that_can_be_read():
+    found = plans.cases()
+    assert len({case.name for case in found}) == len(found) > 30
+    for case in found:
+        args = cli._parse(["plan", *case.arguments])
+        assert Path(args.config.split(":")[0]).name in ("wan_1_3b.py", "wan_14b.py")
+        assert parse_target(args.target).chips >= 4
+
+
+def test_the_committed_page_is_that_of_the_committed_plans(tmp_path):
+    for path in PLANS.glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text())
+    plans.write_table(tmp_path)
+    assert (tmp_path / "README.md").read_text() == (PLANS / "README.md").read_text()
+    drawn, committed = (Image.open(folder / "plans.png") for folder in (tmp_path, PLANS))
+    assert drawn.size == committed.size
+
+
+def test_plans_that_do_not_fit_say_what_is_missing():
+    plan = json.loads((PLANS / "data_axis_8.json").read_text())
+    lost = plan | {"fits": False, "spare_gib": -3.0, "collectives": {}}
+    page = plans.table({"one": plan, "other": lost})
+    assert "yes" in page and "no, 3.0 missing" in page
