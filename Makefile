@@ -9,18 +9,19 @@ LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lowest lint notebooks plans kills parity goldens bench clean help
+.PHONY: demo test lowest lint notebooks docs plans kills parity goldens bench clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
 	@echo "make lowest     install the lowest version that setup.py allows of everything; test with it"
 	@echo "make lint       install what is needed; ruff (check, format), mypy and shellcheck"
-	@echo "make notebooks  install what is needed and run notebooks/, saving their pictures"
+	@echo "make notebooks  install what is needed and run notebooks/ into out/notebooks"
+	@echo "make docs       run the notebooks and build the documents into out/site"
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
 	@echo "make kills      install what tests need; kill a job of two processes 20 times (10 minutes)"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
-	@echo "make goldens    the same installation; write tests/goldens anew"
+	@echo "make goldens    the same installation; write tests/goldens again"
 	@echo "make bench      the same installation; measure both on an idle CPU (docs/results)"
 	@echo "make clean      remove .venv, out and caches"
 	@echo
@@ -45,12 +46,21 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy alchemint_jax studies
 	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
+# What is committed has no outputs; what they print and draw goes to out/notebooks.
 notebooks: $(VENV)/.installed-notebooks
+	mkdir -p out/notebooks
 	. launch/env_cpu.sh && cd notebooks && for text in *.py; do \
-	  JAX_PLATFORMS=cpu ../$(BIN)/jupytext --quiet --to ipynb --execute "$$text" || exit 1; \
+	  ../$(BIN)/jupytext --quiet --update --to ipynb "$$text" || exit 1; \
+	  JAX_PLATFORMS=cpu ../$(BIN)/jupytext --quiet --to ipynb --execute \
+	    --output "../out/notebooks/$${text%.py}.ipynb" "$$text" || exit 1; \
 	done
 
-# What is there already is kept: remove files of docs/plans to make them anew. The compilers have
+# The tests build the same site, with notebooks as they are committed.
+docs: notebooks $(VENV)/.installed-docs
+	JAX_PLATFORMS=cpu NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "the site is in out/site: $(BIN)/python -m http.server --directory out/site"
+
+# What is there already is kept: remove files of docs/plans to make them again. The compilers have
 # an environment of their own: JAX would look for their hardware whenever it starts.
 plans: $(PLANS)/.installed
 	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(PLANS)/bin/python -m studies.plans
@@ -122,6 +132,11 @@ $(LOWEST)/.installed: $(VENV)/.created setup.py
 $(VENV)/.installed-notebooks: $(VENV)/.created setup.py
 	@echo "installing into $(VENV), with what the notebooks need (about 1 GB; a minute or two the first time)"
 	@$(PIP) -e '.[notebooks]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.created setup.py
+	@echo "installing into $(VENV), with what builds the documents (about 1 GB; a minute or two the first time)"
+	@$(PIP) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.installed-lint: $(VENV)/.created setup.py

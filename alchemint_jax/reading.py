@@ -56,7 +56,7 @@ def read_video(
     if len(order) > _MOST_SLOTS * len(frames):
         raise DataError(
             f"cannot read the video {path}: its {len(frames)} frames are said to last "
-            f"{len(order) / fps:.0f} seconds; write it anew, for example with ffmpeg"
+            f"{len(order) / fps:.0f} seconds; write it again, for example with ffmpeg"
         )
     return np.stack([frames[i] for i in order]), float(fps)
 

@@ -13,7 +13,7 @@ All arms, several seeds, and their comparison, resumable at any point:
         --out runs/schemes.json --figure runs/schemes.svg
 
 Arms start from the first stage of the bundled model (sprites/pictures): in pictures every subject
-is on screen, and no scheme has anything to say; only WeRope-shifted has to learn anew where
+is on screen, and no scheme has anything to say; only WeRope-shifted has to relearn where
 references lie. Two arms do without a part of the model. They get used to that in pictures first,
 600 steps that the others do not have: what they lose then is not for want of training (compare them
 with `--baseline FittedRope`):

@@ -9,7 +9,7 @@ data encoded as there (both sizes have the same autoencoder):
 Memory, from the shapes: weights, their average, two moments and gradients of the whole transformer
 are 5 x 53.4 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.75 GiB, beside 53.2 GiB of
 frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it. Hardware: 16
-accelerators of 80 GB for the whole (the paper's), 8 for a LoRA. The batch is worked off in two
+accelerators of 80 GB for the whole (the paper's), 8 for a LoRA. The batch is split into two
 parts (`accumulate`). It has not been run either, and has the limits of the smaller
 recipe.
 """

@@ -18,7 +18,7 @@
 # A rotary embedding multiplies pair $f$ of a query at time $t$ by $e^{i f t}$ and pair $f$ of a key
 # by a *gain* $g_f$. Where query and key agree in content, the score of frame $t$ is, up to a factor,
 #
-# $$ s(t) = \frac{1}{F} \sum_f \operatorname{Re}\left( g_f \, e^{-i f t} \right) , $$
+# $$ s(t) = \frac{1}{F} \sum_f \, \operatorname{Re}\left( g_f \, e^{-i f t} \right) , $$
 #
 # the **attention profile** of the gain. A plain reference at time $p$ has $g_f = e^{i f p}$, and its
 # profile is a bump at $p$. A *scheme* turns an interval $[t_0, t_1]$ into gains, whose profile should
@@ -209,7 +209,7 @@ figure.tight_layout()
 # The profile is *linear* in the gain. So the gain whose profile comes closest to a wanted one is a ridge
 # regression: with $A_{t,f} = e^{-i f t} / F$ and the target $y_t = \pm 1$ inside and outside,
 #
-# $$ g = \arg\min_g \; \lVert \operatorname{Re}(A g) - y \rVert^2 + \lambda \, \tfrac{1}{F} \lVert g \rVert^2 , $$
+# $$ g = \arg\min_g \; \Vert \operatorname{Re}(A g) - y \Vert^2 + \lambda \, \frac{1}{F} \Vert g \Vert^2 , $$
 #
 # which is one constant matrix for a clip length, applied to the target. That is `FittedRope`. The ridge
 # $\lambda$ trades sharp edges against contrast at equal key norm:
@@ -233,7 +233,7 @@ figure.tight_layout()
 # ## A scheme of your own
 #
 # A scheme is a frozen dataclass with one method. This one anchors a subject at the moment it appears.
-# `CONTRIBUTING.md` says how to make it part of the library.
+# `docs/guides/add_scheme.md` says how to make it part of the library.
 
 # %%
 from dataclasses import dataclass

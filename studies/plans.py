@@ -1,7 +1,7 @@
 """The plans in docs/plans: `python -m studies.plans`, which `make plans` runs.
 
 Every plan is one run of `alchemint plan` in a process of its own. Those whose file is there are not
-made again, so an interrupted run goes on; remove a file to have its plan made anew.
+made again, so an interrupted run goes on; remove a file to have its plan made again.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from docstring_examples import run_example
 
 import alchemint_jax as al
 from alchemint_jax import weights
@@ -66,6 +67,14 @@ def test_the_recipe_is_that_of_the_committed_curves(stage, curve):
     name, rate = train.optimizer.groups[0]
     key = f"lr/{name}" if len(train.optimizer.groups) > 1 else "lr"
     assert max(line.get(key, 0) for line in lines) == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.parametrize("method", ["generate", "render"])
+def test_examples_in_docstrings_render(pipe, method, monkeypatch):
+    """The pipeline that the other tests have compiled stands in for a fresh one."""
+    monkeypatch.setattr(al.Pipeline, "load", lambda model: pipe)
+    monkeypatch.chdir(ROOT)
+    run_example(getattr(al.Pipeline, method))
 
 
 def test_same_seed_same_frames_and_other_seed_others(pipe):

@@ -19,17 +19,18 @@ DOCUMENTS = [
     ROOT / "launch" / "README.md",
     ROOT / "alchemint_jax" / "bundled" / "sprites" / "README.md",
     ROOT / "CONTRIBUTING.md",
-    ROOT / "docs" / "plans" / "README.md",
+    *sorted((ROOT / "docs").glob("**/*.md")),
     *sorted((ROOT / "configs").glob("*.py")),
     *sorted((ROOT / "notebooks").glob("*.py")),
     *sorted((ROOT / "alchemint_jax").glob("**/*.py")),
+    *sorted((ROOT / "studies").glob("*.py")),
 ]
 
 
 def commands(path):
     """Lines that call us, as words; a bare `alchemint plan` is only mentioned."""
     text = re.sub(r"\\+\n\s*", " ", path.read_text())
-    calls = r"^[ #]*`?((?:alchemint|python -m alchemint_jax\S*) [^\n`]*)"
+    calls = r"^[ #]*`?((?:alchemint|python -m (?:alchemint_jax|studies)\S*) [^\n`]*)"
     for line in re.findall(calls, text, re.MULTILINE):
         words = shlex.split(line, comments=True)
         if any(word.startswith("-") for word in words[1 + 2 * (words[0] == "python") :]):
@@ -71,17 +72,40 @@ def test_commands_are_found():
     found = [words for path in DOCUMENTS for words in commands(path)]
     assert sum(words[0] == "alchemint" for words in found) > 30
     modules = {words[2].rpartition(".")[2] for words in found if words[0] == "python"}
-    assert {"study", "compare", "tags", "curves"} <= modules
+    assert {"schemes", "kernels", "tags", "sampling"} <= modules
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_that_are_named_are_there(path):
     """Those of this repository; what commands write, and folders of one's own, are not in it."""
-    ours = r"(?:configs|examples|launch|docs|notebooks|alchemint_jax|tests)/[\w./-]*\w"
+    ours = r"(?:configs|examples|launch|docs|notebooks|studies|alchemint_jax|tests)/[\w./-]*\w"
     for name in re.findall(rf"(?<![\w./-]){ours}", path.read_text()):
         found = [ROOT / name, path.parent / name, ROOT / "alchemint_jax" / name]
         meant = re.search(r"[/_][A-Z]{3,}\b", name)  # configs/NAME.py
         assert meant or any(place.exists() for place in found), name
+
+
+def test_links_lead_somewhere():
+    """In what is read in the repository; `mkdocs build --strict` looks at the pages of the site."""
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        text = path.read_text()
+        for link in re.findall(r"\]\((?!https?:)([^)#]*)(?:#[^)]*)?\)", text):
+            assert not link or (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+def test_the_layout_is_that_of_the_repository():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    (block,) = re.findall(r"^## Layout\n\n```\n(.*?)^```", text, re.M | re.S)
+    named = re.findall(r"^( *)(\S+)", block, re.M)
+    assert len(named) > 20
+    for indent, name in named:
+        assert (ROOT / ("alchemint_jax" if indent else "") / name).exists(), name
+    rooms = {path.parent.name for path in (ROOT / "alchemint_jax").glob("*/__init__.py")}
+    assert rooms == {name.rstrip("/") for indent, name in named if indent and "/" in name}
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
 def test_documents_name_configs_that_there_are():

@@ -33,10 +33,8 @@ def test_the_notebook_runs(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
-def test_the_saved_notebook_is_its_twin_with_pictures(path):
+def test_the_saved_notebook_is_its_twin_without_outputs(path):
     text, saved = (jupytext.read(p) for p in (path, path.with_suffix(".ipynb")))
     sources = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (text, saved)]
     assert sources[0] == sources[1], f"run `make notebooks`: {path.stem} was edited"
-    outputs = [output for cell in saved.cells for output in cell.get("outputs", ())]
-    assert not [output for output in outputs if output.output_type == "error"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert not [cell for cell in saved.cells if cell.get("outputs") or cell.get("execution_count")]

@@ -138,14 +138,14 @@ def open_encoded(data_dir: Path | str, split: str) -> records.ShardedSource:
     count = header["splits"][split]
     paths = [directory / name for name in _shard_names(split, count, header["shard"])]
     if missing := [path.name for path in paths if not path.is_file()]:
-        raise DataError(f"{directory}: {missing[0]} is missing; encode the dataset anew")
+        raise DataError(f"{directory}: {missing[0]} is missing; encode the dataset again")
     try:
         source = records.ShardedSource(paths)
         found = len(source)
     except Exception as error:  # ArrayRecord raises many kinds for damaged files
-        raise DataError(f"{directory}: cannot be opened ({error}); encode it anew") from error
+        raise DataError(f"{directory}: cannot be opened ({error}); encode it again") from error
     if found != count:
-        raise DataError(f"{directory}: has {found} records, not {count}; encode it anew")
+        raise DataError(f"{directory}: has {found} records, not {count}; encode it again")
     return source
 
 
@@ -174,7 +174,7 @@ def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
     if read_header(data_dir)["vae"] != fingerprint(folder):
         raise DataError(
             f"{data_dir}: encoded by another autoencoder than that of {vae_dir}; encode the "
-            f"dataset anew with --vae {vae_dir}, or name the model that encoded it"
+            f"dataset again with --vae {vae_dir}, or name the model that encoded it"
         )
 
 

@@ -57,7 +57,7 @@ class Augment:
     """What is random about an encoded example; with both off the loader is a plain reader."""
 
     shuffle_slots: bool = True
-    """Which subject sits in which slot is drawn anew for every example."""
+    """Which subject sits in which slot is drawn for every example separately."""
     random_view: bool = True
     """The reference is a random view of the subject, not the first one."""
 

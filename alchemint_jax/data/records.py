@@ -113,7 +113,7 @@ def read_record(source: Any, index: int, folder: Path) -> Any:
         return source[index]
     except (RuntimeError, ValueError) as error:  # ArrayRecord's and the decoders'
         raise DataError(
-            f"{folder}: record {index} cannot be read ({error}); write the dataset anew"
+            f"{folder}: record {index} cannot be read ({error}); write the dataset again"
         ) from error
 
 

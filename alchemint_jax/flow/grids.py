@@ -14,22 +14,30 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow.times import time_grid
 
 FINALS = ("zero", "sigma_min")
-"""Where a grid ends: at the data, or once more at its last level."""
+"""Where a grid ends: "zero" is at the data, "sigma_min" is once more at its last level."""
 # sqrt((1 - a) / a) of the largest and the smallest product a of 1 - beta, for the 1000 betas from
 # 1e-4 to 0.02 that diffusers starts from; in float32, as it multiplies them.
 _NOISIEST, _CLEANEST = 157.4072723388672, 0.010001329705119133
 
 
 class Grid(NamedTuple):
-    """Where a solver goes.
+    """The noise levels that a solver visits, and the times that the model is told there.
 
     Attributes:
-        sigmas: noise levels, float32 [steps + 1], falling to 0; 1 is pure noise.
-        times: what the model is told at each level but the last, float32 [steps] in [0, 1]. It is
+        sigmas: noise levels, float32 `[steps + 1]`, falling to 0; 1 is pure noise.
+        times: what the model is told at each level but the last, float32 `[steps]` in [0, 1]. It is
             the level itself unless the grid rounds it.
+
+    Examples:
+        >>> al.flow.make_grid("linear", steps=2, shift=1.0).sigmas.tolist()
+        [1.0, 0.5, 0.0]
+
+    Source:
+        The schedulers that `GRIDS` names.
     """
 
     sigmas: Float[np.ndarray, " steps_plus_1"]
@@ -43,11 +51,34 @@ def make_grid(
 
     Args:
         name: one of `GRIDS`.
-        steps: how many; two or more where there is a `terminal`.
-        shift: of the levels towards noise.
+        steps: how many, at least 1; at least 2 where there is a `terminal`.
+        shift: how far levels move towards noise, see `shift_time`.
         terminal: the last level before the end: levels are stretched away from 1 to reach it.
         final: one of `FINALS`. With "sigma_min" the last step goes nowhere.
+
+    Returns:
+        Levels and times, computed on the host.
+
+    Raises:
+        ConfigError: there is no such grid or final, or there are too few steps.
+
+    Examples:
+        Wan's own grid tells the model whole thousandths:
+
+        >>> grid = al.flow.make_grid("wan", steps=3, shift=5.0)
+        >>> (1000 * grid.times).round(3).tolist()
+        [999.0, 908.0, 713.0]
+
+    Source:
+        Wan2.1, arXiv 2503.20314; DiffSynth; the schedulers of diffusers.
     """
+    if name not in GRIDS:
+        raise ConfigError(f"no grid {name!r}; there are {', '.join(GRIDS)}")
+    if final not in FINALS:
+        raise ConfigError(f"no final {final!r}; there are {', '.join(FINALS)}")
+    least = 1 if terminal is None else 2
+    if steps < least:
+        raise ConfigError(f"a grid of {steps} steps is too short; give at least {least}")
     grid = GRIDS[name](steps, shift, terminal)
     if final == "sigma_min":
         grid.sigmas[-1] = grid.sigmas[-2]
@@ -68,7 +99,7 @@ def wan(steps: int, shift: float, terminal: float | None = None) -> Grid:
 
 
 def diffusers_unipc(steps: int, shift: float, terminal: float | None = None) -> Grid:
-    """Of `UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)` in diffusers.
+    """The grid of `UniPCMultistepScheduler(use_flow_sigmas=True, flow_shift=shift)` in diffusers.
 
     Equal steps from 1 to 0.001, shifted; the last goes to 0 instead. The first is lowered by 1e-6,
     where its logarithm is finite. Times are whole thousandths.
@@ -79,7 +110,7 @@ def diffusers_unipc(steps: int, shift: float, terminal: float | None = None) -> 
 
 
 def diffusers_unipc_karras(steps: int, shift: float, terminal: float | None = None) -> Grid:
-    """Of the same with `use_karras_sigmas=True`.
+    """The grid of the same scheduler with `use_karras_sigmas=True`.
 
     Karras et al.'s levels of a diffusion process, brought to the flow, where level s of the process
     is s / (s + 1). `shift` has no part in it.
@@ -90,7 +121,7 @@ def diffusers_unipc_karras(steps: int, shift: float, terminal: float | None = No
 
 
 def diffusers_euler(steps: int, shift: float, terminal: float | None = None) -> Grid:
-    """Of `FlowMatchEulerDiscreteScheduler(shift=shift)` in diffusers.
+    """The grid of `FlowMatchEulerDiscreteScheduler(shift=shift)` in diffusers.
 
     Both ends of the range are shifted, `steps` levels laid evenly from one to the other and those
     shifted once more; then 0. Times are the levels, not rounded.
@@ -101,7 +132,7 @@ def diffusers_euler(steps: int, shift: float, terminal: float | None = None) -> 
 def _between_ends_of_euler(
     levels: Callable[[float, float, int], np.ndarray],
 ) -> Callable[[int, float, float | None], Grid]:
-    """Other levels than `diffusers_euler` has, from its first to its last."""
+    """A grid with other levels than `diffusers_euler` has, between the same two ends."""
 
     def grid(steps: int, shift: float, terminal: float | None = None) -> Grid:
         even = _euler_levels(steps, shift, terminal)
@@ -143,7 +174,7 @@ GRIDS: dict[str, Callable[[int, float, float | None], Grid]] = {
     "diffusers-euler-exponential": _between_ends_of_euler(_exponential),
     "diffusers-euler-beta": _between_ends_of_euler(_beta),
 }
-"""By the names that `Settings.grid` knows."""
+"""The grids by name: each is a function of (steps, shift, terminal) that returns a `Grid`."""
 
 
 def _shifted(levels: np.ndarray, shift: float) -> np.ndarray:

@@ -54,7 +54,7 @@ def blocked(
     scale: float | None = None,
     block: int | None = None,
 ) -> Float[Array, "b n k e"]:
-    """`plain` for one block of queries after another, whose weights are formed anew backwards.
+    """`plain` for one block of queries after another; the backward pass computes weights again.
 
     Memory grows with n and m, not with their product; a training step takes one more product of
     queries and keys.

@@ -190,6 +190,6 @@ def _inner(params: dict[str, Any]) -> list[Any]:
 
 
 def _fused_attention(name: str, eqn: Any) -> float:
-    """Forward: two products; backward: five, one of them anew. Operands are [b n k d]."""
+    """Forward: two products; backward: five, one of them a second time. Operands are [b n k d]."""
     (b, n, k, d), m = eqn.invars[0].aval.shape, eqn.invars[1].aval.shape[1]
     return (10.0 if "bwd" in name else 4.0) * b * n * m * k * d

@@ -33,10 +33,10 @@ class Request:
         references: subjects of a clip.
         events: dense captions of a clip; two, where the model has events.
         batch: clips of a step, and of what: "all", each "chip" or each "device". By default one
-            per device, for each of the parts that the batch is worked off in.
+            per device, for each of the parts that the batch is split into.
         step: "train" or "sample".
         remat: the policy of layers.
-        accumulate: parts that a batch is worked off in.
+        accumulate: parts that a batch is split into.
     """
 
     config: str

@@ -40,7 +40,7 @@ class Candidate:
     Attributes:
         mesh: sizes by axis.
         remat: policy of the layers.
-        accumulate: parts that a batch is worked off in.
+        accumulate: parts that a batch is split into.
         memory: bytes, guessed.
         seconds: guessed.
     """

@@ -266,7 +266,7 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
     batch = dit_batch(task, work, mesh)
     if (work.batch // (mesh.shape["data"] * mesh.shape["fsdp"])) % optimizer.accumulate:
         raise ConfigError(
-            f"a batch of {work.batch} cannot be worked off in {optimizer.accumulate} parts "
+            f"a batch of {work.batch} cannot be split into {optimizer.accumulate} parts "
             f"(accumulate) on {mesh.size} devices; change --batch"
         )
     with sharding.use_mesh(mesh):

@@ -1,4 +1,4 @@
-"""Positional encodings as tables of complex gains: pure JAX functions on arrays, no Flax.
+"""Positional encodings as tables of complex gains: pure JAX functions on arrays, without Flax.
 
 freqs = axis_frequencies(head_dim=128)
 gains = WeRope().gains(intervals, n_frames=21, freqs=freqs)     # [..., d/2]
@@ -21,7 +21,11 @@ from alchemint_jax.rotary.retro import retro_gains, retro_scales
 from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, SincRope, WeRope
 from alchemint_jax.rotary.sequence import ReferenceLayout, sequence_gains, video_gains
 
+SCHEMES = {cls.__name__: cls for cls in (WeRope, MidRope, SincRope, FittedRope, NoInterval)}
+"""The schemes that a config can name; the first one is the default."""
+
 __all__ = [
+    "SCHEMES",
     "FittedRope",
     "Frequencies",
     "MidRope",

@@ -1,4 +1,4 @@
-"""Multiply queries or keys by a table of gains."""
+"""Multiplication of queries or keys by a table of gains."""
 
 from __future__ import annotations
 
@@ -11,10 +11,30 @@ def apply_gains(
     x: Float[Array | np.ndarray, "b n k d"],
     gains: Complex[Array | np.ndarray, "#b n d//2"],
 ) -> Float[Array, "b n k d"]:
-    """Treat dims (2i, 2i + 1) of every head as one complex number and multiply it by gain i.
+    """Multiplies queries or keys by gains: dims (2i, 2i + 1) of a head are one complex number.
 
-    Interleaved pairs, as in Wan. Real arithmetic in float32 (accelerators have no fast complex
-    kernels), returned in `x.dtype`.
+    Pairs are interleaved, as in Wan. The arithmetic is real and in float32, because accelerators
+    have no fast complex kernels.
+
+    Args:
+        x: queries or keys, `[b, n, k, d]`.
+        gains: one gain for each token and pair, `[b, n, d/2]`; a batch of 1 serves all.
+
+    Returns:
+        The products, shape and dtype of `x`.
+
+    Raises:
+        TypeError: `gains` are of another number of tokens or pairs than `x`.
+
+    Examples:
+        A rotation by a quarter turn takes (1, 0) to (0, 1):
+
+        >>> x = np.array([[[[1.0, 0.0]]]], np.float32)
+        >>> np.round(al.rotary.apply_gains(x, np.array([[[1j]]], np.complex64)), 3).tolist()
+        [[[[0.0, 1.0]]]]
+
+    Source:
+        RoFormer, arXiv 2104.09864, section 3.2: (x_2i + i x_2i+1) g_i.
     """
     x = jnp.asarray(x)
     real = jnp.real(gains).astype(jnp.float32)[:, :, None, :]

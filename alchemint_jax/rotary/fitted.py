@@ -24,8 +24,26 @@ def coverage(intervals: Intervals, clock: Clock) -> Float[Array, "*batch t"]:
     """Fraction of each latent frame's pixel frames that lie inside an interval.
 
     The intervals are latent coordinates of a first and a last pixel frame, so in pixels they reach
-    half a frame beyond both; a fractional end covers its pixel frame in part, and of several
+    half a frame beyond both. A fractional end covers its pixel frame in part, and of several
     intervals the largest part counts.
+
+    Args:
+        intervals: latent intervals, `[*batch, m, 2]`; rows with start > end are empty.
+        clock: of the clip that the intervals are of.
+
+    Returns:
+        Fractions from 0 to 1, float32 `[*batch, t]`.
+
+    Raises:
+        ValueError: `intervals` have no axis of intervals.
+
+    Examples:
+        >>> clock = Clock.for_latents(4, stride=4)
+        >>> [round(float(share), 3) for share in al.rotary.coverage(np.array([[1, 2]]), clock)]
+        [0.0, 0.625, 0.625, 0.0]
+
+    Source:
+        This repository.
     """
     start, end, valid = split_intervals(intervals)
     low, high = clock.pixel(start) - 0.5, clock.pixel(end) + 0.5
@@ -41,20 +59,36 @@ class FittedRope:
     """Gains whose profile s comes closest to `2 * coverage - 1`: +1 inside, -1 outside.
 
     They minimise `sum_t (s(t) - target(t))**2 + ridge * mean_f |g_f|**2` over the clip's latent
-    frames (in terms of the sum over frequencies the penalty is `ridge / n_freq`), and are then
-    scaled to unit mean-square modulus over the temporal pairs, the key norm of plain RoPE.
-    Spatial pairs are 1. A smaller ridge follows the target's edges more closely and pays with
-    contrast at equal norm; at 0.02 every single interval of the clips in the tests separates fully.
+    frames (in terms of the sum over frequencies the penalty is `ridge / n_freq`). They are then
+    scaled to unit mean-square modulus over the temporal pairs, the key norm of plain RoPE. The
+    spatial pairs are 1.
 
     An interval of less than four pixel frames covers no latent frame but the first in full: its
-    target is low everywhere, and the shorter it is the more its gain resembles that of no interval.
-
+    target is low everywhere, and the shorter it is, the more its gain resembles that of an absent
+    subject.
     Several intervals make a target with several plateaus. With no interval at all the target is
-    -1 everywhere: the gain pushes away from the whole clip.
+    -1 everywhere, and the gain pushes away from the whole clip.
 
     Attributes:
-        ridge: the penalty.
+        ridge: strength of the penalty, above 0. A smaller one follows the edges of the target more
+            closely and pays with contrast at equal norm; at 0.02 every single interval of the clips
+            in the tests separates fully.
         stride: pixel frames per latent frame of the autoencoder that the latents are of.
+
+    Raises:
+        ConfigError: `ridge` is not above 0, or `stride` is below 1.
+
+    Examples:
+        Every latent frame inside the interval scores above every one outside:
+
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48, theta_t=20)
+        >>> gains = al.rotary.FittedRope().gains(np.array([[2, 5]], np.float32), 9, freqs)
+        >>> profile = np.asarray(al.rotary.kernel(gains, 9, freqs))
+        >>> bool(profile[3:6].min() > np.delete(profile, [2, 3, 4, 5]).max())
+        True
+
+    Source:
+        This repository: ridge regression in closed form.
     """
 
     ridge: float = 0.02
@@ -68,7 +102,7 @@ class FittedRope:
             raise ConfigError(f"FittedRope: stride = {self.stride}: must be at least 1")
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
-        """Fitted gains, mean-square modulus 1 over the temporal pairs."""
+        """See `Scheme.gains`; the temporal pairs have mean-square modulus 1."""
         clock = Clock.for_latents(n_frames, self.stride)
         target = 2 * coverage(intervals, clock) - 1
         solve = jnp.asarray(self._projection(n_frames, freqs), jnp.float32)

@@ -20,10 +20,29 @@ def rerope_times(
 ) -> Float[Array, "*batch t"]:
     """Warped time of each latent frame: `(t - start_n) / (end_n - start_n) * L + (n - 1) L`.
 
-    `events` are latent intervals without overlap (MinT section 3), in any order; rows with start
-    above end are padding. A frame in no event takes the nearest event's edge: both edges of a
-    gap between two events are the same warped time, so nothing depends on the gap's length.
-    An event of a single instant is a step, half way up at that instant.
+    A frame in no event takes the nearest event's edge: both edges of a gap between two events are
+    the same warped time, so nothing depends on the length of the gap. An event of a single instant
+    is a step, half way up at that instant.
+
+    Args:
+        events: latent intervals that do not overlap, in any order, `[*batch, m, 2]`; rows with
+            start above end are padding.
+        n_frames: latent frames of the clip.
+        length: warped time L that every event gets, in latent frames.
+
+    Returns:
+        Warped times, float32 `[*batch, n_frames]`.
+
+    Raises:
+        ValueError: `events` have no axis of events.
+
+    Examples:
+        >>> events = np.array([[0, 1], [1, 4]], np.float32)
+        >>> [round(float(time), 3) for time in al.rotary.rerope_times(events, 5, length=6)]
+        [0.0, 6.0, 8.0, 10.0, 12.0]
+
+    Source:
+        MinT, arXiv 2412.05263, section 3.
     """
     start, end, valid = split_intervals(events)
     frames = np.arange(n_frames, dtype=np.float32).reshape((1,) * start.ndim + (-1,))
@@ -36,17 +55,57 @@ def rerope_times(
 def rerope_query_gains(
     events: Intervals, n_frames: int, freqs: Frequencies, length: float | int = 8
 ) -> Complex[Array, "*batch t half"]:
-    """Gain of each latent frame's video tokens at its warped time; spatial pairs 1."""
+    """Gain of each latent frame's video tokens at its warped time.
+
+    Args:
+        events: as for `rerope_times`, `[*batch, m, 2]`.
+        n_frames: latent frames of the clip.
+        freqs: from `axis_frequencies`.
+        length: warped time of an event, in latent frames.
+
+    Returns:
+        Gains of the queries, complex64 `[*batch, n_frames, d/2]`; the spatial pairs are 1.
+
+    Raises:
+        ValueError: `events` have no axis of events.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> al.rotary.rerope_query_gains(np.array([[0, 4], [4, 8]]), 9, freqs).shape
+        (9, 24)
+
+    Source:
+        MinT, arXiv 2412.05263, section 3.
+    """
     return whole_gains(rotation(rerope_times(events, n_frames, length), freqs.t), 1.0, freqs)
 
 
 def rerope_key_gains(
     events: Intervals, freqs: Frequencies, length: float | int = 8
 ) -> Complex[Array, "*batch m half"]:
-    """Gain of each event's caption at its midpoint `(n - 1/2) L`; spatial pairs 1.
+    """Gain of each event's caption at its midpoint `(n - 1/2) L`.
 
     n numbers the events that are not padding in order of time (of row, if alike). The gain of a
     padded row means nothing; its caption has to be masked out by the caller.
+
+    Args:
+        events: as for `rerope_times`, `[*batch, m, 2]`.
+        freqs: from `axis_frequencies`.
+        length: warped time of an event, in latent frames.
+
+    Returns:
+        Gains of the keys, complex64 `[*batch, m, d/2]`; the spatial pairs are 1.
+
+    Raises:
+        ValueError: `events` have no axis of events.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> al.rotary.rerope_key_gains(np.array([[0, 4], [4, 8]]), freqs).shape
+        (2, 24)
+
+    Source:
+        MinT, arXiv 2412.05263, section 3.
     """
     start, end, valid = split_intervals(events)
     # An instant comes before an event that starts at it, padding last.

@@ -32,8 +32,18 @@ def retro_scales(
         middle: scale everywhere else.
         smooth: frames on either side that the average takes in; the outermost are repeated.
 
+    Returns:
+        Scales, float32 `[n_frames]`.
+
     Raises:
         ConfigError: `edge_share` is outside [0, 0.5], or `smooth` is negative.
+
+    Examples:
+        >>> [round(float(s), 3) for s in al.rotary.retro_scales(5, edge_share=0.25, smooth=0)]
+        [1.06, 0.94, 0.94, 0.94, 1.06]
+
+    Source:
+        TGI, arXiv 2603.17651, and its released code.
     """
     if not 0 <= edge_share <= 0.5:
         raise ConfigError(f"retro_scales: edge_share = {edge_share}: must be from 0 to 0.5")
@@ -51,7 +61,29 @@ def retro_gains(
     scales: Float[Array | np.ndarray, " t"],
     freqs: Frequencies,
 ) -> Complex[Array, "*batch n half"]:
-    """Gains of video tokens, in order of their frames, with the temporal pairs scaled by frame."""
+    """Gains of video tokens with their temporal pairs scaled by the frame that they belong to.
+
+    Args:
+        gains: gains of the video's tokens in order of their frames, `[*batch, n, d/2]`.
+        scales: from `retro_scales`, `[t]`.
+        freqs: from `axis_frequencies`.
+
+    Returns:
+        Scaled gains, complex64 `[*batch, n, d/2]`.
+
+    Raises:
+        ConfigError: the tokens do not divide into as many frames as there are scales.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> gains = al.rotary.video_gains(freqs, (2, 1, 1))
+        >>> scaled = al.rotary.retro_gains(gains, np.array([1.0, 2.0]), freqs)
+        >>> np.abs(scaled[0, :, 0]).round(3).tolist(), np.abs(scaled[0, :, -1]).round(3).tolist()
+        ([1.0, 2.0], [1.0, 1.0])
+
+    Source:
+        TGI, arXiv 2603.17651, and its released code.
+    """
     n, frames = gains.shape[-2], scales.shape[0]
     if n % frames:
         raise ConfigError(f"retro_gains: {n} tokens do not divide into {frames} frames")

@@ -32,10 +32,48 @@ Gains = Complex[Array, "*batch half"]
 
 @runtime_checkable
 class Scheme(Protocol):
-    """Anything that turns intervals into gains; see the module's docstring."""
+    """Anything with a method `gains` that turns intervals into gains.
+
+    The schemes of this module are frozen dataclasses, so that a config can name one and its fields.
+
+    Examples:
+        >>> isinstance(al.rotary.WeRope(), al.rotary.Scheme)
+        True
+
+    Source:
+        This repository: the common form of MidRoPE, WeRoPE, TIE's sinc and the fit.
+    """
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
-        """Gains of subjects on screen during `intervals` of a clip of `n_frames` latents."""
+        """Gains of subjects that are on screen during `intervals`.
+
+        Args:
+            intervals: latent coordinates `[first, last]` of each interval of each subject,
+                `[*batch, m, 2]`; both ends are inside, and a row whose start is above its end is
+                empty. m may be 0.
+            n_frames: latent frames of the clip.
+            freqs: from `axis_frequencies`.
+
+        Returns:
+            Whole gains at the spatial origin, `[temporal | height | width]`, complex64
+            `[*batch, d/2]`. Without any interval the temporal pairs are 0 unless the scheme says
+            otherwise.
+
+        Raises:
+            ValueError: `intervals` have no axis of intervals.
+
+        Examples:
+            One subject with one interval:
+
+            >>> freqs = al.rotary.axis_frequencies(head_dim=64)
+            >>> intervals = np.array([[[1.0, 4.0]]], np.float32)
+            >>> gains = al.rotary.MidRope().gains(intervals, n_frames=9, freqs=freqs)
+            >>> gains.shape, gains.dtype.name
+            ((1, 32), 'complex64')
+
+        Source:
+            This repository.
+        """
         ...
 
 
@@ -51,7 +89,7 @@ def split_intervals(
 def whole_gains(
     temporal: Complex[Array, "*batch pairs"], spatial_weight: float, freqs: Frequencies
 ) -> Gains:
-    """Append the constant spatial pairs to temporal gains."""
+    """Temporal gains with the constant spatial pairs appended."""
     pairs = freqs.h.shape[0] + freqs.w.shape[0]
     spatial = jnp.full((*temporal.shape[:-1], pairs), spatial_weight, jnp.complex64)
     return jnp.concatenate([temporal.astype(jnp.complex64), spatial], axis=-1)
@@ -66,27 +104,58 @@ def _mean(
 
 @dataclass(frozen=True)
 class MidRope:
-    """Plain RoPE at the interval's midpoint (the paper's ablation, AlcheMinT section 3).
+    """Plain RoPE at the middle of the interval.
 
-    Intervals with the same midpoint are indistinguishable, whatever their length.
+    Intervals with the same middle are indistinguishable, whatever their length.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48, theta_t=20)
+        >>> asked = np.array([[[3, 5]], [[1, 7]]], np.float32)  # two subjects, one middle
+        >>> short, long = al.rotary.MidRope().gains(asked, 9, freqs)
+        >>> bool(jnp.allclose(short, long))
+        True
+
+    Source:
+        The ablation of AlcheMinT, arXiv 2512.10943, section 3: g = e((t0 + t1) / 2).
     """
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
-        """Gains `e((t0 + t1) / 2)`; spatial pairs 1."""
+        """See `Scheme.gains`; the spatial pairs are 1."""
         start, end, valid = split_intervals(intervals)
         return whole_gains(_mean(rotation((start + end) / 2, freqs.t), valid), 1.0, freqs)
 
 
 @dataclass(frozen=True)
 class WeRope:
-    """AlcheMinT's weighted RoPE: attract to the midpoint, push away from both outsides.
+    """AlcheMinT's weighted RoPE: it attracts to the midpoint and pushes away from both outsides.
 
-    `w_p e(mid) + w_n e(l) + w_n e(r)`: `w_n` weighs *each* anchor, so that the weights sum to
-    1.01. `l = t0 / 2` is the middle of what lies before the interval. For `right="mirror"`,
-    `r = (T - 1 + t1) / 2` is the middle of what lies after it, which makes the scheme symmetric
-    under time reversal; `right="printed"` is `(T - t1) / 2`, as the paper prints it: a distance
-    from the end rather than a position. With `drop_edges`, an anchor with nothing outside
-    (`t0 <= 0`, or `t1 >= T - 1`) is dropped and its weight goes back to the midpoint.
+    The gain is `w_p e(mid) + w_n e(l) + w_n e(r)`, where `l = t0 / 2` is the middle of what lies
+    before the interval. The spatial pairs are `w_p + 2 w_n`.
+
+    Attributes:
+        w_p: weight of the midpoint.
+        w_n: weight of *each* of the two anchors outside, so that the weights sum to 1.01.
+        right: "mirror" has `r = (T - 1 + t1) / 2`, the middle of what lies after the interval; it
+            makes the scheme symmetric under time reversal. "printed" has `(T - t1) / 2`, as the
+            paper prints it: a distance from the end rather than a position.
+        drop_edges: whether an anchor with nothing outside (`t0 <= 0`, or `t1 >= T - 1`) is dropped,
+            and its weight given back to the midpoint.
+
+    Raises:
+        ConfigError: `right` is neither "mirror" nor "printed".
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48, theta_t=20)
+        >>> asked = np.array([[2, 5]], np.float32)
+        >>> mixed, plain = (
+        ...     al.rotary.kernel(scheme.gains(asked, 9, freqs), 9, freqs)
+        ...     for scheme in (al.rotary.WeRope(), al.rotary.MidRope())
+        ... )
+        >>> bool(mixed[0] < plain[0]), bool(mixed[8] < plain[8])  # further down outside
+        (True, True)
+
+    Source:
+        AlcheMinT, arXiv 2512.10943, section 3, as published summaries print it.
     """
 
     w_p: float = 1.67
@@ -99,7 +168,7 @@ class WeRope:
             raise ConfigError(f'WeRope: right = {self.right!r}: use "mirror" or "printed"')
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
-        """The mixture; temporal moduli differ from 1, spatial pairs are `w_p + 2 w_n`."""
+        """See `Scheme.gains`; temporal moduli differ from 1."""
         start, end, valid = split_intervals(intervals)
         last = n_frames - 1
         left = start / 2
@@ -121,13 +190,29 @@ class WeRope:
 
 @dataclass(frozen=True)
 class SincRope:
-    """TIE's interval mean of rotations: `e(c) sinc(f r)`, c the centre, r half the length.
+    """TIE's mean of the rotations over the interval: `e(c) sin(f r) / (f r)`.
 
-    `norm="l1"` divides by the mean over the temporal frequencies, as TIE's released code does
-    by default; "l2" by the root mean square; "none" leaves the plain mean, which weakens as the
-    interval grows. The l1 mean is kept above 0.05: on intervals so long that every frequency
-    turns many times the signed mean can vanish. TIE (github.com/MatrixTeam-AI/TIE) turns
-    keys alone so, and queries to the centre: that is this scheme with `mix_queries=False`.
+    c is the centre of the interval and r half its length. TIE turns the keys alone in this way, and
+    the queries to the centre: that is this scheme with `mix_queries=False` in `sequence_gains`.
+
+    Attributes:
+        norm: "l1" divides by the mean amplitude over the temporal frequencies, as TIE's released
+            code does by default; that mean is kept above 0.05, for it can vanish on intervals so
+            long that every frequency turns many times. "l2" divides by the root mean square. "none"
+            leaves the plain mean, which weakens as the interval grows.
+
+    Raises:
+        ConfigError: `norm` is none of these.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48, theta_t=20)
+        >>> asked = np.array([[[4, 4]], [[1, 7]]], np.float32)
+        >>> short, long = al.rotary.kernel(al.rotary.SincRope().gains(asked, 9, freqs), 9, freqs)
+        >>> bool(long[7] > short[7])  # a longer interval has a wider profile
+        True
+
+    Source:
+        TIE, github.com/MatrixTeam-AI/TIE.
     """
 
     norm: Literal["l1", "l2", "none"] = "l1"
@@ -137,7 +222,7 @@ class SincRope:
             raise ConfigError(f'SincRope: norm = {self.norm!r}: use "l1", "l2" or "none"')
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
-        """Normalised interval means; spatial pairs 1."""
+        """See `Scheme.gains`; the spatial pairs are 1."""
         start, end, valid = split_intervals(intervals)
         f = jnp.asarray(freqs.t, jnp.float32).reshape((1,) * start.ndim + (-1,))
         # jnp.sinc(x) is sin(pi x) / (pi x).
@@ -152,9 +237,19 @@ class SincRope:
 
 @dataclass(frozen=True)
 class NoInterval:
-    """Ignore the intervals: every reference sits at time 0 (an ablation)."""
+    """The ablation that ignores intervals: every reference sits at time 0.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> asked = np.array([[2, 5]], np.float32)
+        >>> bool(jnp.all(al.rotary.NoInterval().gains(asked, 9, freqs) == 1))
+        True
+
+    Source:
+        This repository: g = 1.
+    """
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
-        """All ones, also where there is no interval."""
+        """See `Scheme.gains`; all pairs are 1, also where there is no interval."""
         shape = (*intervals.shape[:-2], freqs.t.shape[0])
         return whole_gains(jnp.ones(shape, jnp.complex64), 1.0, freqs)

@@ -19,7 +19,7 @@ class ReferenceLayout:
 
     By default they overlap it: a reference's corner is the video's corner, as in AlcheMinT, and
     only time and the index embedding tell them apart. `shift_hw` starts their rows and columns
-    beyond the video instead (Kaleido's R-RoPE found that better for references without time).
+    beyond the video instead (Kaleido found that better for references without time).
 
     Attributes:
         shift_hw: start references at `offset` rather than at the origin.
@@ -31,8 +31,20 @@ class ReferenceLayout:
         slot_times: latent time of each slot, whatever its interval; the scheme is then unused.
             R-RoPE has (0, 1, 2, ...).
 
-    Raises ConfigError for an `offset` that is no such pair, and for one, or a `stagger`, without
-    `shift_hw`, where it would do nothing.
+    Raises:
+        ConfigError: `offset` is not such a pair; or `offset` or `stagger` is given without
+            `shift_hw`, where it would do nothing.
+
+    Examples:
+        The corner (row, column) of each of two references beside a video of 8 x 12 patches:
+
+        >>> al.rotary.ReferenceLayout(shift_hw=True, stagger=True).starts((8, 12), 2).tolist()
+        [[8, 12], [16, 24]]
+        >>> al.rotary.ReferenceLayout.r_rope(2).slot_times
+        (0, 1)
+
+    Source:
+        AlcheMinT, arXiv 2512.10943; Kaleido (R-RoPE), arXiv 2510.18573, equation 4.
     """
 
     shift_hw: bool = False
@@ -56,7 +68,25 @@ class ReferenceLayout:
 
     @classmethod
     def r_rope(cls, slots: int, offset: tuple[int, int] | None = None) -> ReferenceLayout:
-        """Kaleido's R-RoPE (equation 4): reference i at time i - 1, beyond the video's grid."""
+        """Kaleido's R-RoPE: reference i at time i - 1, beyond the video's grid.
+
+        Args:
+            slots: how many references the model has.
+            offset: (rows, columns) where they start; None is the video's grid.
+
+        Returns:
+            The layout.
+
+        Raises:
+            ConfigError: `offset` is not a pair of whole numbers.
+
+        Examples:
+            >>> al.rotary.ReferenceLayout.r_rope(3, offset=(80, 80)).slot_times
+            (0, 1, 2)
+
+        Source:
+            Kaleido, arXiv 2510.18573, equation 4.
+        """
         return cls(shift_hw=True, offset=offset, slot_times=tuple(range(slots)))
 
     def starts(self, video_grid: tuple[int, int], slots: int) -> np.ndarray:
@@ -69,7 +99,26 @@ class ReferenceLayout:
 def video_gains(
     freqs: Frequencies, video_shape: tuple[int, int, int]
 ) -> Complex[Array, "1 n half"]:
-    """Plain 3D RoPE of the video's tokens, row-major over (t, h, w)."""
+    """Plain 3D RoPE of the video's tokens, row-major over (t, h, w).
+
+    Args:
+        freqs: from `axis_frequencies`.
+        video_shape: latent frames, patch rows and patch columns of the video.
+
+    Returns:
+        Gains of modulus 1, complex64 `[1, t * h * w, d/2]`.
+
+    Raises:
+        TypeError: `video_shape` does not have three whole numbers.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> al.rotary.video_gains(freqs, (9, 8, 8)).shape
+        (1, 576, 24)
+
+    Source:
+        The rotary positions of Wan2.1, arXiv 2503.20314.
+    """
     return grid_gains(*video_shape, freqs)[None]
 
 
@@ -102,8 +151,25 @@ def sequence_gains(
             the paper do not say which it does. `NoInterval` stays as it is: it must not see
             intervals.
 
+    Returns:
+        Gains of the queries and of the keys, complex64 `[b, n, d/2]` each.
+
     Raises:
         ConfigError: `layout.slot_times` names fewer slots than there are references.
+
+    Examples:
+        A video of 9 x 8 x 8 patches, two references, and tags of four tokens:
+
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> intervals = np.array([[[[0, 3]], [[4, 8]]]], np.float32)
+        >>> queries, keys = al.rotary.sequence_gains(
+        ...     freqs, (9, 8, 8), intervals, al.rotary.WeRope(), n_tag_tokens=4
+        ... )
+        >>> keys.shape == (1, 9 * 8 * 8 + 2 * 8 * 8 + 2 * 4, 24)
+        True
+
+    Source:
+        AlcheMinT, arXiv 2512.10943, section 3.
     """
     layout = layout or ReferenceLayout()
     t, h, w = video_shape

@@ -41,7 +41,27 @@ class Branch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Guidance:
-    """Weights of the branches. `Guidance(text=0, image=0, both=1)` is the conditional model."""
+    """Weights of the branches of guidance.
+
+    `v = v0 + image (v_I - v0) + text (v_T - v0) + both (v_IT - v0)`, where v0 is the velocity with
+    neither text nor pictures. A weight of 0 saves the pass. `Guidance(text=0, image=0, both=1)` is
+    the conditional model, without guidance.
+
+    Attributes:
+        text: weight of the pass with the text alone.
+        image: weight of the pass with the pictures alone.
+        both: weight of the pass with both.
+
+    Raises:
+        ConfigError: a weight is not a finite number.
+
+    Examples:
+        >>> len(al.Guidance(both=3).branches()), len(al.Guidance(both=1).branches())  # passes
+        (2, 1)
+
+    Source:
+        AlcheMinT, arXiv 2512.10943, section 3, "different CFG values".
+    """
 
     text: float | int = 0.0
     image: float | int = 0.0

@@ -38,13 +38,27 @@ from alchemint_jax.weights import lora
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """A loaded model. Make one with `Pipeline.load`."""
+    """A loaded model; make one with `Pipeline.load`.
+
+    Attributes:
+        models: transformer and autoencoder, with their parameters.
+        texts: tokenizer and text encoder.
+        settings: how the model is sampled where the caller does not say.
+        image_encoder: of models that continue pictures, with its parameters; None elsewhere.
+
+    Examples:
+        >>> pipe = al.Pipeline.load("sprites")
+        >>> pipe.fps, pipe.limits.max_frames
+        (8.0, 33)
+
+    Source:
+        AlcheMinT, arXiv 2512.10943, on Wan2.1, arXiv 2503.20314.
+    """
 
     models: Models
     texts: Texts
     settings: settings.Settings
     image_encoder: tuple[CLIPVision, dict] | None = None
-    """For models that continue pictures, with its parameters."""
 
     @classmethod
     def load(
@@ -67,10 +81,20 @@ class Pipeline:
                 "bfloat16"; None is float32 on a CPU and bfloat16 elsewhere. Norms, modulations and
                 the embedding of time are float32 in any case, and so are the other networks.
 
+        Returns:
+            The pipeline, its parameters on the default device.
+
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype, a LoRA is named twice, or its strength is no finite
-                number.
+            ConfigError: there is no such dtype, a LoRA is named twice, or its strength is not a
+                finite number.
+
+        Examples:
+            >>> al.Pipeline.load("sprites").settings.size
+            (64, 64)
+
+        Source:
+            The layout is that of diffusers' pipelines; this repository.
         """
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
@@ -123,8 +147,22 @@ class Pipeline:
     def scene(self, board: Storyboard) -> Scene:
         """What a storyboard asks this model for, if it can render it.
 
+        Args:
+            board: any storyboard.
+
+        Returns:
+            The scene that `generate` renders.
+
         Raises:
             StoryboardError: naming what this model cannot do.
+
+        Examples:
+            >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+            >>> al.Pipeline.load("sprites").scene(board).size
+            (64, 64)
+
+        Source:
+            This repository.
         """
         scene = board.scene(self.limits)
         self.check_texts(scene)
@@ -150,14 +188,34 @@ class Pipeline:
         solver: str | None = None,
         control: Control | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
-        """Renders a storyboard. Same seed, same frames.
+        """Renders a storyboard. The same seed gives the same frames.
 
-        What is None comes from the storyboard or the model. A `control` acts on every step, see
-        `alchemint_jax.sampling.control`.
+        Args:
+            board: what to render.
+            seed: of the noise; the storyboard's, or 0, where it is None.
+            steps: of the solver; the model's own number where it is None.
+            guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
+                model's own weights where it is None.
+            progress: whether to show a progress bar on standard error.
+            solver: "euler" or "unipc"; the model's own where it is None.
+            control: acts on every step (see `alchemint_jax.sampling.control`).
+
+        Returns:
+            The frames of the video, uint8 `[f, h, w, 3]`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
             ConfigError: there is no such solver.
+            NonFiniteError: a network gave NaN or infinity.
+
+        Examples:
+            >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+            >>> video = al.Pipeline.load("sprites").generate(board, seed=0, steps=4)
+            >>> video.shape, video.dtype.name
+            ((33, 64, 64, 3), 'uint8')
+
+        Source:
+            AlcheMinT, arXiv 2512.10943; the solver is that of Wan2.1, arXiv 2503.20314.
         """
         return self.render(
             [self.scene(board)],
@@ -185,16 +243,39 @@ class Pipeline:
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch of scenes, which have one size and one number of frames.
 
-        Where a scene has no size it is the model's own. Pictures are brought to the size that the
-        model takes them in. Video i of a batch depends on `(seed, i)` and its own scene alone.
-        `noise` is what to start from instead of what `seed` draws; `control` acts on every step of
-        the whole batch. `guidance` may be weights, or any function (see `sampling.guidance.Guide`).
+        Video i of a batch depends on `(seed, i)` and its own scene alone.
+
+        Args:
+            scenes: what to render. Where a scene has no size it is the model's own; pictures are
+                brought to the size that the model takes them in.
+            seed: of the noise.
+            steps: of the solver; the model's own number where it is None.
+            guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
+                model's own weights where it is None.
+            negative_prompt: what no video should show.
+            noise: what to start from instead of what `seed` draws, `[b, t, h2, w2, c]`.
+            progress: whether to show a progress bar on standard error.
+            solver: "euler" or "unipc"; the model's own where it is None.
+            control: acts on every step of the whole batch (see `alchemint_jax.sampling.control`).
+
+        Returns:
+            The videos, uint8 `[b, f, h, w, 3]`.
 
         Raises:
             StoryboardError: a scene is not as this model can render it, or differs in size or
                 length from the others, or a text is longer than the model reads.
             ConfigError: there is no such solver.
             NonFiniteError: a network gave NaN or infinity.
+
+        Examples:
+            >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+            >>> pipe = al.Pipeline.load("sprites")
+            >>> videos = pipe.render([pipe.scene(board)], steps=4)
+            >>> videos.shape
+            (1, 33, 64, 64, 3)
+
+        Source:
+            AlcheMinT, arXiv 2512.10943; the solver is that of Wan2.1, arXiv 2503.20314.
         """
         for scene in scenes:
             self.check(scene)

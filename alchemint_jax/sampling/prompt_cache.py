@@ -145,7 +145,7 @@ class PromptCache:
             with safe_open(file, framework="np") as f:
                 states = f.get_tensor("states")
                 intact = (f.metadata() or {}).get("sha256") == _checksum(states)
-        except (OSError, SafetensorError):  # absent, unreadable or damaged: encoded anew
+        except (OSError, SafetensorError):  # absent, unreadable or damaged: encoded again
             return None
         if not intact or states.dtype != _DTYPES[self.dtype] or states.shape[:-1] != (tokens,):
             return None

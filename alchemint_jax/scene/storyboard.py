@@ -73,7 +73,31 @@ class EventEntry:
 
 @dataclass(frozen=True)
 class Storyboard:
-    """A checked storyboard; make one with load or from_dict. ``None`` leaves it to the model."""
+    """A checked storyboard; make one with `load` or `from_dict`.
+
+    Attributes:
+        prompt: the caption of the whole video.
+        duration: seconds.
+        subjects: each has a `word`, the path of its `image`, and `appears`, a tuple of half-open
+            intervals (start, end) in seconds, sorted and disjoint.
+        events: each has a `text` and `during`, an interval (start, end) in seconds.
+        fps: frames per second; None leaves it to the model.
+        size: (height, width) in pixels; None leaves it to the model.
+        seed: of the noise; None leaves it to the caller.
+        negative_prompt: what the video should not show.
+        first_frame: the picture that the video starts from, for models that continue pictures.
+        last_frame: the picture that it ends with.
+        source: what messages call this storyboard.
+        remarks: what was noticed while its pictures were read.
+
+    Examples:
+        >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+        >>> board.subjects[0].word, board.subjects[0].appears
+        ('purple moon', ((0.6, 2.6),))
+
+    Source:
+        The inputs of AlcheMinT, arXiv 2512.10943; the file format is this repository's.
+    """
 
     prompt: str
     duration: Real  # seconds
@@ -90,10 +114,23 @@ class Storyboard:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Storyboard:
-        """Read and check a .yaml or .json file; pictures are found relative to it.
+        """Reads and checks a .yaml or .json file; pictures are found relative to it.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The storyboard.
 
         Raises:
             StoryboardError: naming the file, the field, and for YAML the line.
+
+        Examples:
+            >>> al.Storyboard.load("examples/two_subjects.yaml").duration
+            4.0
+
+        Source:
+            This repository.
         """
         data, lines = documents.read(path)
         return _build(data, _Check(str(path), lines), Path(path).parent)
@@ -102,10 +139,25 @@ class Storyboard:
     def from_dict(
         cls, data: Any, base: Path | None = None, source: str | None = None
     ) -> Storyboard:
-        """The same from a mapping; pictures are relative to ``base``, errors name ``source``.
+        """Checks a mapping with the fields of a storyboard file.
+
+        Args:
+            data: the mapping.
+            base: the folder that pictures are relative to; the current one where it is None.
+            source: what errors call the storyboard.
+
+        Returns:
+            The storyboard.
 
         Raises:
             StoryboardError: naming the field.
+
+        Examples:
+            >>> al.Storyboard.from_dict({"prompt": "an empty beach", "duration": 2}).subjects
+            ()
+
+        Source:
+            This repository.
         """
         return _build(data, _Check(source or "storyboard", {}), base or Path())
 

@@ -15,7 +15,7 @@ from alchemint_jax.models.umt5 import UMT5Config
 from alchemint_jax.weights.tensors import Tensor, in_memory
 
 # Fields that change how a network is computed, but not what; and how positions are said, which no
-# parameter depends on: a model can learn it anew.
+# parameter depends on: a model can relearn it.
 _FREE = {"unroll", "remat", "attention", "scheme", "mix_queries", "layout"}
 # Fields that say nothing about a network without references.
 _REFERENCES = {"slots", "index", "tags", "reference_time"}
@@ -40,7 +40,7 @@ def open_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict
     Raises:
         WeightsError: there is no such model, or it is damaged.
         ConfigError: the networks differ in other ways than that, or than in the scheme and layout
-            of positions, which a model can learn anew; all differences are listed.
+            of positions, which a model can relearn; all differences are listed.
     """
     weights.check_model(weights.locate(directory))
     transformer, transformer_tensors = weights.open_component(directory, "transformer")

@@ -342,19 +342,8 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
 _OPTIONAL = ("samples", "init_from", "train_text", "compute", "storage")
 
 
-SCHEMES = {
-    cls.__name__: cls
-    for cls in (
-        rotary.WeRope,
-        rotary.MidRope,
-        rotary.SincRope,
-        rotary.FittedRope,
-        rotary.NoInterval,
-    )
-}
-
 NAMED: dict[str, dict[str, Any]] = {
-    "scheme": SCHEMES,
+    "scheme": rotary.SCHEMES,
     "layout": {"ReferenceLayout": rotary.ReferenceLayout},
 }
 """Parts of `model` that say by their `name` which class they are of; the first one by default."""

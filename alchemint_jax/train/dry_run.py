@@ -190,7 +190,7 @@ def _batch(
     whole, parts = size * share.of // len(share.parts), train.optimizer.accumulate
     text = f"{whole} in all, {size} for each process"
     if parts > 1:
-        text += f", worked off in {parts} parts"
+        text += f", split into {parts} parts"
     if mesh is not None:
         ways = share.of
         if size % len(share.parts):
@@ -200,7 +200,7 @@ def _batch(
             )
         if (whole // ways) % parts:
             raise ConfigError(
-                f"{whole // ways} examples of a device cannot be worked off in {parts} parts; "
+                f"{whole // ways} examples of a device cannot be split into {parts} parts; "
                 "change loader.batch_size or train.optimizer.accumulate"
             )
         text += f"; {whole // ways} for each of {ways} parts of the mesh"

@@ -32,7 +32,7 @@ class OptimizerConfig:
         total_steps: where the cosine ends.
         weight_decay: decoupled, times the learning rate; not on biases, scales and vectors.
         clip_norm: largest norm of the whole gradient; 0 for no clipping.
-        accumulate: the batch is worked off in this many equal parts.
+        accumulate: the batch is split into this many equal parts.
         ema_decay: of the moving average of the weights; early on ``(1 + step) / (10 + step)``.
     """
 

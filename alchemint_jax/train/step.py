@@ -124,7 +124,7 @@ def _averaged(
     def split(x: jax.Array) -> jax.Array:
         if x.shape[0] % (parts * devices):
             raise ConfigError(
-                f"a batch of {x.shape[0]} cannot be worked off in {parts} parts (accumulate) on "
+                f"a batch of {x.shape[0]} cannot be split into {parts} parts (accumulate) on "
                 f"{devices} devices (mesh axes data and fsdp); it must be a multiple of "
                 f"{parts * devices}"
             )

@@ -26,7 +26,7 @@ def convert(
     max_shard: int = files.MAX_SHARD,
     progress: bool = False,
 ) -> list[str]:
-    """Writes the model at `source` anew in another format; nothing else of it changes.
+    """Writes the model at `source` in another format; nothing else about it changes.
 
     Tensors are streamed, so memory holds one at a time. `target` appears only when it is whole.
 
@@ -42,8 +42,18 @@ def convert(
         The components that were written.
 
     Raises:
-        WeightsError: the source cannot be read, or not be written in that format, or the target
+        WeightsError: the source cannot be read or cannot be written in that format, or the target
             exists.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     target = pathlib.Path(folder) / "sprites-diffusers"
+        ...     al.weights.convert("sprites", target, dtype="float16")
+        ['transformer', 'vae', 'text_encoder']
+
+    Source:
+        The layouts of diffusers and transformers; this repository's.
     """
     if format not in store.FORMATS:
         raise WeightsError(f"format {format!r} is not one of {', '.join(store.FORMATS)}")

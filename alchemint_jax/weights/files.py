@@ -141,7 +141,7 @@ class Stored(Tensor):
 
     def load(self, box: Box) -> np.ndarray:
         """A box, whose values are finite; WeightsError if they are not, or cannot be read."""
-        # Opened anew for every tensor: a file that stays open keeps all its pages mapped.
+        # Opened again for every tensor: a file that stays open keeps all its pages mapped.
         try:
             with safe_open(self.file, framework="np") as f:
                 if box == self.whole:

@@ -82,8 +82,21 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
     The strings in `BUNDLED` are bundled models; write "./sprites" or a `Path` for a directory that
     happens to be called so.
 
+    Args:
+        name_or_dir: the name or the directory.
+
+    Returns:
+        An existing directory.
+
     Raises:
         WeightsError: it is neither.
+
+    Examples:
+        >>> al.weights.locate("sprites").name
+        'sprites'
+
+    Source:
+        This repository.
     """
     if isinstance(name_or_dir, str) and name_or_dir in BUNDLED:
         path = _bundled(name_or_dir)
@@ -152,7 +165,7 @@ def save(
     dtype: str = "float32",
     format: str = "alchemint",
 ) -> Path:
-    """Write one component; whatever fails, a component that was there before stays readable.
+    """Writes one component; whatever fails, a component that was there before stays readable.
 
     Tensors are written one at a time, completely beside the component, and then renamed into it.
 
@@ -170,6 +183,17 @@ def save(
 
     Raises:
         WeightsError: the parameters cannot be stored like that, or writing failed.
+
+    Examples:
+        >>> import tempfile
+        >>> module, params = al.weights.load("sprites", "text_encoder")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     written = al.weights.save(folder, "text_encoder", module.config, params)
+        ...     sorted(path.name for path in written.iterdir())
+        ['config.json', 'model.safetensors']
+
+    Source:
+        The safetensors format; this repository's layout.
     """
     _check_component(component)
     if dtype not in DTYPES:
@@ -214,8 +238,22 @@ def write_tensors(
 def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
     """The component's config.json as a dict: ours has a "_class", others their own fields.
 
+    Args:
+        directory: a model's directory.
+        component: a key of `COMPONENTS`.
+
+    Returns:
+        The fields of the file.
+
     Raises:
         WeightsError: it is missing, unreadable, or of no kind that we know.
+
+    Examples:
+        >>> al.weights.read_config(al.weights.locate("sprites"), "vae")["_class"]
+        'VAE'
+
+    Source:
+        This repository, diffusers and transformers.
     """
     _check_component(component)
     folder = component_folder(Path(directory), component)
@@ -340,7 +378,7 @@ def read_params(tensors: Mapping[str, Tensor], target: PyTree) -> PyTree:
 
 
 def load(directory: str | os.PathLike, component: str) -> tuple[nn.Module, PyTree]:
-    """Build the component's module and read its float32 parameters.
+    """Builds the component's module and reads its float32 parameters.
 
     Args:
         directory: a directory in our layout or Wan's (`*-Diffusers`, or the original with its
@@ -353,6 +391,15 @@ def load(directory: str | os.PathLike, component: str) -> tuple[nn.Module, PyTre
 
     Raises:
         WeightsError: see `locate`, `read_config` and `open_component`.
+
+    Examples:
+        >>> module, params = al.weights.load("sprites", "text_encoder")
+        >>> ids, mask = jnp.array([[5, 6, 0]]), jnp.array([[True, True, False]])
+        >>> module.apply({"params": params}, ids, mask).shape  # [b, l, d]
+        (1, 3, 128)
+
+    Source:
+        Wan2.1, arXiv 2503.20314, and diffusers, whose layouts are read.
     """
     module, tensors = open_component(directory, component)
     return module, read_params(tensors, module.abstract_params())  # type: ignore[attr-defined]

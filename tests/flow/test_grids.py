@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alchemint_jax.flow import GRIDS, shift_time, time_grid
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.flow import GRIDS, make_grid, shift_time, time_grid
 
 
 @pytest.mark.parametrize("name", list(GRIDS))
@@ -67,3 +68,17 @@ def test_diffusers_euler_grid_is_shifted_twice_at_its_end():
     middle, last = shift_time((1 + once) / 2, 5.0), shift_time(once, 5.0)
     np.testing.assert_allclose(sigmas, [1, middle, last, 0], rtol=1e-6)
     np.testing.assert_array_equal(times, sigmas[:-1])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(name="lineal"), "no grid 'lineal'; there are linear, wan"),
+        (dict(final="one"), "no final 'one'; there are zero, sigma_min"),
+        (dict(steps=0), "a grid of 0 steps is too short; give at least 1"),
+        (dict(steps=1, terminal=0.1), "a grid of 1 steps is too short; give at least 2"),
+    ],
+)
+def test_grids_that_there_cannot_be_are_refused(change, message):
+    with pytest.raises(ConfigError, match=message):
+        make_grid(**dict(name="linear", steps=4, shift=1.0) | change)

@@ -91,15 +91,17 @@ def test_committed_results_are_those_of_this_code():
 
 
 @pytest.mark.parametrize("name, theta", [("kernels_9x48", 20), ("kernels_21x128", 1e4)])
-def test_readme_shows_the_committed_results(name, theta):
+def test_documents_show_the_committed_results(name, theta):
     committed = json.loads((RESULTS / f"{name}.json").read_text())
-    readme = (ROOT / "README.md").read_text()
-    assert table(committed, theta) in readme
-    assert f"docs/results/{name}.json" in readme
+    page = (ROOT / "docs" / "measurements" / "kernels.md").read_text()
+    assert table(committed, theta) in page
+    assert f"results/{name}.json" in page
 
 
 def test_single_pixel_frames_are_what_fitted_gains_do_worst():
-    """As README says: but for the first, their gains are nearly those of what is never there."""
+    """As docs/measurements/kernels.md says: but for the first, they get nearly the gain of what is
+    never there.
+    """
     freqs = axis_frequencies(48, theta_t=20)
     pixels = np.array([(s, s + 1) for s in range(33)])
     inside = np.arange(9) == np.ceil(pixels[:, :1] / 4)
@@ -114,7 +116,7 @@ def test_single_pixel_frames_are_what_fitted_gains_do_worst():
 
 
 def test_the_bundled_choice_is_backed_by_the_results():
-    # configs/sprites.py: FittedRope at theta 20. The longer claims stand in the README.
+    # configs/sprites.py: FittedRope at theta 20. Longer claims: docs/measurements/kernels.md.
     committed = json.loads((RESULTS / "kernels_9x48.json").read_text())
     rows = {(row["theta"], row["scheme"]): row for row in committed["results"]}
     at_20 = {scheme: row for (theta, scheme), row in rows.items() if theta == 20}

@@ -313,7 +313,8 @@ def test_the_committed_tables_are_those_of_the_committed_rows(name, of, boards):
     again = comparison.compare(arms, baseline)
     assert_alike(plain(again), found)
     assert_charts_alike(comparison.figure(again), (results / f"{name}.svg").read_bytes())
-    tables = re.findall(r"(?:^\|.*\n)+", (CONFIG.parents[1] / "README.md").read_text(), re.M)
+    page = results.parent / "measurements" / "schemes.md"
+    tables = re.findall(r"(?:^\|.*\n)+", page.read_text(), re.M)
     wanted = NUMBER.sub("#", comparison.table(again))
     (shown,) = (table for table in tables if NUMBER.sub("#", table) == wanted)
     assert_texts_alike(comparison.table(again), shown, decimals=2)

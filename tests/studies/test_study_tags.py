@@ -78,13 +78,14 @@ def test_a_model_without_tags_is_refused(tmp_path, capsys, monkeypatch):
 def test_the_committed_figures_are_of_the_bundled_model():
     found = json.loads((RESULTS / "sprites_tags.json").read_text())
     assert found["weights"] == fingerprints("sprites")
-    readme = " ".join((RESULTS.parents[1] / "README.md").read_text().split())
+    page = RESULTS.parent / "measurements" / "conditions.md"
+    said_there = " ".join(page.read_text().split())
     settings = f"On {found['limit']} boards of similar subjects, in {found['steps']} sampling steps"
-    assert settings in readme
+    assert settings in said_there
     for name, said in (("no tags", "without"), ("exchanged", "where subjects have one another's")):
         less, identity = (found[of][name]["identity"] for of in ("differences", "variants"))
         span = "{mean:.2f}, {low:.2f} to {high:.2f}".format(**less)
-        assert f"{identity['mean']:.2f} {said} ({span})" in readme
+        assert f"{identity['mean']:.2f} {said} ({span})" in said_there
         assert less["high"] < 0
 
 

@@ -75,7 +75,7 @@ class DiT(nn.Module):
             latents: noisy video latents, normalised; h and w multiples of the patch.
             time: flow time in [0, 1], 0 is data; one for each sample, or one for each video token.
             text: states of the caption, zero where padded (Wan attends to the padding too).
-            condition: what is given of the video itself (see `keyframes`), for a model
+            condition: frames of the video that are given to it (see `keyframes`), for a model
                 whose `in_channels` are more than those of the latents.
             image: CLIP states of the given pictures, one after another, for a model with an image
                 stream (which cannot do without).

@@ -6,7 +6,7 @@ places, left to right in the order in which the caption names them, stand uprigh
 size: where subjects may be anywhere and turned, a model this small spends its training on drawing
 them anywhere and turned, and confuses and bends their shapes. A subject's truth is measured on what
 was drawn: it is on screen in a frame when at least `World.min_visible` of its area lies inside the
-picture. References are drawn anew, in another pose, size and light, on white.
+picture. References are drawn separately, in another pose, size and light, on white.
 
 Axes: f pixel frames, y x pixels, v reference views.
 """
