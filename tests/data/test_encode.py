@@ -19,6 +19,8 @@ from alchemint_jax.models.vae import TILE, VAE, VAEConfig
 from alchemint_jax.sampling.sample import encode_pictures
 from alchemint_jax.worlds.sprites import open_split
 
+pytestmark = pytest.mark.slow
+
 
 def records_of(directory) -> list:
     return [

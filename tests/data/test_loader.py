@@ -23,6 +23,8 @@ from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.worlds.sprites import open_split
 
+pytestmark = pytest.mark.slow
+
 
 class Keep(grain.transforms.RandomMap):
     def random_map(self, element, rng):

@@ -18,6 +18,8 @@ from alchemint_jax.worlds import sprites
 from alchemint_jax.worlds.sprites.cases import COUNTS, FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cases():

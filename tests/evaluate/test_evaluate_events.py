@@ -16,6 +16,8 @@ from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found():

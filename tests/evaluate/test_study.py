@@ -24,6 +24,8 @@ from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
 
 

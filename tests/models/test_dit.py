@@ -21,6 +21,8 @@ from alchemint_jax.models.layers import unboxed
 from alchemint_jax.rotary import FittedRope, MidRope, NoInterval, WeRope
 from alchemint_jax.timebase import latent_intervals as latent_intervals_on_host
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 PLAIN = DiTConfig(
     dim=24,
     n_heads=2,
@@ -65,14 +67,6 @@ def _jitted(params, inputs, *, config, dtype=jnp.float32):
 
 def _run(config, params, inputs, **options):
     return np.asarray(_jitted(params, inputs, config=config, **options))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

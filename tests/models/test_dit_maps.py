@@ -13,6 +13,8 @@ from alchemint_jax.models.dit import DiT, DiTConfig, reference_attention, self_a
 from alchemint_jax.models.layers import unboxed
 from alchemint_jax.rotary import FittedRope
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 CONFIG = DiTConfig(
     dim=24,
     n_heads=2,

@@ -19,6 +19,8 @@ from alchemint_jax.plan.compile import needed, read, shard_bytes
 from alchemint_jax.plan.report import as_text, make_plan
 from alchemint_jax.plan.targets import parse_target
 
+pytestmark = pytest.mark.slow
+
 
 @functools.cache
 def _compiled(target, mesh):

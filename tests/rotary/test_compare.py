@@ -32,6 +32,8 @@ from alchemint_jax.rotary.compare import (
 )
 from alchemint_jax.timebase import latent_intervals
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs/results"
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import FittedRope, Frequencies, WeRope, axis_frequencies, coverage, kernel
 
+pytestmark = pytest.mark.slow
+
 
 def latent(pixel):
     """Latent coordinate of a pixel frame, written separately from the package."""

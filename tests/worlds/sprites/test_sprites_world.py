@@ -6,6 +6,8 @@ import pytest
 from alchemint_jax.worlds.sprites import World, sample_clip, shapes
 from alchemint_jax.worlds.sprites.world import PLACES, runs
 
+pytestmark = pytest.mark.slow
+
 FRAMES = World().frames
 
 
