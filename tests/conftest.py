@@ -16,7 +16,7 @@ import jax
 import pytest
 from absl import flags
 
-# XLA's older way to compile for the CPU takes two thirds of the time. All processes of the tests
+# XLA's older way to compile for the CPU takes less time. All processes of the tests
 # inherit it. JAX starts no backend for flags that it does not know: so they are tried first.
 FLAG = "--xla_cpu_use_fusion_emitters=false"
 if FLAG not in os.environ.get("XLA_FLAGS", ""):
