@@ -9,13 +9,14 @@ LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test lowest lint notebooks docs plans kills parity goldens bench clean help
+.PHONY: demo test check lowest lint notebooks docs plans kills parity goldens bench clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
+	@echo "make check      install what is needed; lint, and the tests that compile little (2 minutes)"
 	@echo "make lowest     install the lowest version that setup.py allows of everything; test with it"
-	@echo "make lint       install what is needed; ruff (check, format), mypy and shellcheck"
+	@echo "make lint       install what is needed; ruff (check, format), imports, mypy, shellcheck"
 	@echo "make notebooks  install what is needed and run notebooks/ into out/notebooks"
 	@echo "make docs       run the notebooks and build the documents into out/site"
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
@@ -31,18 +32,24 @@ demo: $(VENV)/.installed
 	$(BIN)/alchemint demo --out out
 
 # Most of the time goes to compilation, on one core; a process takes up to 6 GB. Files stay whole,
-# since their tests share what they have compiled.
+# since their tests share what they have compiled, and slow ones go first (tests/conftest.py).
+PYTEST_PARALLEL := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest $(PYTEST_PARALLEL)
+
+# What is not marked as slow: see CONTRIBUTING.md.
+check: lint $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_PARALLEL)
 
 # What setup.py promises: every dependency of ours at its lower bound. These bounds are those of
 # Python 3.11 (PYTHON=python3.11); newer ones may need newer versions of some.
 lowest: $(LOWEST)/.installed
-	$(LOWEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(LOWEST)/bin/python -m pytest $(PYTEST_PARALLEL)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy alchemint_jax studies
 	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
@@ -82,7 +89,7 @@ bench: $(VENV)/.installed-parity
 
 clean:
 	rm -rf $(VENV) $(PLANS) $(LOWEST) out build dist alchemint_jax.egg-info
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find alchemint_jax studies tests configs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A candidate is run, not merely looked up: version managers leave launchers that do not start.

@@ -7,12 +7,24 @@ partition fails on a laptop. JAX_PLATFORMS chooses another backend.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
 
 import jax
 import pytest
 from absl import flags
-from pool_encoder import CLIPS, VALIDATION, PoolEncoder
+
+# XLA's older way to compile for the CPU takes less time. All processes of the tests
+# inherit it. JAX starts no backend for flags that it does not know: so they are tried first.
+FLAG = "--xla_cpu_use_fusion_emitters=false"
+if FLAG not in os.environ.get("XLA_FLAGS", ""):
+    wanted = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
+    trial = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
+    environment = os.environ | {"XLA_FLAGS": wanted, "JAX_PLATFORMS": "cpu"}
+    if subprocess.run(trial, env=environment, capture_output=True).returncode == 0:
+        os.environ["XLA_FLAGS"] = wanted
 
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # tests compile for TPUs side by side
 if "JAX_PLATFORMS" not in os.environ:
@@ -21,19 +33,31 @@ jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend h
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kill-seed", type=int, help="repeats what a test that kills has printed")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     flags.FLAGS.mark_as_parsed()  # Grain reads absl flags, which nobody parses under pytest
 
 
-@pytest.fixture(scope="session")
-def sprites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from alchemint_jax.worlds.sprites import write_sprites
-
-    return write_sprites(tmp_path_factory.mktemp("sprites") / "set", CLIPS, 5, VALIDATION)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests go first: in the end no process waits for one that has just begun."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-@pytest.fixture(scope="session")
-def encoded(sprites: Path) -> Path:
-    from alchemint_jax.data.encode import encode_with
+@pytest.fixture(scope="module")
+def compile_fast() -> Iterator[None]:
+    """For modules whose programs run for less time than it takes to optimise them."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
-    return encode_with(PoolEncoder(), "pool", sprites, sprites.parent / "encoded", batch=4, shard=8)
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> random.Random:
+    """Draws when to kill what, by a seed that a failing test shows and `--kill-seed` repeats."""
+    given = request.config.getoption("--kill-seed")
+    seed = random.randrange(10**6) if given is None else given
+    print(f"these kills again: --kill-seed {seed}")
+    return random.Random(seed)

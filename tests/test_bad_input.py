@@ -25,6 +25,8 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.worlds.sprites import builder
 
+pytestmark = pytest.mark.slow
+
 BOARD = {
     "prompt": "a red disc glides past",
     "duration": 1.0,

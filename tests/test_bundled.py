@@ -15,6 +15,8 @@ from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.metrics import read_metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
 

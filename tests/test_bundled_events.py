@@ -18,6 +18,8 @@ from alchemint_jax.train.dit_task import make_dit_task
 from alchemint_jax.train.metrics import read_metrics
 from studies import events
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 

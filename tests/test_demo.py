@@ -18,6 +18,8 @@ from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.worlds.sprites import SpritesTracker
 
+pytestmark = pytest.mark.slow
+
 REFS = Path(__file__).parents[1] / "examples" / "refs"
 # No whole number of frames at 8 a second, and 4k + 1 of them: longer than the clip, or shorter.
 ODD = (4.1, 3.95, 3.8)

@@ -1,8 +1,9 @@
-"""Importing the package is instant and does no work; its public names resolve lazily."""
+"""Importing is instant and does no work; public names resolve lazily; imports point downwards."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import alchemint_jax as al
 
+ROOT = Path(__file__).parents[1]
 PROBE = """
 import json, sys, time
 start = time.perf_counter()
@@ -62,3 +64,32 @@ def test_the_suite_sees_eight_cpu_devices():
 def test_rank_promotion_raises():
     with pytest.raises(ValueError, match="rank_promotion"):
         jnp.ones((2, 3)) + jnp.ones(3)
+
+
+def lint_imports(folder):
+    """What import-linter says of the package by the contracts in the pyproject.toml of a folder."""
+    path = [str(ROOT), os.environ.get("PYTHONPATH")]
+    code = "from importlinter.cli import lint_imports_command as run; run()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "--no-cache"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_imports_point_downwards():
+    found = lint_imports(ROOT)
+    assert found.returncode == 0, found.stdout
+    assert "3 kept, 0 broken" in found.stdout
+
+
+def test_an_import_that_points_upwards_is_found(tmp_path):
+    """As if what everything imports stood above everything."""
+    contracts, last = (ROOT / "pyproject.toml").read_text(), '  "errors",\n'
+    assert last in contracts
+    contracts = contracts.replace(last, "").replace("layers = [\n", "layers = [\n" + last)
+    (tmp_path / "pyproject.toml").write_text(contracts)
+    found = lint_imports(tmp_path)
+    assert found.returncode == 1 and "is not allowed to import alchemint_jax.errors" in found.stdout

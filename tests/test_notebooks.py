@@ -10,6 +10,8 @@ from pathlib import Path
 import jupytext
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.py"))
 
@@ -21,6 +23,7 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_the_notebook_runs(path):
     settings = {"NOTEBOOK_SMALL": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    settings["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes longest
     done = subprocess.run(
         [sys.executable, path.name],
         cwd=path.parent,

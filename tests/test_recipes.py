@@ -25,6 +25,8 @@ from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
 from studies import events, schemes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 # A pipeline that diffusers made and saved, with random weights: as a download would be.
@@ -71,18 +73,16 @@ def commands(path):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compile_little(tmp_path_factory):
+def compile_little(compile_fast, tmp_path_factory):
     """Nothing here runs for long; on one device, and what is compiled twice is kept."""
     cache, one = tmp_path_factory.mktemp("cache"), jax.devices()[:1]
     before = jax.config.jax_compilation_cache_dir
     build_mesh = run.build_mesh
-    jax.config.update("jax_disable_most_optimizations", True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setattr(dry_run, "pretend", lambda devices: None)  # there are some already
         patch.setattr(run, "build_mesh", lambda config: build_mesh(config, one))
         yield
-    jax.config.update("jax_disable_most_optimizations", False)
     jax.config.update("jax_compilation_cache_dir", before)
 
 

@@ -15,6 +15,8 @@ from jax.sharding import PartitionSpec as P
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 
 def test_there_are_devices_to_test_with():
     assert jax.device_count() == 8

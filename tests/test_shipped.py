@@ -11,6 +11,8 @@ import pytest
 
 from alchemint_jax import arguments, shipped
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 
 # What README does first, in a folder with nothing in it.

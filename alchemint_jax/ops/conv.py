@@ -1,4 +1,10 @@
-"""Convolutions of the causal video autoencoder. Axes: b batch, f frames, h w space, c channels."""
+"""Convolutions of the causal video autoencoder. Axes: b batch, f frames, h w space, c channels.
+
+The functions that look along time stream. Each takes a chunk of a clip and what the chunk before it
+left (`before`, None where the clip starts), and returns what can be computed by now and what the
+next chunk needs. A whole clip is one chunk. However a clip is cut, the outputs put together are the
+same, as long as the first chunk holds frame 0; a chunk may also be too short to complete a frame.
+"""
 
 from __future__ import annotations
 
@@ -46,6 +52,65 @@ def conv3d_valid(
     taps = (x[:, i : i + (frames - 1) * stride + 1 : stride] for i in range(kt))
     y = sum(conv2d(tap, kernel[i], padding=padding) for i, tap in enumerate(taps))
     return y + bias.astype(x.dtype)[None, None, None, None]
+
+
+def causal_conv3d(
+    x: Float[Array, "b f h w c"],
+    kernel: Float[Array, "kt kh kw c o"],
+    bias: Float[Array, " o"],
+    before: Float[Array, "b past h w c"] | None = None,
+) -> tuple[Float[Array, "b f h w o"], Float[Array, "b past2 h w c"]]:
+    """Convolution that sees the present and the past; zeros stand before frame 0."""
+    past = kernel.shape[0] - 1
+    window = _join(before, x, past)
+    kept = window[:, x.shape[1] :]
+    if before is None and x.shape[1] == 1:
+        # A lone first frame (a picture) has only zeros before it: a third of the work.
+        return conv3d_valid(x, kernel[-1:], bias), kept
+    return conv3d_valid(window, kernel, bias), kept
+
+
+def merge_frames(
+    x: Float[Array, "b f h w c"],
+    kernel: Float[Array, "3 kh kw c o"],
+    bias: Float[Array, " o"],
+    before: Float[Array, "b past h w c"] | None = None,
+) -> tuple[Float[Array, "b f2 h w o"], Float[Array, "b past2 h w c"]]:
+    """Makes one frame of every two after frame 0, from these two and the one before them.
+
+    Frame 0 passes as it is.
+    """
+    window = _join(before, x, 0)
+    count = max(0, (window.shape[1] - 1) // 2)
+    merged = conv3d_valid(window, kernel, bias, stride=2) if count else x[:, :0]
+    y = jnp.concatenate([x[:, :1], merged], axis=1) if before is None else merged
+    return y, window[:, 2 * count :]
+
+
+def split_frames(
+    x: Float[Array, "b f h w c"],
+    kernel: Float[Array, "kt kh kw c 2*c"],
+    bias: Float[Array, " 2*c"],
+    before: Float[Array, "b past h w c"] | None = None,
+) -> tuple[Float[Array, "b f2 h w c"], Float[Array, "b past2 h w c"]]:
+    """Makes two frames of every one after frame 0, from it and those before it, but not frame 0.
+
+    Frame 0 passes as it is.
+    """
+    first, rest = (x[:, :1], x[:, 1:]) if before is None else (x[:, :0], x)
+    window = _join(before, rest, kernel.shape[0] - 1)
+    pairs = conv3d_valid(window, kernel, bias)
+    b, f, h, w, _ = pairs.shape
+    halves = pairs.reshape(b, f, h, w, 2, x.shape[-1]).transpose(0, 1, 4, 2, 3, 5)
+    y = jnp.concatenate([first, halves.reshape(b, 2 * f, *halves.shape[3:])], axis=1)
+    return y, window[:, rest.shape[1] :]
+
+
+def _join(before: jax.Array | None, x: jax.Array, zeros: int) -> jax.Array:
+    """A chunk after what the one before it left, or after `zeros` frames of zeros."""
+    if before is not None:
+        return jnp.concatenate([before, x], axis=1)
+    return jnp.pad(x, ((0, 0), (zeros, 0), (0, 0), (0, 0), (0, 0))) if zeros else x
 
 
 def upsample_nearest(x: Float[Array, "b f h w c"]) -> Float[Array, "b f 2*h 2*w c"]:

@@ -19,6 +19,8 @@ from alchemint_jax.plan.steps import Work
 from alchemint_jax.plan.targets import CHIPS, parse_target, topology_devices
 from alchemint_jax.train.optimizer import OptimizerConfig
 
+pytestmark = pytest.mark.slow
+
 # Google's names count chips of some (v5e, v6e) and cores of others; a chip is one device or two.
 TARGETS = {"v3": "v3-8", "v4": "v4-8", "v5e": "v5e-4", "v5p": "v5p-8", "v6e": "v6e-4"}
 TARGETS["tpu7x"] = "tpu7x-8"

@@ -18,6 +18,8 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.steps import Work
 
+pytestmark = pytest.mark.slow
+
 WAN = CONFIG.replace("sprites.py", "wan_1_3b.py")
 SIDE = {"seconds", "per_second", "flops_per_second", "mfu", "memory"}
 OURS = SIDE | {"compile_seconds", "program_bytes", "attention", "custom_calls"}

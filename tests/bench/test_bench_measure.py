@@ -16,6 +16,8 @@ from alchemint_jax.bench.measure import Side, alternate, compare, summary, timed
 from alchemint_jax.bench.programs import Program
 from alchemint_jax.plan.targets import CHIPS
 
+pytestmark = pytest.mark.slow
+
 
 class Clock:
     """Time that passes when it is told to."""

@@ -18,6 +18,8 @@ from alchemint_jax.models import vae as models_vae
 from alchemint_jax.models.vae import TILE, VAE, VAEConfig
 from alchemint_jax.sampling.sample import encode_pictures
 
+pytestmark = pytest.mark.slow
+
 
 def records_of(directory) -> list:
     return [

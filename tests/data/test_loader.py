@@ -27,6 +27,8 @@ from alchemint_jax.text import ByteTokenizer
 CLOCK = Clock(8, 33, 4)
 BYTES, TAGS = ByteTokenizer(112), ByteTokenizer(16)
 
+pytestmark = pytest.mark.slow
+
 
 class Keep(grain.transforms.RandomMap):
     def random_map(self, element, rng):

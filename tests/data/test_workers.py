@@ -8,7 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import alchemint_jax
+
+pytestmark = pytest.mark.slow
 
 READER = """
 import sys, time

@@ -21,6 +21,8 @@ from alchemint_jax.worlds import sprites
 from alchemint_jax.worlds.sprites.cases import COUNTS, FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
 
+pytestmark = pytest.mark.slow
+
 SPRITES = sprites.SpritesBenchmark()
 TRACKER = SPRITES.tracker
 

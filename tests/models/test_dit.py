@@ -20,6 +20,8 @@ from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repe
 from alchemint_jax.models.layers import unboxed
 from alchemint_jax.rotary import FittedRope, MidRope, NoInterval, WeRope
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 PLAIN = DiTConfig(
     dim=24,
     n_heads=2,
@@ -64,14 +66,6 @@ def _jitted(params, inputs, *, config, dtype=jnp.float32):
 
 def _run(config, params, inputs, **options):
     return np.asarray(_jitted(params, inputs, config=config, **options))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ import quick
 from alchemint_jax import sharding
 from alchemint_jax.models.dit import DiT, DiTConfig
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 # Two heads of 64. Without text states, gradients would not pass through cross-attention.
 CONFIG = DiTConfig(
     dim=128, n_heads=2, n_layers=2, ffn_dim=32, in_channels=4, out_channels=4, text_dim=8,

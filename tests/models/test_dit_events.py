@@ -11,6 +11,8 @@ from quick import jit
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import Conditions, Events, model_inputs, repeat
 
+pytestmark = pytest.mark.slow
+
 CONFIG = DiTConfig(
     dim=24,
     n_heads=2,

@@ -17,6 +17,8 @@ from alchemint_jax import weights
 from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
 from alchemint_jax.sharding import make_mesh, state_shardings
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 GOLDENS = Path(__file__).parents[1] / "goldens" / "dit_image"
 WITH_IMAGE = ["i2v", "flf2v"]
 
@@ -35,13 +37,6 @@ def _run(config, params, given, dtype=jnp.float32):
 
 def _error(ours, theirs):
     return np.abs(ours - theirs).max() / np.abs(theirs).max()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # --------------------------------------------------------------------------- against diffusers

@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 from alchemint_jax import weights
 from alchemint_jax.models.dit import DiT
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 GOLDENS = Path(__file__).parents[1] / "goldens" / "dit"
 
 
@@ -27,13 +29,6 @@ def _golden(name, size):
 def _error(config, params, given, wanted, dtype=jnp.float32):
     ours = np.asarray(jax.jit(DiT(config, dtype).apply)({"params": params}, **given))
     return np.abs(ours - wanted).max() / np.abs(wanted).max()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.parametrize("size", ["video", "picture"])

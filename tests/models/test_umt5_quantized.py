@@ -21,6 +21,8 @@ from alchemint_jax.models.umt5 import (
 )
 from alchemint_jax.models.umt5.quantized import dequantize
 
+pytestmark = pytest.mark.slow
+
 CONFIG = UMT5Config(vocab=500, dim=96, n_heads=5, head_dim=16, ffn_dim=192, n_layers=4)
 
 

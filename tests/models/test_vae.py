@@ -8,47 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from vae_setup import TINY, normal, random_params
 
-from alchemint_jax.models.vae import VAE, VARIANTS, VAEConfig, stream_decode, stream_encode
+from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.models.vae.model import ChannelNorm, Downsample, Past, Upsample
 
-TINY = VAEConfig(
-    base_dim=4,
-    dim_mult=(1, 2, 2),
-    num_res_blocks=1,
-    temporal_downsample=(True, True),
-    z_dim=3,
-    latents_mean=(0.3, -0.2, 0.1),
-    latents_std=(0.5, 1.5, 2.0),
-)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 SIDE = 8
-
-
-def _normal(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
-
-
-def _random(abstract, scale):
-    """Parameters that no test can be fooled by: no zero biases, no gains of one."""
-    leaves, structure = jax.tree.flatten(abstract)
-    rng = np.random.default_rng(0)
-    return jax.tree.unflatten(
-        structure,
-        [
-            jnp.float32(rng.standard_normal(x.shape) * scale / math.sqrt(math.prod(x.shape[:-1])))
-            if len(x.shape) > 1
-            else jnp.float32(1 + 0.3 * rng.standard_normal(x.shape))
-            for x in leaves
-        ],
-    )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +25,17 @@ def vae():
 
 @pytest.fixture(scope="module")
 def params(vae):
-    return _random(vae.abstract_params(), 1.0)
+    return random_params(vae.abstract_params(), 1.0)
 
 
 @pytest.fixture(scope="module")
 def clip():
-    return jnp.tanh(_normal(1, 2, 17, SIDE, SIDE, 3))
+    return jnp.tanh(normal(1, 2, 17, SIDE, SIDE, 3))
 
 
 @pytest.fixture(scope="module")
 def latents():
-    return 0.5 * _normal(2, 2, 5, SIDE // 4, SIDE // 4, TINY.z_dim)
+    return 0.5 * normal(2, 2, 5, SIDE // 4, SIDE // 4, TINY.z_dim)
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +60,12 @@ def streamed(vae, params):
     return jax.jit(lambda x, z: (stream_encode(vae, params, x), stream_decode(vae, params, z)))
 
 
-@pytest.mark.parametrize("frames", [1, 5, 9, 17])
-def test_streamed_is_whole(apply, streamed, clip, latents, frames):
-    count = 1 + frames // 4
-    whole = apply(clip[:, :frames], latents[:, :count])
-    assert whole[0].shape == (2, count, 2, 2, 3) and whole[1].shape == clip[:, :frames].shape
-    # One stream, for every length: its frames cannot know how long the clip is.
+def test_streamed_is_whole(streamed, clip, latents, full):
+    """The scans over chunks; that chunks put together are the whole: test_vae_streaming.py."""
     encoded, decoded = streamed(clip, latents)
-    np.testing.assert_allclose(encoded[:, :count], whole[0], atol=1e-5)
-    np.testing.assert_allclose(decoded[:, :frames], whole[1], atol=1e-5)
+    assert encoded.shape == (2, 5, 2, 2, 3) and decoded.shape == clip.shape
+    np.testing.assert_allclose(encoded, full[0], atol=1e-5)
+    np.testing.assert_allclose(decoded, full[1], atol=1e-5)
     # There is something to compare: not clipped to black and white, and no frame like another.
     assert np.mean(np.abs(decoded) < 1) > 0.5 and np.std(encoded) > 0.1
     assert np.abs(np.diff(decoded, axis=1)).max(axis=(0, 2, 3, 4)).min() > 1e-3
@@ -111,21 +75,6 @@ def test_a_picture_can_be_streamed(streamed, clip, latents, full):
     encoded, decoded = streamed(clip[:, :1], latents[:, :1])
     np.testing.assert_allclose(encoded, full[0][:, :1], atol=1e-5)
     np.testing.assert_allclose(decoded, full[1][:, :1], atol=1e-5)
-
-
-@pytest.mark.parametrize(("method", "cut"), [("encode_chunk", 9), ("decode_chunk", 3)])
-def test_chunks_depend_on_what_was_carried(vae, params, clip, latents, full, method, cut):
-    """Chunks of several latent frames too; and forgetting any carried frames shows."""
-    x, whole = (clip, full[0]) if method == "encode_chunk" else (latents, full[1])
-    chunk = jax.jit(lambda x, past: vae.apply({"params": params}, x, past, method=method))
-    first, past = jax.jit(lambda x: vae.apply({"params": params}, x, method=method))(x[:, :cut])
-    rest, kept = chunk(x[:, cut:], past)
-    np.testing.assert_allclose(np.concatenate([first, rest], axis=1), whole, atol=1e-5)
-    assert [p.shape for p in kept] == [p.shape for p in past]
-    for i in range(len(past)):
-        forgetful = [p * (i != j) for j, p in enumerate(past)]
-        change = np.abs(chunk(x[:, cut:], forgetful)[0] - rest).max()
-        assert change > 1e-4, f"nothing reads what convolution {i} carried"
 
 
 def test_each_latent_frame_is_four_pixel_frames_and_the_first_is_one(vae):
@@ -190,7 +139,7 @@ def test_latents_are_normalised(vae, params, clip, latents, full):
 
 
 def test_channel_norm_is_its_formula():
-    x, gain = _normal(0, 2, 1, 3, 2, 6), _normal(1, 6)
+    x, gain = normal(0, 2, 1, 3, 2, 6), normal(1, 6)
     x = x.at[0, 0, 0, 0].set(0)  # torch's normalize leaves zeros alone
     wide = np.asarray(x, np.float64)
     norm = np.maximum(np.sqrt((wide**2).sum(-1, keepdims=True)), 1e-12)
@@ -214,18 +163,18 @@ def _frame_conv(x, kernel, bias, stride, before, after):
 
 def _resampler(cls, features, widen):
     p = {
-        "conv": {"kernel": _normal(3, 3, 3, features, features // (1 + widen)) / 5},
-        "time_kernel": _normal(5, 3, 1, 1, features, features * (1 + widen)) / 3,
-        "time_bias": _normal(6, features * (1 + widen)),
+        "conv": {"kernel": normal(3, 3, 3, features, features // (1 + widen)) / 5},
+        "time_kernel": normal(5, 3, 1, 1, features, features * (1 + widen)) / 3,
+        "time_bias": normal(6, features * (1 + widen)),
     }
-    p["conv"]["bias"] = _normal(4, p["conv"]["kernel"].shape[-1])
+    p["conv"]["bias"] = normal(4, p["conv"]["kernel"].shape[-1])
     return cls(temporal=True), p, jax.tree.map(lambda a: np.asarray(a, np.float64), p)
 
 
 def test_downsampling_lets_frame_0_pass_and_merges_the_others():
     """Frame 0 as it is, then a stride-2, kernel-3 valid convolution over all frames."""
     module, p, q = _resampler(Downsample, 4, widen=False)
-    x = _normal(0, 1, 5, 4, 6, 4)
+    x = normal(0, 1, 5, 4, 6, 4)
     y = module.apply({"params": p}, x, Past())
     # Zeros stand to the right and below only.
     halved = np.stack(
@@ -241,7 +190,7 @@ def test_downsampling_lets_frame_0_pass_and_merges_the_others():
 def test_upsampling_lets_frame_0_pass_and_splits_the_others():
     """Frames 1.. see zeros where frame 0 is; each becomes two, its channel halves interleaved."""
     module, p, q = _resampler(Upsample, 4, widen=True)
-    x = _normal(0, 1, 3, 2, 3, 4)
+    x = normal(0, 1, 3, 2, 3, 4)
     y = module.apply({"params": p}, x, Past())
     taps = q["time_kernel"][:, 0, 0]
     rest = np.concatenate([np.zeros((2, 2, 3, 4)), np.asarray(x[0, 1:])])

@@ -22,6 +22,8 @@ from alchemint_jax.models.vae import (
 from alchemint_jax.models.vae.tiling import blend_weights, check_tiles, tile_starts
 from alchemint_jax.sampling.sample import Models, decode, encode_pictures
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 CONFIG = VAEConfig(
     base_dim=4,
     dim_mult=(1, 2),
@@ -35,13 +37,6 @@ VAE_ = VAE(CONFIG)
 CELL = CONFIG.spatial_stride
 TILES = {"tile": 32, "overlap": 16}
 FRAMES, HEIGHT, WIDTH = 5, 36, 66  # neither is a whole number of strides; two and four tiles
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

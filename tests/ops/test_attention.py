@@ -14,6 +14,8 @@ from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.ops.attention import attention, choose, platform
 from alchemint_jax.ops.plain import plain
 
+pytestmark = pytest.mark.slow
+
 
 def _qkv(queries=5, keys=7):
     rng = np.random.default_rng(0)

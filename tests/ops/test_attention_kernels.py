@@ -19,6 +19,8 @@ from alchemint_jax.ops.cudnn import cudnn
 from alchemint_jax.ops.plain import blocked, plain
 from alchemint_jax.ops.splash import block_size, splash
 
+pytestmark = pytest.mark.slow
+
 KERNELS = {
     "blocked": functools.partial(blocked, block=48),
     "splash": functools.partial(splash, interpret=True),

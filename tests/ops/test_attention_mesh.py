@@ -16,6 +16,8 @@ from alchemint_jax.ops.context import attend_on_mesh
 from alchemint_jax.ops.plain import blocked, plain
 from alchemint_jax.plan import collectives
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 5e-6  # float32; see test_attention_kernels
 
 # Sizes of the mesh; samples, queries, keys, heads. Odd numbers are no multiple of anything here.

@@ -6,8 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from streaming import check_streams
 
-from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
+from alchemint_jax.ops.conv import (
+    causal_conv3d,
+    conv2d,
+    conv3d_valid,
+    merge_frames,
+    split_frames,
+    upsample_nearest,
+)
 
 
 def _normal(seed, *shape):
@@ -51,3 +59,14 @@ def test_upsample_repeats_every_pixel():
     for i in range(2):
         for j in range(2):
             np.testing.assert_array_equal(y[:, :, i::2, j::2], x)
+
+
+@pytest.mark.parametrize(
+    ("function", "widen"), [(causal_conv3d, 1), (merge_frames, 1), (split_frames, 2)]
+)
+def test_functions_of_time_stream(function, widen):
+    kernel, bias = _normal(1, 3, 1, 1, 2, 2 * widen), _normal(2, 2 * widen)
+    check_streams(
+        lambda x, before: function(x, jnp.asarray(kernel), jnp.asarray(bias), before),
+        jnp.asarray(_normal(0, 1, 7, 1, 1, 2)),
+    )

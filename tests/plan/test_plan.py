@@ -18,6 +18,8 @@ from alchemint_jax.plan.compile import needed, read, shard_bytes
 from alchemint_jax.plan.estimate import make_plan
 from alchemint_jax.plan.plan_text import as_text
 
+pytestmark = pytest.mark.slow
+
 
 @functools.cache
 def _compiled(target, mesh):

@@ -18,6 +18,8 @@ from alchemint_jax.plan import collectives, planner
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.targets import parse_target, topology_devices
 
+pytestmark = pytest.mark.slow
+
 
 @functools.cache
 def _compiled(target, sizes, tokens, heads, implementation="auto"):

@@ -13,6 +13,8 @@ from alchemint_jax.models.lora import LoraConfig, init_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops, traced_flops
 
+pytestmark = pytest.mark.slow
+
 # Unrolled: XLA's own count takes every loop for one round.
 CONFIG = DiTConfig(
     dim=256, n_heads=4, n_layers=2, ffn_dim=512, text_dim=256, freq_dim=64, slots=2, unroll=2

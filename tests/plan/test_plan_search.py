@@ -13,7 +13,7 @@ from alchemint_jax.plan import planner, search
 from alchemint_jax.plan.estimate import Plan
 from alchemint_jax.plan.targets import GIB
 
-pytestmark = needs_libtpu
+pytestmark = [needs_libtpu, pytest.mark.slow]
 LARGE = dataclasses.replace(
     TINY,
     overrides=("model.dim=1024", "model.n_layers=60", "model.ffn_dim=4096", "model.n_heads=8"),

@@ -11,6 +11,8 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import FittedRope, Frequencies, WeRope, axis_frequencies, coverage, kernel
 from alchemint_jax.scene import Clock
 
+pytestmark = pytest.mark.slow
+
 
 def latent(pixel):
     """Latent coordinate of a pixel frame, written separately from the package."""

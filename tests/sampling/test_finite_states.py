@@ -22,6 +22,8 @@ from alchemint_jax.sampling.prompt_cache import PromptCache
 from alchemint_jax.sampling.sample import decode
 from alchemint_jax.scene import Clock, Scene
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
 
 
@@ -31,13 +33,6 @@ def cache(tmp_path, tmp_path_factory, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

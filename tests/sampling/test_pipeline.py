@@ -23,6 +23,8 @@ from alchemint_jax.sampling.sample import encode_pictures, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Storyboard, Subject
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 SETTINGS = Settings(
     size=(16, 16),
     max_frames=9,
@@ -77,14 +79,6 @@ def _write(directory, dit=DIT_CONFIG):
         weights.save(directory, name, module.config, params)
     settings.save(directory, SETTINGS)
     return directory
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Config, UMT5Encoder, 
 from alchemint_jax.sampling.prompts import encode_ids, on_host
 from alchemint_jax.text import ByteTokenizer
 
+pytestmark = pytest.mark.slow
+
 CONFIG = UMT5Config(dim=16, n_heads=2, head_dim=4, ffn_dim=24)
 TEXTS = ["a red disc", "", "x" * 70]
 TOKENIZER = ByteTokenizer(512)

@@ -16,6 +16,8 @@ from alchemint_jax.flow import GRIDS, Grid, interpolate, velocity
 from alchemint_jax.sampling import SOLVERS, solve
 from alchemint_jax.sampling.solvers import advance
 
+pytestmark = pytest.mark.slow
+
 GOLDENS = Path(__file__).parents[1] / "goldens" / "solvers"
 CASES = json.loads((GOLDENS / "cases.json").read_text())
 both = pytest.mark.parametrize("solver", ["euler", "unipc"])

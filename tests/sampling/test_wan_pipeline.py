@@ -24,20 +24,14 @@ from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.scene import Clock, Scene, Storyboard
 from alchemint_jax.weights.lora import save_lora
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,8 @@ from studies import events, variants
 def said(scene):
     return [(event.text, event.spans) for event in scene.events]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found():

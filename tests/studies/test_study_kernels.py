@@ -14,6 +14,8 @@ from alchemint_jax.rotary.profiles import FIGURES, asked_intervals, contrast, pr
 from alchemint_jax.scene import Clock
 from studies.kernels import SCHEMES, compare, example_intervals, figure, main, table
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs/results"
 

@@ -26,6 +26,8 @@ from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import comparison, schemes
 from studies.rows import MEASURES, read_rows, write_rows
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
 
 

@@ -14,6 +14,8 @@ from alchemint_jax.worlds.sprites.cases import FIRST_SEED
 from alchemint_jax.worlds.sprites.world import sample_clip
 from studies import tags, variants
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 

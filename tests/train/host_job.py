@@ -63,6 +63,7 @@ class Job:
         address = f"127.0.0.1:{free_port()}"
         env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
         env["JAX_COORDINATOR_BIND_ADDRESS"] = address  # by default, all the addresses there are
+        env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # it starts sooner
         options = json.dumps(dataclasses.asdict(self.options))
         for process in range(self.options.processes):
             words = [sys.executable, __file__, options, address, str(process)]

@@ -16,6 +16,8 @@ from alchemint_jax import sharding, train
 from alchemint_jax.errors import ConfigError, TrainingError
 from alchemint_jax.train.orbax_noise import quiet_orbax
 
+pytestmark = pytest.mark.slow
+
 
 def small_mesh():
     return sharding.make_mesh(devices=jax.devices()[:1])

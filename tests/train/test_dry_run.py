@@ -25,6 +25,8 @@ from alchemint_jax.train.run import build_job
 from alchemint_jax.train.state import plan_state
 from alchemint_jax.worlds.sprites import write_sprites
 
+pytestmark = pytest.mark.slow
+
 TOP = Path(__file__).parents[2]
 SPRITES = TOP / "configs" / "sprites.py"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from toy_task import ToyTask, config
 from alchemint_jax import sharding, train
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.train.hosts import Hosts, joined, lost
+
+pytestmark = pytest.mark.slow
 
 GLOBAL = 16  # examples of a step, on however many processes
 
@@ -96,16 +97,13 @@ def test_any_number_of_processes_trains_the_same_on_the_same_examples(tmp_path):
         )
 
 
-def test_two_processes_killed_at_any_moment_end_bit_identical(tmp_path):
-    seed = random.randrange(10**6)
-    print("seed of the kills:", seed)  # shown when the test fails
-    rng = random.Random(seed)
+def test_two_processes_killed_at_any_moment_end_bit_identical(tmp_path, kills):
     options = Options(str(tmp_path / "killed"), 2, total_steps=48)
     for _ in range(2):
-        before, victim = latest(options.workdir), rng.randrange(2)
+        before, victim = latest(options.workdir), kills.randrange(2)
         with running(options) as job:
             job.until(lambda before=before: latest(options.workdir) > before)
-            time.sleep(rng.uniform(0, 0.2))
+            time.sleep(kills.uniform(0, 0.2))
             job.processes[victim].send_signal(signal.SIGKILL)
             statuses = job.wait(BOUND)
             assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] != 0

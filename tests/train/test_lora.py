@@ -34,6 +34,8 @@ from alchemint_jax.weights import lora as lora_files
 from alchemint_jax.weights.tensors import in_memory
 from alchemint_jax.worlds.sprites import write_sprites
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 WAN = DiTConfig(
     dim=24, n_heads=2, n_layers=2, ffn_dim=32, in_channels=8, out_channels=8, text_dim=12,
@@ -43,14 +45,6 @@ TEXT = UMT5Config(dim=12, n_heads=2, head_dim=6, ffn_dim=16, n_layers=1)
 KEY = jax.random.key(0)
 LORA = LoraConfig(rank=2, alpha=3.0)
 OURS = dataclasses.replace(WAN, slots=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def drawn(shapes, seed, size=0.1):

@@ -17,6 +17,8 @@ from alchemint_jax import sharding
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 
+pytestmark = pytest.mark.slow
+
 
 def operations(jaxpr):
     """All operations of a program, those inside of loops and calls too."""

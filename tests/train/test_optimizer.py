@@ -15,6 +15,8 @@ from alchemint_jax.train import OptimizerConfig, learning_rate, plan_state, upda
 from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer, matrices
 from alchemint_jax.weights.tensors import in_memory
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 
 def test_warmup_then_cosine_ends_at_the_final_fraction():
     c = OptimizerConfig(warmup_steps=10, schedule="cosine", total_steps=110, final_fraction=0.1)

@@ -12,6 +12,8 @@ import quick
 
 from alchemint_jax import sharding
 
+pytestmark = pytest.mark.slow
+
 MESHES = {
     "one": {"data": 1},
     "data": {"data": 8},
@@ -24,10 +26,8 @@ MESHES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
+def forget_the_steps(compile_fast):
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
     stepped.cache_clear()
 
 

@@ -14,12 +14,12 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.train import jit_train_step, plan_state
 from alchemint_jax.train.checkpoint import Checkpoints
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
+def forget_what_was_trained(compile_fast):
     yield
-    jax.config.update("jax_disable_most_optimizations", False)
     trained.cache_clear()
 
 

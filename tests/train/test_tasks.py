@@ -24,6 +24,8 @@ from alchemint_jax.train.run import build_task, run_config
 from alchemint_jax.train.vae_task import edge_loss, random_crop
 from alchemint_jax.worlds.sprites import write_sprites
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHORT = [
     "train.total_steps=24",
@@ -67,14 +69,6 @@ SMALL_DIT = [
 
 def _one_device():
     return sharding.make_mesh(devices=jax.devices()[:1])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

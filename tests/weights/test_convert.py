@@ -17,6 +17,8 @@ from alchemint_jax import cli, weights
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.weights import files
 
+pytestmark = pytest.mark.slow
+
 GOLDENS = Path(__file__).parents[1] / "goldens"
 PARTS = {
     "transformer": GOLDENS / "dit" / "small" / "transformer",

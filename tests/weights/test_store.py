@@ -23,6 +23,8 @@ from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.weights import files, store
 
+pytestmark = pytest.mark.slow
+
 CONFIG = UMT5Config(vocab=11, dim=8, n_heads=2, head_dim=4, ffn_dim=12, n_layers=2)
 PART = "text_encoder"
 

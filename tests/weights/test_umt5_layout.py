@@ -16,6 +16,8 @@ from alchemint_jax.models.umt5 import VARIANTS, UMT5Config, UMT5Encoder
 from alchemint_jax.weights.layouts import umt5
 from alchemint_jax.weights.layouts.moves import to_foreign
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "goldens" / "umt5"
 THEIRS = json.loads((GOLDEN / "config.json").read_text())
 CONFIG = umt5.config_from_diffusers(THEIRS)

@@ -18,6 +18,8 @@ from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.weights.layouts.moves import to_foreign
 from alchemint_jax.weights.layouts.vae import config_from_diffusers, config_to_diffusers, entries
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 GOLDENS = Path(__file__).parents[1] / "goldens" / "vae"
 NAMES = ("wan", "small")
 WAN = VARIANTS["wan2.1"]
@@ -36,13 +38,6 @@ PUBLISHED = {
     "temperal_downsample": [False, True, True],
     "z_dim": 16,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _shapes(vae):

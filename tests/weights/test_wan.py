@@ -17,6 +17,8 @@ from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
 from alchemint_jax.rotary import MidRope
 from alchemint_jax.weights.layouts import dit
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parents[1] / "goldens" / "dit" / "small"
 CONFIG = DiTConfig(
     dim=256, n_heads=2, n_layers=2, ffn_dim=12, in_channels=16, out_channels=16,

@@ -2,13 +2,16 @@
 
 Axes: b batch, f pixel frames, t latent frames, h w space, c channels.
 
-One code path serves whole clips and streams. A clip is processed in chunks, and a `Past` remembers
-for every temporal convolution, in the order of the calls, the input frames that its next chunk
-still needs. A whole clip is simply one chunk. Frame 0 is special in both directions: it is never
-merged with, nor split into, others.
+One code path serves whole clips and streams. A clip is processed in chunks, cut anywhere, and a
+`Past` remembers for every temporal convolution, in the order of the calls, the input frames that
+its next chunk still needs. A whole clip is simply one chunk. Frame 0 is special in both directions:
+it is never merged with, nor split into, others.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -16,7 +19,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from alchemint_jax.models.vae.config import VAEConfig
-from alchemint_jax.ops.conv import conv2d, conv3d_valid, upsample_nearest
+from alchemint_jax.ops.conv import (
+    causal_conv3d,
+    conv2d,
+    conv3d_valid,
+    merge_frames,
+    split_frames,
+    upsample_nearest,
+)
+
+Layer = Callable[..., tuple[jax.Array, jax.Array]]
 
 # Residual branches start at zero: a fresh network passes the picture straight through.
 _ZERO = nn.initializers.zeros
@@ -49,28 +61,21 @@ def _quiet_posterior(
 
 
 class Past:
-    """Frames that temporal convolutions remember between chunks; `frames=None` starts a clip.
+    """What the layers of time remember between chunks; `frames=None` starts a clip.
 
     A trace-time helper: modules read it and append to it in call order; only `kept` crosses a jit
     boundary.
     """
 
     def __init__(self, frames: list[jax.Array] | None = None):
-        self.starts = frames is None
-        self._given = iter(frames or ())
+        self._given = None if frames is None else iter(frames)
         self.kept: list[jax.Array] = []
 
-    def prepend(self, x: jax.Array, count: int, zeros: bool = True) -> jax.Array:
-        """Puts the `count` frames before this chunk in front of it.
-
-        Where a clip starts these are zeros, or nothing.
-        """
-        if not self.starts:
-            x = jnp.concatenate([next(self._given), x], axis=1)
-        elif zeros:
-            x = jnp.pad(x, ((0, 0), (count, 0), (0, 0), (0, 0), (0, 0)))
-        self.kept.append(x[:, -count:])
-        return x
+    def through(self, layer: Layer, x: jax.Array) -> jax.Array:
+        """What a layer of `ops.conv` that streams makes of this chunk."""
+        y, kept = layer(x, before=None if self._given is None else next(self._given))
+        self.kept.append(kept)
+        return y
 
 
 class CausalConv(nn.Module):
@@ -87,12 +92,9 @@ class CausalConv(nn.Module):
         shape = (*self.kernel, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", self.bias_init, (self.features,))
-        if self.kernel[0] > 1:
-            window = past.prepend(x, self.kernel[0] - 1)
-            # A lone first frame (a picture) has only zeros before it: a third of the work.
-            alone = past.starts and x.shape[1] == 1
-            x, kernel = (x, kernel[-1:]) if alone else (window, kernel)
-        return conv3d_valid(x, kernel, bias)
+        if self.kernel[0] == 1:
+            return conv3d_valid(x, kernel, bias)
+        return past.through(partial(causal_conv3d, kernel=kernel, bias=bias), x)
 
 
 class FrameConv(nn.Module):
@@ -188,9 +190,7 @@ class Downsample(nn.Module):
         # Fresh: the mean of the two frames that become one.
         kernel = self.param("time_kernel", _tap_weights(0.0, 0.5, 0.5), (3, 1, 1, c, c))
         bias = self.param("time_bias", nn.initializers.zeros, (c,))
-        window = past.prepend(x, 1, zeros=False)
-        halved = conv3d_valid(window, kernel, bias, stride=2) if window.shape[1] >= 3 else x[:, :0]
-        return jnp.concatenate([x[:, :1], halved], axis=1) if past.starts else halved
+        return past.through(partial(merge_frames, kernel=kernel, bias=bias), x)
 
 
 class Upsample(nn.Module):
@@ -206,16 +206,7 @@ class Upsample(nn.Module):
             # Fresh: every frame twice.
             kernel = self.param("time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c))
             bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
-            # Frame 0 passes as it is, and the frames after it do not see it.
-            first, rest = (x[:, :1], x[:, 1:]) if past.starts else (x[:, :0], x)
-            pairs = conv3d_valid(past.prepend(rest, 2), kernel, bias)
-            b, f, h, w, _ = pairs.shape
-            rest = (
-                pairs.reshape(b, f, h, w, 2, c)
-                .transpose(0, 1, 4, 2, 3, 5)
-                .reshape(b, 2 * f, h, w, c)
-            )
-            x = jnp.concatenate([first, rest], axis=1)
+            x = past.through(partial(split_frames, kernel=kernel, bias=bias), x)
         return FrameConv(c // 2, name="conv")(upsample_nearest(x))
 
 
@@ -295,9 +286,10 @@ class VAE(nn.Module):
     def encode_chunk(
         self, video: Float[Array, "b f h w 3"], frames: list[jax.Array] | None = None
     ) -> tuple[Float[Array, "b t h2 w2 c"], list[jax.Array]]:
-        """Encodes the first chunk of a clip (1 + 4k frames) or a further one (4k).
+        """Encodes the first chunk of a clip or, given what the last one kept, a further one.
 
-        A further one is given what the chunk before it kept.
+        Returns the latent frames that this chunk completes, none if it is too short, and what the
+        next chunk needs. Chunks of 1 + 4k frames, then 4k, complete a latent frame each time.
         """
         past = Past(frames)
         mean = jnp.split(self.encoder(video, past), 2, axis=-1)[0]

@@ -12,6 +12,8 @@ from alchemint_jax.worlds.sprites import shapes, tracker
 from alchemint_jax.worlds.sprites.tracker import Kind, kind_of, track
 from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
 
+pytestmark = pytest.mark.slow
+
 SEED = 3_000_017
 
 

@@ -5,6 +5,8 @@ import numpy as np
 from alchemint_jax.worlds.sprites import World, sample_clip, shapes
 from alchemint_jax.worlds.sprites.world import PLACES
 
+pytestmark = pytest.mark.slow
+
 FRAMES = World().frames
 
 

@@ -1,0 +1,74 @@
+"""Every layer of the video autoencoder streams, and so does the whole of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import pytest
+import quick
+from streaming import check_streams
+from vae_setup import TINY, normal, random_params
+
+from alchemint_jax.models.vae import VAE
+from alchemint_jax.models.vae.model import (
+    CausalConv,
+    ChannelNorm,
+    Downsample,
+    FrameAttention,
+    FrameConv,
+    Middle,
+    Past,
+    ResidualBlock,
+    Upsample,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
+OF_TIME = {
+    "conv": CausalConv(2),
+    "conv of a point": CausalConv(3, (1, 1, 1)),
+    "residual": ResidualBlock(2),
+    "residual with a shortcut": ResidualBlock(4),
+    "middle": Middle(2),
+    "down": Downsample(temporal=True),
+    "down in space": Downsample(temporal=False),
+    "up": Upsample(temporal=True),
+    "up in space": Upsample(temporal=False),
+}
+OF_FRAMES = {"conv": FrameConv(3), "norm": ChannelNorm(), "attention": FrameAttention()}
+X = normal(0, 1, 5, 2, 2, 2)
+# Blocks stream one by one; two layers that resample one after the other are another matter.
+SHALLOW = dataclasses.replace(TINY, dim_mult=(1, 1, 1), num_res_blocks=0)
+
+
+@pytest.mark.parametrize("name", OF_TIME)
+def test_a_layer_of_time_streams(name):
+    layer = OF_TIME[name]
+    abstract = jax.eval_shape(lambda: layer.init(jax.random.key(0), X, Past()))["params"]
+    params = random_params(abstract, 1.0)
+
+    @quick.jit
+    def step(x, state):
+        past = Past(state)
+        return layer.apply({"params": params}, x, past), past.kept
+
+    check_streams(step, X, examples=3)
+
+
+@pytest.mark.parametrize("name", OF_FRAMES)
+def test_a_layer_of_frames_streams(name):
+    layer = OF_FRAMES[name]
+    params = random_params(jax.eval_shape(layer.init, jax.random.key(0), X)["params"], 1.0)
+    step = quick.jit(lambda x, state: (layer.apply({"params": params}, x), state))
+    check_streams(step, X, examples=3)
+
+
+@pytest.mark.parametrize("method", ["encode_chunk", "decode_chunk"])
+def test_the_autoencoder_streams(method):
+    vae = VAE(SHALLOW)
+    params = random_params(vae.abstract_params(), 1.0)
+    step = quick.jit(lambda x, state: vae.apply({"params": params}, x, state, method=method))
+    clip, latents = jnp.tanh(normal(1, 1, 9, 4, 4, 3)), 0.5 * normal(2, 1, 4, 1, 1, 3)
+    check_streams(step, clip if method == "encode_chunk" else latents, examples=2)
