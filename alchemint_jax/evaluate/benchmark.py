@@ -79,9 +79,8 @@ def run_benchmark(
     plan = pipe.settings.plan(steps, guidance, solver)
     weighed = fingerprints(model)
     began = time.perf_counter()
-    other = {} if cases[0].size in (None, pipe.settings.size) else {"size": cases[0].size}
     videos = render(
-        functools.partial(pipe.render, solver=plan.solver, **other),
+        functools.partial(pipe.render, solver=plan.solver),
         cases,
         seed=seed,
         steps=plan.steps,
