@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -25,7 +26,7 @@ Estimate = Mapping[str, Any]
 INK, QUIET, RULE = "#1f2937", "#4b5563", "#e5e7eb"
 # Of Okabe and Ito: people who see fewer colours tell them apart, too.
 BLUE, ORANGE, GREEN, PURPLE, YELLOW = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#F0E442"
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Helvetica", "Arial"],
     "font.size": 9,
@@ -39,7 +40,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.cycler(color=[BLUE, ORANGE, GREEN, PURPLE]),
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=[BLUE, ORANGE, GREEN, PURPLE]),
     "grid.color": RULE,
     "grid.linewidth": 0.6,
     "xtick.color": QUIET,
@@ -107,7 +108,8 @@ def svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     with style():
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    lines = buffer.getvalue().splitlines()
+    return b"".join(line.rstrip() + b"\n" for line in lines)  # as all files of the repository
 
 
 def forest(blocks: Mapping[str, Sequence[Panel]], title: str, baseline: str) -> bytes:
@@ -142,7 +144,7 @@ def forest(blocks: Mapping[str, Sequence[Panel]], title: str, baseline: str) -> 
                 _forest(axes, panel, arms, baseline, name)
                 axes.tick_params(labelleft=column == 0)
             top += head + tall + foot
-        dot = dict(marker="o", markersize=4.5, linewidth=1.4)
+        dot: Any = dict(marker="o", markersize=4.5, linewidth=1.4)
         handles = [Line2D([], [], color=BLUE, label="mean, and its 95 % interval", **dot)]
         if baseline in arms:
             handles += [
@@ -160,7 +162,7 @@ def _forest(axes: Axes, panel: Panel, arms: list[str], baseline: str, block: str
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK)
     axes.grid(axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10], min_n_ticks=3))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     for color, group in ((BLUE, "arms"), (ORANGE, "baseline")):
         known = [
             (panel.estimates[arm], i)
@@ -218,12 +220,13 @@ def _marks(
 ) -> None:
     """Dots at means, lines over intervals; the group of the dots in the SVG has this name."""
     means = [estimate["mean"] for estimate, _ in known]
-    ends = [[abs(e["mean"] - e[end]) for e, _ in known] for end in ("low", "high")]
+    ends = np.array([[abs(e["mean"] - e[end]) for e, _ in known] for end in ("low", "high")])
     places = [place for _, place in known]
     dots = axes.errorbar(
         means if across else places,
         places if across else means,
-        **{"xerr" if across else "yerr": ends if known else None},
+        xerr=ends if across else None,
+        yerr=None if across else ends,
         fmt="o",
         markersize=4.5,
         elinewidth=1.4,

@@ -140,7 +140,7 @@ def figure(n_frames: int, head_dim: int, theta: float | int) -> bytes:
                     start, end = interval
                     asked = f"pixel frames [{start}, {end}) of {_last(n_frames)}"
                     axes.set_title(asked, fontsize=8, fontweight="normal")
-        dot = dict(ls="", marker="o", ms=4.5, color=charts.BLUE)
+        dot: Any = dict(ls="", marker="o", ms=4.5, color=charts.BLUE)
         handles = [
             Patch(color=BAND, label="asked for"),
             Line2D([], [], **dot, label="above the middle of the profile's own range"),

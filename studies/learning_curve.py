@@ -33,7 +33,9 @@ def draw(series: Series) -> bytes:
             marker = "o" if "/" in name else None
             axes.plot(*zip(*points, strict=True), lw=1.3, marker=marker, ms=3, label=name, gid=name)
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        values = [value for points in series.values() for _, value in points]
+        wide = max(values) > 12 * min(values)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if wide else (1, 1.5, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         measures = dict.fromkeys(name.rpartition("/")[2] for name in series)

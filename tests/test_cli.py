@@ -300,6 +300,7 @@ def test_evaluate_takes_a_file_of_storyboards_and_guidance(monkeypatch, tmp_path
     )
     boards = tmp_path / "boards.jsonl"
     boards.write_text(BOARD_LINE)
+    Image.new("RGB", (8, 8)).save(tmp_path / "r.png")
     (tmp_path / "model" / "transformer").mkdir(parents=True)
     model = str(tmp_path / "model")
     base = ["evaluate", "--out", str(tmp_path / "r"), "--benchmark", str(boards)]

@@ -64,7 +64,7 @@ def run_benchmark(
     `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
     and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
     `guidance`, a `Guidance` or some of its weights by name, those that are not given. Returns the
-    report without its rows.
+    figures of the report, without its rows and titles.
 
     Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
@@ -107,7 +107,7 @@ def run_benchmark(
     }
     if out is not None:
         save_report(report, videos, cases, out)
-    return {key: value for key, value in report.items() if key != "rows"}
+    return {key: report[key] for key in report if key not in ("rows", "measures", "notes")}
 
 
 def fingerprints(model: str) -> dict[str, str]:
@@ -123,6 +123,8 @@ def fingerprints(model: str) -> dict[str, str]:
 
 def check_model(pipe: Any, cases: Sequence[Scene]) -> None:
     """Refuses cases that the model cannot render, or not together, before any of them is."""
+    if not cases:
+        raise DataError("the benchmark has no cases")
     forms = {(case.clock, case.size) for case in cases}
     if len(forms) > 1:
         raise DataError(

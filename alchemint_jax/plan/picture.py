@@ -32,7 +32,7 @@ TIMES = {"compute": "#0072B2", "memory": "#009E73", "collectives": "#E69F00"}
 MOST = 2.0  # times the memory of a device: what is longer is cut off
 LABEL, BAR, GAP, ROW, TOP, BOTTOM = 4.6, 4.4, 0.4, 0.42, 0.95, 0.55  # inches
 DPI = 110
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "text.color": INK,

@@ -95,9 +95,7 @@ def best_iou(profile: Profiles, inside: Inside) -> float:
 
 def correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
     """Pearson correlation; 0 where one side is constant, for it follows nothing."""
-    a, b = a - a.mean(), b - b.mean()
-    scale = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / scale if scale > 1e-9 else 0.0
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) and np.ptp(b) else 0.0
 
 
 def measure(profile: Profiles, inside: Inside) -> dict[str, float]:

@@ -44,7 +44,7 @@ def _find(path: str, protocol: type) -> Any:
         raise ConfigError(f"{path}: neither {' nor '.join(map(repr, OURS))} nor MODULE:NAME")
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)
     try:
         home = importlib.import_module(module)
     except Exception as error:  # whatever the code of others raises

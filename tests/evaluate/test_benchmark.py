@@ -12,6 +12,7 @@ from PIL import Image
 
 from alchemint_jax import evaluate
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
+from alchemint_jax.evaluate.benchmark import check_model
 from alchemint_jax.evaluate.html_report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
@@ -164,7 +165,7 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     assert returned["settings"]["solver"] == "unipc"
     assert returned["settings"]["guidance"] == {"text": 0.0, "image": 0.0, "both": 2.0}
     assert returned["overall"]["t_iou"]["mean"] > 0.95
-    assert returned["settings"]["seconds_per_clip"] > 0
+    assert returned["settings"]["seconds_per_clip"] > 0 and "measures" not in returned
     stored = json.loads((out / "report.json").read_text())
     assert stored["clips"] == 5
     assert len(stored["rows"]) == 9
@@ -191,6 +192,15 @@ def test_a_model_that_cannot_render_the_benchmark_is_refused_first(monkeypatch, 
     with pytest.raises(AlchemintError, match=says):
         evaluate.run_benchmark("sprites", SPRITES, limit=5, progress=False)
     assert FakePipeline.calls == []
+
+
+def test_cases_are_rendered_together_or_not_at_all(cases):
+    model = types.SimpleNamespace(limits=FakePipeline.limits, check_lengths=lambda *_: None)
+    check_model(model, cases)
+    with pytest.raises(DataError, match="no cases"):
+        check_model(model, [])
+    with pytest.raises(DataError, match="sprites-0-.*: .* one length, one fps and one size"):
+        check_model(model, [*cases, dataclasses.replace(cases[0], n_frames=29)])
 
 
 def test_captions_that_models_would_cut_off_lose_their_background(monkeypatch):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PRINTED = re.compile(r"python -m (studies\.\w+)((?:[^\n`]|(?<=\\)\n)*)")
+PRINTED = re.compile(r"python -m (studies\.[a-z_]+)((?:[^\n`]|(?<=\\)\n)*)")
 PLACES = ("*.md", "Makefile", "configs/*.py", "studies/*.py", "notebooks/*.py", "docs/**/*.md")
 CARDS = "alchemint_jax/bundled/**/*.md"
 

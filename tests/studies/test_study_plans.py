@@ -23,13 +23,15 @@ def test_plans_have_commands_that_can_be_read():
         assert parse_target(args.target).chips >= 4
 
 
-def test_the_committed_page_is_that_of_the_committed_plans(tmp_path):
+def test_the_committed_page_is_that_of_the_committed_plans(tmp_path, monkeypatch):
+    drawn = []
+    blank = Image.new("RGB", (8, 8))
+    monkeypatch.setattr(plans, "draw", lambda found: drawn.extend(found) or blank)
     for path in PLANS.glob("*.json"):
         (tmp_path / path.name).write_text(path.read_text())
     plans.write_table(tmp_path)
     assert (tmp_path / "README.md").read_text() == (PLANS / "README.md").read_text()
-    drawn, committed = (Image.open(folder / "plans.png") for folder in (tmp_path, PLANS))
-    assert drawn.size == committed.size
+    assert len(drawn) == len(plans.cases()) and (tmp_path / "plans.png").is_file()
 
 
 def test_plans_that_do_not_fit_say_what_is_missing():

@@ -32,6 +32,35 @@ def test_constant_schedule_stays():
 
 
 @pytest.mark.parametrize(
+    "warmup, schedule", [(0, "cosine"), (1, "cosine"), (7, "cosine"), (7, "constant")]
+)
+def test_the_rate_is_the_formula_at_every_step(warmup, schedule):
+    c = OptimizerConfig(warmup_steps=warmup, schedule=schedule, total_steps=40, final_fraction=0.05)
+    steps = np.arange(60)
+    done = np.clip((steps - warmup) / (40 - warmup), 0, 1) * (schedule == "cosine")
+    wanted = 0.05 + 0.95 * 0.5 * (1 + np.cos(np.pi * done))
+    wanted = 0.3 * wanted * np.minimum(1, (steps + 1) / max(1, warmup))
+    np.testing.assert_allclose(learning_rate(c, 0.3)(steps), wanted, atol=1e-7)
+
+
+def test_the_state_is_that_of_all_checkpoints_whatever_the_groups_are():
+    params = {"a": jnp.ones((2, 2)), "b": jnp.ones((2, 2))}
+    for groups, labels in (
+        ((("all", 1.0),), {"a": "all", "b": "all"}),
+        ((("x", 1.0), ("y", 0.1)), {"a": "x", "b": "y"}),
+    ):
+        c = OptimizerConfig(groups=groups, weight_decay=0.1)
+        tx = make_optimizer(c, labels, decayed(params), matrices(params))
+        state = tx.init(params)
+        for count in range(3):
+            leaves = jax.tree_util.tree_leaves_with_path(state)
+            names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+            assert names == ["1/count", "1/mu/a", "1/mu/b", "1/nu/a", "1/nu/b", "2/count"]
+            assert state[2].count == count and state[2].count.dtype == jnp.int32
+            _, state = tx.update(params, state, params)
+
+
+@pytest.mark.parametrize(
     "bad",
     [
         {"groups": ()},

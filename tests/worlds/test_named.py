@@ -49,7 +49,7 @@ def test_names_lead_to_objects(module):
         ("my_absent_world:WORLD", "cannot be imported: .*No module named 'my_absent_world'"),
         ("my_broken_world:WORLD", "cannot be imported: .*absent_module_of_mine"),
         ("my_named_world:OTHER", "has no attribute 'OTHER'"),
-        ("my_named_world:World", "is a class; name an object of it"),
+        ("my_named_world:World", "is a class; give an object of it"),
         ("my_named_world:NUMBER", "a int is no benchmark: see Benchmark"),
         ("my_named_world:WORLD.tracker", "a Watcher is no benchmark"),
     ],
