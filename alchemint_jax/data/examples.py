@@ -72,16 +72,13 @@ def padded(texts: Sequence[str], rows: int) -> list[str]:
 
 def read_scene(record: Mapping[str, Any], clock: Clock) -> Scene:
     """The scene of a record; pictures are its `references`, pixels or latents [r v h w c]."""
-    count = int(record["n_subjects"])
-    rows = zip(record["words"], record["intervals"], record["references"], strict=True)
+    slots = range(int(record["n_subjects"]))
+    words, times, pictures = record["words"], record["intervals"].tolist(), record["references"]
     happens = zip(record.get("events", ()), record.get("event_intervals", ()), strict=True)
     return Scene(
         id=f"clip {int(record['index'])}",
         caption=record["caption"],
         clock=clock,
-        subjects=tuple(
-            Subject(word, Spans(intervals), pictures)
-            for word, intervals, pictures in list(rows)[:count]
-        ),
+        subjects=tuple([Subject(words[i], Spans(times[i]), pictures[i]) for i in slots]),
         events=tuple(Event(text, Spans([span])) for text, span in happens if span[1] > span[0]),
     )

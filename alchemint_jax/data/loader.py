@@ -124,7 +124,8 @@ def latent_loader(
     clock = Clock(header["fps"], header["frames"], header["stride"])
     rows = event_rows(header.get("events", 0))
     example = _Example(augment, tokenizer, tags, events, rows, clock)
-    return pipeline(open_encoded(data_dir, split), example, config, share)
+    # A whole batch at once, for that costs hardly more than one example.
+    return pipeline(open_encoded(data_dir, split), example, config, share).map(_Ready(clock))
 
 
 def pipeline(
@@ -239,16 +240,18 @@ class _Example(grain.transforms.RandomMap):
         scene = read_scene(element, self.clock)
         packed = pack([scene], slots, most=element["intervals"].shape[1], places=[order])
         used = packed.used[0]
-        chosen = element["references"][order, view[order]].astype(np.float32)
+        chosen = element["references"][order, view[order]]
         tag_ids, tag_mask = self.tags.encode(packed.words[0])
+        for values in (chosen, tag_ids, tag_mask):
+            values[~used] = 0
         text_ids, text_mask = self.captions.encode([scene.caption])
         return self._events(scene) | {
-            "latents": element["latents"].astype(np.float32),
-            "references": np.where(used[:, None, None, None], chosen, np.float32(0)),
+            "latents": element["latents"],
+            "references": chosen,
             "used": used,
-            "intervals": self.clock.latent(packed.intervals[0]),
-            "tag_ids": np.where(used[:, None], tag_ids, 0).astype(np.int32),
-            "tag_mask": tag_mask & used[:, None],
+            "intervals": packed.intervals[0],
+            "tag_ids": tag_ids,
+            "tag_mask": tag_mask,
             "text_ids": text_ids[0],
             "text_mask": text_mask[0],
         }
@@ -259,9 +262,27 @@ class _Example(grain.transforms.RandomMap):
         packed = pack_events([scene], self.event_rows)
         used = packed.used[0]
         ids, mask = self.events.encode(packed.texts[0])
+        for values in (ids, mask):
+            values[~used] = 0
         return {
-            "event_ids": np.where(used[:, None], ids, 0).astype(np.int32),
-            "event_mask": mask & used[:, None],
-            "event_intervals": self.clock.latent(packed.intervals[0]),
+            "event_ids": ids,
+            "event_mask": mask,
+            "event_intervals": packed.intervals[0],
             "event_used": used,
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ready(grain.transforms.Map):
+    """What is left to do for a batch: pixel frames to latent coordinates, halves to floats."""
+
+    clock: Clock
+
+    def map(self, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        times = [name for name in ("intervals", "event_intervals") if name in element]
+        floats = ("latents", "references")
+        return (
+            element
+            | {name: self.clock.latent(element[name]) for name in times}
+            | {name: element[name].astype(np.float32) for name in floats}
+        )

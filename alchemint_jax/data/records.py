@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,7 +50,7 @@ def unpack(data: bytes) -> dict[str, Any]:
     header = json.loads(data[_HEADER.size : start])
     record = dict(header["plain"])
     for key, (dtype, shape) in header["arrays"].items():
-        count = int(np.prod(shape, dtype=np.int64))
+        count = math.prod(shape)
         size = count * np.dtype(dtype).itemsize
         if start + size > len(data):
             raise DataError(f"a record is cut short: field {key!r} needs {size} bytes")

@@ -35,6 +35,8 @@ Count = int | np.integer
 Number = Count | float | np.floating
 ArrayLike = Any  # lists, NumPy and JAX arrays
 
+_LAST = np.array([0.0, 1.0], np.float32)  # the last frame of [start, end) is end - 1
+_EMPTY = np.array([1.0, 0.0], np.float32)
 # Guards comparisons in frames against float noise such as 0.1 * 30 = 3.0000000000000004.
 _FUZZ = 1e-6
 
@@ -223,12 +225,11 @@ class Clock:
             rows = xp.zeros((0, 2), dtype=np.int32)
         if rows.ndim < 1 or rows.shape[-1] != 2 or rows.dtype.kind not in "iu":
             raise ValueError(f"need integers [..., 2], not {rows.dtype} {list(rows.shape)}")
-        start, end = rows[..., 0], rows[..., 1]
-        used = end > start
-        first = xp.where(used, self.coordinate(start), 1.0)
-        # From a float, for an unsigned 0 - 1 would wrap around.
-        last = xp.where(used, self.coordinate(xp.asarray(end, dtype=float) - 1), 0.0)
-        return xp.stack([first, last], axis=-1).astype(np.float32)
+        pair = (1,) * (rows.ndim - 1) + (2,)
+        used = rows[..., 1:] > rows[..., :1]
+        # In floats, for an unsigned 0 - 1 would wrap around.
+        ends = xp.asarray(rows, dtype=float) - _LAST.reshape(pair)
+        return xp.where(used, self.coordinate(ends), _EMPTY.reshape(pair)).astype(np.float32)
 
     def latent_coverage(self, per_frame: Float[Any, "... f"]) -> Float[Any, "... t"]:
         """The mean over the pixel frames that each latent frame holds.

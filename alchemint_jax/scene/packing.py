@@ -93,13 +93,14 @@ def pack(
         order = range(slots) if places is None else places[row]
         there = (scene.subjects[i] if i < count else None for i in order)
         seated.append([subject if subject and subject.spans else None for subject in there])
-    spans = [[subject.spans if subject else Spans() for subject in row] for row in seated]
     if most is None:
-        most = max([MIN_ROWS, *(len(one) for row in spans for one in row)])
-    rows = [pad_spans(row, slots, most) for row in spans]
+        most = max([MIN_ROWS, *(len(one.spans) for row in seated for one in row if one)])
+    intervals = np.zeros((len(seated), slots, most, 2), np.int32)
+    for out, row in zip(intervals, seated, strict=True):
+        _write(out, [subject.spans if subject else () for subject in row])
     return Slots(
-        intervals=np.stack(rows) if rows else np.zeros((0, slots, most, 2), np.int32),
-        used=np.array([[bool(s) for s in row] for row in seated], bool).reshape(len(seated), slots),
+        intervals=intervals,
+        used=intervals[:, :, 0, 1] > 0,  # the first row is that of the first span
         words=[[subject.word if subject else "" for subject in row] for row in seated],
         subjects=seated,
     )
@@ -112,10 +113,17 @@ def pad_spans(spans: Sequence[Spans], slots: int, most: int) -> Int32[np.ndarray
     end. `Spans` reads rows back.
     """
     out = np.zeros((slots, most, 2), np.int32)
-    for slot, rows in enumerate(spans):
-        kept = [*rows[: most - 1], (rows[most - 1][0], rows[-1][1])] if len(rows) > most else rows
-        out[slot, : len(kept)] = np.asarray(kept, np.int32).reshape(-1, 2)
+    _write(out, spans)
     return out
+
+
+def _write(out: Int32[np.ndarray, "r m 2"], spans: Sequence[Sequence[Span]]) -> None:
+    most = out.shape[1]
+    for own, rows in zip(out, spans, strict=False):
+        if len(rows) > most:
+            rows = [*rows[: most - 1], (rows[most - 1][0], rows[-1][1])]
+        if rows:
+            own[: len(rows)] = rows
 
 
 def event_rows(n_events: int) -> int:

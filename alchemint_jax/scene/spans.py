@@ -30,7 +30,7 @@ class Spans(tuple[Span, ...]):
         if hasattr(rows, "tolist"):
             rows = rows.tolist()
         joined: list[Span] = []
-        for start, end in sorted((s, e) for s, e in rows if e > s):
+        for start, end in sorted([(s, e) for s, e in rows if e > s]):
             if joined and start <= joined[-1][1]:
                 joined[-1] = (joined[-1][0], max(joined[-1][1], end))
             else:

@@ -296,4 +296,4 @@ def test_a_subject_that_is_never_on_screen_is_not_used(encoded, rows):
     there = bool(rows[0][1])
     for name in ("used", "tag_mask", "tag_ids", "references"):
         assert batch[name].any() == there, name
-    assert (batch["intervals"][..., 0] <= batch["intervals"][..., 1]).any() == there
+    assert (batch["intervals"][..., 0] < batch["intervals"][..., 1]).any() == there

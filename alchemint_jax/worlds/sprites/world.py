@@ -134,14 +134,14 @@ def sample_clip(
         video += alpha[..., None] * (paint - video)
     references = [draw_references(rng, look, world) for look in looks]
     caption = _caption(rng, words, [t.motion for t in tracks], tone)
-    subjects = zip(words, spans, references, strict=True)
+    there = zip(words, spans, references, strict=True)
     return Clip(
         video=np.clip(video + 0.5, 0, 255).astype(np.uint8),
         scene=Scene(
             id=f"clip {index}",
             caption=caption,
             clock=world.clock,
-            subjects=tuple(Subject(*fields) for fields in subjects),
+            subjects=tuple(Subject(*fields) for fields in there),
             events=tuple(Event(event.text, Spans([event.during])) for event in events),
             size=(world.size, world.size),
         ),
