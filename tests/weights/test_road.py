@@ -100,6 +100,11 @@ def test_layers_are_rows(part):
     np.testing.assert_array_equal(np.concatenate(list(tensor.rows())), array)
 
 
+def test_a_number_is_placed_like_any_tensor():
+    leaf = jax.ShapeDtypeStruct((), jnp.float32)
+    assert float(placing.place(in_memory(np.asarray(2.5, np.float32)), leaf)) == 2.5
+
+
 def test_axes_that_cannot_be_joined_are_refused():
     with pytest.raises(ValueError, match="cannot be joined"):
         reshaped((4, 5), (5, 4))

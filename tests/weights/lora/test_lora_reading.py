@@ -229,3 +229,16 @@ def test_a_small_change_is_not_lost_in_a_rounded_base(tmp_path):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], 1.006, rtol=1e-6)
     assert found[0].astype(jnp.bfloat16)[0, 0] > 1 == np.asarray(1.003, jnp.bfloat16)
+
+
+def test_a_box_of_a_changed_weight_reads_the_same_rows_and_columns_of_a_pair(tmp_path):
+    kernel = np.asarray(PARAMS["blocks"]["self_attn"]["q"]["kernel"])
+    path, box = "blocks.self_attn.q.kernel", ((0, 1), (3, 7), (4, 10))
+    for extra, whole in (({}, False), ({f"{Q0}.dora_scale": normal(12, 1)}, True)):
+        file = written(tmp_path / "x.safetensors", pair(Q0) | extra)
+        loras = load_loras([(file, 0.5)], CONFIG, {path: kernel.shape})
+        tensor = merge({path: in_memory(kernel)}, loras)[path]
+        close(tensor.read(box), tensor.read()[0:1, 3:7, 4:10])
+        asked = {piece.name.split(".")[-2]: piece.box for piece in tensor.pieces(box)}
+        rows, columns = ((0, 12), (0, 12)) if whole else ((4, 10), (3, 7))
+        assert (asked["lora_B"], asked["lora_A"]) == ((rows, (0, 2)), ((0, 2), columns))
