@@ -147,11 +147,12 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def draw_sprites(args: argparse.Namespace) -> int:
     """Draws the sprites dataset."""
-    from alchemint_jax import data, media
+    from alchemint_jax import media
+    from alchemint_jax.worlds import sprites
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
-        data.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
+        sprites.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
     print(out)
     return 0
 
@@ -162,8 +163,7 @@ def encode_data(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     source, vae = _folder("--data", args.data), _model("--vae", args.vae)
-    for name, path in (("--data", args.data), ("--vae", args.vae)):
-        check_outputs([("--out", out), (name, path)])
+    check_outputs([("--out", out)], [("--data", source), ("--vae", _located(vae))])
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         data.encode_dataset(source, vae, out)
@@ -177,9 +177,9 @@ def draw_data_sheet(args: argparse.Namespace) -> int:
 
     out = media.check_writable(args.out, [".png"])
     source = _folder("--data", args.data)
-    # A sheet may lie beside the data it shows, for it is no part of them.
-    parts = [("--data", path) for path in source.rglob("*") if path.suffix != out.suffix]
-    check_outputs([("--out", out)], [(name, path) for name, path in parts if path.is_file()])
+    # A sheet may lie beside the data it shows, but takes the place of nothing there.
+    parts = [("--data", path) for path in source.rglob("*") if path.is_file()]
+    check_outputs([("--out", out)], parts)
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         data.write_sheet(source, out)
     print(out)
@@ -191,6 +191,8 @@ def convert_model(args: argparse.Namespace) -> int:
     from alchemint_jax.weights import convert, left_out
 
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    if not Path(source).is_file():
+        check_outputs([("--to", args.to)], [("--from", _located(source))])
     with contextlib.redirect_stdout(sys.stderr), _tidy():
         prepare_jax()
         written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
@@ -241,19 +243,29 @@ def _warn(warnings: list[str]) -> None:
 
 
 def _parts(model: str) -> list[tuple[str, Path]]:
-    """What `check_outputs` is to keep of a model."""
+    """What `check_outputs` is to keep of a model.
+
+    A video or a report may lie beside the parts of a model, as other files do, for they are all
+    that is read there; what is a folder itself, as a model or a dataset, is written elsewhere.
+    """
     from alchemint_jax.weights import parts
 
     return [("a part of --model:", path) for path in parts(model)]
 
 
+def _located(model: str) -> Path:
+    """The folder of a model, bundled or not."""
+    from alchemint_jax.weights import BUNDLED, locate
+
+    return locate(model) if model in BUNDLED else Path(model)
+
+
 def _model(option: str, name: str) -> str:
-    from alchemint_jax.weights import BUNDLED
+    from alchemint_jax.weights import BUNDLED, no_model
 
     if name in BUNDLED or Path(name).is_dir():
         return name
-    bundled = " or ".join(map(repr, BUNDLED))
-    raise WeightsError(f"{option} {name}: neither {bundled} (bundled models) nor a folder")
+    raise WeightsError(f"{option} {name}: {no_model(name)}")
 
 
 def _folder(option: str, name: str) -> Path:

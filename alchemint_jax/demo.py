@@ -9,10 +9,10 @@ from PIL import Image
 
 from alchemint_jax import evaluate, images, media, shipped, timebase
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.tracker import track
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.storyboard import Storyboard
+from alchemint_jax.worlds.sprites.tracker import track
 
 
 def run_demo(out: Path, examples: Path | None = None, model: str = "sprites") -> int:

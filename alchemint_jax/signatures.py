@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,11 @@ _BEGINNINGS = (
         "it only stands for the file, which was not fetched; run `git lfs pull` in its repository, "
         "or download the file itself",
     ),
-    (rb"\s*<(!doctype html|html|head|body)\b", "an HTML page", _ANSWER),
+    (
+        rb"\s*<(!--|(!doctype html|html|head|body|script|title|meta)\b)",
+        "an HTML page",
+        _ANSWER,
+    ),
     (rb"\s*<\?xml\b", "an XML document", _ANSWER),
     (
         rb"GGUF",
@@ -33,6 +38,7 @@ _BEGINNINGS = (
     (rb".{257}ustar", "a tar archive", "unpack it, and give what is in it"),
 )
 _KINDS = [(re.compile(start, re.I | re.S), kind, cure) for start, kind, cure in _BEGINNINGS]
+_UTF16 = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _HEAD = 512
 _SHOWN = 60
 
@@ -59,6 +65,13 @@ def mistaken(path: str | os.PathLike[str], wanted: str, text: bool = False) -> s
             head = file.read(_HEAD)
     except OSError:
         return None
+    if not head:
+        return f"is an empty file, not {wanted}: fetch or save it again"
+    if not head[:8].strip(b"\0"):
+        return (
+            f"begins with zeros and is not {wanted}: it was fetched or saved in part; do it again"
+        )
+    head = _in_utf8(head)
     # The length of a safetensors header can look like the beginning of something else.
     if head[8:9] == b"{" and head[5:8] == b"\0\0\0":
         return None
@@ -66,7 +79,24 @@ def mistaken(path: str | os.PathLike[str], wanted: str, text: bool = False) -> s
         if start.match(head):
             return f"is {kind}, not {wanted}: {cure}"
     line = head.split(b"\n")[0].strip()
-    if not text and line and re.fullmatch(rb"[\x20-\x7e\s]+", head):
-        shown = line[:_SHOWN].decode() + ("..." if len(line) > _SHOWN else "")
+    if not text and line and _is_text(head):
+        said = line.decode("utf-8", "ignore")
+        shown = said[:_SHOWN] + ("..." if len(said) > _SHOWN else "")
         return f"is a text that begins {shown!r}, not {wanted}: download it again"
     return None
+
+
+def _in_utf8(head: bytes) -> bytes:
+    """Text that begins with a byte order mark as UTF-8 without it; all else as it is."""
+    for mark, codec in ((codecs.BOM_UTF8, "utf-8"), *_UTF16):
+        if head.startswith(mark):
+            return head[len(mark) :].decode(codec, "ignore").encode()
+    return head
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter.isspace() for letter in text)

@@ -9,7 +9,7 @@ A storyboard is a YAML (or JSON) file::
         image: refs/red_disc.png        # relative to this file
         appears: [[0.5, 2.0]]           # seconds, [start, end), inside 0 .. duration
     events:                             # optional dense captions
-      - {text: the disc slows down, during: [1.0, 2.0]}
+      - {text: the disc slows down, during: [1.0, 2.0]}   # one after the other, no overlap
     fps: 8                              # optional, as are the next three
     size: [64, 64]                      # height, width
     seed: 0
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import math
 import numbers
 import os
@@ -155,6 +156,13 @@ class Storyboard:
                 found.append(f"{where} is not in the prompt")
             if seen[word] == 2:
                 found.append(f"{where} names an earlier subject too")
+        order = sorted(range(len(self.events)), key=lambda i: self.events[i].during)
+        for first, second in itertools.pairwise(order):
+            if self.events[second].during[0] < self.events[first].during[1]:
+                found.append(
+                    f"{self.source}: events[{first}] and events[{second}] overlap; a model times "
+                    "events as if one followed the other, so join them or set them apart"
+                )
         return found
 
     def n_frames(self, fps: Real, *, stride: int = timebase.STRIDE) -> int:

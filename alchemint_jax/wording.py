@@ -11,6 +11,12 @@ _JOINED = {
     *("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "IDEOGRAPHIC", "HANGUL", "THAI", "LAO", "KHMER"),
     *("MYANMAR", "TIBETAN", "JAVANESE", "BALINESE", "ARABIC", "HEBREW"),
 }
+# English plurals that change the end of a word that is too short to lose it, or its middle.
+_PLURALS = {"y": "ies", "f": "ves", "fe": "ves", "us": "i"}
+_IRREGULAR = {
+    **{"man": "men", "woman": "women", "person": "people", "ox": "oxen", "die": "dice"},
+    **{"foot": "feet", "tooth": "teeth", "goose": "geese", "mouse": "mice"},
+}
 
 
 def same_word(word: str) -> str:
@@ -25,9 +31,9 @@ def mentions(text: str, word: str) -> bool:
     Case, accents and how Unicode writes a letter do not matter. Where words stand apart, one in the
     text has to begin as the word does, and to end soon: what follows is shorter than the word
     ("cars", but not "carpet", speaks of a car). Of its letters beyond three the word may lose half,
-    rounded down ("berries" speaks of a berry). In scripts that set no spaces a word may stand
-    anywhere. So "start" passes for "star", which is better than to warn where a language changes
-    its words.
+    rounded down ("berries" speaks of a berry). English plurals that this does not reach are known
+    as well ("ladies", "wolves", "mice"). In scripts that set no spaces a word may stand anywhere.
+    So "start" passes for "star", which is better than to warn where a language changes its words.
     """
     wanted, given = _words(word), _words(text)
     if not wanted:  # of signs alone
@@ -38,7 +44,18 @@ def mentions(text: str, word: str) -> bool:
 
 def _fits(word: str, found: str) -> bool:
     stem = word[: len(word) - max(0, len(word) - 3) // 2]
-    return found.startswith(stem) and len(found) < 2 * len(word)
+    near = found.startswith(stem) and len(found) < 2 * len(word)
+    return near or found in _plurals(word) or word in _plurals(found)
+
+
+def _plurals(word: str) -> set[str]:
+    """English plurals of a word, were it a noun, that are more than an ending after it."""
+    found = {
+        word.removesuffix(one) + many
+        for one, many in _PLURALS.items()
+        if word.endswith(one) and len(word) >= len(one) + 2
+    }
+    return found | {_IRREGULAR[word]} if word in _IRREGULAR else found
 
 
 def _words(text: str) -> list[str]:

@@ -27,12 +27,13 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import weights
-from alchemint_jax.data import encode_dataset, write_sheet, write_sprites
-from alchemint_jax.evaluate import score, sprites_cases
+from alchemint_jax.data import encode_dataset, write_sheet
+from alchemint_jax.evaluate import score
 from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.train.metrics import read_metrics
 from alchemint_jax.train.run import run_config
+from alchemint_jax.worlds.sprites import sprites_cases, write_sprites
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
 PICTURES, PICTURE_STEPS = (80, 4) if SMALL else (5000, 250)

@@ -26,9 +26,9 @@ import numpy as np
 
 import alchemint_jax as al
 from alchemint_jax import flow, rotary
-from alchemint_jax.data.sprites import sample_clip
-from alchemint_jax.evaluate.cases import FIRST_SEED
 from alchemint_jax.models.dit import DiT, Probe
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED
+from alchemint_jax.worlds.sprites.world import sample_clip
 
 CLIPS = 4 if "NOTEBOOK_SMALL" in os.environ else 48
 pipe = al.Pipeline.load("sprites")

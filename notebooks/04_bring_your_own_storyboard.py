@@ -30,7 +30,7 @@ from PIL import Image, ImageDraw
 import alchemint_jax as al
 from alchemint_jax import images, timebase
 from alchemint_jax.demo import draw_sheet
-from alchemint_jax.evaluate.tracker import track
+from alchemint_jax.worlds.sprites.tracker import track
 
 STEPS = 4 if "NOTEBOOK_SMALL" in os.environ else 40
 pipe = al.Pipeline.load("sprites")

@@ -18,12 +18,12 @@ from safetensors.numpy import load_file, save_file
 
 import alchemint_jax as al
 from alchemint_jax import cli, commands, media, weights
-from alchemint_jax.data import timed_sprites
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.worlds.sprites import builder
 
 BOARD = {
     "prompt": "a red disc glides past",
@@ -378,7 +378,7 @@ def test_the_end_of_drawing_a_dataset_leaves_nothing(monkeypatch):
         os.makedirs(self.data_dir)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(timed_sprites.TimedSprites, "download_and_prepare", prepare)
+    monkeypatch.setattr(builder.TimedSprites, "download_and_prepare", prepare)
     before = sorted(os.listdir())
     with pytest.raises(SystemExit) as exit:
         cli.main(["data", "sprites", "--out", "new", "--clips", "1"])

@@ -21,6 +21,7 @@ import alchemint_jax as al
 from alchemint_jax import cli, commands, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
 from alchemint_jax.sampling import settings
+from alchemint_jax.worlds import sprites
 
 BOARD = """
 prompt: a red disc glides past
@@ -312,7 +313,7 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     calls = []
     for name in ("write_sprites", "encode_dataset", "write_sheet"):
         monkeypatch.setitem(
-            data.__dict__,
+            (sprites if name == "write_sprites" else data).__dict__,
             name,
             lambda *given, name=name, **named: calls.append((name, *given, *named.values())),
         )

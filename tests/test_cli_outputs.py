@@ -18,7 +18,16 @@ from alchemint_jax.train import curve, run
 
 SPRITES = weights.locate("sprites")
 CONFIG = "config.py"
-FILES = ("board.json", "a.png", "lora.safetensors", "m/pipeline.json", "d/x.bin", CONFIG, "log")
+FILES = (
+    "board.json",
+    "a.png",
+    "lora.safetensors",
+    "m/pipeline.json",
+    "d/x.bin",
+    "d/photo.png",
+    CONFIG,
+    "log",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +61,20 @@ TRIES = [
     ([*GENERATE, "--sheet", "frame-link.png"], "--out v.mp4 and --sheet frame-link.png are"),
     (["evaluate", "--out", "e", "--benchmark", "e/report.json"], "--benchmark e/report.json"),
     (["data", "sheet", "--data", "d", "--out", "x-link.png"], "--data d/x.bin"),
-    (["data", "encode", "--data", "d", "--vae", "m", "--out", "d/."], "--out d and --data d/."),
-    (["data", "encode", "--data", "d", "--vae", "m", "--out", "m"], "--out m and --vae m"),
+    (
+        ["data", "encode", "--data", "d", "--vae", "m", "--out", "d/."],
+        "--out d would overwrite --data d",
+    ),
+    (
+        ["data", "encode", "--data", "d", "--vae", "m", "--out", "m"],
+        "--out m would overwrite --vae m",
+    ),
+    (["data", "encode", "--data", "d", "--vae", "m", "--out", "d/a/b"], "lies inside --data d"),
+    (["data", "encode", "--data", "d", "--vae", "m", "--out", "m/latents"], "lies inside --vae m"),
+    (["data", "sheet", "--data", "d", "--out", "d/photo.png"], "overwrite --data d/photo.png"),
+    (["convert", "--from", "m", "--to", "m/new"], "--to m/new lies inside --from m"),
+    (["convert", "--from", "m", "--to", "d/../m/x/y"], "lies inside --from m"),
+    (["convert", "--from", "sprites", "--to", f"{SPRITES}/x"], "lies inside --from"),
     (
         ["plan", "--config", f"{CONFIG}:a", "--target", "v5p-8", "--picture", "config-link.png"],
         f"--config {CONFIG}",
@@ -74,7 +95,35 @@ def test_commands(arguments, says, capsys, request):
             assert Path("e/report.json").read_text() == "{}"
             os.remove("e/report.json")
     said = capsys.readouterr().err
-    assert says.replace("d/.", "d") in said and said.count("\n") == 1
+    assert says in said and said.count("\n") == 1
+
+
+WAN = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+NO_FOLDERS = {
+    WAN: f"hub's own tool (`hf download {WAN} --local-dir Wan2.1-T2V-1.3B-Diffusers`)",
+    f"https://huggingface.co/{WAN}/tree/main": f"`hf download {WAN} --local-dir",
+    "lora.safetensors": "but a single file; a model is a folder that holds transformer/, vae/",
+    "absent": "nor a folder; give a folder that holds transformer/",
+}
+
+
+@pytest.mark.parametrize("name", NO_FOLDERS)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*GENERATE, "--model"],
+        ["evaluate", "--out", "e", "--model"],
+        ["data", "encode", "--data", "d", "--out", "e", "--vae"],
+        ["convert", "--to", "e", "--from"],
+    ],
+)
+def test_what_is_no_folder_of_a_model(arguments, name, capsys):
+    if arguments[0] == "convert" and name.endswith("safetensors"):
+        return  # of a transformer, which is what convert reads
+    assert cli.main([*arguments, name]) == 2
+    said = capsys.readouterr().err
+    assert f"{arguments[-1]} {name}: neither 'sprites'" in said and said.count("\n") == 1
+    assert NO_FOLDERS[name] in said
 
 
 MODULES = [

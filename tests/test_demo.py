@@ -13,9 +13,9 @@ from PIL import Image
 
 import alchemint_jax as al
 from alchemint_jax import cli, commands, demo, media
-from alchemint_jax.evaluate.cases import read_benchmark
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.worlds.sprites.cases import read_benchmark
 
 REFS = Path(__file__).parents[1] / "examples" / "refs"
 # No whole number of frames at 8 a second, and 4k + 1 of them: longer than the clip, or shorter.

@@ -60,3 +60,16 @@ def test_a_broken_colour_profile_is_a_warning(tmp_path):
     (warning,) = board.warnings()
     assert warning.startswith(f"b.yaml: {tmp_path / 'a.png'}: its colour profile is broken")
     assert [name for name, _ in board.pictures()] == ["first_frame", "last_frame"]
+
+
+@pytest.mark.parametrize(
+    ("spans", "warned"),
+    [([[0, 1], [1, 2]], []), ([[1, 2], [0, 1.5], [2, 3]], [(1, 0)]), ([[0, 1], [0, 1]], [(0, 1)])],
+)
+def test_events_that_overlap(spans, warned):
+    events = [{"text": "x", "during": during} for during in spans]
+    board = Storyboard.from_dict({"prompt": "x", "duration": 3, "events": events})
+    found = board.warnings()
+    assert len(found) == len(warned)
+    for (first, second), said in zip(warned, found, strict=True):
+        assert f"events[{first}] and events[{second}] overlap" in said

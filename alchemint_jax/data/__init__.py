@@ -1,4 +1,4 @@
-"""Datasets: the sprites world, its records on disk, and the pipelines that read them."""
+"""Datasets: records on disk, their encoding, and the pipelines that read them."""
 
 from __future__ import annotations
 
@@ -10,36 +10,28 @@ if TYPE_CHECKING:
     from alchemint_jax.data.loader import Augment, LoaderConfig, clip_loader, latent_loader
     from alchemint_jax.data.share import Share
     from alchemint_jax.data.sheet import write_sheet
-    from alchemint_jax.data.sprites import World, sample_clip
-    from alchemint_jax.data.timed_sprites import open_split, write_sprites
 
 _HOMES = {
     "encode": ("encode_dataset", "open_encoded"),
     "loader": ("Augment", "LoaderConfig", "clip_loader", "latent_loader"),
     "share": ("Share",),
     "sheet": ("write_sheet",),
-    "sprites": ("World", "sample_clip"),
-    "timed_sprites": ("open_split", "write_sprites"),
 }
 
 __all__ = [
     "Augment",
     "LoaderConfig",
     "Share",
-    "World",
     "clip_loader",
     "encode_dataset",
     "latent_loader",
     "open_encoded",
-    "open_split",
-    "sample_clip",
     "write_sheet",
-    "write_sprites",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """Loads public names on first use: the world itself needs neither Grain nor TFDS."""
+    """Loads public names on first use: records need neither Grain nor TFDS."""
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax.data import records
-from alchemint_jax.data.timed_sprites import SPLITS, SpritesSource, describe, open_split
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.progress import Progress
+from alchemint_jax.worlds.sprites.builder import SPLITS, SpritesSource, describe, open_split
 
 Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
 """Pixels in 0..255 to normalised latents."""

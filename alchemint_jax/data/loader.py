@@ -75,7 +75,7 @@ def clip_loader(
     a clip, and most of what there is to learn. `share` is what this process reads. Raises DataError
     if there is no such dataset and ConfigError if `frames`, `side` or `share` does not fit.
     """
-    from alchemint_jax.data.timed_sprites import open_split
+    from alchemint_jax.worlds.sprites.builder import open_split
 
     source = open_split(data_dir, split)
     total = source[0]["video"].shape[0]

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax import media
-from alchemint_jax.data.timed_sprites import open_split
 from alchemint_jax.errors import DataError
 from alchemint_jax.lettering import fitted
+from alchemint_jax.worlds.sprites.builder import open_split
 
 COLUMNS = 11
 _MARGIN, _GAP, _TEXT, _BAR, _BAR_GAP, _EVENT = 24, 4, 24, 10, 4, 18

@@ -1,4 +1,4 @@
-"""Measuring generated clips: interval metrics, the sprites tracker, the benchmark and its report.
+"""Measuring generated clips: interval metrics, the benchmark and its report.
 
 `metrics` is NumPy only and imported at once; the other names are imported when first used.
 """
@@ -23,37 +23,26 @@ from alchemint_jax.evaluate.metrics import (
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
-    from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
     from alchemint_jax.evaluate.report import save_report
     from alchemint_jax.evaluate.scores import score
-    from alchemint_jax.evaluate.tracker import Sighting, Tracking, kind_of, track
 
 __all__ = [
-    "Case",
-    "Sighting",
-    "Tracking",
     "absence_rate",
     "always_present",
     "bootstrap_ci",
     "detection_rate",
     "frame_iou",
-    "kind_of",
     "presence",
     "presence_rate",
-    "read_benchmark",
     "recalls",
     "run_benchmark",
     "save_report",
     "score",
-    "sprites_cases",
     "t_iou",
     "t_l2",
-    "track",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Case", "read_benchmark", "sprites_cases"), "cases"),
-    **dict.fromkeys(("Sighting", "Tracking", "kind_of", "track"), "tracker"),
     "run_benchmark": "benchmark",
     "save_report": "report",
     "score": "scores",

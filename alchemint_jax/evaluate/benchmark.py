@@ -14,12 +14,12 @@ from jaxtyping import UInt8
 
 from alchemint_jax import weights
 from alchemint_jax.data.encode import fingerprint
-from alchemint_jax.data.sprites import World
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.cases import Case, read_benchmark, sprites_cases
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.progress import Progress
 from alchemint_jax.storyboard import Event, Storyboard
+from alchemint_jax.worlds.sprites.cases import Case, read_benchmark, sprites_cases
+from alchemint_jax.worlds.sprites.world import World
 
 
 def render(

@@ -24,17 +24,18 @@ import numpy as np
 
 from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.data.sprite_events import EventTruth
-from alchemint_jax.data.sprites import Look, World, draw_references, sample_clip
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate import metrics, scores, tracker
+from alchemint_jax.evaluate import metrics, scores
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
-from alchemint_jax.evaluate.cases import FIRST_SEED, Case, clip_case
 from alchemint_jax.evaluate.figure import forest
 from alchemint_jax.evaluate.study import difference
 from alchemint_jax.events import FrameEvent
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED, Case, clip_case
+from alchemint_jax.worlds.sprites.events import EventTruth
+from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
 
 WORLD = World.eventful()
 MEASURES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alchemint_jax.data.shapes import COLORS
+from alchemint_jax.worlds.sprites.shapes import COLORS
 
 HUES = "".join(f".c-{name}{{fill:rgb{rgb};stroke:rgb{rgb}}}" for name, rgb in COLORS.items())
 CSS = """

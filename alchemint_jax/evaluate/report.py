@@ -19,8 +19,8 @@ from PIL import Image
 
 from alchemint_jax import media, results
 from alchemint_jax.evaluate import page
-from alchemint_jax.evaluate.cases import Case
 from alchemint_jax.evaluate.scores import MEASURES
+from alchemint_jax.worlds.sprites.cases import Case
 
 _LOW_IS_GOOD = {"t_l2"}
 

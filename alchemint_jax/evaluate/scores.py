@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import metrics, tracker
-from alchemint_jax.evaluate.cases import Case
+from alchemint_jax.evaluate import metrics
+from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.cases import Case
 
 MEASURES = {
     "t_iou": "t-IOU",

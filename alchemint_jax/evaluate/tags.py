@@ -24,12 +24,13 @@ import numpy as np
 from alchemint_jax import arguments, media, results, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.evaluate import scores, tracker
+from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints, render
-from alchemint_jax.evaluate.cases import Case, sprites_cases
 from alchemint_jax.evaluate.study import difference
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.cases import Case, sprites_cases
 
 SHOWN = ("t_iou", "t_l2", "identity")
 VARIANTS: dict[str, Callable[[tuple[str, ...]], tuple[str, ...]]] = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ def local_folder(directory: Path | str) -> Path:
     return Path(directory)
 
 
+_PARTIAL = ".orbax-checkpoint-tmp"  # after the step, until it is whole
 _FULL = re.compile(r"No space left|[Qq]uota exceeded")
 _STATUS = re.compile(r"[A-Z_]+: ")  # of tensorstore, which reads and writes files
 
@@ -51,7 +53,10 @@ class Checkpoints:
 
     def __init__(self, directory: Path | str, keep: int = 3) -> None:
         self.directory = local_folder(directory).absolute()
-        for folder in (self.directory, *self.directory.parents):
+        folders = (self.directory, *self.directory.parents)
+        self._made = [folder for folder in folders if not folder.exists()]
+        self._begun: set[int] = set()
+        for folder in folders:
             if folder.exists() and not folder.is_dir():
                 raise ConfigError(
                     f"{folder} is a file where a folder should be: remove it, or train in another "
@@ -73,10 +78,27 @@ class Checkpoints:
         except TrainingError:
             with contextlib.suppress(Exception):  # it says the same again
                 self._manager.close()
+            self._tidy()
             if kind is None:  # otherwise what is already on its way says more
                 raise
         else:
             self._manager.close()
+            if kind is not None:
+                self._tidy()
+
+    def _tidy(self) -> None:
+        """After a failure: removes what was begun and is no checkpoint, and folders still empty.
+
+        Orbax would remove the first when the next run saves, but where the disk is full that space
+        is what is missing. Only steps that this very process began to write are touched.
+        """
+        for step in self._begun:
+            shutil.rmtree(self.directory / f"{step}{_PARTIAL}", ignore_errors=True)
+        for folder in self._made:
+            try:
+                folder.rmdir()
+            except OSError:  # there is something in it
+                return
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -123,6 +145,7 @@ class Checkpoints:
 
         ``examples`` is how many all processes have read together in the ``step`` steps.
         """
+        self._begun.add(step)
         with self._writing():
             self._manager.save(
                 step,

@@ -42,6 +42,7 @@ Rows = int | slice | None
 PART = 64 * 2**20
 """Bytes of a tensor to hold at once, roughly."""
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
+_LARGEST = float(np.finfo(np.float32).max)
 _SHOWN = 20  # offending tensors listed per kind
 
 
@@ -220,25 +221,40 @@ def read_json(file: Path) -> Any:
 
     Raises:
         FileNotFoundError: there is nothing of that name.
-        WeightsError: it cannot be read, is something else, or holds NaN or infinity.
+        WeightsError: it cannot be read, is something else, or holds a number that
+            is NaN, infinite or too large for float32; that one is named by its field.
     """
-
-    def refuse(constant: str) -> Any:
-        raise WeightsError(f"{file} holds {constant}, which is no number that JSON has")
-
     try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=refuse)
+        values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         if what := mistaken(file, "JSON", text=True):
             raise WeightsError(f"{file} {what}") from e
-        raise
-    except WeightsError:
         raise
     except OSError as e:
         raise WeightsError(f"cannot read {file}: {e}") from e
     except (ValueError, RecursionError) as e:  # bad JSON or bad UTF-8
         what = mistaken(file, "JSON", text=True) or f"is not valid JSON: {e}"
         raise WeightsError(f"{file} {what}") from e
+    for field, number in _numbers(values):
+        if not abs(number) <= _LARGEST:  # NaN fails too
+            raise WeightsError(
+                f"{file}: {field} is {number!r}; a number must be finite, and one that float32 can "
+                "hold"
+            )
+    return values
+
+
+def _numbers(values: Any) -> Iterator[tuple[str, float]]:
+    """All numbers in what JSON holds, and where they are."""
+    left = [("", values)]
+    while left:  # JSON may be nested deeply
+        where, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{where}.{name}".lstrip("."), item) for name, item in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{where}[{i}]", item) for i, item in enumerate(value)]
+        elif isinstance(value, (int, float)):
+            yield where, value
 
 
 def compare(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax.errors import WeightsError
+from alchemint_jax.models.clip.preprocess import MEAN, STD
 from alchemint_jax.signatures import mistaken
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.weights import files
@@ -37,6 +38,7 @@ _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image_processor": ("transformers", ()),
 }
 _SCHEDULER = "scheduler_config.json"
+_PROCESSOR = "preprocessor_config.json"
 _NETWORKS = ("transformer", "vae", "text_encoder")
 _NONE = (None, False, [None, None])
 # Rows of the embedding of an encoder of bytes: as many as there are ids, or, as in ByT5, some more.
@@ -63,6 +65,8 @@ def check_model(directory: Path) -> list[str] | None:
         problems = _absent(directory, values["_class_name"], parts)
     if not problems and "scheduler" in parts:
         problems = _other_scheduler(directory, values["scheduler"][1])
+    if not problems and "image_processor" in parts:
+        problems = _other_pictures(directory)
     if problems:
         raise WeightsError("\n  ".join([f"{file}: this model cannot be used as it is:", *problems]))
     return parts
@@ -195,6 +199,42 @@ def _other_scheduler(directory: Path, announced: str) -> list[str]:
     return [f"scheduler is {announced}, but {file} is of {found}: make the two alike"]
 
 
+def _other_pictures(directory: Path) -> list[str]:
+    """What of the image processor is another way of preparing pictures than `clip.preprocess`."""
+    file = directory / "image_processor" / _PROCESSOR
+    values = files.read_json(file)
+    tower = files.read_json(directory / "image_encoder" / "config.json")
+    if not isinstance(values, dict) or not isinstance(tower, dict):
+        return [f"{file} is damaged: it must be an object"]
+    side = tower.get("image_size", 224)
+    wanted = {
+        "do_resize": (True,),
+        "size": ({"shortest_edge": side}, side),
+        "resample": (3,),
+        "do_center_crop": (True,),
+        "crop_size": ({"height": side, "width": side}, side),
+        "do_rescale": (True,),
+        "do_normalize": (True,),
+        "do_pad": (False, None),
+    }
+    problems = [
+        f"{file}: {name} is {values[name]!r}; only {allowed[0]!r} is supported"
+        for name, allowed in wanted.items()
+        if name in values and values[name] not in allowed
+    ]
+    numbers = {"image_mean": MEAN, "image_std": STD, "rescale_factor": (1 / 255,)}
+    for name, ours in numbers.items():
+        found = values.get(name, list(ours))
+        found = found if isinstance(found, list) else [found]
+        if not (
+            len(found) == len(ours)
+            and all(type(x) in (int, float) for x in found)
+            and all(abs(x - y) <= 1e-6 for x, y in zip(found, ours, strict=True))
+        ):
+            problems.append(f"{file}: {name} is {values[name]!r}; only CLIP's {ours} is supported")
+    return problems
+
+
 def _absent(directory: Path, kind: str, parts: list[str]) -> list[str]:
     needed = list(_NETWORKS)
     if not os.path.lexists(directory / SETTINGS):
@@ -212,6 +252,8 @@ def _absent(directory: Path, kind: str, parts: list[str]) -> list[str]:
             problems.append(f"{name} is announced, but {folder} is missing: fetch it as well")
         elif name == "scheduler" and not os.path.lexists(folder / _SCHEDULER):
             problems.append(f"{name} is announced, but {folder / _SCHEDULER} is missing")
+        elif name == "image_processor" and not os.path.lexists(folder / _PROCESSOR):
+            problems.append(f"{name} is announced, but {folder / _PROCESSOR} is missing")
         # These are carried along by those who never read them.
         for file in (folder / "tokenizer.json", folder / _SCHEDULER):
             if what := mistaken(file, "JSON", text=True):

@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ _CLASSES = {
     "CLIPVision": ("alchemint_jax.models.clip", "CLIPVisionConfig"),
 }
 _FOREIGN = {"_class_name", "model_type", "architectures"}  # fields of others' config.json
+# ORG/NAME, alone or as an address.
+_HUB_ID = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://(?:models/)?)?"
+    r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?:tree|blob|resolve)/.*|/)?"
+)
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -96,11 +102,29 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
             raise WeightsError(f"{path} {advice}")
         parts = ", ".join(f"{component}/" for component in COMPONENTS)
         raise WeightsError(f"{path} holds none of {parts}{files.pickle_advice(path)}")
-    raise WeightsError(
-        f"no model at {str(name_or_dir)!r}: pass {' or '.join(map(repr, BUNDLED))} (bundled), or "
-        f"a directory holding {', '.join(f'{c}/' for c in COMPONENTS)} "
-        "with config.json and model.safetensors in each"
+    raise WeightsError(f"no model at {str(name_or_dir)!r}: it is {no_model(name_or_dir)}")
+
+
+def no_model(name: str | os.PathLike) -> str:
+    """What a name is not that is neither a bundled model's nor a directory, and what to give."""
+    said, text = (
+        f"neither {' or '.join(map(repr, BUNDLED))} (bundled models) nor a folder",
+        str(name),
     )
+    holding = f"a folder that holds {', '.join(f'{c}/' for c in COMPONENTS)}"
+    if Path(text).expanduser().is_file():
+        return (
+            f"{said} but a single file; a model is {holding}: give the folder of the whole model "
+            "(a LoRA belongs beside its base model, and a transformer alone needs the other parts)"
+        )
+    if hub := _HUB_ID.fullmatch(text):
+        model = hub[1]
+        return (
+            f"{said}; if it is the name of a model on the Hugging Face hub, download that with the "
+            f"hub's own tool (`hf download {model} --local-dir {model.partition('/')[2]}`), and "
+            "give the folder"
+        )
+    return f"{said}; give {holding}"
 
 
 def _cache_advice(path: Path) -> str:
@@ -264,6 +288,11 @@ def open_component(
         path, config_name = _CLASSES[name]
         config_class = getattr(importlib.import_module(path), config_name)
         config = config_from_dict(config_class, values, where=where)
+        for field in ("latents_mean", "latents_std") if component == "vae" else ():
+            if (count := len(getattr(config, field))) != config.z_dim:
+                raise WeightsError(
+                    f"{where}: {field} has {count} values, but z_dim is {config.z_dim}"
+                )
     else:
         config = wan.read_config(folder, component, values)
     module, shapes = _build(component, config, where)

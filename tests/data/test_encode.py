@@ -11,12 +11,13 @@ from pool_encoder import CLIPS, VALIDATION, PoolEncoder
 
 from alchemint_jax import weights
 from alchemint_jax.data import encode as data_encode
-from alchemint_jax.data import encode_dataset, open_encoded, open_split
+from alchemint_jax.data import encode_dataset, open_encoded
 from alchemint_jax.data.encode import encode_with, read_header
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.models import vae as models_vae
 from alchemint_jax.models.vae import TILE, VAE, VAEConfig
 from alchemint_jax.sampling.sample import encode_pictures
+from alchemint_jax.worlds.sprites import open_split
 
 
 def records_of(directory) -> list:

@@ -17,11 +17,11 @@ from alchemint_jax.data import (
     clip_loader,
     latent_loader,
     open_encoded,
-    open_split,
 )
 from alchemint_jax.data.loader import pipeline
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.worlds.sprites import open_split
 
 
 class Keep(grain.transforms.RandomMap):

@@ -10,17 +10,18 @@ import pytest
 from PIL import Image
 
 from alchemint_jax import evaluate
-from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
-from alchemint_jax.evaluate.cases import COUNTS, FIRST_SEED
 from alchemint_jax.evaluate.report import render_html, save_report
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.worlds import sprites
+from alchemint_jax.worlds.sprites.cases import COUNTS, FIRST_SEED
+from alchemint_jax.worlds.sprites.world import sample_clip
 
 
 @pytest.fixture(scope="module")
 def cases():
-    return evaluate.sprites_cases(20, seed=0)
+    return sprites.sprites_cases(20, seed=0)
 
 
 def truth(case):
@@ -40,7 +41,7 @@ def report(cases, videos):
 
 def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
     assert [len(case.words) for case in cases] == [*COUNTS] * 4
-    again = evaluate.sprites_cases(20, seed=0)
+    again = sprites.sprites_cases(20, seed=0)
     assert all(
         a.prompt == b.prompt and a.intervals == b.intervals
         for a, b in zip(cases, again, strict=True)
@@ -48,7 +49,7 @@ def test_sprites_cases_mix_the_numbers_of_subjects_and_are_reproducible(cases):
     assert all(
         np.array_equal(a.references, b.references) for a, b in zip(cases, again, strict=True)
     )
-    assert evaluate.sprites_cases(2, seed=1)[0].prompt != cases[0].prompt
+    assert sprites.sprites_cases(2, seed=1)[0].prompt != cases[0].prompt
     for case in cases:
         assert case.references.shape == (len(case.words), 32, 32, 3)
         assert all(word in case.prompt for word in case.words)
@@ -144,7 +145,7 @@ class FakePipeline:
                 (picture == 255).all() for picture, s in zip(row, spans, strict=True) if not s
             )
         self.calls.append((len(prompts), seed, steps, how))
-        known = {case.prompt: truth(case) for case in evaluate.sprites_cases(5, 0)}
+        known = {case.prompt: truth(case) for case in sprites.sprites_cases(5, 0)}
         return np.stack([known[prompt] for prompt in prompts])
 
 
@@ -191,10 +192,10 @@ def test_a_model_that_cannot_render_the_benchmark_is_refused_first(monkeypatch, 
 
 
 def test_captions_that_models_would_cut_off_lose_their_background(monkeypatch):
-    short = evaluate.sprites_cases(6)
+    short = sprites.sprites_cases(6)
     longest = min(len(case.prompt.encode()) for case in short if "background" in case.prompt) - 1
-    monkeypatch.setattr("alchemint_jax.evaluate.cases.MAX_PROMPT", longest)
-    for before, after in zip(short, evaluate.sprites_cases(6), strict=True):
+    monkeypatch.setattr("alchemint_jax.worlds.sprites.cases.MAX_PROMPT", longest)
+    for before, after in zip(short, sprites.sprites_cases(6), strict=True):
         if "background" in before.prompt:
             assert before.prompt.startswith(after.prompt) and "background" not in after.prompt
         else:
@@ -230,24 +231,24 @@ def board_file(tmp_path, cases):
 
 def test_boards_are_read_from_json_lines(board_file, cases):
     path = board_file({"id": "first"}, "", {})
-    first, second = evaluate.read_benchmark(path)
+    first, second = sprites.read_benchmark(path)
     assert (first.id, first.n_frames, first.intervals) == ("first", 33, (((4, 16),),))
     assert second.id == f"{path}:3"
     assert np.array_equal(first.references, cases[0].references[:1])
-    assert len(evaluate.read_benchmark(path, limit=1)) == 1
+    assert len(sprites.read_benchmark(path, limit=1)) == 1
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"glides", "é\u2028".encode()))
-    assert [case.prompt for case in evaluate.read_benchmark(path)] == ["a disc é"] * 2
+    assert [case.prompt for case in sprites.read_benchmark(path)] == ["a disc é"] * 2
 
 
 def test_boards_of_a_file_may_have_events(board_file):
     said = [{"text": "the disc turns red", "during": [1.0, 2.0]}]
-    silent, heard = evaluate.read_benchmark(board_file({}, {"events": said}))
+    silent, heard = sprites.read_benchmark(board_file({}, {"events": said}))
     assert silent.events == () and heard.events == (("the disc turns red", (8, 16)),)
 
 
 def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
     meet = {"word": "disc", "image": "r.png", "appears": [[0.5, 1.0], [1.05, 2.0]]}
-    (case,) = evaluate.read_benchmark(board_file({"subjects": [meet]}))
+    (case,) = sprites.read_benchmark(board_file({"subjects": [meet]}))
     assert case.intervals == (((4, 16),),)
 
 
@@ -279,16 +280,16 @@ def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
 )
 def test_a_bad_line_is_named(board_file, change, says):
     with pytest.raises(DataError, match=rf"boards\.jsonl:2: .*{says}"):
-        evaluate.read_benchmark(board_file({}, change))
+        sprites.read_benchmark(board_file({}, change))
 
 
 def test_useless_files_are_refused(board_file, tmp_path):
     with pytest.raises(DataError, match="no storyboards"):
-        evaluate.read_benchmark(board_file(""))
+        sprites.read_benchmark(board_file(""))
     with pytest.raises(DataError, match="twice"):
-        evaluate.read_benchmark(board_file({"id": "a"}, {"id": "a"}))
+        sprites.read_benchmark(board_file({"id": "a"}, {"id": "a"}))
     with pytest.raises(DataError, match="cannot read"):
-        evaluate.read_benchmark(tmp_path / "none.jsonl")
+        sprites.read_benchmark(tmp_path / "none.jsonl")
 
 
 class Page(HTMLParser):
@@ -319,7 +320,7 @@ class Page(HTMLParser):
 
 def test_the_page_is_whole_and_self_contained_and_escapes(cases, videos, report):
     nasty = "<script>alert(1)</script> & 'quotes'"
-    odd = [evaluate.Case(**{**vars(cases[0]), "prompt": nasty, "words": (nasty,)}), *cases[1:]]
+    odd = [sprites.Case(**{**vars(cases[0]), "prompt": nasty, "words": (nasty,)}), *cases[1:]]
     text = render_html({"settings": {"model": nasty}, **report}, videos, odd, gallery=30)
     page = Page()
     page.feed(text)

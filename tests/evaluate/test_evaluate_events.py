@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.evaluate import events
 from alchemint_jax.evaluate.benchmark import check_model
-from alchemint_jax.evaluate.cases import FIRST_SEED
 from alchemint_jax.evaluate.report import render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED
+from alchemint_jax.worlds.sprites.world import sample_clip
 
 
 @pytest.fixture(scope="module")

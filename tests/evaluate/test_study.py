@@ -17,12 +17,12 @@ from alike import NUMBER, assert_alike, assert_texts_alike
 from alchemint_jax import timebase
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import study
-from alchemint_jax.evaluate.cases import sprites_cases
 from alchemint_jax.evaluate.scores import MEASURES, correlations, summarise
 from alchemint_jax.results import plain
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.train.config import load_config, run_file
 from alchemint_jax.train.run import build_task
+from alchemint_jax.worlds.sprites.cases import sprites_cases
 
 CONFIG = Path(__file__).parents[2] / "configs" / "sprites_schemes.py"
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alchemint_jax.data.sprites import sample_clip
 from alchemint_jax.evaluate import tags
 from alchemint_jax.evaluate.benchmark import fingerprints
-from alchemint_jax.evaluate.cases import FIRST_SEED
+from alchemint_jax.worlds.sprites.cases import FIRST_SEED
+from alchemint_jax.worlds.sprites.world import sample_clip
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 

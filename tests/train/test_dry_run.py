@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from alchemint_jax import cli, commands, sharding, weights
-from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with, fingerprint
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.train import dry_run as module
@@ -24,6 +23,7 @@ from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dry_run import dry_run
 from alchemint_jax.train.run import build_job
 from alchemint_jax.train.state import plan_state
+from alchemint_jax.worlds.sprites import write_sprites
 
 TOP = Path(__file__).parents[2]
 SPRITES = TOP / "configs" / "sprites.py"

@@ -18,7 +18,7 @@ import toy_task
 from toy_task import ToyTask, config
 
 from alchemint_jax import sharding, train
-from alchemint_jax.errors import ConfigError, DataError, TrainingError
+from alchemint_jax.errors import ConfigError, DataError, TrainingError, WeightsError
 
 ROOT = Path(toy_task.__file__).parents[2]
 
@@ -236,13 +236,19 @@ def test_checkpoint_of_another_model_is_refused_with_its_path(tmp_path):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_full_disk_is_explained_with_its_path(tmp_path, monkeypatch, late):
+    theirs = ["1.orbax-checkpoint-tmp.old", "2.orbax-checkpoint-tmp", "notes"]
+
     def full(self, *args, **options):
+        for name in ["1.orbax-checkpoint-tmp", *theirs]:
+            (tmp_path / "checkpoints" / name).mkdir(exist_ok=True)
         raise ValueError("RESOURCE_EXHAUSTED: No space left on device\nand many lines more")
 
     name = "wait_until_finished" if late else "save"
     monkeypatch.setattr(train.checkpoint.ocp.CheckpointManager, name, full)
     with pytest.raises(TrainingError, match=r"checkpoints: the disk is full;.*starts anew"):
         train.fit(ToyTask(), config(1), tmp_path, mesh=small_mesh())
+    left = {p.name for p in (tmp_path / "checkpoints").iterdir()}
+    assert left - {"1"} == {*theirs}  # what was begun is gone, and nothing that others left
 
 
 def test_what_cannot_start_writes_nothing(tmp_path):
@@ -253,6 +259,19 @@ def test_what_cannot_start_writes_nothing(tmp_path):
     with pytest.raises(DataError, match="there is none"):
         train.fit(Missing(), config(2), tmp_path / "run", mesh=small_mesh())
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("there", ["", "run/checkpoints"])
+def test_a_start_that_fails_leaves_the_folders_that_were_there(tmp_path, there):
+    class Damaged(ToyTask):
+        def pretrained(self):
+            raise WeightsError("holds 1 NaN")
+
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(WeightsError, match="1 NaN"):
+        train.fit(Damaged(), config(2), tmp_path / "run", mesh=small_mesh())
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_only_the_newest_checkpoints_stay(tmp_path):

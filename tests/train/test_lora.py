@@ -17,7 +17,6 @@ from safetensors.numpy import load_file
 from tokenizers import models, processors
 
 from alchemint_jax import rotary, sharding, train, weights
-from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
@@ -33,6 +32,7 @@ from alchemint_jax.train.run import build_task
 from alchemint_jax.train.state import everything
 from alchemint_jax.weights import lora as lora_files
 from alchemint_jax.weights.files import in_memory
+from alchemint_jax.worlds.sprites import write_sprites
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WAN = DiTConfig(

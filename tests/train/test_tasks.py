@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from alchemint_jax import sharding, train, weights
-from alchemint_jax.data import write_sprites
 from alchemint_jax.data.encode import encode_with, fingerprint
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.models.dit.conditioning import model_inputs
@@ -22,6 +21,7 @@ from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.dit_task import Dropout, keep
 from alchemint_jax.train.run import build_task, run_config
 from alchemint_jax.train.vae_task import edge_loss, random_crop
+from alchemint_jax.worlds.sprites import write_sprites
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHORT = [

@@ -189,3 +189,31 @@ def test_a_cache_of_the_hub_is_shown_where_its_models_are(model, tmp_path):
         with pytest.raises(WeightsError, match=r"a snapshot: pass .*x/snapshots/0a1b$"):
             weights.locate(folder)
     assert weights.locate(root / "snapshots" / "0a1b")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", {"height": 28, "width": 28}),
+        ("size", {"shortest_edge": 32}),
+        ("crop_size", 14),
+        ("resample", 2),
+        ("do_center_crop", False),
+        ("do_resize", False),
+        ("do_rescale", False),
+        ("do_normalize", False),
+        ("image_mean", [0.5, 0.5, 0.5]),
+        ("image_std", [0.5]),
+        ("image_std", "x"),
+        ("rescale_factor", 1 / 127.5),
+    ],
+)
+def test_pictures_that_are_to_be_prepared_otherwise(tmp_path, field, value):
+    shutil.copytree(GOLDENS / "flf2v", tmp_path / "model")
+    file = tmp_path / "model" / "image_processor" / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(WeightsError, match=rf"preprocessor_config\.json: {field} is .*; only"):
+        index.check_model(tmp_path / "model")
+    file.unlink()
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json is missing"):
+        index.check_model(tmp_path / "model")

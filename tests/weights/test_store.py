@@ -235,7 +235,7 @@ def test_long_lists_are_cut(saved):
 def test_truncated_tensors(saved, keep):
     file = saved / PART / "model.safetensors"
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(WeightsError, match="truncated or not a safetensors"):
+    with pytest.raises(WeightsError, match="(truncated or|empty file,) not a safetensors"):
         weights.load(saved, PART)
 
 
@@ -280,7 +280,7 @@ def test_a_pickle_under_the_right_name_is_garbage(saved, monkeypatch):
 @pytest.mark.parametrize("text", [b"{", b"", b"\xff\xfe"])
 def test_unreadable_config(saved, text):
     (saved / PART / "config.json").write_bytes(text)
-    with pytest.raises(WeightsError, match=r"config\.json is not valid JSON"):
+    with pytest.raises(WeightsError, match=r"config\.json is (not valid|an empty file, not) JSON"):
         weights.load(saved, PART)
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from alchemint_jax.errors import ConfigError
+
+_LARGEST = 1e6
+
 
 @dataclasses.dataclass(frozen=True)
 class VAEConfig:
@@ -20,6 +24,17 @@ class VAEConfig:
     temporal_downsample: tuple[bool, ...] = (False, True, True)
     latents_mean: tuple[float, ...] = (0.0,) * 16
     latents_std: tuple[float, ...] = (1.0,) * 16
+
+    def __post_init__(self) -> None:
+        # Beyond these no latents are; they would overflow later, far from where they were said.
+        for i, value in enumerate(self.latents_mean):
+            if not abs(value) <= _LARGEST:
+                raise ConfigError(f"latents_mean[{i}] is {value!r}; it must be at most {_LARGEST}")
+        for i, value in enumerate(self.latents_std):
+            if not 1 / _LARGEST <= value <= _LARGEST:
+                raise ConfigError(
+                    f"latents_std[{i}] is {value!r}; it must be from {1 / _LARGEST} to {_LARGEST}"
+                )
 
     @property
     def temporal_stride(self) -> int:

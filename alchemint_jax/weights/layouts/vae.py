@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.vae import VARIANTS, VAEConfig
 from alchemint_jax.weights.layouts.moves import CONV, Entry, reshaped
 
@@ -189,7 +189,10 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> VAEConfig:
         elif field not in _IGNORED and not field.startswith("_"):
             problems.append(f"{field} is not a known field of {CLASS}")
     if not problems:
-        config = dataclasses.replace(VARIANTS["wan2.1"], **fields)
+        try:
+            config = dataclasses.replace(VARIANTS["wan2.1"], **fields)
+        except ConfigError as e:
+            raise WeightsError(f"{where}: {e}") from e
         problems = _misfits(config)
     if problems:
         raise WeightsError("\n  ".join([f"{where} cannot be read:", *problems]))

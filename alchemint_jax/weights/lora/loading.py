@@ -103,6 +103,7 @@ def _layers(
     """The tensors of a file by layer; what has no place is among the problems."""
     known = names.sites(config)
     layers: dict[Place, _Layer] = {}
+    unread: set[Place] = set()
     for name, tensor in found.items():
         bare, part = names.split(name)
         site = known.get(bare)
@@ -111,12 +112,13 @@ def _layers(
             kind = strangers.what_it_is(name, known, config)
         elif tensor.dtype.startswith("F8"):
             kind = "in 8 bits, which are not read (fetch the bf16, fp16 or fp32 edition)"
+            unread.add(site.key)
         elif tensor.dtype not in files.DTYPES and not (
             part == "alpha" and tensor.dtype in _INTEGERS
         ):
             kind, line = "that are not floating point", f"{line} {tensor.dtype}"
+            unread.add(site.key)
         else:
-            assert site is not None
             layer = layers.setdefault(site.key, _Layer(bare, site))
             layer.site = layer.site | site
             if part in layer.tensors:
@@ -124,7 +126,8 @@ def _layers(
             layer.tensors[part], layer.names[part] = tensor, name
         if kind:
             problems.setdefault(kind, []).append(line)
-    return list(layers.values())
+    # Of a layer whose tensors are not all read nothing else can be said that is true.
+    return [layer for place, layer in layers.items() if place not in unread]
 
 
 def _has(site: Site, part: str) -> bool:

@@ -54,6 +54,19 @@ def test_strangers_are_named(tmp_path, tensors, message):
     assert next(name for name in reversed(tensors)) in said
 
 
+@pytest.mark.parametrize("quantised", ["lora_A", "lora_B", "both"])
+def test_a_quantised_pair_is_not_also_called_half_a_pair(tmp_path, quantised):
+    tensors = {
+        name: np.ones(x.shape, np.int8) if quantised == "both" or quantised in name else x
+        for name, x in pair(NAME).items()
+    }
+    tensors |= {f"{NAME}.alpha": np.float32(1), f"{NAME}.lora_A.weight_scale": normal(2, 1)}
+    said = refused(tmp_path, tensors)
+    count = 2 if quantised == "both" else 1
+    assert f"{count} that are not floating point" in said and "1 of quantised weights" in said
+    assert "only one of two" not in said and "no matrix" not in said and "no place" not in said
+
+
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [

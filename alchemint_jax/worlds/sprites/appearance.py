@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy import ndimage
 
-from alchemint_jax.data import shapes
+from alchemint_jax.worlds.sprites import shapes
 
 COLOR_NAMES = tuple(shapes.COLORS)
 MIN_COVERAGE = 0.33

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alchemint_jax.data import World, sample_clip, shapes
-from alchemint_jax.data.sprites import PLACES, runs
+from alchemint_jax.worlds.sprites import World, sample_clip, shapes
+from alchemint_jax.worlds.sprites.world import PLACES, runs
 
 FRAMES = World().frames
 

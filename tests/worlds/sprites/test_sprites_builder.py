@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 from pool_encoder import CLIPS, VALIDATION
 
-from alchemint_jax.data import (
-    World,
-    open_split,
-    sample_clip,
-    timed_sprites,
-    write_sheet,
-    write_sprites,
-)
-from alchemint_jax.data.timed_sprites import split_seed
+from alchemint_jax.data import write_sheet
 from alchemint_jax.errors import DataError
+from alchemint_jax.worlds.sprites import World, builder, open_split, sample_clip, write_sprites
+from alchemint_jax.worlds.sprites.builder import split_seed
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", CLIPS), ("validation", VALIDATION)])
@@ -87,7 +81,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return sample_clip(index, seed, world)
 
-    monkeypatch.setattr(timed_sprites, "sample_clip", interrupted)
+    monkeypatch.setattr(builder, "sample_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_sprites(tmp_path / "set", 4)
     assert list(tmp_path.iterdir()) == []
@@ -97,7 +91,7 @@ def test_a_full_disk_is_explained_and_leaves_nothing(tmp_path, monkeypatch):
     def full(self):
         raise RuntimeError("write() failed: No space left on device")
 
-    monkeypatch.setattr(timed_sprites.TimedSprites, "download_and_prepare", full)
+    monkeypatch.setattr(builder.TimedSprites, "download_and_prepare", full)
     with pytest.raises(DataError, match="set: cannot be written: .*No space"):
         write_sprites(tmp_path / "set", 4)
     assert list(tmp_path.iterdir()) == []
@@ -133,9 +127,19 @@ def test_what_cannot_be_opened_is_explained(sprites, tmp_path):
         open_split(tmp_path, "train")
 
 
+def test_a_dataset_that_names_another_home_of_its_builder_is_read(sprites, tmp_path):
+    # TFDS notes the module of the builder; files outlive the places of modules.
+    shutil.copytree(sprites, tmp_path / "set")
+    (info,) = (tmp_path / "set").glob("timed_sprites/*/*/dataset_info.json")
+    here = '"moduleName": "alchemint_jax.worlds.sprites.builder"'
+    assert here in info.read_text()
+    info.write_text(info.read_text().replace(here, '"moduleName": "alchemint_jax.data.old_home"'))
+    assert open_split(tmp_path / "set", "train")[0]["caption"]
+
+
 def test_tensorflow_is_never_imported(tmp_path):
     code = (
-        "import sys; from alchemint_jax.data import open_split, write_sprites;"
+        "import sys; from alchemint_jax.worlds.sprites import open_split, write_sprites;"
         f"out = write_sprites({str(tmp_path / 'set')!r}, 2, 5, 1);"
         "print(open_split(out, 'train')[0]['caption']); print('tensorflow' in sys.modules)"
     )

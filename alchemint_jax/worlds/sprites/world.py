@@ -18,8 +18,8 @@ import itertools
 
 import numpy as np
 
-from alchemint_jax.data import shapes
-from alchemint_jax.data.sprite_events import EventTruth, draw_events, recolored
+from alchemint_jax.worlds.sprites import shapes
+from alchemint_jax.worlds.sprites.events import EventTruth, draw_events, recolored
 
 MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces", "circles", "stays")
 BACKGROUNDS = ("plain", "shaded", "striped", "cloudy")
@@ -57,7 +57,7 @@ class World:
     """Probability that a subject leaves and comes back (two intervals)."""
     always: float = 0.04
     events: bool = False
-    """Whether subjects turn another colour now and then (see `sprite_events`)."""
+    """Whether subjects turn another colour now and then (see `events`)."""
 
     @classmethod
     def eventful(cls) -> World:

@@ -18,11 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from alchemint_jax.data import shapes
-from alchemint_jax.data.sprites import runs
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import appearance
-from alchemint_jax.evaluate.appearance import COLOR_NAMES, Blobs
+from alchemint_jax.worlds.sprites import appearance, shapes
+from alchemint_jax.worlds.sprites.appearance import COLOR_NAMES, Blobs
+from alchemint_jax.worlds.sprites.world import runs
 
 
 class Kind(NamedTuple):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alchemint_jax.data import shapes
+from alchemint_jax.worlds.sprites import shapes
 
 LENGTH = (8, 16)
 """Shortest and longest event, in pixel frames: two to four latent frames."""

@@ -23,9 +23,9 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from alchemint_jax.data import records
-from alchemint_jax.data.sprites import Clip, World, sample_clip
 from alchemint_jax.errors import DataError
 from alchemint_jax.progress import Progress
+from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
 
 INTERVALS = 2
 """Rows of intervals that a record keeps for each subject."""

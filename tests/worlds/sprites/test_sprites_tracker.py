@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from alchemint_jax.data import shapes
-from alchemint_jax.data.sprites import Look, World, draw_references, sample_clip
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import metrics, tracker
-from alchemint_jax.evaluate.tracker import Kind, kind_of, track
+from alchemint_jax.evaluate import metrics
+from alchemint_jax.worlds.sprites import shapes, tracker
+from alchemint_jax.worlds.sprites.tracker import Kind, kind_of, track
+from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
 
 SEED = 3_000_017
 

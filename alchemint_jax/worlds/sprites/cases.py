@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alchemint_jax import images
-from alchemint_jax.data.sprites import Clip, World, sample_clip
 from alchemint_jax.errors import DataError, StoryboardError
-from alchemint_jax.evaluate import tracker
 from alchemint_jax.events import FrameEvent
 from alchemint_jax.storyboard import Limits, Storyboard
+from alchemint_jax.worlds.sprites import tracker
+from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
 
 WORLD = World()
 FIRST_SEED = 2**32

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from pool_encoder import PoolEncoder
 
-from alchemint_jax.data import LoaderConfig, latent_loader, open_encoded, open_split, write_sprites
+from alchemint_jax.data import LoaderConfig, latent_loader, open_encoded
 from alchemint_jax.data.encode import encode_with, read_header
-from alchemint_jax.data.sprites import World, sample_clip
-from alchemint_jax.data.timed_sprites import describe
 from alchemint_jax.errors import DataError
 from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.worlds.sprites import open_split, write_sprites
+from alchemint_jax.worlds.sprites.builder import describe
+from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 EVENTFUL = World.eventful()
 

@@ -1,0 +1,1 @@
+"""Worlds whose truth is known: each draws clips, says who is on screen when, and measures it."""
