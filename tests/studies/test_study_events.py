@@ -24,6 +24,7 @@ from studies import events, variants
 def said(scene):
     return [(event.text, event.spans) for event in scene.events]
 
+
 pytestmark = pytest.mark.slow
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from alchemint_jax.worlds.sprites import World, sample_clip, shapes
 from alchemint_jax.worlds.sprites.world import PLACES
