@@ -77,8 +77,10 @@ def load_keyframe(
         StoryboardError: the picture cannot be used; the message begins with its path.
     """
     height, width = size
-    in_memory = isinstance(source, np.ndarray)
-    picture = Image.fromarray(source) if in_memory else _open(Path(source))[0]
+    if isinstance(source, np.ndarray):
+        picture = Image.fromarray(source)
+    else:
+        picture = _open(Path(source))[0]
     return np.array(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
 
 

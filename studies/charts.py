@@ -15,6 +15,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -40,7 +41,7 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
-    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=[BLUE, ORANGE, GREEN, PURPLE]),
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, PURPLE]),
     "grid.color": RULE,
     "grid.linewidth": 0.6,
     "xtick.color": QUIET,

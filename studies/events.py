@@ -95,7 +95,7 @@ def score(
     for board, video in zip(found, videos, strict=True):
         case = board.case
         turned = [_recolored(board, event) for event in board.events]
-        pictures = [subject.pictures[0] for subject in case.subjects]
+        pictures = [np.asarray(subject.pictures[0]) for subject in case.subjects]
         seen = tracker.track(video, [*pictures, *turned])[len(pictures) :]
         for number, (event, sighting) in enumerate(zip(board.events, seen, strict=True)):
             iou = metrics.frame_iou(

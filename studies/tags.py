@@ -47,7 +47,9 @@ def similar_cases(limit: int, seed: int) -> list[Scene]:
         found = [
             case
             for case in sprites_cases(drawn, seed)
-            if tracker.similar([tracker.kind_of(subject.pictures[0]) for subject in case.subjects])
+            if tracker.similar(
+                [tracker.kind_of(np.asarray(subject.pictures[0])) for subject in case.subjects]
+            )
         ]
         if len(found) >= limit:
             return found[:limit]

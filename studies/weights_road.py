@@ -53,9 +53,9 @@ def write_holes(folder: Path, component: str, module: Any, dtype: str, part: int
         size += bytes_
     names = [f"{layout.stem}-{i:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
     for name, header in zip(names, files, strict=True):
-        text = json.dumps(header).encode()
+        head = json.dumps(header).encode()
         with open(folder / name, "wb") as f:
-            f.write(len(text).to_bytes(8, "little") + text)
+            f.write(len(head).to_bytes(8, "little") + head)
             f.truncate(f.tell() + max(entry["data_offsets"][1] for entry in header.values()))
     index = {name: file for file, header in zip(names, files, strict=True) for name in header}
     text = json.dumps({"weight_map": index})
@@ -162,7 +162,7 @@ def run(folder: Path) -> dict[str, Any]:
             asked += array.nbytes
             return array
 
-    files.safe_open = Counted
+    files.safe_open = Counted  # type: ignore[assignment,misc]
     before = _resident()
     kept = []
     for path, leaf in leaves.items():

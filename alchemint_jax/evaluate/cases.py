@@ -67,7 +67,7 @@ class StoryboardFile:
             scene = board.scene(pipe.limits)
         except StoryboardError as error:
             raise DataError(str(error)) from error
-        size = pipe.settings.reference_size or scene.size
+        size = pipe.settings.reference_size or scene.size or pipe.settings.size
         subjects = []
         for i, subject in enumerate(scene.subjects):
             picture = subject.picture(size)

@@ -128,7 +128,7 @@ def _card(case: Scene, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[st
     return {
         "case": case,
         "rows": rows,
-        "video": _mp4(video, case.clock.fps),
+        "video": _mp4(video, float(case.clock.fps)),
         "references": [(s.word, _png(_view(s, video))) for s in case.subjects],
     }
 

@@ -109,7 +109,9 @@ def t_l2(pred: Intervals, true: Intervals, duration: Number = 1.0) -> float:
     return float(np.sqrt(((p[0] - g[0]) ** 2 + (p[1] - g[1]) ** 2) / 2) / duration)
 
 
-def presence(frames: Sequence[tuple[int, int]], n_frames: int) -> Bool[np.ndarray, " f"]:
+def presence(
+    frames: Sequence[tuple[int, int]], n_frames: int | np.integer
+) -> Bool[np.ndarray, " f"]:
     """Whether a subject is on screen in each frame.
 
     Args:

@@ -117,7 +117,7 @@ def solve_piece(
         text, extra = model_inputs(conditions, everything, everything)
         time = jnp.broadcast_to(t, z.shape[:1])
         extra |= {"bias": bias, "probe": probe}
-        return kept.apply({"params": params}, z, time, text, **extra)[1]
+        return cast(Attended, kept.apply({"params": params}, z, time, text, **extra)[1])
 
     def moment(step: jax.Array, time: jax.Array) -> Moment:
         return Moment(step, time, conditions, look)

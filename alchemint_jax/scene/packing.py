@@ -96,8 +96,8 @@ def pack(
     if most is None:
         most = max([MIN_ROWS, *(len(one.spans) for row in seated for one in row if one)])
     intervals = np.zeros((len(seated), slots, most, 2), np.int32)
-    for out, row in zip(intervals, seated, strict=True):
-        _write(out, [subject.spans if subject else () for subject in row])
+    for out, seats in zip(intervals, seated, strict=True):
+        _write(out, [subject.spans if subject else () for subject in seats])
     return Slots(
         intervals=intervals,
         used=intervals[:, :, 0, 1] > 0,  # the first row is that of the first span

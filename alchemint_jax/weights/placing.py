@@ -124,7 +124,7 @@ def read_boxes(
         for box, array in arrays.items():
             common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, tile, strict=True))
             if all(start < stop for start, stop in common):
-                _copy(part[..., *within(common, tile)], array[..., *within(common, box)])
+                _copy(part[within(common, tile)], array[within(common, box)])
     # What is read is finite; only where digits are lost it may not stay so.
     narrower = dtype.itemsize < DTYPES[tensor.dtype].itemsize
     if narrower and not all(map(is_finite, arrays.values())):

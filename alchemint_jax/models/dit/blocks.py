@@ -237,8 +237,8 @@ class Block(nn.Module):
         x = add_gated(x, h, segments, gate=2)
 
         scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))
-        bias = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
-        h = layer_norm(x, scale, bias)
+        shift = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
+        h = layer_norm(x, scale, shift)
         cross = Attention(cfg.n_heads, cfg.attention, name="cross_attn")
         words = looked_at.probe.words if looked_at else None
         y, words = cross(

@@ -124,7 +124,7 @@ def _example(clip: Clip, index: int, world: World) -> dict[str, Any]:
     slots, side = world.max_subjects, world.view_size
     references = np.full((slots, world.views, side, side, 3), 255, np.uint8)
     for slot, subject in enumerate(clip.scene.subjects):
-        references[slot] = subject.pictures
+        references[slot] = np.asarray(subject.pictures)
     return {
         "video": clip.video,
         "references": references,
