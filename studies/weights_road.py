@@ -58,8 +58,8 @@ def write_holes(folder: Path, component: str, module: Any, dtype: str, part: int
             f.write(len(text).to_bytes(8, "little") + text)
             f.truncate(f.tell() + max(entry["data_offsets"][1] for entry in header.values()))
     index = {name: file for file, header in zip(names, files, strict=True) for name in header}
-    text = json.dumps({"weight_map": index})
-    (folder / f"{layout.stem}.safetensors.index.json").write_text(text)
+    whole = json.dumps({"weight_map": index})
+    (folder / f"{layout.stem}.safetensors.index.json").write_text(whole)
 
 
 def write_model(folder: Path, dtype: str) -> None:
@@ -162,7 +162,7 @@ def run(folder: Path) -> dict[str, Any]:
             asked += array.nbytes
             return array
 
-    files.safe_open = Counted
+    files.safe_open = Counted  # type: ignore[misc, assignment]
     before = _resident()
     kept = []
     for path, leaf in leaves.items():
