@@ -53,13 +53,13 @@ def write_holes(folder: Path, component: str, module: Any, dtype: str, part: int
         size += bytes_
     names = [f"{layout.stem}-{i:05d}-of-{len(files):05d}.safetensors" for i in range(len(files))]
     for name, header in zip(names, files, strict=True):
-        head = json.dumps(header).encode()
+        text = json.dumps(header).encode()
         with open(folder / name, "wb") as f:
-            f.write(len(head).to_bytes(8, "little") + head)
+            f.write(len(text).to_bytes(8, "little") + text)
             f.truncate(f.tell() + max(entry["data_offsets"][1] for entry in header.values()))
     index = {name: file for file, header in zip(names, files, strict=True) for name in header}
-    text = json.dumps({"weight_map": index})
-    (folder / f"{layout.stem}.safetensors.index.json").write_text(text)
+    whole = json.dumps({"weight_map": index})
+    (folder / f"{layout.stem}.safetensors.index.json").write_text(whole)
 
 
 def write_model(folder: Path, dtype: str) -> None:
@@ -162,7 +162,7 @@ def run(folder: Path) -> dict[str, Any]:
             asked += array.nbytes
             return array
 
-    files.safe_open = Counted  # type: ignore[assignment,misc]
+    files.safe_open = Counted  # type: ignore[misc, assignment]
     before = _resident()
     kept = []
     for path, leaf in leaves.items():

@@ -124,7 +124,10 @@ def read_boxes(
         for box, array in arrays.items():
             common = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, tile, strict=True))
             if all(start < stop for start, stop in common):
-                _copy(part[within(common, tile)], array[within(common, box)])
+                # The dots make an array of what has no axes, too, and no number.
+                there: tuple[Any, ...] = (..., *within(common, tile))
+                here: tuple[Any, ...] = (..., *within(common, box))
+                _copy(part[there], array[here])
     # What is read is finite; only where digits are lost it may not stay so.
     narrower = dtype.itemsize < DTYPES[tensor.dtype].itemsize
     if narrower and not all(map(is_finite, arrays.values())):
