@@ -418,6 +418,11 @@ class Pipeline:
                 vae.z_dim,
             ),
             "transformer out_channels": (dit.out_channels, "vae z_dim", vae.z_dim),
+            "transformer scheme.stride": (
+                getattr(dit.scheme, "stride", vae.temporal_stride),
+                "vae temporal_stride",
+                vae.temporal_stride,
+            ),
             "transformer text_dim": (
                 dit.text_dim,
                 "text_encoder dim",

@@ -85,6 +85,18 @@ def test_the_truth_scores_as_a_perfect_model(report):
     assert groups["one interval"]["subjects"] + groups["several intervals"]["subjects"] == 36
 
 
+def test_rows_and_the_page_say_seconds_frames_and_rate(cases, videos, report):
+    row, clock = report["rows"][0], cases[0].clock
+    assert (row["fps"], row["n_frames"]) == (clock.fps, clock.frames) == (8.0, 33)
+    for kind in ("asked", "shown"):
+        seconds = [list(span) for span in clock.seconds(row[kind])]
+        assert row[f"{kind}_seconds"] == seconds != row[kind]
+    page = render_html(report, videos, cases, gallery=60)
+    (start, end), (begin, stop) = row["asked"][0], row["asked_seconds"][0]
+    assert f"asked {begin:.2f}–{stop:.2f} s ({start}–{end})" in page
+    assert "33 frames at 8 fps" in page
+
+
 def test_bad_models_score_badly(cases, videos, report):
     nothing = means(cases, [np.full_like(v, 120) for v in videos])
     assert [nothing[k]["mean"] for k in ("t_iou", "t_l2", "detected", "identity")] == [0, 1, 0, 0]

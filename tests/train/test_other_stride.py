@@ -16,7 +16,7 @@ import pytest
 from alchemint_jax import weights
 from alchemint_jax.data import Augment, LoaderConfig, encode_dataset, latent_loader
 from alchemint_jax.data.encode import read_header
-from alchemint_jax.errors import ConfigError
+from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
@@ -114,6 +114,15 @@ def test_a_scheme_for_another_stride_is_refused(task):
     other = dataclasses.replace(task, model=dataclasses.replace(DIT_CONFIG, scheme=FittedRope()))
     with pytest.raises(ConfigError, match=r"model.scheme.stride is 4, but .* holds 2 pixel frames"):
         other.train_data()
+
+
+def test_a_model_whose_parts_have_two_strides_is_refused(model, tmp_path):
+    mixed = shutil.copytree(model, tmp_path / "mixed")
+    config = json.loads((mixed / "transformer" / "config.json").read_text())
+    config["scheme"]["stride"] = 4
+    (mixed / "transformer" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match="scheme.stride is 4, but vae temporal_stride is 2"):
+        Pipeline.load(mixed)
 
 
 def test_datasets_that_do_not_say_their_stride_are_read(task, tmp_path):

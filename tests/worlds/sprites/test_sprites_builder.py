@@ -21,7 +21,9 @@ def test_round_trip(sprites, split, count):
     for index in range(count):
         found, truth = source[index], sample_clip(index, split_seed(5, split))
         assert found["index"] == index and found["fps"] == 8
-        assert np.array_equal(found["video"], truth.video) and found["caption"] == truth.caption
+        assert (
+            np.array_equal(found["video"], truth.video) and found["caption"] == truth.scene.caption
+        )
         assert found["n_subjects"] == len(truth.scene.subjects)
         for slot, subject in enumerate(truth.scene.subjects):
             assert found["words"][slot] == subject.word
@@ -143,7 +145,10 @@ def test_tensorflow_is_never_imported(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [sample_clip(0, split_seed(5, "train")).caption, "False"]
+    assert done.stdout.splitlines() == [
+        sample_clip(0, split_seed(5, "train")).scene.caption,
+        "False",
+    ]
 
 
 def test_the_sheet_shows_frames_references_and_bars(sprites, tmp_path):
