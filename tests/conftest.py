@@ -11,10 +11,12 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
 from absl import flags
+from pool_encoder import CLIPS, VALIDATION, PoolEncoder
 
 # XLA's older way to compile for the CPU takes less time. All processes of the tests
 # inherit it. JAX starts no backend for flags that it does not know: so they are tried first.
@@ -61,3 +63,19 @@ def kills(request: pytest.FixtureRequest) -> random.Random:
     seed = random.randrange(10**6) if given is None else given
     print(f"these kills again: --kill-seed {seed}")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def sprites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small dataset of the sprites world."""
+    from alchemint_jax.worlds.sprites import write_sprites
+
+    return write_sprites(tmp_path_factory.mktemp("sprites") / "set", CLIPS, 5, VALIDATION)
+
+
+@pytest.fixture(scope="session")
+def encoded(sprites: Path) -> Path:
+    """Its latents, by an encoder without weights."""
+    from alchemint_jax.data.encode import encode_with
+
+    return encode_with(PoolEncoder(), "pool", sprites, sprites.parent / "encoded", batch=4, shard=8)

@@ -329,7 +329,8 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
             name,
             lambda *given, name=name, **named: calls.append((name, *given, *named.values())),
         )
-    here, new, png = tmp_path, tmp_path / "new", tmp_path / "p.png"
+    here, new, png = tmp_path / "here", tmp_path / "new", tmp_path / "p.png"
+    here.mkdir()
     assert cli.main(["data", "sprites", "--out", str(new), "--clips", "3"]) == 0
     assert cli.main(["data", "sprites", "--out", str(new), "--clips", "4", "--events"]) == 0
     short = ["--clips", "2", "--seed", "7", "--frames", "5"]

@@ -120,10 +120,10 @@ def extent(box: Box) -> tuple[int, ...]:
     return tuple(stop - start for start, stop in box)
 
 
-def within(inner: Box, outer: Box) -> tuple[Any, ...]:
-    """Where a box is in the array of another one that holds it: an index that gives a view."""
+def within(inner: Box, outer: Box) -> tuple[slice, ...]:
+    """Where a box is in the array of another one that holds it."""
     pairs = zip(inner, outer, strict=True)
-    return (..., *(slice(a - start, b - start) for (a, b), (start, _) in pairs))
+    return tuple(slice(a - start, b - start) for (a, b), (start, _) in pairs)
 
 
 def rows_at_once(shape: tuple[int, ...], dtype: str) -> tuple[int, ...]:

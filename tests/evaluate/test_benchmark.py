@@ -209,7 +209,7 @@ def test_a_model_that_cannot_render_the_benchmark_is_refused_first(monkeypatch, 
 
 
 def test_cases_are_rendered_together_or_not_at_all(cases):
-    model = types.SimpleNamespace(limits=FakePipeline.limits, check_lengths=lambda *_: None)
+    model = types.SimpleNamespace(limits=FakePipeline.limits, check=lambda _: None)
     check_model(model, cases)
     with pytest.raises(DataError, match="no cases"):
         check_model(model, [])
