@@ -214,7 +214,8 @@ def test_cases_are_rendered_together_or_not_at_all(cases):
     with pytest.raises(DataError, match="no cases"):
         check_model(model, [])
     with pytest.raises(DataError, match="sprites-0-.*: .* one length, one fps and one size"):
-        check_model(model, [*cases, dataclasses.replace(cases[0], n_frames=29)])
+        shorter = dataclasses.replace(cases[0].clock, frames=29)
+        check_model(model, [*cases, dataclasses.replace(cases[0], clock=shorter)])
 
 
 def test_captions_that_models_would_cut_off_lose_their_background(monkeypatch):
