@@ -122,7 +122,7 @@ figure.tight_layout()
 # for every interval of the clip?
 
 # %%
-pairs = np.array([(a, b) for a in range(FRAMES) for b in range(a, FRAMES)], float)
+pairs = np.array([(a, b) for a in range(FRAMES) for b in range(a, FRAMES)])
 start, end = pairs.T
 printed, mirrored = (FRAMES - end) / 2, (FRAMES - 1 + end) / 2
 for name, anchor in (("printed", printed), ("mirrored", mirrored)):
@@ -139,7 +139,7 @@ for axis, right in zip(axes, ("printed", "mirror"), strict=True):
     curves = profiles(scheme, every)
     mean = measures.auc(curves, inside[partial])
     grid = np.full((FRAMES, FRAMES), np.nan)
-    for (a, b), curve in zip(pairs[partial].astype(int), curves, strict=True):
+    for (a, b), curve in zip(pairs[partial], curves, strict=True):
         within = curve[a : b + 1].mean()
         without = np.delete(curve, np.arange(a, b + 1)).mean()
         grid[a, b] = within - without

@@ -184,7 +184,8 @@ def test_truncated_tensors(refused, keep):
     path = "model/vae/model.safetensors"
     size = os.path.getsize(path)
     os.truncate(path, int(size * keep) if isinstance(keep, float) else keep % size)
-    assert path in (said := refused(*GENERATE)) and "truncated" in said
+    assert path in (said := refused(*GENERATE))
+    assert ("truncated" if keep else "an empty file") in said
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_truncated_tensors(refused, keep):
     [
         ("vae/config.json", {"depth": 3}, "no field 'depth'"),
         ("vae/config.json", {"base_dim": "4"}, "base_dim is '4'; expected int"),
-        ("vae/config.json", {"z_dim": 3}, "fields do not fit together"),
+        ("vae/config.json", {"z_dim": 3}, "latents_mean has 2 values, but z_dim is 3"),
         ("text_encoder/config.json", {"_class": "CLIP"}, "_class"),
         ("pipeline.json", {"colour": 3}, "no field 'colour'"),
         ("pipeline.json", {"size": [20, 16]}, "size [20, 16] is not a multiple of [8, 8]"),
@@ -352,7 +353,7 @@ SPRITES_VAE = SPRITES.replace("sprites.py", "sprites_vae.py")
         (SPRITES, "--config.vae=absent", "sprites.py: no model at 'absent'"),
         (SPRITES, "--config.vae=model", "data/sprites_latents"),
         (SPRITES_VAE, "--config.data=absent", "sprites_vae.py: absent: no such directory"),
-        (SPRITES_VAE, "--config.data=model", "model: not a finished sprites dataset"),
+        (SPRITES_VAE, "--config.data=model", "model: not a finished dataset"),
     ],
 )
 def test_training_that_cannot_start(refused, config, override, says):
@@ -366,13 +367,13 @@ def test_datasets_that_cannot_be_used(refused):
     assert "not a folder" in refused("data", "sprites", "--out", "board.json/new", "--clips", "1")
     assert "board.json: it is a file" in refused("data", "sprites", "--out=board.json", "--clips=1")
     sheet = ["data", "sheet", "--out", "p.png", "--data"]
-    assert "model: not a finished sprites dataset" in refused(*sheet, "model")
+    assert "model: not a finished dataset" in refused(*sheet, "model")
     assert "--data absent" in refused(*sheet, "absent")
     encode = ["data", "encode", "--out", "new", "--data", "model", "--vae"]
     assert "--vae absent" in refused(*encode, "absent")
     os.mkdir("empty")
     assert "empty holds none of" in refused(*encode, "empty")
-    assert "model: not a finished sprites dataset" in refused(*encode, "model")
+    assert "model: not a finished dataset" in refused(*encode, "model")
 
 
 def test_the_end_of_drawing_a_dataset_leaves_nothing(monkeypatch):
