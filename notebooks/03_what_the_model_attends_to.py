@@ -99,7 +99,7 @@ for axis, (clip, subject) in zip(
     )
     axis.plot(unit(kernels[clip, :, subject]), "o-", color="#1d4ed8", label="kernel")
     axis.plot(unit(total[clip, :, subject]), "s-", color="#dc2626", label="attention")
-    axis.set_title(clips[clip].subjects[subject].word, fontsize=10)
+    axis.set_title(scenes[clip].subjects[subject].word, fontsize=10)
     axis.set_yticks([])
 axes[0, 0].legend(fontsize=8)
 figure.supxlabel("latent frame")
