@@ -128,7 +128,7 @@ def test_latents_of_another_autoencoder_are_a_problem(recipe, encoded, tmp_path)
     [
         (["mesh.fsdp=3"], 8, 1, "needs 6 devices but there are 8"),
         (["loader.batch_size=6"], 8, 1, r"batch of 6 \(1 process of 6\) cannot be split .* 8"),
-        (["train.optimizer.accumulate=2"], 4, 1, "1 examples of a device .* in 2 parts"),
+        (["train.optimizer.accumulate=2"], 4, 1, "1 examples of a device .* into 2 parts"),
         ([], 8, 3, "8 devices cannot be shared by 3 processes"),
         (["init_from=sprites"], 1, 1, "another model than the config's:\n.*model.dim is 24"),
     ],
