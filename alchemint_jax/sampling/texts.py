@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from alchemint_jax import weights
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Encoder, quantize_leaf
 from alchemint_jax.sampling.finite import TEXT, require_finite
-from alchemint_jax.sampling.prompt_cache import PromptCache, fingerprint
+from alchemint_jax.sampling.text_cache import TextCache, fingerprint
 from alchemint_jax.sampling.prompts import encode_ids, host, on_host
 from alchemint_jax.text import ByteTokenizer
 from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
@@ -37,7 +37,7 @@ class Texts:
     tokenizer: Tokenizer
     encoder: UMT5Encoder
     params: Callable[[], PyTree]
-    cache: PromptCache | None = None
+    cache: TextCache | None = None
 
     @classmethod
     def load(cls, directory: Path, int8: bool = False) -> Texts:
@@ -57,7 +57,7 @@ class Texts:
             small = weights.read_params(tensors, module.abstract_params())
             return cls(ByteTokenizer(1), module, lambda: small)
         tokenizer = UMT5Tokenizer.load(folder)
-        cache = PromptCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
+        cache = TextCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
 
         def in_8_bits(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
             # Layer by layer: scales are of one layer, and a whole stack would be four times as
