@@ -33,10 +33,9 @@ from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import UniPC
-from alchemint_jax.text import ByteTokenizer
-from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
-from alchemint_jax.train.initial_weights import open_initial_weights
+from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.fields import build
+from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.weights.lora import save_lora
 from alchemint_jax.weights.tensors import Tensor
@@ -75,7 +74,7 @@ class DiTTask:
         dropout: how often conditions are taken away.
         samples: clips rendered when it is time for samples.
         storage: dtype of the exported weights.
-        init_from: the model that a new run starts from: its directory or name (see `open_initial_weights`).
+        init_from: directory or name of the model that a new run starts from; see `initial_tensors`.
         train_text: whether the text encoder moves; if not it is kept as it is.
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.
@@ -125,7 +124,9 @@ class DiTTask:
 
     def pretrained(self) -> dict[str, Tensor]:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
-        return {} if self.init_from is None else open_initial_weights(self.init_from, self.model, self.text)
+        if self.init_from is None:
+            return {}
+        return initial_tensors(self.init_from, self.model, self.text)
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array

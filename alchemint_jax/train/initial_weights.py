@@ -23,7 +23,7 @@ _REFERENCES = {"slots", "index", "tags", "reference_time"}
 _PARTS = {"index": ("index",), "tags": ("tag_in", "tag_out")}
 
 
-def open_initial_weights(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Tensor]:
+def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Tensor]:
     """Transformer and text encoder of a model directory, ours or Wan's, by path; nothing is read.
 
     Where the transformer there has no references, the index embeddings and the output of the word

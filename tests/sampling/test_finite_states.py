@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 from alchemint_jax import cli
 from alchemint_jax.errors import NonFiniteError
 from alchemint_jax.sampling import Pipeline
-from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.sampling.sample import decode
+from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.scene import Clock, Scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
