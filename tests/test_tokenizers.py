@@ -205,14 +205,14 @@ def test_missing_files(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model": 3}', "\x80"])
 def test_corrupt_files(tmp_path, text):
     (tmp_path / "tokenizer.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(WeightsError, match=r"tokenizer\.json is (truncated or not|an empty file, not)"):
+    with pytest.raises(WeightsError, match=r"tokenizer\.json is (truncated or|an empty file,) not"):
         UMT5Tokenizer.load(tmp_path)
 
 
 def test_a_truncated_file(directory, tmp_path):
     data = (directory / "tokenizer.json").read_bytes()
     (tmp_path / "tokenizer.json").write_bytes(data[: len(data) // 2])
-    with pytest.raises(WeightsError, match=r"tokenizer\.json is (truncated or not|an empty file, not)"):
+    with pytest.raises(WeightsError, match=r"tokenizer\.json is truncated or not"):
         UMT5Tokenizer.load(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     (tmp_path / "tokenizer.json").mkdir()

@@ -263,14 +263,14 @@ def _encode_shard(
         examples += part
         advance(len(part))
     # The references of a whole shard together: hardly a batch of one-frame videos is padded.
-    pictures, places = [], []
+    images, places = [], []
     for row, example in enumerate(examples):
         kept = example["references"][:, :views]
         for slot, view in np.ndindex(int(example["n_subjects"]), kept.shape[1]):
-            pictures.append(kept[slot, view])
+            images.append(kept[slot, view])
             places.append((row, slot, view))
         example["references"] = kept
-    encoded = _in_batches(encode, np.stack(pictures)[:, None], 8 * batch)[:, 0]
+    encoded = _in_batches(encode, np.stack(images)[:, None], 8 * batch)[:, 0]
     slots, kept_views = examples[0]["references"].shape[:2]
     references = np.zeros((len(examples), slots, kept_views, *encoded.shape[1:]), np.float16)
     references[tuple(np.transpose(places))] = encoded

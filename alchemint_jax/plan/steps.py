@@ -218,8 +218,8 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
     """
     vae, patch = autoencoder(task), task.model.patch
     cell = vae.spatial_stride
-    view = tuple(task.sampling.reference_size or work.size)
-    for what, size in (("size", work.size), ("sampling.reference_size", view)):
+    reference_size = tuple(task.sampling.reference_size or work.size)
+    for what, size in (("size", work.size), ("sampling.reference_size", reference_size)):
         units = [cell * p for p in patch[1:]]
         if any(side < 1 or side % unit for side, unit in zip(size, units, strict=True)):
             raise ConfigError(
@@ -230,7 +230,7 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
     clock = Clock(task.sampling.fps, max(work.frames, 1), stride)
     if work.frames < 1 or not clock.whole:
         raise ConfigError(f"{work.frames} frames: it must be {stride}k + 1, for example 81")
-    high, wide = (side // cell for side in view)
+    high, wide = (side // cell for side in reference_size)
     h, w = (side // cell for side in work.size)
     return clock.latent_frames, h, w, high, wide
 
@@ -240,7 +240,7 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
     (t, h, w, high, wide), (pt, ph, pw) = latent_grid(task, work), task.model.patch
     return Sequence(
         video=(t // pt) * (h // ph) * (w // pw),
-        pictures=work.references * (high // ph) * (wide // pw),
+        references=work.references * (high // ph) * (wide // pw),
         tags=work.references * task.sampling.tag_length if task.model.tags else 0,
         text=task.sampling.text_length,
         events=event_rows(task, work) * task.sampling.event_length,

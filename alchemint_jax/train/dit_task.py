@@ -137,9 +137,9 @@ class DiTTask:
         b = data.shape[0]
         t = sample_times(time_key, b, self.shift)
         noise = jax.random.normal(noise_key, data.shape)
-        with_text, with_pictures = keep(drop_key, b, self.dropout)
+        with_text, with_images = keep(drop_key, b, self.dropout)
         text, extra = model_inputs(
-            self.conditions(params["text_encoder"], batch), with_text, with_pictures
+            self.conditions(params["text_encoder"], batch), with_text, with_images
         )
         z = interpolate(data, noise, t)
         variables = {"params": params["transformer"]}
@@ -202,12 +202,12 @@ class DiTTask:
                 f"{header['stride']} pixel frames; set it to that"
             )
         size = self.sampling.size
-        pictures, cells = header["references"][-3:-1], header["latents"][-3:-1]
-        view = tuple(p * s // c for p, s, c in zip(pictures, size, cells, strict=True))
-        if view != tuple(self.sampling.reference_size or size):
+        latents, cells = header["references"][-3:-1], header["latents"][-3:-1]
+        found = tuple(n * s // c for n, s, c in zip(latents, size, cells, strict=True))
+        if found != tuple(self.sampling.reference_size or size):
             raise ConfigError(
                 f"sampling.reference_size is {self.sampling.reference_size}, but references in "
-                f"{self.data} are of {view} pixels, beside clips of sampling.size {tuple(size)}"
+                f"{self.data} are of {found} pixels, beside clips of sampling.size {tuple(size)}"
             )
         return self._batches("train", self.loader, share)
 
@@ -302,9 +302,9 @@ class DiTTask:
 def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.Array]:
     """Which samples keep their caption, and which their pictures: two bool [b]."""
     u = jax.random.uniform(key, (batch,))
-    no_pictures = u < dropout.pictures + dropout.both
+    no_images = u < dropout.pictures + dropout.both
     no_text = (u >= dropout.pictures) & (u < dropout.pictures + dropout.both + dropout.text)
-    return ~no_text, ~no_pictures
+    return ~no_text, ~no_images
 
 
 def make_dit_task(config: ConfigDict) -> DiTTask:

@@ -19,7 +19,7 @@ from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, settings, solve
-from alchemint_jax.sampling.sample import encode_pictures, sample_latents
+from alchemint_jax.sampling.sample import encode_references, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Storyboard, Subject
 
@@ -243,7 +243,9 @@ def test_the_solver_can_be_chosen(pipe):
 
 
 def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):
-    latents = encode_pictures(pipe.models.vae_params, jnp.asarray(REFERENCES), vae=pipe.models.vae)
+    latents = encode_references(
+        pipe.models.vae_params, jnp.asarray(REFERENCES), vae=pipe.models.vae
+    )
     assert latents.shape == (2, 2, 4, 4, 2)
     video = jnp.asarray(REFERENCES[0, 1], jnp.float32)[None, None] / 127.5 - 1
     expected = pipe.models.vae.apply({"params": pipe.models.vae_params}, video, method="encode")
