@@ -150,7 +150,7 @@ def _decode(path: Path, file: IO[bytes]) -> tuple[Image.Image, str | None]:
             flat, remark = _flatten(image)
         except Exception as error:  # the same while pixels are decoded
             raise StoryboardError(
-                f"{path}: is damaged or truncated, it cannot be decoded ({error})"
+                f"{path}: is damaged or truncated; it cannot be decoded ({error})"
             ) from error
         try:
             # After load: the TIFF decoder turns its image itself, and drops the tag.

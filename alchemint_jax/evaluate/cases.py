@@ -1,5 +1,6 @@
-"""What to ask a model for: cases, each the scene of one clip to render; benchmarks make them, and
-files of storyboards are benchmarks.
+"""Evaluation cases: each is the scene of one clip that a model is asked for.
+
+Benchmarks make them, and files of storyboards are benchmarks.
 """
 
 from __future__ import annotations

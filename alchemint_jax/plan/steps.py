@@ -138,7 +138,7 @@ def autoencoder(task: DiTTask) -> VAEConfig:
         return bundled
     raise ConfigError(
         f"vae: there is none at {task.vae!r}, and none with {task.model.out_channels} channels is "
-        "known; --config.vae=DIR"
+        "known; give --config.vae=DIR"
     )
 
 
@@ -157,7 +157,7 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
     if work.references > cfg.slots:
         raise ConfigError(
             f"{work.references} references, but model.slots is {cfg.slots}; "
-            f"--config.model.slots={work.references}"
+            f"give --config.model.slots={work.references}"
         )
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     if work.batch % parts:
@@ -200,7 +200,7 @@ def event_rows(task: DiTTask, work: Work) -> int:
     """
     if work.events and not task.model.events:
         raise ConfigError(
-            f"{work.events} events, but model.events is False; --config.model.events=True"
+            f"{work.events} events, but model.events is False; give --config.model.events=True"
         )
     return rows_of(work.events) if task.model.events else 0
 

@@ -305,8 +305,8 @@ class Pipeline:
         for scene, size in zip(scenes, sizes, strict=True):
             if (size, scene.clock.frames) != (sizes[0], scenes[0].clock.frames):
                 raise StoryboardError(
-                    f"{scene.id}: is of another size or length than {scenes[0].id}, with which it "
-                    "is to be rendered; render them one by one"
+                    f"{scene.id}: has another size or length than {scenes[0].id}, and both cannot "
+                    "be rendered together; render them one by one"
                 )
         clock = dataclasses.replace(scenes[0].clock, stride=self.limits.stride)
         return sizes[0], clock

@@ -88,8 +88,8 @@ def pretend(devices: int) -> None:
     except RuntimeError as error:
         if len(jax.devices()) < devices:
             raise ConfigError(
-                f"{len(jax.devices())} devices are in use already, {devices} cannot be pretended; "
-                "do it in a process of its own"
+                f"{len(jax.devices())} devices are in use already, so {devices} cannot be "
+                "simulated; run this in a process of its own"
             ) from error
 
 

@@ -81,7 +81,7 @@ def _differences(where: str, wanted: Any, found: Any, free: set[str]) -> list[st
         if f.name not in free
     }
     return [
-        f"{where}.{name} is {here!r}, there {there!r}"
+        f"{where}.{name} is {here!r} here and {there!r} there"
         for name, (here, there) in pairs.items()
         if here != there
     ]

@@ -197,7 +197,7 @@ def test_slots_without_a_subject_are_empty(pipe):
 
 def test_scenes_of_a_batch_are_of_one_size_and_length(pipe):
     short = dataclasses.replace(_scene(), id="short", clock=Clock(8.0, 5, 4))
-    with pytest.raises(StoryboardError, match="short: is of another size or length than clip"):
+    with pytest.raises(StoryboardError, match="short: has another size or length than clip"):
         _render(pipe, [_scene(), short])
     with pytest.raises(StoryboardError, match=r"clip: duration: 0.75 s .* must be 4k\+1"):
         _render(pipe, [dataclasses.replace(_scene(), clock=Clock(8.0, 7, 2))])

@@ -107,7 +107,7 @@ def _damage(file, kind):
 
 
 @pytest.mark.parametrize("kind", ["flipped bit", "truncated", "foreign", "empty"])
-def test_a_damaged_file_is_encoded_anew_and_mended(cache, kind):
+def test_a_damaged_file_is_encoded_again_and_mended(cache, kind):
     ids, mask = _tokens(A, B)
     good = cache.states(ids, mask, Encoder())
     for file in cache.directory.iterdir():

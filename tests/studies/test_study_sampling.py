@@ -104,7 +104,7 @@ def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
     ]
     assert before not in retrained
     for text, message in (
-        (b"[]", "not curves that this command wrote"),
+        (b"[]", "does not hold curves that this command wrote"),
         (before.replace(b'"steps"', b'"sampling steps"'), "its points are of sampling steps"),
         *((text, "of another model, or other weights") for text in retrained),
     ):

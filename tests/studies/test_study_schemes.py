@@ -155,8 +155,8 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
     assert _main(elsewhere, out, "--limit", "40", "--rows", str(rows)) == 0
     assert (out.read_text(), rows.read_text()) == (whole, kept) and not elsewhere.exists()
     for text, message in (
-        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: of {'config'"),
-        (kept.replace('"set":[]', '"set":["a=1"]', 1), "rows.jsonl:1: of {'config'"),
+        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: was made with {'config'"),
+        (kept.replace('"set":[]', '"set":["a=1"]', 1), "rows.jsonl:1: was made with {'config'"),
         (kept.replace('"arm":"WeRope"', '"arm":[]', 1), "rows.jsonl:1: not a line of this command"),
         (kept.splitlines()[0].split('"rows"')[0] + '"rows":[]}\n', "rows.jsonl:1: not a line"),
         (f"{kept}[]\n", "rows.jsonl:5: not a line of this command"),

@@ -312,13 +312,15 @@ def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
     lines = str(caught.value).splitlines()
     assert str(directory) in lines[0]
     assert [line.strip() for line in lines[1:]] == [
-        "model.ffn_dim is 64, there 32",
-        "model.theta_t is 50.0, there 10000.0",
-        "text.n_layers is 3, there 1",
+        "model.ffn_dim is 64 here and 32 there",
+        "model.theta_t is 50.0 here and 10000.0 there",
+        "text.n_layers is 3 here and 1 there",
     ]
     sprites = weights.load("sprites", "transformer")[0].config
     fewer = dataclasses.replace(sprites, slots=2, reference_time="video")
-    with pytest.raises(ConfigError, match=r"model.slots is 2, there 3\n  model.reference_time is"):
+    with pytest.raises(
+        ConfigError, match=r"model.slots is 2 here and 3 there\n  model.reference_time is"
+    ):
         initial_tensors("sprites", fewer, weights.load("sprites", "text_encoder")[0].config)
     with pytest.raises(WeightsError, match=r"no model at '/nowhere'"):
         initial_tensors("/nowhere", OURS, TEXT)

@@ -55,9 +55,9 @@ class Conditions(NamedTuple):
     tags: jax.Array
     tag_mask: jax.Array
     condition: jax.Array | None = None
-    """What is given of the video itself [b t h w c], for models that continue pictures."""
+    """Known frames of the video and their mask [b t h w c], for models that continue images."""
     image: jax.Array | None = None
-    """CLIP states of the given pictures [b p c]."""
+    """CLIP states of the given images [b p c]."""
     events: Events | None = None
     """For models with a dense-caption branch."""
 
