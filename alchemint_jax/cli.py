@@ -160,7 +160,11 @@ def _parser() -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="check the whole job on CPU; write nothing"
     )
     c.add_argument(
-        "--devices", type=many, default=1, metavar="N", help="of the dry run, pretended (default 1)"
+        "--devices",
+        type=many,
+        default=1,
+        metavar="N",
+        help="the dry run simulates so many (default 1)",
     )
     c.add_argument(
         "--distributed",
@@ -168,16 +172,18 @@ def _parser() -> argparse.ArgumentParser:
         help="be one process of many, as the environment says (TPU, SLURM)",
     )
     c.add_argument(
-        "--coordinator", metavar="HOST:PORT", help="or say where the first of the processes is,"
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="address of process 0, where the environment does not say it",
     )
     c.add_argument(
-        "--processes", type=many, metavar="N", help="how many there are (also for --dry-run),"
+        "--processes", type=many, metavar="N", help="number of processes (also for --dry-run)"
     )
     c.add_argument(
         "--process",
         type=arguments.whole(0, 10**9),
         metavar="I",
-        help="and which this one is, from 0",
+        help="number of this process, from 0",
     )
     c.add_argument(
         "--interrupted-status",

@@ -1,4 +1,4 @@
-"""What the numbers of a picture mean: its colours, as its file describes them, brought to sRGB.
+"""What the numbers of an image mean: its colours, as its file describes them, brought to sRGB.
 
 Models know sRGB only. A file may describe its colours by an ICC profile, or, in a PNG, by a gamma
 and the chromaticities of its primaries.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # of pictures, by the colour space of profiles
+_MODES = {"GRAY": "L", "RGB": "RGB", "CMYK": "CMYK"}  # of images, by the colour space of profiles
 _SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # x, y of white, red, green, blue
 _SRGB_GAMMA = 0.45455  # what PNG has sRGB approximated by
 _D50 = np.array([0.9642, 1.0, 0.8249])  # white of profiles
@@ -24,44 +24,44 @@ _BRADFORD = np.array(
 
 
 def to_srgb(
-    picture: Image.Image, info: Mapping[Any, Any], grey: bool = False
+    image: Image.Image, info: Mapping[Any, Any], grey: bool = False
 ) -> tuple[Image.Image, str | None]:
-    """A picture in sRGB, mode RGB, and what a user should know about it, if anything.
+    """An image in sRGB, mode RGB, and what a user should know about it, if anything.
 
-    A profile that is broken, or of another kind of picture, is ignored, as browsers do.
+    A profile that is broken, or of another kind of image, is ignored, as browsers do.
 
     Args:
-        picture: of mode L, RGB, CMYK or LAB, without alpha.
+        image: of mode L, RGB, CMYK or LAB, without alpha.
         info: what Pillow found in the file.
         grey: the file holds grey, whatever the mode is by now.
     """
-    if picture.mode == "LAB":  # says by itself what it means
-        return _converted(picture, ImageCms.createProfile("LAB")), None
+    if image.mode == "LAB":  # says by itself what it means
+        return _converted(image, ImageCms.createProfile("LAB")), None
     icc = info.get("icc_profile")
     if not icc:
         described = _described(info)
-        rgb = picture.convert("RGB")
+        rgb = image.convert("RGB")
         return (rgb if described is None else _converted(rgb, _opened(described))), None
     try:
         profile = _opened(icc)
         space = profile.profile.xcolor_space.strip()
         mode = _MODES.get(space, "")
         # Grey files with a profile of RGB are common, and clear; nothing else can be crossed.
-        if mode != picture.mode and not (grey and mode in ("L", "RGB")):
-            kind = "grey" if grey else picture.mode
-            return picture.convert("RGB"), f"its colour profile is of {space}, the picture {kind}"
-        return _converted(picture.convert(mode), profile), None
+        if mode != image.mode and not (grey and mode in ("L", "RGB")):
+            kind = "grey" if grey else image.mode
+            return image.convert("RGB"), f"its colour profile is of {space}, the picture {kind}"
+        return _converted(image.convert(mode), profile), None
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return picture.convert("RGB"), "its colour profile is broken"
+        return image.convert("RGB"), "its colour profile is broken"
 
 
 def _opened(profile: bytes) -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(io.BytesIO(profile))
 
 
-def _converted(picture: Image.Image, profile: Any) -> Image.Image:
+def _converted(image: Image.Image, profile: Any) -> Image.Image:
     converted = ImageCms.profileToProfile(
-        picture,
+        image,
         profile,
         ImageCms.createProfile("sRGB"),
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,

@@ -1,6 +1,6 @@
-"""Pictures: opened with care, brought to sRGB on white, fitted to a model's size.
+"""Images: opened with care, brought to sRGB on white, fitted to a model's size.
 
-Every picture that a user gives is opened here, so that all of them are read alike.
+Every image that a user gives is opened here, so that all of them are read alike.
 """
 
 from __future__ import annotations
@@ -38,64 +38,64 @@ _UPRIGHT = {
 def load_reference(
     path: str | os.PathLike[str], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture at ``path``, as large as fits in ``size`` = (height, width), centred on white.
+    """The image at ``path``, as large as fits in ``size`` = (height, width), centred on white.
 
     Camera orientation is applied, colours become sRGB (see `color`), transparency becomes white,
     the aspect ratio is kept, and of an animation the first frame is taken.
 
     Raises:
-        StoryboardError: the picture cannot be used; the message begins with its path.
+        StoryboardError: the image cannot be used; the message begins with its path.
     """
     return np.array(_on_white(_open(Path(path))[0], size))
 
 
 def fit_references(
-    pictures: UInt8[np.ndarray, "*batch h w 3"], size: tuple[int, int]
+    images: UInt8[np.ndarray, "*batch h w 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "*batch h2 w2 3"]:
-    """Pictures that are in memory, brought to ``size`` = (height, width) as `load_reference` does.
+    """Images that are in memory, brought to ``size`` = (height, width) as `load_reference` does.
 
     Those of that size are returned as they are.
     """
-    if pictures.shape[-3:-1] == size:
-        return pictures
-    flat = pictures.reshape(-1, *pictures.shape[-3:])
+    if images.shape[-3:-1] == size:
+        return images
+    flat = images.reshape(-1, *images.shape[-3:])
     fitted = np.empty((len(flat), *size, 3), np.uint8)
-    for out, picture in zip(fitted, flat, strict=True):
-        out[:] = np.asarray(_on_white(Image.fromarray(picture), size))
-    return fitted.reshape(*pictures.shape[:-3], *size, 3)
+    for out, image in zip(fitted, flat, strict=True):
+        out[:] = np.asarray(_on_white(Image.fromarray(image), size))
+    return fitted.reshape(*images.shape[:-3], *size, 3)
 
 
 def load_keyframe(
     source: str | os.PathLike[str] | UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """A picture, in memory or at a path, as a whole frame of ``size`` = (height, width).
+    """An image, in memory or at a path, as a whole frame of ``size`` = (height, width).
 
     It is read as references are, and scaled to cover the frame, its aspect ratio kept; what stands
     out is cut off evenly.
 
     Raises:
-        StoryboardError: the picture cannot be used; the message begins with its path.
+        StoryboardError: the image cannot be used; the message begins with its path.
     """
     height, width = size
     if isinstance(source, np.ndarray):
-        picture = Image.fromarray(source)
+        image = Image.fromarray(source)
     else:
-        picture = _open(Path(source))[0]
-    return np.array(ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS))
+        image = _open(Path(source))[0]
+    return np.array(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
-def _on_white(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _on_white(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
-    scale = min(height / picture.height, width / picture.width)
-    fitted = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    scale = min(height / image.height, width / image.width)
+    fitted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     canvas = Image.new("RGB", (width, height), "white")
     corner = ((width - fitted[0]) // 2, (height - fitted[1]) // 2)
-    canvas.paste(picture.resize(fitted, Image.Resampling.LANCZOS), corner)
+    canvas.paste(image.resize(fitted, Image.Resampling.LANCZOS), corner)
     return canvas
 
 
-def check_picture(path: str | os.PathLike[str]) -> str | None:
-    """Decode a picture; what the user should know about its colours, as a sentence, or None.
+def check_image(path: str | os.PathLike[str]) -> str | None:
+    """Decode an image; what the user should know about its colours, as a sentence, or None.
 
     Raises:
         StoryboardError: it cannot be used; the message begins with its path.
@@ -135,7 +135,7 @@ def _decode(path: Path, file: IO[bytes]) -> tuple[Image.Image, str | None]:
         # which is checked here from the header, before anything is decoded.
         warnings.simplefilter("ignore")
         try:
-            picture = Image.open(file, formats=FORMATS)
+            image = Image.open(file, formats=FORMATS)
         except Image.DecompressionBombError as error:
             raise StoryboardError(too_large) from error
         except Exception as error:  # decoders let all kinds escape on damaged files
@@ -143,41 +143,41 @@ def _decode(path: Path, file: IO[bytes]) -> tuple[Image.Image, str | None]:
                 f"is damaged, or no picture of a known kind ({readable})"
             )
             raise StoryboardError(f"{path}: {what}") from error
-        if picture.width * picture.height > MAX_PIXELS:
-            raise StoryboardError(f"{too_large} (it is {picture.width} x {picture.height})")
+        if image.width * image.height > MAX_PIXELS:
+            raise StoryboardError(f"{too_large} (it is {image.width} x {image.height})")
         try:
-            picture.load()
-            flat, remark = _flatten(picture)
+            image.load()
+            flat, remark = _flatten(image)
         except Exception as error:  # the same while pixels are decoded
             raise StoryboardError(
-                f"{path}: is damaged or truncated, it cannot be decoded ({error})"
+                f"{path}: is damaged or truncated; it cannot be decoded ({error})"
             ) from error
         try:
-            # After load: the TIFF decoder turns its picture itself, and drops the tag.
-            orientation = picture.getexif().get(_ORIENTATION_TAG, 1)
+            # After load: the TIFF decoder turns its image itself, and drops the tag.
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         except Exception:  # unreadable metadata; the pixels are good
             orientation = 1
     turn = _UPRIGHT.get(orientation)
     return (flat if turn is None else flat.transpose(turn)), remark
 
 
-def _flatten(picture: Image.Image) -> tuple[Image.Image, str | None]:
+def _flatten(image: Image.Image) -> tuple[Image.Image, str | None]:
     """Any mode to sRGB on white."""
-    info, alpha = picture.info, None
-    deep = picture.mode.startswith("I") or picture.mode == "F"
-    grey = deep or picture.mode in ("1", "L", "LA", "La")
+    info, alpha = image.info, None
+    deep = image.mode.startswith("I") or image.mode == "F"
+    grey = deep or image.mode in ("1", "L", "LA", "La")
     if deep:
         if "transparency" in info:  # one value of all; it means nothing once they are scaled
-            opaque = np.asarray(picture) != info["transparency"]
+            opaque = np.asarray(image) != info["transparency"]
             alpha = Image.fromarray(opaque.astype(np.uint8) * 255)
-        flat = _to_8_bits(picture)
-    elif picture.has_transparency_data:  # of any kind: a palette or one colour may have it too
-        rgba = picture.convert("RGBA")
+        flat = _to_8_bits(image)
+    elif image.has_transparency_data:  # of any kind: a palette or one colour may have it too
+        rgba = image.convert("RGBA")
         flat, alpha = rgba.convert("RGB"), rgba.getchannel("A")
-    elif picture.mode in ("L", "CMYK", "LAB"):
-        flat = picture
+    elif image.mode in ("L", "CMYK", "LAB"):
+        flat = image
     else:
-        flat = picture.convert("RGB")
+        flat = image.convert("RGB")
     rgb, remark = to_srgb(flat, info, grey)
     if alpha is not None:
         white = Image.new("RGBA", rgb.size, "white")
@@ -186,15 +186,13 @@ def _flatten(picture: Image.Image) -> tuple[Image.Image, str | None]:
     return rgb, remark
 
 
-def _to_8_bits(picture: Image.Image) -> Image.Image:
+def _to_8_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 or 32 bits, or float, scaled to 8 bits (Pillow itself would clip at 255)."""
-    values = np.asarray(picture, np.float32)
+    values = np.asarray(image, np.float32)
     largest = float(values.max(initial=0.0))
-    if picture.mode.startswith("I;16") or (
-        picture.mode == "I" and picture.format in ("PNG", "PPM")
-    ):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         white = 65535.0
-    elif largest <= 1.0 and picture.mode == "F":
+    elif largest <= 1.0 and image.mode == "F":
         white = 1.0
     else:  # the format does not say: the smallest usual range that holds the values
         white = next((top for top in (255.0, 65535.0) if largest <= top), largest)

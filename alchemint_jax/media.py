@@ -130,9 +130,9 @@ def write_bytes(path: AnyPath, data: bytes) -> None:
 def write_png(path: AnyPath, image: Image.Image | UInt8[np.ndarray, "h w 3"]) -> None:
     """Write a picture as PNG, whole or not at all. Raises `AlchemintError`."""
     check_writable(path, [".png"])
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG", optimize=True)
     write_bytes(path, buffer.getvalue())
 
 
@@ -175,9 +175,9 @@ def _encode_mp4(frames: np.ndarray, fps: Fraction, upscale: int) -> bytes:
         for frame in frames:
             frame = frame.repeat(upscale, axis=0).repeat(upscale, axis=1)
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            container.mux(stream.encode(image))
         container.mux(stream.encode())
     return buffer.getvalue()
 
@@ -331,13 +331,11 @@ def _mix(color: Color, weight: float) -> Color:
 
 def _resized(frame: np.ndarray, size: tuple[int, int]) -> Image.Image:
     """Enlarge small frames by whole pixels first, so that they stay sharp and even."""
-    picture = Image.fromarray(np.ascontiguousarray(frame))
-    whole = math.ceil(max(size[0] / picture.width, 1))
+    image = Image.fromarray(np.ascontiguousarray(frame))
+    whole = math.ceil(max(size[0] / image.width, 1))
     if whole > 1:
-        picture = picture.resize(
-            (picture.width * whole, picture.height * whole), Image.Resampling.NEAREST
-        )
-    return picture.resize(size, Image.Resampling.LANCZOS)
+        image = image.resize((image.width * whole, image.height * whole), Image.Resampling.NEAREST)
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def _thumbnail(sheet: Image.Image, subject: Subject, tint: Color, at: tuple[int, int]) -> None:

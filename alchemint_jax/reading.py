@@ -38,7 +38,7 @@ def read_video(
             for frame in container.decode(stream):
                 # A stream may change its size on the way; what is read keeps the first.
                 size = size or (frame.width, frame.height)
-                frames.append(_picture(frame, *size))
+                frames.append(_image(frame, *size))
                 base = frame.time_base
                 times.append(None if frame.pts is None or not base else frame.pts * base)
             fps = stream.average_rate or stream.guessed_rate
@@ -87,12 +87,12 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _picture(frame: Any, width: int, height: int) -> np.ndarray:
+def _image(frame: Any, width: int, height: int) -> np.ndarray:
     """RGB of a decoded frame, as it is to be shown."""
     from av.video.reformatter import Colorspace
 
     alpha = any(component.is_alpha for component in frame.format.components)
-    picture = frame.reformat(
+    image = frame.reformat(
         width,
         height,
         "rgba" if alpha else "rgb24",
@@ -100,9 +100,9 @@ def _picture(frame: Any, width: int, height: int) -> np.ndarray:
         src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
     ).to_ndarray()
     if alpha:
-        cover = picture[..., 3:].astype(np.uint16)
-        picture = ((picture[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
-    return _upright(picture, _display_matrix(frame))
+        cover = image[..., 3:].astype(np.uint16)
+        image = ((image[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
+    return _upright(image, _display_matrix(frame))
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...]:
@@ -114,11 +114,11 @@ def _display_matrix(frame: Any) -> tuple[int, ...]:
     return identity if data is None else tuple(np.frombuffer(bytes(data), np.int32).tolist())
 
 
-def _upright(picture: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
+def _upright(image: np.ndarray, matrix: tuple[int, ...]) -> np.ndarray:
     """A frame turned by quarters and flipped: (x, y) is shown at (a x + c y, b x + d y)."""
     a, b, _, c, d = matrix[:5]
     if abs(b) > abs(a):
-        picture, a, d = picture.swapaxes(0, 1), c, b
+        image, a, d = image.swapaxes(0, 1), c, b
     if a < 0:
-        picture = picture[:, ::-1]
-    return picture[::-1] if d < 0 else picture
+        image = image[:, ::-1]
+    return image[::-1] if d < 0 else image

@@ -63,11 +63,11 @@ def attention_at(time):
     }
     probe = Probe(heads=True, places=False)
     _, seen = DiT(config).apply({"params": pipe.models.dit_params}, **inputs, probe=probe)
-    return seen.pictures[..., 0, 0, :]  # one number for all places of a frame
+    return seen.references[..., 0, 0, :]  # one number for all places of a frame
 
 
-maps = np.asarray(attention_at(0.8))[..., :2]  # [layer, clip, head, frame, subject]
-print(f"attention maps: {maps.shape}")
+probabilities = np.asarray(attention_at(0.8))[..., :2]  # [layer, clip, head, frame, subject]
+print(f"attention probabilities: {probabilities.shape}")
 
 # %% [markdown]
 # ## Attention and kernel, side by side
@@ -83,7 +83,7 @@ kernels = np.asarray(rotary.kernel(gains, frames, freqs))[:, :2].transpose(0, 2,
 covered = np.asarray(rotary.coverage(conditions.intervals, scenes[0].clock))[:, :2].transpose(
     0, 2, 1
 )
-total = maps.sum((0, 2))
+total = probabilities.sum((0, 2))
 
 
 def unit(curve):
@@ -113,12 +113,12 @@ figure.tight_layout()
 
 # %%
 inside = covered > 0.5
-on = np.broadcast_to(inside[None, :, None], maps.shape)
+on = np.broadcast_to(inside[None, :, None], probabilities.shape)
 ratio = np.array(
     [
         [
-            maps[layer, :, head][on[layer, :, head]].mean()
-            / maps[layer, :, head][~on[layer, :, head]].mean()
+            probabilities[layer, :, head][on[layer, :, head]].mean()
+            / probabilities[layer, :, head][~on[layer, :, head]].mean()
             for head in range(config.n_heads)
         ]
         for layer in range(config.n_layers)

@@ -52,9 +52,13 @@ def read_rows(path: Path, settings: Mapping[str, Any]) -> dict[tuple[str, int], 
                 raise ValueError("an arm and a seed of it are needed")
             rows = checked(entry["rows"], seed)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ConfigError(f"{path}:{number}: not a line of this command ({error})") from error
+            raise ConfigError(
+                f"{path}:{number}: is not a line of this command ({error})"
+            ) from error
         if made != settings:
-            raise ConfigError(f"{path}:{number}: of {made}, not {settings}; use another --rows")
+            raise ConfigError(
+                f"{path}:{number}: was made with {made}, not {settings}; use another --rows"
+            )
         found[arm, seed] = rows
     return found
 

@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; the same command continues", file=sys.stderr)
         return 130
     return 0
 
@@ -124,10 +124,12 @@ def _read(path: Path, head: dict[str, Any]) -> dict[str, Any]:
         if not found["points"].keys() <= SETTINGS.keys():
             raise ValueError(f"its points are of {', '.join(found['points'])}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: not curves that this command wrote ({error})") from error
+        raise ConfigError(
+            f"{path}: does not hold curves that this command wrote ({error})"
+        ) from error
     if not same:
         raise ConfigError(
-            f"{path}: of another model, or other weights, limit or seed; use another --out"
+            f"{path}: belongs to another model, or other weights, limit or seed; use another --out"
         )
     return found
 

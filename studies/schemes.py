@@ -49,7 +49,9 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
     if report.is_file() or made.is_file():
         found = _load(made)
         if found != settings:
-            raise ConfigError(f"{made}: of {found}, not {settings}; use another --workdir")
+            raise ConfigError(
+                f"{made}: was made with {found}, not {settings}; use another --workdir"
+            )
     if not report.is_file():
         workdir.mkdir(parents=True, exist_ok=True)
         media.write_bytes(made, json.dumps(settings).encode())
@@ -63,7 +65,7 @@ def run_arm(config: str, workdir: Path, seed: int, settings: Mapping[str, Any]) 
     try:
         return checked(_load(report)["rows"], seed)
     except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{report}: not a report of this command ({error})") from error
+        raise ConfigError(f"{report}: is not a report of this command ({error})") from error
 
 
 def settings_of(config: Path, arm: str, overrides: list[str], boards: int) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; the same command continues", file=sys.stderr)
         return 130
     print(table(comparison))
     return 0

@@ -353,7 +353,7 @@ SPRITES_VAE = SPRITES.replace("sprites.py", "sprites_vae.py")
         (SPRITES, "--config.vae=absent", "sprites.py: no model at 'absent'"),
         (SPRITES, "--config.vae=model", "data/sprites_latents"),
         (SPRITES_VAE, "--config.data=absent", "sprites_vae.py: absent: no such directory"),
-        (SPRITES_VAE, "--config.data=model", "model: not a finished dataset"),
+        (SPRITES_VAE, "--config.data=model", "model: is not a finished dataset"),
     ],
 )
 def test_training_that_cannot_start(refused, config, override, says):
@@ -367,13 +367,13 @@ def test_datasets_that_cannot_be_used(refused):
     assert "not a folder" in refused("data", "sprites", "--out", "board.json/new", "--clips", "1")
     assert "board.json: it is a file" in refused("data", "sprites", "--out=board.json", "--clips=1")
     sheet = ["data", "sheet", "--out", "p.png", "--data"]
-    assert "model: not a finished dataset" in refused(*sheet, "model")
+    assert "model: is not a finished dataset" in refused(*sheet, "model")
     assert "--data absent" in refused(*sheet, "absent")
     encode = ["data", "encode", "--out", "new", "--data", "model", "--vae"]
     assert "--vae absent" in refused(*encode, "absent")
     os.mkdir("empty")
     assert "empty holds none of" in refused(*encode, "empty")
-    assert "model: not a finished dataset" in refused(*encode, "model")
+    assert "model: is not a finished dataset" in refused(*encode, "model")
 
 
 def test_the_end_of_drawing_a_dataset_leaves_nothing(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from alchemint_jax.color import matrix_profile, to_srgb
-from alchemint_jax.images import check_picture, load_keyframe, load_reference
+from alchemint_jax.images import check_image, load_keyframe, load_reference
 
 SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
 P3 = (0.3127, 0.3290, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
@@ -19,8 +19,8 @@ SWAPPED = (0.3127, 0.3290, 0.15, 0.06, 0.30, 0.60, 0.64, 0.33)  # red and blue
 COLOR = (200, 60, 40)
 
 
-def saved(path, picture, **options):
-    picture.save(path, **options)
+def saved(path, image, **options):
+    image.save(path, **options)
     return path
 
 
@@ -54,7 +54,7 @@ def test_a_profile_is_followed(tmp_path, primaries, gamma, ending):
     options = {"icc_profile": matrix_profile(primaries, gamma)}
     options |= {"lossless": True} if ending == "webp" else {}
     path = saved(tmp_path / f"a.{ending}", Image.new("RGB", (8, 8), COLOR), **options)
-    assert check_picture(path) is None
+    assert check_image(path) is None
     np.testing.assert_allclose(middle(path), expected(COLOR, primaries, gamma), atol=4)
     np.testing.assert_array_equal(load_keyframe(path, (8, 8))[4, 4], middle(path))
 
@@ -70,7 +70,7 @@ def test_srgb_is_left_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         Image.new("L", (8, 8), 100),
         Image.new("1", (8, 8), 0),
@@ -79,11 +79,11 @@ def test_srgb_is_left_as_it_is(tmp_path):
     ],
     ids=["grey", "black", "grey and alpha", "16 bits"],
 )
-def test_grey_with_a_profile_of_rgb(tmp_path, picture):
-    path = saved(tmp_path / "a.png", picture, icc_profile=matrix_profile(SRGB, 1.0))
-    value = 0 if picture.mode == "1" else 100
+def test_grey_with_a_profile_of_rgb(tmp_path, image):
+    path = saved(tmp_path / "a.png", image, icc_profile=matrix_profile(SRGB, 1.0))
+    value = 0 if image.mode == "1" else 100
     np.testing.assert_allclose(middle(path), expected((value,) * 3, SRGB, 1.0), atol=2)
-    assert check_picture(path) is None
+    assert check_image(path) is None
 
 
 def test_grey_with_a_profile_of_grey(tmp_path):
@@ -97,15 +97,15 @@ def test_grey_with_a_profile_of_grey(tmp_path):
     for name, mode, color in (("a.jpg", "L", 100), ("a.png", "LA", (100, 255))):
         path = saved(tmp_path / name, Image.new(mode, (8, 8), color), icc_profile=profile)
         np.testing.assert_allclose(middle(path), expected((100,) * 3, SRGB, 1.0), atol=2)
-        assert check_picture(path) is None
+        assert check_image(path) is None
 
 
 def test_a_palette_and_its_transparency(tmp_path):
-    picture = Image.new("P", (8, 8), 1)
-    picture.putpalette([0, 0, 0, *COLOR])
-    picture.paste(0, (0, 0, 8, 2))
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, *COLOR])
+    image.paste(0, (0, 0, 8, 2))
     profile = matrix_profile(SWAPPED, 2.2)
-    path = saved(tmp_path / "a.png", picture, icc_profile=profile, transparency=0)
+    path = saved(tmp_path / "a.png", image, icc_profile=profile, transparency=0)
     np.testing.assert_allclose(middle(path), expected(COLOR, SWAPPED, 2.2), atol=4)
     assert np.all(load_reference(path, (8, 8))[0] == 255)  # white, whatever the profile
 
@@ -114,13 +114,13 @@ def test_sixteen_bits_of_grey_may_have_a_transparent_value(tmp_path):
     values = np.full((8, 8), 100 * 257, np.uint16)
     values[:2] = 7
     path = saved(tmp_path / "a.png", Image.fromarray(values), transparency=7)
-    picture = load_reference(path, (8, 8))
-    assert np.all(picture[0] == 255) and np.all(picture[4] == 100)
+    image = load_reference(path, (8, 8))
+    assert np.all(image[0] == 255) and np.all(image[4] == 100)
 
 
 def test_cmyk_by_its_profile_and_without(tmp_path):
-    picture = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
-    assert list(middle(saved(tmp_path / "plain.tif", picture)) > 100) == [False, True, True]
+    image = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
+    assert list(middle(saved(tmp_path / "plain.tif", image)) > 100) == [False, True, True]
     # A table of 2^4 entries by which all that has cyan is a red, and all else is white.
     lab = [(136, 208, 195) if i >= 8 else (255, 128, 128) for i in range(16)]
     ramp = bytes(range(256))
@@ -133,15 +133,15 @@ def test_cmyk_by_its_profile_and_without(tmp_path):
     tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
     body = head + tags + table
     profile = struct.pack(">I", 4 + len(body)) + body
-    path = saved(tmp_path / "a.tif", picture, icc_profile=profile)
-    assert check_picture(path) is None
+    path = saved(tmp_path / "a.tif", image, icc_profile=profile)
+    assert check_image(path) is None
     assert list(middle(path) > 100) == [True, False, False]
 
 
 def test_lab_needs_no_profile(tmp_path):
     to_lab = [ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")]
-    picture = ImageCms.profileToProfile(Image.new("RGB", (8, 8), COLOR), *to_lab, outputMode="LAB")
-    np.testing.assert_allclose(middle(saved(tmp_path / "a.tif", picture)), COLOR, atol=3)
+    image = ImageCms.profileToProfile(Image.new("RGB", (8, 8), COLOR), *to_lab, outputMode="LAB")
+    np.testing.assert_allclose(middle(saved(tmp_path / "a.tif", image)), COLOR, atol=3)
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_lab_needs_no_profile(tmp_path):
     ],
 )
 def test_a_profile_that_cannot_be_followed_is_ignored_and_told(tmp_path, mode, profile, says):
-    picture = Image.new(mode, (8, 8), COLOR if mode == "RGB" else (*COLOR, 0))
-    plain = middle(saved(tmp_path / "plain.tif", picture))
-    path = saved(tmp_path / "a.tif", picture, icc_profile=profile)
+    image = Image.new(mode, (8, 8), COLOR if mode == "RGB" else (*COLOR, 0))
+    plain = middle(saved(tmp_path / "plain.tif", image))
+    path = saved(tmp_path / "a.tif", image, icc_profile=profile)
     np.testing.assert_array_equal(middle(path), plain)
-    remark = check_picture(path)
+    remark = check_image(path)
     assert remark and remark.startswith(f"{path}: ") and says in remark and "sRGB" in remark
 
 
@@ -186,6 +186,6 @@ def test_gamma_and_primaries_of_a_png(tmp_path):
 
 def test_black_and_white_stay(tmp_path):
     for value in (0, 255):
-        picture = Image.new("RGB", (1, 1), (value,) * 3)
-        shown, _ = to_srgb(picture, {"icc_profile": matrix_profile(ADOBE, 2.2)})
+        image = Image.new("RGB", (1, 1), (value,) * 3)
+        shown, _ = to_srgb(image, {"icc_profile": matrix_profile(ADOBE, 2.2)})
         assert shown.getpixel((0, 0)) == (value,) * 3

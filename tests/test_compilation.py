@@ -11,7 +11,7 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from alchemint_jax import compilation
 from alchemint_jax.caches import cache_root, can_keep
-from alchemint_jax.sampling.prompt_cache import PromptCache
+from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.weights import locate
 
 
@@ -59,7 +59,7 @@ def homeless(monkeypatch):
 
 def test_without_a_home_nothing_is_kept(homeless, restored_config, monkeypatch):
     assert cache_root() is None
-    assert PromptCache("e").directory is None
+    assert TextCache("e").directory is None
     jax.config.update("jax_compilation_cache_dir", None)
     compilation.prepare_jax()
     assert jax.config.jax_compilation_cache_dir is None

@@ -9,20 +9,20 @@ import pytest
 from PIL import Image
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.images import check_picture, fit_references, load_keyframe, load_reference
+from alchemint_jax.images import check_image, fit_references, load_keyframe, load_reference
 
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
 
 
 def halves(width=40, height=20):
     """Red left half, blue right half."""
-    picture = Image.new("RGB", (width, height), RED)
-    picture.paste(BLUE, (width // 2, 0, width, height))
-    return picture
+    image = Image.new("RGB", (width, height), RED)
+    image.paste(BLUE, (width // 2, 0, width, height))
+    return image
 
 
-def save(picture, path, **kwargs):
-    picture.save(path, **kwargs)
+def save(image, path, **kwargs):
+    image.save(path, **kwargs)
     return path
 
 
@@ -48,15 +48,15 @@ def test_kept_in_aspect_and_centred_on_white(tmp_path):
     assert np.any(out[24] != 255) and np.any(out[39] != 255)  # 16 rows, and no fewer
 
 
-def test_pictures_in_memory_are_fitted_like_files(tmp_path):
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 40, 3), np.uint8)
-    assert fit_references(pictures, (20, 40)) is pictures
-    fitted = fit_references(pictures, (32, 16))
+def test_images_in_memory_are_fitted_like_files(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 20, 40, 3), np.uint8)
+    assert fit_references(images, (20, 40)) is images
+    fitted = fit_references(images, (32, 16))
     assert fitted.shape == (2, 3, 32, 16, 3)
-    one = load_reference(save(Image.fromarray(pictures[1, 2]), tmp_path / "a.png"), (32, 16))
+    one = load_reference(save(Image.fromarray(images[1, 2]), tmp_path / "a.png"), (32, 16))
     np.testing.assert_array_equal(fitted[1, 2], one)
     assert len(np.unique(one)) > 50
-    assert fit_references(pictures[:, :0], (8, 8)).shape == (2, 0, 8, 8, 3)
+    assert fit_references(images[:, :0], (8, 8)).shape == (2, 0, 8, 8, 3)
 
 
 def test_a_keyframe_fills_the_frame_and_loses_its_sides(tmp_path):
@@ -69,7 +69,7 @@ def test_a_keyframe_fills_the_frame_and_loses_its_sides(tmp_path):
     np.testing.assert_array_equal(load_keyframe(path, (20, 40)), np.array(halves()))
 
 
-def test_small_and_extreme_pictures_fill_one_side(tmp_path):
+def test_small_and_extreme_images_fill_one_side(tmp_path):
     out = load_reference(save(Image.new("RGB", (3, 3), RED), tmp_path / "s.png"), (64, 64))
     assert np.all(out == RED)
     line = load_reference(save(Image.new("RGB", (5000, 1), RED), tmp_path / "l.png"), (64, 64))
@@ -95,9 +95,9 @@ def test_camera_orientation(tmp_path, orientation, extension):
 
 
 def test_transparency_becomes_white_without_a_dark_edge(tmp_path):
-    picture = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
-    picture.paste((255, 0, 0, 255), (8, 8, 24, 24))
-    out = load_reference(save(picture, tmp_path / "t.png"), (50, 50))
+    image = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    image.paste((255, 0, 0, 255), (8, 8, 24, 24))
+    out = load_reference(save(image, tmp_path / "t.png"), (50, 50))
     assert np.all(out[0, 0] == 255) and np.all(out[25, 25] == RED)
     assert out[..., 0].min() > 250  # black under the transparent part never shows
 
@@ -120,21 +120,21 @@ MODES = {
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_is_the_same_grey(tmp_path, mode):
     extension, value = MODES[mode]
-    picture = Image.new(mode, (16, 16), value)
+    image = Image.new(mode, (16, 16), value)
     if mode == "P":
-        picture.putpalette([0, 0, 0, 100, 100, 100])
-    path = save(picture, tmp_path / f"m.{extension}")
-    check_picture(path)
+        image.putpalette([0, 0, 0, 100, 100, 100])
+    path = save(image, tmp_path / f"m.{extension}")
+    check_image(path)
     grey = 255 if mode == "1" else 100
     assert np.abs(load_reference(path, (16, 16)).astype(int) - grey).max() <= 2
 
 
 @pytest.mark.parametrize("mode", ["P", "L", "RGB"])
 def test_transparent_colours_without_an_alpha_channel(tmp_path, mode):
-    picture = Image.new(mode, (16, 16), 0)
+    image = Image.new(mode, (16, 16), 0)
     kwargs = {"transparency": (0, 0, 0) if mode == "RGB" else 0}
-    assert np.all(load_reference(save(picture, tmp_path / "a.png", **kwargs), (16, 16)) == 255)
-    assert np.all(load_reference(save(picture, tmp_path / "b.png"), (16, 16)) == 0)
+    assert np.all(load_reference(save(image, tmp_path / "a.png", **kwargs), (16, 16)) == 255)
+    assert np.all(load_reference(save(image, tmp_path / "b.png"), (16, 16)) == 0)
 
 
 def test_first_frame_of_an_animation(tmp_path):
@@ -201,9 +201,9 @@ def make_bad(kind, folder):
         "long name": "too long",
     }.items(),
 )
-def test_unusable_pictures_are_named(tmp_path, kind, words):
+def test_unusable_images_are_named(tmp_path, kind, words):
     path = make_bad(kind, tmp_path)
-    for use in (check_picture, lambda p: load_reference(p, (8, 8))):
+    for use in (check_image, lambda p: load_reference(p, (8, 8))):
         with pytest.raises(StoryboardError, match=words) as caught:
             use(path)
         message = str(caught.value)
@@ -212,7 +212,7 @@ def test_unusable_pictures_are_named(tmp_path, kind, words):
 
 def test_a_path_that_no_file_can_have():
     with pytest.raises(StoryboardError, match="null"):
-        check_picture("a\0b.png")
+        check_image("a\0b.png")
 
 
 def test_no_permission(tmp_path, monkeypatch):
@@ -223,9 +223,9 @@ def test_no_permission(tmp_path, monkeypatch):
 
     monkeypatch.setattr("pathlib.Path.open", refuse)  # chmod does not stop the superuser
     with pytest.raises(StoryboardError, match=r"a\.png: Permission denied"):
-        check_picture(path)
+        check_image(path)
 
 
-def test_broken_metadata_does_not_spoil_a_good_picture(tmp_path):
+def test_broken_metadata_does_not_spoil_a_good_image(tmp_path):
     path = save(halves(), tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
-    check_picture(path)
+    check_image(path)

@@ -30,9 +30,9 @@ def write(path, frames, times=None, base=Fraction(1, 8), codec="libx264", **opti
         stream.pix_fmt = pixels
         stream.time_base = stream.codec_context.time_base = base
         for i, frame in enumerate(frames):
-            picture = av.VideoFrame.from_ndarray(frame, format=given)
-            picture.pts, picture.time_base = i if times is None else times[i], base
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format=given)
+            image.pts, image.time_base = i if times is None else times[i], base
+            container.mux(stream.encode(image))
         container.mux(stream.encode())
 
 
@@ -62,13 +62,13 @@ def turn(path, a, b, c, d):
     ],
 )
 def test_frames_are_turned_as_the_file_asks(tmp_path, matrix, shown):
-    picture = np.zeros((32, 64, 3), np.uint8)
-    picture[:16, :32], picture[:16, 32:] = (200, 0, 0), (0, 200, 0)
-    picture[16:, :32], picture[16:, 32:] = (0, 0, 200), (200, 200, 200)
-    write(tmp_path / "v.mp4", [picture] * 2)
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:16, :32], image[:16, 32:] = (200, 0, 0), (0, 200, 0)
+    image[16:, :32], image[16:, 32:] = (0, 0, 200), (200, 200, 200)
+    write(tmp_path / "v.mp4", [image] * 2)
     turn(tmp_path / "v.mp4", *matrix)
     video, _ = read_video(tmp_path / "v.mp4")
-    expected = shown(picture)
+    expected = shown(image)
     assert video[0].shape == expected.shape
     assert np.abs(video[0].astype(int) - expected).mean() < 12
 

@@ -93,7 +93,7 @@ def pipe(monkeypatch):
     def encode(params, pictures, *, vae):
         return jnp.zeros((*pictures.shape[:2], 4, 4, 2))
 
-    monkeypatch.setattr(pipeline, "encode_pictures", encode)
+    monkeypatch.setattr(pipeline, "encode_references", encode)
     monkeypatch.setattr(pipeline, "sample_latents", sample)
     video = np.zeros((1, 9, 16, 16, 3), np.uint8)
     monkeypatch.setattr(pipeline, "decode", lambda models, latents: video)

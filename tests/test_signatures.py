@@ -90,9 +90,9 @@ def test_json_pictures_and_vocabularies_that_were_not_fetched(tmp_path):
     with pytest.raises(WeightsError, match=r"tokenizer\.json is a Git LFS pointer, not a tok"):
         UMT5Tokenizer.load(tmp_path)
     with pytest.raises(StoryboardError, match=r"a\.png: is a Git LFS pointer, not a picture"):
-        images.check_picture(tmp_path / "a.png")
+        images.check_image(tmp_path / "a.png")
     Image.new("RGB", (2, 2)).save(tmp_path / "a.png")
-    images.check_picture(tmp_path / "a.png")
+    images.check_image(tmp_path / "a.png")
 
 
 def test_links_to_nowhere_are_neither_files_nor_absent(tmp_path):

@@ -55,7 +55,7 @@ class Case:
         event_rows(self.task, work)
         if not work.references:
             return
-        _whole(f"{self.name}: references of", self.view, cell, patch)
+        _whole(f"{self.name}: references of", self.reference_size, cell, patch)
         if work.references > self.task.model.slots:
             raise ConfigError(
                 f"{self.name}: {work.references} references, but model.slots is "
@@ -84,7 +84,7 @@ class Case:
         return self.clock.latent_frames, height, width
 
     @property
-    def view(self) -> tuple[int, int]:
+    def reference_size(self) -> tuple[int, int]:
         """Height and width in pixels of the references' pictures."""
         return self.task.sampling.reference_size or self.work.size
 
@@ -98,10 +98,10 @@ class Case:
         """Tokens of one clip."""
         task, patch, (t, h, w) = self.task, self.task.model.patch, self.grid
         cell, r = self.vae.spatial_stride, self.work.references
-        (_, ph, pw), (high, wide) = patch, self.view
+        (_, ph, pw), (high, wide) = patch, self.reference_size
         return flops.Sequence(
             video=t // patch[0] * (h // ph) * (w // pw),
-            pictures=r * (high // cell // ph) * (wide // cell // pw),
+            references=r * (high // cell // ph) * (wide // cell // pw),
             tags=r * task.sampling.tag_length if task.model.tags else 0,
             text=task.sampling.text_length,
             events=event_rows(task, self.work) * task.sampling.event_length,
@@ -174,7 +174,7 @@ class Case:
         found |= {
             "references": work.references,
             "video_tokens": tokens.video,
-            "reference_tokens": tokens.pictures + tokens.tags,
+            "reference_tokens": tokens.references + tokens.tags,
             "text_tokens": tokens.text,
             **({"events": work.events, "event_tokens": tokens.events} if model.events else {}),
             **{name: getattr(model, name) for name in _SIZES},

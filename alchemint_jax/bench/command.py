@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in _OF_CONFIG if getattr(args, name) is not None}
     if args.config is None and (given or args.overrides):
         option = f"--{next(iter(given))}" if given else f"--config.{args.overrides[0]}"
-        raise ConfigError(f"{option} is of a config; give --config FILE.py too")
+        raise ConfigError(f"{option} changes a config; give --config FILE.py too")
     if args.vs:
         _look_for_torch()
     with contextlib.redirect_stdout(sys.stderr), fresh_compilations():

@@ -100,8 +100,8 @@ def peak_memory(call: Callable[[], Any], device: Any = None) -> dict[str, Any]:
     """Runs `call` to its end and says the most memory that there was meanwhile.
 
     Devices count their own memory, but from the start of the process. For a CPU it is the
-    resident memory of the whole process, of this call alone where Linux lets us start its
-    high-water mark anew.
+    resident memory of the whole process, and of this call alone where Linux lets us reset its
+    high-water mark.
 
     Args:
         call: does its work before it returns.

@@ -184,7 +184,7 @@ def arrays(case: Case, cached: bool = True) -> dict[str, np.ndarray]:
     """
     task, b, r = case.task, case.work.batch, case.work.references
     long, short, width = task.sampling.text_length, task.sampling.tag_length, task.model.text_dim
-    cells = tuple(side // case.vae.spatial_stride for side in case.view)
+    cells = tuple(side // case.vae.spatial_stride for side in case.reference_size)
     channels = task.model.out_channels
     clock = case.clock
     rng = np.random.default_rng(0)

@@ -70,7 +70,7 @@ def measure(
         if not _no_memory(error):
             raise
         raise ConfigError(
-            f"{case.name}: this does not fit into the memory of the device; a smaller --batch, "
+            f"{case.name}: this does not fit into the memory of the device; try a smaller --batch, "
             "--config.model.remat=full, or less at once (--case, without --vs)"
         ) from error
     finally:

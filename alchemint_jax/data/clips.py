@@ -105,7 +105,7 @@ def _builder(data_dir: Path) -> Any:
     found = [path for depth in range(4) for path in data_dir.glob(depth * "*/" + _INFO)]
     if len(found) != 1:
         raise DataError(
-            f"{data_dir}: not a finished dataset: expected one TFDS dataset inside ({_INFO}), "
+            f"{data_dir}: is not a finished dataset: expected one TFDS dataset inside ({_INFO}), "
             f"found {len(found)}; write it again"
         )
     records.quiet_flags()

@@ -156,11 +156,11 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
     path = Path(data_dir) / _MARK
     if not path.is_file():
         raise DataError(
-            f"{data_dir}: not a finished encoded dataset ({_MARK} is missing); encode one there"
+            f"{data_dir}: is not a finished encoded dataset ({_MARK} is missing); encode one there"
         )
     header = records.read_json(path)
     if not str(header.get("dataset")).endswith(_KIND) or header.get("schema") != _SCHEMA:
-        raise DataError(f"{path}: not an encoded dataset of schema {_SCHEMA}")
+        raise DataError(f"{path}: is not an encoded dataset of schema {_SCHEMA}")
     # Datasets that were encoded before it was written down.
     clock = Clock.of_latents(header["fps"], header["frames"], header["latents"][0])
     return {"stride": clock.stride} | header
@@ -173,7 +173,7 @@ def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
     folder = weights.component_folder(weights.locate(vae_dir), "vae")
     if read_header(data_dir)["vae"] != fingerprint(folder):
         raise DataError(
-            f"{data_dir}: encoded by another autoencoder than that of {vae_dir}; encode the "
+            f"{data_dir}: was encoded by another autoencoder than that of {vae_dir}; encode the "
             f"dataset again with --vae {vae_dir}, or name the model that encoded it"
         )
 
@@ -263,14 +263,14 @@ def _encode_shard(
         examples += part
         advance(len(part))
     # The references of a whole shard together: hardly a batch of one-frame videos is padded.
-    pictures, places = [], []
+    images, places = [], []
     for row, example in enumerate(examples):
         kept = example["references"][:, :views]
         for slot, view in np.ndindex(int(example["n_subjects"]), kept.shape[1]):
-            pictures.append(kept[slot, view])
+            images.append(kept[slot, view])
             places.append((row, slot, view))
         example["references"] = kept
-    encoded = _in_batches(encode, np.stack(pictures)[:, None], 8 * batch)[:, 0]
+    encoded = _in_batches(encode, np.stack(images)[:, None], 8 * batch)[:, 0]
     slots, kept_views = examples[0]["references"].shape[:2]
     references = np.zeros((len(examples), slots, kept_views, *encoded.shape[1:]), np.float16)
     references[tuple(np.transpose(places))] = encoded
@@ -312,6 +312,6 @@ def _check_same(directory: Path, wanted: dict[str, Any], mark: str) -> None:
     found = records.read_json(directory / mark)
     if different := sorted(key for key in wanted if found.get(key) != wanted[key]):
         raise DataError(
-            f"{directory}: made with another {' and '.join(different)}; "
+            f"{directory}: was made with another {' and '.join(different)}; "
             "choose another directory or remove it"
         )

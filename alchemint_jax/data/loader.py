@@ -25,8 +25,7 @@ from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.packing import event_rows, pack, pack_events
 from alchemint_jax.scene.scene import Scene
-from alchemint_jax.text import ByteTokenizer
-from alchemint_jax.tokenizers import Tokenizer
+from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer
 
 TAG_LENGTH = 16
 _BYTES = ByteTokenizer(112)

@@ -1,5 +1,6 @@
-"""What to ask a model for: cases, each the scene of one clip to render; benchmarks make them, and
-files of storyboards are benchmarks.
+"""Evaluation cases: each is the scene of one clip that a model is asked for.
+
+Benchmarks make them, and files of storyboards are benchmarks.
 """
 
 from __future__ import annotations
@@ -70,13 +71,13 @@ class StoryboardFile:
         size = pipe.settings.reference_size or scene.size or pipe.settings.size
         subjects = []
         for i, subject in enumerate(scene.subjects):
-            picture = subject.picture(size)
+            image = subject.picture(size)
             try:
-                self.tracker.check(picture)
+                self.tracker.check(image)
             except DataError as error:
                 where = f"{board.source}: subjects[{i}].image"
                 raise DataError(f"{where}: {board.subjects[i].image}: {error}") from error
-            subjects.append(dataclasses.replace(subject, pictures=picture[None]))
+            subjects.append(dataclasses.replace(subject, pictures=image[None]))
         return dataclasses.replace(scene, id=name, subjects=tuple(subjects))
 
 

@@ -115,9 +115,9 @@ def _scatter(report: dict[str, Any], name: str) -> list[tuple[float, float, dict
     return dots
 
 
-def _hue(picture: np.ndarray) -> str:
+def _hue(image: np.ndarray) -> str:
     """The style of marks that stand for a subject: the colour that its picture has most of."""
-    pixels = picture.reshape(-1, 3).astype(np.float64)
+    pixels = image.reshape(-1, 3).astype(np.float64)
     weight = np.ptp(pixels, axis=1) ** 2 + 1e-3
     red, green, blue = np.round(weight @ pixels / weight.sum()).astype(int)
     return f"--hue: rgb({red}, {green}, {blue})"
@@ -175,9 +175,9 @@ def _choose(
     ]
 
 
-def _png(picture: np.ndarray) -> str:
+def _png(image: np.ndarray) -> str:
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

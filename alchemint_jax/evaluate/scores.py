@@ -93,7 +93,7 @@ def _rows(case: Scene, video: np.ndarray, tracker: Tracker) -> Iterator[dict[str
     clock = case.clock
     if len(video) != clock.frames:
         raise DataError(
-            f"case {case.id}: the video has {len(video)} frames, asked for were {clock.frames}"
+            f"case {case.id}: the video has {len(video)} frames, but {clock.frames} were asked for"
         )
     sightings = tracker.track(video, _untimed(case))
     looks = [str(sighting.asked) for sighting in sightings]

@@ -23,7 +23,7 @@ class Sighting:
 
     Attributes:
         presence: whether it is on screen, for each of the f frames.
-        asked: what its reference picture shows. `str` of it is for people, such as "red disc":
+        asked: what its reference image shows. `str` of it is for people, such as "red disc":
             subjects whose looks share a word are similar ones.
         seen: what was seen of it, of the same kind; None if nothing was.
         figures: those that the tracker's `measures` name; NaN where there was nothing to measure.
@@ -57,8 +57,8 @@ class Tracker(Protocol):
     def notes(self) -> Mapping[str, str]:
         """What readers of a report should know of how it measures: sentences by heading."""
 
-    def check(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Raises DataError if this reference picture shows nothing that it can follow."""
+    def check(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Raises DataError if this reference image shows nothing that it can follow."""
 
     def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Scene) -> Sequence[Sighting]:
         """One `Sighting` for each of the subjects, in their order.

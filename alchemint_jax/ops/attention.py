@@ -22,8 +22,8 @@ from alchemint_jax.ops.splash import KEPT, splash
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
 
-# Weights of one head and sample, n m. Up to the first a kernel saves nothing (and pads); above the
-# second they are not formed at once: 64 MiB of float32 each, and there are several in a layer.
+# Probabilities of one head and sample, n m. Up to the first number a kernel saves nothing (and
+# pads); above the second they are not formed at once: 64 MiB of float32 each, several in a layer.
 _SMALL = 512 * 512
 _LARGE = 4096 * 4096
 
@@ -36,7 +36,7 @@ def attention(
     implementation: str = "auto",
     bias: LowRankBias | None = None,
 ) -> Float[Array, "b n k e"]:
-    """Attends with scale d**-0.5; softmax in float32. Keys whose mask is False get no weight.
+    """Attends with scale d**-0.5; softmax in float32. Masked keys get no probability.
 
     Where a sample sees no key at all, the result is the mean of its values. All implementations do
     the same. On a mesh (`sharding.use_mesh`, without which XLA cannot split a kernel) the result is
@@ -113,8 +113,8 @@ def observed_attention(
         ConfigError: the platform does not have this implementation.
     """
     y = attention(q, k, widened(v, groups), key_mask, implementation, bias)
-    y, mass = jnp.split(y, [v.shape[3]], axis=3)
-    return y, mass.astype(jnp.float32)
+    y, probabilities = jnp.split(y, [v.shape[3]], axis=3)
+    return y, probabilities.astype(jnp.float32)
 
 
 def choose(

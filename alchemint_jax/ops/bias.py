@@ -1,9 +1,9 @@
 """What is added to attention's logits, and what attention gives to groups of keys.
 
 Both are folded into queries, keys and values as further channels, so that every implementation of
-attention, on any mesh, forwards and backwards, has them without knowing: the logits of wider
-queries and keys are the logits and a bias, and the output for values that say which group a key is
-in is the probability of that group.
+attention has them without knowing, on any mesh, in the forward and the backward pass: the logits of
+wider queries and keys are the logits and a bias, and the output for values that say which group a
+key is in is the probability of that group.
 
 A bias as an array of all pairs of tokens would need n m numbers: 12.4 GiB for one layer of Wan 1.3B
 at 480p with two references on an H100, where attention needs 0.4, and 0.8 with a folded bias. To

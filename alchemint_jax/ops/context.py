@@ -8,8 +8,8 @@ of their tokens for all their tokens of some heads (all-to-all), back again at t
 the keys and values of these heads from the other c / h groups (all-gather). Where the heads divide
 (h = c, known as Ulysses) every device sends 4 n k d / c numbers times (c - 1) / c, where keys and
 values that go round in a ring are 2 n k d (c - 1) / c: c / 2 times as many. For 12 heads on 8
-devices (h = 4) it is 0.63 n k d for 1.75 n k d. No head is computed twice, and the kernel that
-attends on each device is any, as it is, forwards and backwards.
+devices (h = 4) it is 0.63 n k d for 1.75 n k d. No head is computed twice, and any kernel may
+attend on each device, unchanged, in the forward and in the backward pass.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Attention by cuDNN, NVIDIA's kernel for GPUs: weights never leave the chip's fast memory.
+"""Attention by cuDNN, NVIDIA's kernel for GPUs: probabilities stay in the chip's fast memory.
 
 Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
@@ -46,7 +46,7 @@ def cudnn(
     wide = -(-max(d, e) // 8) * 8
     if scale is None and wide != d:
         scale = d**-0.5  # JAX's own is that of the width that it sees
-    # JAX refuses odd numbers of tokens backwards.
+    # JAX refuses odd numbers of tokens in the backward pass.
     q, k, v = (
         jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, 0), (0, wide - x.shape[3]))) for x in (q, k, v)
     )

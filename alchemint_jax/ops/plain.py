@@ -1,4 +1,4 @@
-"""Attention as plain array operations: all weights at once, or those of some queries at a time.
+"""Attention as plain array operations: all probabilities at once, or some queries' at a time.
 
 Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-# Weights of one head and sample that are formed at once, in blocks; 32 MiB of float32.
+# Probabilities of one head and sample that are formed at once, in blocks; 32 MiB of float32.
 _AT_ONCE = 2**23
 
 
@@ -23,10 +23,10 @@ def plain(
     key_mask: Bool[Array, "b m"] | None = None,
     scale: float | None = None,
 ) -> Float[Array, "b n k e"]:
-    """Forms all weights, and keeps them for the backward pass.
+    """Forms all attention probabilities, and keeps them for the backward pass.
 
     Heads lead the products, and the softmax is divided by its sum only after the product with the
-    values, which is smaller than the weights: both are faster, most of all backwards on CPU.
+    values, since the output is smaller: both are faster, most of all in the backward pass on CPU.
 
     Args:
         q: queries.
@@ -40,9 +40,9 @@ def plain(
     logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * scale
     if key_mask is not None:
         logits = jnp.where(key_mask[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
-    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
-    total = weights.sum(-1, keepdims=True)
-    y = (weights.astype(v.dtype) @ v).astype(jnp.float32) / total
+    unnormalized = jnp.exp(logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True)))
+    total = unnormalized.sum(-1, keepdims=True)
+    y = (unnormalized.astype(v.dtype) @ v).astype(jnp.float32) / total
     return y.astype(v.dtype).swapaxes(1, 2)
 
 
@@ -54,10 +54,10 @@ def blocked(
     scale: float | None = None,
     block: int | None = None,
 ) -> Float[Array, "b n k e"]:
-    """`plain` for one block of queries after another; the backward pass computes weights again.
+    """`plain` for one block of queries after another.
 
-    Memory grows with n and m, not with their product; a training step takes one more product of
-    queries and keys.
+    Memory grows with n and m, not with their product: the backward pass forms the probabilities
+    again, so that a training step takes one more product of queries and keys.
 
     Args:
         q: queries.
@@ -65,7 +65,7 @@ def blocked(
         v: values, of any width.
         key_mask: which keys are seen.
         scale: of the logits; d**-0.5 where None.
-        block: most queries of a block; by default few enough for a bounded number of weights.
+        block: most queries of a block; by default few enough for a bounded number of probabilities.
     """
     n, dtype = q.shape[1], k.dtype
     blocks = math.ceil(n / (block or max(128, _AT_ONCE // k.shape[1])))

@@ -1,4 +1,4 @@
-"""Attention by splash, JAX's kernel for TPUs: weights never leave the chip's fast memory.
+"""Attention by splash, JAX's kernel for TPUs: probabilities stay in the chip's fast memory.
 
 Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 KEPT = "attention"
-"""Name (`jax.ad_checkpoint.checkpoint_name`) of what attention would compute again backwards."""
+"""Name (`jax.ad_checkpoint.checkpoint_name`) of what attention would compute again in the
+backward pass."""
 
 _LANES = 128
 _LARGEST = 1024

@@ -68,13 +68,13 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Tells whether two pictures show the same subject."""
+    """Tells whether two images show the same subject."""
 
-    def embed(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n d"]:
-        """A vector of length 1 for each of the n pictures, which may differ in size.
+    def embed(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n d"]:
+        """A vector of length 1 for each of the n images, which may differ in size.
 
-        The inner product of two of them, in [-1, 1], is how alike the pictures are. A vector
-        depends on its own picture alone.
+        The inner product of two of them, in [-1, 1], is how alike the images are. A vector
+        depends on its own image alone.
         """
 
 

@@ -21,7 +21,7 @@ class Sequence:
 
     Attributes:
         video: of the video.
-        pictures: of all references' pictures together.
+        references: of all references' pictures together.
         tags: of all references' words together.
         text: of the caption.
         events: of all dense captions together.
@@ -29,7 +29,7 @@ class Sequence:
     """
 
     video: int
-    pictures: int = 0
+    references: int = 0
     tags: int = 0
     text: int = 512
     events: int = 0
@@ -38,7 +38,7 @@ class Sequence:
     @property
     def total(self) -> int:
         """Tokens that attend to each other."""
-        return self.video + self.pictures + self.tags
+        return self.video + self.references + self.tags
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ class DiTFlops:
     Attributes:
         dense: products of tokens with weights, in the layers.
         context: products of the text (and pictures') states with weights, in the layers.
-        attention: products of queries, keys, weights and values.
+        attention: products of queries with keys, and of probabilities with values.
         lora: products with a LoRA's two matrices.
         inputs: products of what is given with weights: patches, states of texts, times.
         ends: the rest of these embeddings, and the head.
@@ -91,10 +91,10 @@ def dit_flops(config: DiTConfig, tokens: Sequence, lora: LoraConfig | None = Non
         context += 4 * m * d**2
         attention += 4 * tokens.video * d * m
     patch, words = math.prod(config.patch), text + m + tokens.tags
-    inputs = (tokens.video + tokens.pictures) * patch * config.in_channels * d
+    inputs = (tokens.video + tokens.references) * patch * config.in_channels * d
     inputs += words * config.text_dim * d
     ends = tokens.video * patch * config.out_channels * d + words * d**2
-    times = 2 if tokens.pictures else 1  # the video's, and that of clean references
+    times = 2 if tokens.references else 1  # the video's, and that of clean references
     inputs += times * config.freq_dim * d
     ends += times * 7 * d**2
     if config.image_dim:

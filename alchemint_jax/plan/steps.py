@@ -138,7 +138,7 @@ def autoencoder(task: DiTTask) -> VAEConfig:
         return bundled
     raise ConfigError(
         f"vae: there is none at {task.vae!r}, and none with {task.model.out_channels} channels is "
-        "known; --config.vae=DIR"
+        "known; give --config.vae=DIR"
     )
 
 
@@ -157,7 +157,7 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
     if work.references > cfg.slots:
         raise ConfigError(
             f"{work.references} references, but model.slots is {cfg.slots}; "
-            f"--config.model.slots={work.references}"
+            f"give --config.model.slots={work.references}"
         )
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     if work.batch % parts:
@@ -200,7 +200,7 @@ def event_rows(task: DiTTask, work: Work) -> int:
     """
     if work.events and not task.model.events:
         raise ConfigError(
-            f"{work.events} events, but model.events is False; --config.model.events=True"
+            f"{work.events} events, but model.events is False; give --config.model.events=True"
         )
     return rows_of(work.events) if task.model.events else 0
 
@@ -218,8 +218,8 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
     """
     vae, patch = autoencoder(task), task.model.patch
     cell = vae.spatial_stride
-    view = tuple(task.sampling.reference_size or work.size)
-    for what, size in (("size", work.size), ("sampling.reference_size", view)):
+    reference_size = tuple(task.sampling.reference_size or work.size)
+    for what, size in (("size", work.size), ("sampling.reference_size", reference_size)):
         units = [cell * p for p in patch[1:]]
         if any(side < 1 or side % unit for side, unit in zip(size, units, strict=True)):
             raise ConfigError(
@@ -230,7 +230,7 @@ def latent_grid(task: DiTTask, work: Work) -> tuple[int, int, int, int, int]:
     clock = Clock(task.sampling.fps, max(work.frames, 1), stride)
     if work.frames < 1 or not clock.whole:
         raise ConfigError(f"{work.frames} frames: it must be {stride}k + 1, for example 81")
-    high, wide = (side // cell for side in view)
+    high, wide = (side // cell for side in reference_size)
     h, w = (side // cell for side in work.size)
     return clock.latent_frames, h, w, high, wide
 
@@ -240,7 +240,7 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
     (t, h, w, high, wide), (pt, ph, pw) = latent_grid(task, work), task.model.patch
     return Sequence(
         video=(t // pt) * (h // ph) * (w // pw),
-        pictures=work.references * (high // ph) * (wide // pw),
+        references=work.references * (high // ph) * (wide // pw),
         tags=work.references * task.sampling.tag_length if task.model.tags else 0,
         text=task.sampling.text_length,
         events=event_rows(task, work) * task.sampling.event_length,

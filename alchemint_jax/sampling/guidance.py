@@ -22,7 +22,7 @@ from alchemint_jax.errors import ConfigError
 Model = Callable[
     [Float[Array, " n *rest"], Bool[Array, " n"], Bool[Array, " n"]], Float[Array, " n *rest"]
 ]
-"""Velocities of `(samples, with_text, with_pictures)`, for any number of copies of the batch."""
+"""Velocities of `(samples, with_text, with_images)`, for any number of copies of the batch."""
 
 Guide = Callable[[Model, Float[Array, " b *rest"], Float[Array, ""]], Float[Array, " b *rest"]]
 """A guidance: the velocity to follow, of `(model, samples, time)`.
@@ -36,7 +36,7 @@ class Branch(NamedTuple):
     """One pass of the model."""
 
     with_text: bool
-    with_pictures: bool
+    with_images: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,12 +116,12 @@ def guided_velocity(
 ) -> Float[Array, " b *rest"]:
     """The weighted sum of the branches, all computed in one pass over a larger batch.
 
-    `model(z, with_text, with_pictures)` takes the branches stacked, branch-major, and a flag of
+    `model(z, with_text, with_images)` takes the branches stacked, branch-major, and a flag of
     each kind for every sample.
     """
     b = z.shape[0]
     stacked = jnp.tile(z, (len(branches),) + (1,) * (z.ndim - 1))
     with_text = jnp.repeat(jnp.asarray([branch.with_text for branch in branches]), b)
-    with_pictures = jnp.repeat(jnp.asarray([branch.with_pictures for branch in branches]), b)
-    v = model(stacked, with_text, with_pictures).reshape(len(branches), *z.shape)
+    with_images = jnp.repeat(jnp.asarray([branch.with_images for branch in branches]), b)
+    v = model(stacked, with_text, with_images).reshape(len(branches), *z.shape)
     return jnp.sum(weights.reshape((-1,) + (1,) * z.ndim) * v, axis=0)

@@ -25,7 +25,7 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
-from alchemint_jax.sampling.sample import Models, decode, encode_pictures, sample_latents
+from alchemint_jax.sampling.sample import Models, decode, encode_references, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.scene.clock import Clock
@@ -305,8 +305,8 @@ class Pipeline:
         for scene, size in zip(scenes, sizes, strict=True):
             if (size, scene.clock.frames) != (sizes[0], scenes[0].clock.frames):
                 raise StoryboardError(
-                    f"{scene.id}: is of another size or length than {scenes[0].id}, with which it "
-                    "is to be rendered; render them one by one"
+                    f"{scene.id}: has another size or length than {scenes[0].id}, and both cannot "
+                    "be rendered together; render them one by one"
                 )
         clock = dataclasses.replace(scenes[0].clock, stride=self.limits.stride)
         return sizes[0], clock
@@ -314,9 +314,10 @@ class Pipeline:
     def conditions(self, scenes: Sequence[Scene], negative_prompt: str = "") -> Conditions:
         """What the transformer is conditioned on, encoded; the scenes are those of `render`."""
         size, clock = self._shape(scenes)
-        view = self.settings.reference_size or size
+        reference_size = self.settings.reference_size or size
         slots = pack(scenes, self.limits.max_subjects)
-        pictures = slots.fill(lambda s: s.picture(view), np.full((*view, 3), 255, np.uint8))
+        blank = np.full((*reference_size, 3), 255, np.uint8)
+        images = slots.fill(lambda subject: subject.picture(reference_size), blank)
         long, short = self.settings.text_length, self.settings.tag_length
         (text, _), (null, _), (tag, mask) = self.texts.states(
             ([scene.caption for scene in scenes], long),
@@ -327,8 +328,8 @@ class Pipeline:
         conditions = Conditions(
             text=text,
             null_text=null,
-            references=encode_pictures(
-                self.models.vae_params, jnp.asarray(pictures), vae=self.models.vae
+            references=encode_references(
+                self.models.vae_params, jnp.asarray(images), vae=self.models.vae
             ),
             used=jnp.asarray(slots.used),
             intervals=jnp.asarray(clock.latent(slots.intervals)),
@@ -378,14 +379,14 @@ class Pipeline:
             [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
         )
         states = _see(params, jnp.asarray(prepared), tower=tower)
-        pictures = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
+        images = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
         return conditions._replace(
             image=states.reshape(len(keyframes), -1, states.shape[-1]),
             condition=keyframe_condition(
                 partial(_encode_video, self.models.vae_params, vae=self.models.vae),
                 clock,
-                pictures[:, 0],
-                pictures[:, 1] if self.keyframes > 1 else None,
+                images[:, 0],
+                images[:, 1] if self.keyframes > 1 else None,
             ),
         )
 
@@ -449,8 +450,8 @@ class Pipeline:
 
 
 @partial(jax.jit, static_argnames=("tower",))
-def _see(params: dict, pictures: jax.Array, *, tower: CLIPVision) -> jax.Array:
-    return cast(CLIPStates, tower.apply({"params": params}, pictures)).penultimate
+def _see(params: dict, images: jax.Array, *, tower: CLIPVision) -> jax.Array:
+    return cast(CLIPStates, tower.apply({"params": params}, images)).penultimate
 
 
 @partial(jax.jit, static_argnames=("vae",))

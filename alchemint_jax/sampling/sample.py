@@ -96,9 +96,9 @@ def solve_piece(
     stacked = {n: repeat(conditions, n) for n in _copies(guide, state[0])}
 
     def velocity(z: jax.Array, t: jax.Array, bias: Bias | None = None) -> jax.Array:
-        def model(z: jax.Array, with_text: jax.Array, with_pictures: jax.Array) -> jax.Array:
+        def model(z: jax.Array, with_text: jax.Array, with_images: jax.Array) -> jax.Array:
             copies = len(z) // b
-            text, extra = model_inputs(stacked[copies], with_text, with_pictures)
+            text, extra = model_inputs(stacked[copies], with_text, with_images)
             if bias is not None:
                 extra["bias"] = bias.repeated(copies)
             time = jnp.broadcast_to(t, z.shape[:1])
@@ -109,7 +109,7 @@ def solve_piece(
     if control is None:
         return advance(SOLVERS[solver], velocity, state, rows), None
 
-    # Layers are computed again backwards, which costs nothing where no gradient is taken.
+    # The backward pass computes layers again, which costs nothing where no gradient is taken.
     kept = dit.clone(config=dataclasses.replace(dit.config, remat="full"))
 
     def look(z: jax.Array, t: jax.Array, probe: Probe, bias: Bias | None) -> Attended:
@@ -130,7 +130,7 @@ def _copies(guide: Guide, z: jax.Array) -> list[int]:
     """How many copies of the batch, at once, a guidance asks the model about."""
     asked = {}
 
-    def model(z2: jax.Array, with_text: jax.Array, with_pictures: jax.Array) -> jax.Array:
+    def model(z2: jax.Array, with_text: jax.Array, with_images: jax.Array) -> jax.Array:
         asked[len(z2) // len(z)] = True
         return z2
 
@@ -173,14 +173,14 @@ def _decode(params: dict, latents: jax.Array, *, vae: VAE) -> tuple[jax.Array, j
 
 
 @partial(jax.jit, static_argnames=("vae",))
-def encode_pictures(
-    params: dict, pictures: UInt8[Array, "b r h w 3"], *, vae: VAE
+def encode_references(
+    params: dict, references: UInt8[Array, "b r h w 3"], *, vae: VAE
 ) -> Float[Array, "b r h2 w2 c"]:
-    """Each picture as the one latent frame of a one-frame video."""
-    b, r, *shape = pictures.shape
+    """The image of each reference as the one latent frame of a one-frame video."""
+    b, r, *shape = references.shape
     if r == 0:  # a model without slots
         side = vae.config.spatial_stride
         return jnp.zeros((b, 0, *(x // side for x in shape[:2]), vae.config.z_dim))
-    video = pictures.reshape(b * r, 1, *shape).astype(jnp.float32) / 127.5 - 1
+    video = references.reshape(b * r, 1, *shape).astype(jnp.float32) / 127.5 - 1
     latents = tiled_encode(vae, params, video)
     return latents.reshape(b, r, *latents.shape[2:])

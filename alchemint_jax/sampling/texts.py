@@ -1,4 +1,7 @@
-"""Texts to what the transformer reads: a tokenizer, and an encoder that is loaded when needed."""
+"""How a model reads: a tokenizer, and a text encoder that is loaded when a text is new.
+
+The transformer reads the encoder's states, zero from the end of a text on.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,19 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from alchemint_jax import weights
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit.conditioning import Tokens, encode_text
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Encoder, quantize_leaf
 from alchemint_jax.sampling.finite import TEXT, require_finite
-from alchemint_jax.sampling.prompt_cache import PromptCache, fingerprint
-from alchemint_jax.sampling.prompts import encode_ids, host, on_host
-from alchemint_jax.text import ByteTokenizer
-from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
+from alchemint_jax.sampling.text_cache import TextCache, fingerprint
+from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
 
 _ALL = 2**16  # tokens; no text that is worth counting has more
+STEP = 64
+"""Texts are encoded at multiples of this length, so that few lengths are compiled."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +42,7 @@ class Texts:
     tokenizer: Tokenizer
     encoder: UMT5Encoder
     params: Callable[[], PyTree]
-    cache: PromptCache | None = None
+    cache: TextCache | None = None
 
     @classmethod
     def load(cls, directory: Path, int8: bool = False) -> Texts:
@@ -57,7 +62,7 @@ class Texts:
             small = weights.read_params(tensors, module.abstract_params())
             return cls(ByteTokenizer(1), module, lambda: small)
         tokenizer = UMT5Tokenizer.load(folder)
-        cache = PromptCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
+        cache = TextCache(fingerprint(directory / "text_encoder", "int8" if int8 else "float32"))
 
         def in_8_bits(path: tuple, _: jax.ShapeDtypeStruct) -> PyTree:
             # Layer by layer: scales are of one layer, and a whole stack would be four times as
@@ -117,3 +122,57 @@ class Texts:
             return None
         unit = "bytes" if isinstance(self.tokenizer, ByteTokenizer) else "tokens"
         return f"{size} {unit} long; this model reads {length - 1}; shorten it"
+
+
+def encode_ids(
+    encoder: UMT5Encoder,
+    params: PyTree,
+    ids: Int[Array | np.ndarray, "b l"],
+    mask: Bool[Array | np.ndarray, "b l"],
+) -> Float[Array, "b l d"]:
+    """Text-encoder states of tokens, zero where padded.
+
+    Runs where `params` are (see `on_host`). What lies beyond the longest text is not computed,
+    since padding changes no state: most prompts have a quarter of the 512 tokens that Wan reads.
+
+    Args:
+        encoder: a `UMT5Encoder`, or an `Int8UMT5Encoder` with the parameters that belong to it.
+        params: its parameters.
+        ids: token ids.
+        mask: true on tokens.
+    """
+    longest = int(np.max(np.flatnonzero(np.any(mask, axis=0)), initial=0)) + 1
+    length = min(-(-longest // STEP) * STEP, ids.shape[1])
+    states = _encode(params, ids[:, :length], mask[:, :length], encoder=encoder)
+    return jnp.pad(states, ((0, 0), (0, ids.shape[1] - length), (0, 0)))
+
+
+def on_host(params: PyTree) -> PyTree:
+    """`params` in host memory as arrays of the CPU, where the encoder then runs.
+
+    Raises:
+        ConfigError: JAX was started without its CPU platform.
+    """
+    return jax.device_put(params, host(), may_alias=True)  # what lies there already is not copied
+
+
+def host() -> jax.Device:
+    """The CPU, where a large encoder runs.
+
+    The accelerator stays free for the transformer; states are small and move there.
+
+    Raises:
+        ConfigError: JAX was started without its CPU platform.
+    """
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as e:
+        raise ConfigError(
+            "the text encoder cannot run on the host, since JAX has no CPU platform here; add it, "
+            f"e.g. JAX_PLATFORMS=cuda,cpu ({e})"
+        ) from e
+
+
+@functools.partial(jax.jit, static_argnames=("encoder",))
+def _encode(params: PyTree, ids: Array, mask: Array, *, encoder: UMT5Encoder) -> Array:
+    return encode_text(encoder, params, Tokens(ids, mask))

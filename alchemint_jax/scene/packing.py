@@ -40,12 +40,12 @@ class Slots(NamedTuple):
     """Who sits in each slot; None where it is not used."""
 
     def fill(
-        self, view: Callable[[Subject], Shaped[np.ndarray, ...]], blank: np.ndarray
+        self, image: Callable[[Subject], Shaped[np.ndarray, ...]], blank: np.ndarray
     ) -> Shaped[np.ndarray, "b r ..."]:
         """A picture of each slot; ``blank`` where it is not used.
 
         Args:
-            view: the picture of a subject, of the shape of ``blank``.
+            image: gives the picture of a subject, of the shape of ``blank``.
             blank: what stands in an empty slot.
         """
         out = np.empty((*self.used.shape, *blank.shape), blank.dtype)
@@ -53,7 +53,7 @@ class Slots(NamedTuple):
         for at in zip(*np.nonzero(self.used), strict=True):
             subject = self.subjects[at[0]][at[1]]
             assert subject is not None
-            out[at] = view(subject)
+            out[at] = image(subject)
         return out
 
 

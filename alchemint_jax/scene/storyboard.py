@@ -416,7 +416,7 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
     for field, path in pictures:
         if path not in remarks:
             try:
-                remarks[path] = images.check_picture(path)
+                remarks[path] = images.check_image(path)
             except StoryboardError as error:
                 check.fail(field, str(error))
     return Storyboard(

@@ -127,8 +127,8 @@ class Checkpoints:
 
     def _goes_on(self, steps: list[int]) -> str:
         if steps:
-            return f"goes on from checkpoint {steps[-1]}, the last that is whole"
-        return "starts anew, as there is no whole checkpoint"
+            return f"continues from checkpoint {steps[-1]}, the last that is whole"
+        return "starts from the beginning, as no checkpoint is whole"
 
     def latest(self) -> int | None:
         """The newest complete step, if any."""
@@ -225,7 +225,7 @@ class Checkpoints:
         others = [other for other in self.steps() if other != step and self._is_whole(other)]
         return TrainingError(
             f"checkpoint {folder} is damaged, as if it had been copied in part ({problem}): copy "
-            f"it anew, or remove that folder, and the same command {self._goes_on(others)}"
+            f"it again, or remove that folder, and the same command {self._goes_on(others)}"
         )
 
     def _is_whole(self, step: int) -> bool:

@@ -33,10 +33,9 @@ from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import UniPC
-from alchemint_jax.text import ByteTokenizer
-from alchemint_jax.tokenizers import Tokenizer, UMT5Tokenizer
-from alchemint_jax.train.base import open_base
+from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.fields import build
+from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.weights.lora import save_lora
 from alchemint_jax.weights.tensors import Tensor
@@ -75,7 +74,7 @@ class DiTTask:
         dropout: how often conditions are taken away.
         samples: clips rendered when it is time for samples.
         storage: dtype of the exported weights.
-        init_from: the model that a new run starts from: its directory or name (see `open_base`).
+        init_from: directory or name of the model that a new run starts from; see `initial_tensors`.
         train_text: whether the text encoder moves; if not it is kept as it is.
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.
@@ -125,7 +124,9 @@ class DiTTask:
 
     def pretrained(self) -> dict[str, Tensor]:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
-        return {} if self.init_from is None else open_base(self.init_from, self.model, self.text)
+        if self.init_from is None:
+            return {}
+        return initial_tensors(self.init_from, self.model, self.text)
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
@@ -136,9 +137,9 @@ class DiTTask:
         b = data.shape[0]
         t = sample_times(time_key, b, self.shift)
         noise = jax.random.normal(noise_key, data.shape)
-        with_text, with_pictures = keep(drop_key, b, self.dropout)
+        with_text, with_images = keep(drop_key, b, self.dropout)
         text, extra = model_inputs(
-            self.conditions(params["text_encoder"], batch), with_text, with_pictures
+            self.conditions(params["text_encoder"], batch), with_text, with_images
         )
         z = interpolate(data, noise, t)
         variables = {"params": params["transformer"]}
@@ -201,12 +202,12 @@ class DiTTask:
                 f"{header['stride']} pixel frames; set it to that"
             )
         size = self.sampling.size
-        pictures, cells = header["references"][-3:-1], header["latents"][-3:-1]
-        view = tuple(p * s // c for p, s, c in zip(pictures, size, cells, strict=True))
-        if view != tuple(self.sampling.reference_size or size):
+        latents, cells = header["references"][-3:-1], header["latents"][-3:-1]
+        found = tuple(n * s // c for n, s, c in zip(latents, size, cells, strict=True))
+        if found != tuple(self.sampling.reference_size or size):
             raise ConfigError(
                 f"sampling.reference_size is {self.sampling.reference_size}, but references in "
-                f"{self.data} are of {view} pixels, beside clips of sampling.size {tuple(size)}"
+                f"{self.data} are of {found} pixels, beside clips of sampling.size {tuple(size)}"
             )
         return self._batches("train", self.loader, share)
 
@@ -301,9 +302,9 @@ class DiTTask:
 def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.Array]:
     """Which samples keep their caption, and which their pictures: two bool [b]."""
     u = jax.random.uniform(key, (batch,))
-    no_pictures = u < dropout.pictures + dropout.both
+    no_images = u < dropout.pictures + dropout.both
     no_text = (u >= dropout.pictures) & (u < dropout.pictures + dropout.both + dropout.text)
-    return ~no_text, ~no_pictures
+    return ~no_text, ~no_images
 
 
 def make_dit_task(config: ConfigDict) -> DiTTask:

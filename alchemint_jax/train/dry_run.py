@@ -25,10 +25,10 @@ from alchemint_jax import sharding, weights
 from alchemint_jax.data.encode import check_encoder
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.train.base import open_base
 from alchemint_jax.train.checkpoint import local_folder
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
+from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.run import build_job, build_mesh, check_workdir
 from alchemint_jax.train.state import StatePlan, plan_state
@@ -88,8 +88,8 @@ def pretend(devices: int) -> None:
     except RuntimeError as error:
         if len(jax.devices()) < devices:
             raise ConfigError(
-                f"{len(jax.devices())} devices are in use already, {devices} cannot be pretended; "
-                "do it in a process of its own"
+                f"{len(jax.devices())} devices are in use already, so {devices} cannot be "
+                "simulated; run this in a process of its own"
             ) from error
 
 
@@ -259,7 +259,7 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
                 check_encoder(config.data, name)
         else:
             if isinstance(task, DiTTask):
-                open_base(name, task.model, task.text)
+                initial_tensors(name, task.model, task.text)
             else:
                 weights.check_part(weights.locate(name), "vae")
                 weights.open_component(name, "vae")

@@ -14,7 +14,7 @@ from typing import Any
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip.preprocess import MEAN, STD
 from alchemint_jax.signatures import mistaken
-from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import ByteTokenizer
 from alchemint_jax.weights import files
 from alchemint_jax.weights.layouts import dit, vae
 

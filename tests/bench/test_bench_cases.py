@@ -42,7 +42,7 @@ def test_the_cases_without_a_config():
         assert case.vae == VARIANTS["wan2.1"] and case.grid == (9, 16, 16)
         assert case.units == (33, "frames") and not case.tiled and case.no_counterpart() is None
     train, sample = cases["sprites-train"], cases["sprites-sample"]
-    assert train.tokens.video == 9 * 8 * 8 and train.tokens.pictures == 3 * 4 * 4
+    assert train.tokens.video == 9 * 8 * 8 and train.tokens.references == 3 * 4 * 4
     assert train.work.batch == train.task.loader.batch_size == 8 and train.task.train_text
     assert sample.tokens.video == 9 * 8 * 8 and sample.branches == 2
     assert "references" in str(train.no_counterpart())
@@ -55,11 +55,11 @@ def test_wan_at_480p():
     cases = suite.config_cases(wan, None, (), size=(480, 832), frames=81, references=2)
     forward, train, _, _, decode = cases
     assert forward.tokens.video == train.tokens.video == 32760
-    assert forward.tokens.pictures == 2 * 30 * 52 and forward.tokens.text == 512
+    assert forward.tokens.references == 2 * 30 * 52 and forward.tokens.text == 512
     assert forward.dtype == "bfloat16" and decode.dtype == "float32" and decode.tiled
     assert train.task.model.remat == "full" and train.work.batch == 8  # devices of the tests
     # By itself it is for sprites, whose references are smaller than the clips.
-    assert suite.config_cases(wan, ["forward"])[0].tokens.pictures == 3 * 2 * 2
+    assert suite.config_cases(wan, ["forward"])[0].tokens.references == 3 * 2 * 2
 
 
 def test_a_batch_can_be_worked_off_in_the_parts_of_the_config():

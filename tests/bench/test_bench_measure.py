@@ -166,7 +166,7 @@ def test_a_device_that_counts_is_asked():
     assert hardware.peak_memory(lambda: None, Silent())["of"] == "process"
 
 
-def test_where_nothing_can_be_started_anew_the_result_says_so(monkeypatch):
+def test_where_no_mark_can_be_reset_the_result_says_so(monkeypatch):
     def refuse(*args, **kwargs):
         raise PermissionError
 

@@ -16,7 +16,7 @@ from alchemint_jax.data.encode import encode_with, read_header
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.models import vae as models_vae
 from alchemint_jax.models.vae import TILE, VAE, VAEConfig
-from alchemint_jax.sampling.sample import encode_pictures
+from alchemint_jax.sampling.sample import encode_references
 
 pytestmark = pytest.mark.slow
 
@@ -183,7 +183,7 @@ def test_large_frames_are_encoded_as_generation_encodes_them(tmp_path, monkeypat
     pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 4, TILE + 8, 3), dtype=np.uint8)
     try:
         found = data_encode._vae_encoder(tmp_path)(pixels)
-        pictures = encode_pictures(params, jnp.asarray(pixels.swapaxes(0, 1)), vae=vae)[0]
+        pictures = encode_references(params, jnp.asarray(pixels.swapaxes(0, 1)), vae=vae)[0]
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
     np.testing.assert_allclose(found[:, 0], pictures, atol=1e-4)

@@ -22,7 +22,7 @@ from alchemint_jax.data import (
 from alchemint_jax.data.loader import _Example, pipeline
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene import Clock
-from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import ByteTokenizer
 
 CLOCK = Clock(8, 33, 4)
 BYTES, TAGS = ByteTokenizer(112), ByteTokenizer(16)

@@ -47,7 +47,7 @@ def test_bfloat16_comes_close():
     assert 1e-4 < _error(states.penultimate, arrays["penultimate"]) < 3e-2
 
 
-def test_pictures_are_those_of_transformers():
+def test_images_are_those_of_transformers():
     _, _, arrays = _golden()
     for i in range(2):
         pixels = preprocess(arrays[f"picture_{i}"], 42)
@@ -56,9 +56,9 @@ def test_pictures_are_those_of_transformers():
 
 
 def test_the_centre_is_cut_out_and_the_sides_are_lost():
-    picture = np.zeros((20, 60, 3), np.uint8)
-    picture[:, 20:40] = 255
-    white = preprocess(picture, 20)
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 20:40] = 255
+    white = preprocess(image, 20)
     assert white.shape == (20, 20, 3)
     np.testing.assert_array_equal(white[:, 3:17], np.broadcast_to(white[10, 10], (20, 14, 3)))
     assert white[10, 10, 0] > 1.9

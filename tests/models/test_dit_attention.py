@@ -98,7 +98,7 @@ def _gradient(mesh=None, dtype=jnp.float32, **changes):
 
 @pytest.mark.parametrize("sizes", [{}, {"context": 2, "tensor": 4}], ids=["one", "mesh"])
 def test_kept_attention_is_not_computed_again(sizes):
-    """Two attentions of a layer, each of a kernel forwards and two backwards."""
+    """Two attentions of a layer, each of one forward kernel and two backward ones."""
     mesh = sharding.make_mesh(data=1, **sizes) if sizes else None
     kernels = {
         remat: _count(_gradient(mesh, attention="splash", remat=remat), "pallas_call")

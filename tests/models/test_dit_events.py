@@ -128,9 +128,9 @@ def conditions(events):
     )
 
 
-@pytest.mark.parametrize("with_pictures", [False, True])
-def test_branches_without_text_empty_events_and_keep_their_times(conditions, with_pictures):
-    pictures = jnp.full(B, with_pictures)
+@pytest.mark.parametrize("with_images", [False, True])
+def test_branches_without_text_empty_events_and_keep_their_times(conditions, with_images):
+    pictures = jnp.full(B, with_images)
     full = model_inputs(conditions, jnp.ones(B, bool), pictures)[1]
     null = model_inputs(conditions, jnp.zeros(B, bool), pictures)[1]
     np.testing.assert_array_equal(full["events"], conditions.events.states)

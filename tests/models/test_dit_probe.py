@@ -154,7 +154,7 @@ def test_the_probe_tells_the_probabilities_that_the_model_uses(tags, biased):
     pictures = rearrange(
         to[..., :PICTURES], "l b k (t h w) (r c) -> l b k t h w r c", r=3, **grid
     ).sum(-1)
-    np.testing.assert_allclose(seen.pictures, pictures, atol=2e-5)
+    np.testing.assert_allclose(seen.references, pictures, atol=2e-5)
     words = rearrange(to[..., PICTURES:], "l b k (t h w) (r c) -> l b k t h w r c", r=3, **grid)
     np.testing.assert_allclose(seen.tags, words.sum(-1), atol=2e-5)
     caption = rearrange(
@@ -168,32 +168,32 @@ def test_the_probe_tells_the_probabilities_that_the_model_uses(tags, biased):
 def test_what_is_not_kept_apart_is_averaged_and_layers_are_chosen():
     whole = _run(probe=ALL)[1]
     less = _run(probe=Probe(layers=(1,), places=False))[1]
-    assert less.words is None and less.pictures.shape == (1, 2, 1, FRAMES, 1, 1, 3)
+    assert less.words is None and less.references.shape == (1, 2, 1, FRAMES, 1, 1, 3)
     np.testing.assert_allclose(
-        less.pictures[0], whole.pictures[1].mean((1, 3, 4), keepdims=True), atol=1e-6
+        less.references[0], whole.references[1].mean((1, 3, 4), keepdims=True), atol=1e-6
     )
     with pytest.raises(ValueError, match=r"probe: layers is \(2,\); the model has 0 to 1"):
         _run(probe=Probe(layers=(2,)))
     groups = jnp.zeros((2, 1, TOKENS)).at[:, 0, 1:3].set(0.5)
     words = _run(probe=Probe(words=groups, subjects=False))[1]
-    assert words.pictures is None and words.tags is None
+    assert words.references is None and words.tags is None
     np.testing.assert_allclose(
         words.words[..., 0], whole.words[..., 1:3].mean((2, -1))[:, :, None], atol=1e-6
     )
 
 
 def test_empty_slots_are_not_looked_at():
-    maps = np.asarray(_run(probe=ALL)[1].pictures)
+    found = np.asarray(_run(probe=ALL)[1].references)
     used = np.broadcast_to(
-        np.asarray(_inputs()["used"])[None, :, None, None, None, None], maps.shape
+        np.asarray(_inputs()["used"])[None, :, None, None, None, None], found.shape
     )
-    assert (maps[~used] == 0).all() and (maps[used] > 0).all() and (maps.sum(-1) < 1).all()
+    assert (found[~used] == 0).all() and (found[used] > 0).all() and (found.sum(-1) < 1).all()
 
 
 def test_the_interval_moves_the_map():
     inputs = _inputs()
     later = inputs | {"intervals": inputs["intervals"].at[:, 0, 0].set(jnp.asarray([1.5, 2.0]))}
-    one, other = (_run(inputs=x, probe=ALL)[1].pictures for x in (inputs, later))
+    one, other = (_run(inputs=x, probe=ALL)[1].references for x in (inputs, later))
     assert np.abs(one - other)[..., 0].max() > 1e-3
 
 
@@ -204,7 +204,7 @@ def test_what_is_hidden_gets_exactly_nothing():
         layers=jnp.asarray([1.0, 0.0]),
     )
     seen = jax.tree.map(np.asarray, _run(probe=ALL, bias=bias)[1])
-    subjects = (seen.pictures + seen.tags).min((2, 4, 5))
+    subjects = (seen.references + seen.tags).min((2, 4, 5))
     assert (subjects[0, 0, 1, 0] == 0).all() and subjects[0, 0, 0, 0] > 0 < subjects[0, 1, 1, 0]
     assert (seen.words[0, :, :, 2, ..., 3] == 0).all() and seen.words[0, :, :, 1].min() > 0
     assert subjects[1, 0, 1, 0] > 0 < seen.words[1].min()  # the second layer is left out
@@ -215,14 +215,14 @@ def test_the_probe_has_a_gradient():
     inputs, params = _inputs(), _params(config)
     bias = _bias()
 
-    def mass(latents):
+    def given(latents):
         x = inputs | {"latents": latents}
         seen = DiT(config).apply({"params": params}, **x, bias=bias, probe=ALL)[1]
-        return seen.pictures[1, :, :, 1].sum() + seen.words[..., 2].sum()
+        return seen.references[1, :, :, 1].sum() + seen.words[..., 2].sum()
 
     at = inputs["latents"]
-    gradient = quick.jit(jax.grad(mass))(at)
-    slope, run = jnp.linalg.norm(gradient), quick.jit(mass)
+    gradient = quick.jit(jax.grad(given))(at)
+    slope, run = jnp.linalg.norm(gradient), quick.jit(given)
     aside = 0.03 * gradient / slope
     assert slope > 0.03
     np.testing.assert_allclose((run(at + aside) - run(at - aside)) / 0.06, slope, rtol=0.02)
@@ -267,7 +267,7 @@ def test_an_untrained_model_already_looks_at_references_during_their_intervals()
     run = quick.jit(lambda p: DiT(config).apply({"params": p}, **inputs, probe=Probe(places=False)))
 
     def inside_over_outside(params):
-        pictures = np.asarray(run(params)[1].pictures)
+        pictures = np.asarray(run(params)[1].references)
         first, second = pictures.mean((0, 1, 2, 4, 5)).T
         inside, outside = first[:4].mean() + second[5:].mean(), first[5:].mean() + second[:4].mean()
         return inside / outside

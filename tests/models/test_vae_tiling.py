@@ -20,7 +20,7 @@ from alchemint_jax.models.vae import (
     tiled_encode,
 )
 from alchemint_jax.models.vae.tiling import blend_weights, check_tiles, tile_starts
-from alchemint_jax.sampling.sample import Models, decode, encode_pictures
+from alchemint_jax.sampling.sample import Models, decode, encode_references
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
 
@@ -232,7 +232,7 @@ def test_sampling_tiles_large_frames_only(wide, latents):
         frames = (_run(tiled_decode, wide, z) * 127.5 + 128).astype(np.uint8)
         np.testing.assert_array_equal(decode(models, z), frames)
         assert np.array_equal(frames, (video * 127.5 + 128).astype(np.uint8)) != tiled
-        encoded = encode_pictures(wide, frames, vae=VAE_)
+        encoded = encode_references(wide, frames, vae=VAE_)
         pictures = frames.astype(np.float32) / 127.5 - 1
         # Loud attention is loud about rounding too.
         np.testing.assert_allclose(encoded, _run(tiled_encode, wide, pictures), atol=1e-4)

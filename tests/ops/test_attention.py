@@ -59,7 +59,7 @@ def test_half_precision_keeps_its_type_and_softens_in_float32():
     half = attention(*(x.astype(jnp.bfloat16) for x in (q, k, v)), MASK)
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype(jnp.float32), attention(q, k, v, MASK), atol=0.05)
-    # Many equal keys: summed in bfloat16 the weights would stop growing at 256.
+    # Many equal keys: summed in bfloat16 the probabilities would stop growing at 256.
     ones = jnp.ones((1, 2048, 1, 2), jnp.bfloat16)
     np.testing.assert_allclose(attention(ones[:, :1], ones, ones).astype(jnp.float32), 1, atol=0.01)
 

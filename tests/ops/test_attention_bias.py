@@ -72,8 +72,8 @@ IMPLEMENTATIONS = {"plain": _chosen} | {name: _by(kernel) for name, kernel in KE
 
 def _gradients(attend):
     def loss(q, k, v, bias, groups, mask):
-        y, mass = attend(q, k, v, bias, groups, mask)
-        return jnp.sum(jnp.sin(y)) + jnp.sum(jnp.cos(3 * mass)), (y, mass)
+        y, probabilities = attend(q, k, v, bias, groups, mask)
+        return jnp.sum(jnp.sin(y)) + jnp.sum(jnp.cos(3 * probabilities)), (y, probabilities)
 
     return quick.jit(jax.grad(loss, (0, 1, 2, 3), has_aux=True))
 
@@ -116,8 +116,8 @@ def test_hidden_keys_get_exactly_nothing_and_a_query_without_others_stays_finite
     groups = jnp.ones((1, 30, 2)).at[:, 8:, 0].set(0).at[:, :8, 1].set(0)  # two halves
     hide = jnp.full((1, 40, 2), HIDDEN).at[:, :20, 1].set(0)  # all of the later queries' keys
     run, bias = quick.jit(IMPLEMENTATIONS[name]), LowRankBias(hide, groups)
-    y, mass = run(q, k, v, bias, groups, jnp.ones_like(mask))
-    early, late = (np.asarray(x, np.float32) for x in (mass[:, :20], mass[:, 20:]))
+    y, probabilities = run(q, k, v, bias, groups, jnp.ones_like(mask))
+    early, late = np.split(np.asarray(probabilities, np.float32), [20], axis=1)
     assert (early[..., 0] == 0).all()
     np.testing.assert_allclose(early[..., 1], 1, atol=0.01)
     np.testing.assert_allclose(late.sum(-1), 1, atol=0.01)

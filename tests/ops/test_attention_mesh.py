@@ -150,11 +150,11 @@ def test_nothing_is_sent_for_a_text_or_for_heads():
 
 
 def test_devices_have_nothing_whole():
-    """Of queries, keys, values and weights; with all of one head's keys at once."""
+    """Of queries, keys, values and probabilities; with all of one head's keys at once."""
     x = jax.ShapeDtypeStruct((1, 1024, 8, 16), jnp.float32)
     with sharding.use_mesh(_mesh({"context": 8})):
         split = jax.sharding.PartitionSpec(None, "context")
         run = jax.jit(attention, in_shardings=3 * (split,), out_shardings=split)
         memory = run.lower(x, x, x).compile().memory_analysis()
-    weights = 8 * 1024**2 * 4
-    assert memory.temp_size_in_bytes < 1.5 * weights / 8 + 8 * x.size * 4 / 8
+    probabilities = 8 * 1024**2 * 4
+    assert memory.temp_size_in_bytes < 1.5 * probabilities / 8 + 8 * x.size * 4 / 8

@@ -49,7 +49,7 @@ class Memory:
                 self._most[kind] = max(self._most.get(kind, 0), 1024 * int(value.split()[0]))
 
     def most(self) -> tuple[int, int]:
-        """Own and mapped; counting starts anew."""
+        """Own and mapped; counting starts again."""
         self._sample()
         found = self._most["RssAnon"], self._most["RssFile"]
         self._most = {}

@@ -26,8 +26,8 @@ def check_detector(detector, video, words):
         )
     assert any(len(frame.scores) for frame in found), "nothing was found"
     _same(detector.detect(video[::-1], words)[::-1], found)  # frames are looked at by themselves
-    backwards = detector.detect(video, words[::-1])
-    _same(backwards, found, words=lambda index: len(words) - 1 - index)
+    reverse = detector.detect(video, words[::-1])
+    _same(reverse, found, words=lambda index: len(words) - 1 - index)
     assert all(len(frame.scores) == 0 for frame in detector.detect(video, []))
     assert len(detector.detect(video[:0], words)) == 0
 
@@ -65,12 +65,12 @@ def check_segmenter(segmenter, video, boxes):
 
 def check_embedder(embedder, subjects):
     """`subjects`: for each of them, at least two pictures that only it can be in, of any sizes."""
-    pictures = [picture for views in subjects for picture in views]
+    images = [image for views in subjects for image in views]
     owner = np.repeat(np.arange(len(subjects)), [len(views) for views in subjects])
-    vectors = embedder.embed(pictures)
-    assert vectors.ndim == 2 and len(vectors) == len(pictures) and vectors.dtype == np.float32
+    vectors = embedder.embed(images)
+    assert vectors.ndim == 2 and len(vectors) == len(images) and vectors.dtype == np.float32
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-4)
-    alone = np.concatenate([embedder.embed([picture]) for picture in pictures])
+    alone = np.concatenate([embedder.embed([image]) for image in images])
     assert np.allclose(alone, vectors, atol=1e-3), "a vector depends on the other pictures"
     alike = vectors @ vectors.T - 2 * np.eye(len(vectors))
     assert (owner[alike.argmax(1)] == owner).all(), "the nearest picture is of another subject"

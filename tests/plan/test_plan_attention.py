@@ -44,7 +44,7 @@ def _compiled(target, sizes, tokens, heads, implementation="auto"):
 def test_a_tpu_attends_by_its_kernel_in_memory_that_grows_with_the_sequence():
     small, large = (_compiled("v5e:1x1", (), n, 2) for n in (2048, 4096))
     plain = _compiled("v5e:1x1", (), 2048, 2, "xla")
-    # One kernel forwards; backwards one for the queries, one for keys and values.
+    # One forward kernel; two backward ones, for the queries and for keys and values.
     assert [c.as_text().count('"tpu_custom_call"') for c in (small, large, plain)] == [3, 3, 0]
     peaks = [c.memory_analysis().peak_memory_in_bytes for c in (small, large, plain)]
     assert peaks[1] < 2.1 * peaks[0]
@@ -85,7 +85,7 @@ def test_a_plan_of_a_long_clip_has_no_array_of_all_weights(mesh):
     setup = planner.prepare(request)
     step = planner.trace(setup, sharding.make_mesh(**planner.complete(mesh), devices=setup.devices))
     operations = list(_operations(step.traced.jaxpr.jaxpr))
-    # Self- and cross-attention: forwards, once more since layers are recomputed, and two backwards.
+    # Self- and cross-attention: forward, once more since layers are recomputed, and two backward.
     assert sum(eqn.primitive.name == "pallas_call" for eqn in operations) == 8
     tokens = planner.steps.sequence(setup.task, setup.work).total
     assert tokens > 7 * 30 * 52
@@ -94,7 +94,7 @@ def test_a_plan_of_a_long_clip_has_no_array_of_all_weights(mesh):
 
 
 def test_operations_of_the_kernel_are_counted():
-    """Two products forwards; backwards three for queries, four for keys and values."""
+    """Two products forward; backward three for queries, four for keys and values."""
     b, n, m, k, d = 2, 2048, 1024, 3, 64
     q, kv = (jax.ShapeDtypeStruct((b, tokens, k, d), jnp.float32) for tokens in (n, m))
     once = 2 * b * k * n * m * d

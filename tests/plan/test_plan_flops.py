@@ -20,7 +20,7 @@ CONFIG = DiTConfig(
     dim=256, n_heads=4, n_layers=2, ffn_dim=512, text_dim=256, freq_dim=64, slots=2, unroll=2
 )
 B, T, R, J, L = 2, 3, 2, 8, 64
-TOKENS = Sequence(video=T * 64, pictures=R * 64, tags=R * J, text=L)
+TOKENS = Sequence(video=T * 64, references=R * 64, tags=R * J, text=L)
 
 
 def _inputs():

@@ -112,9 +112,9 @@ class Follow:
 
     def wanted(self, moment, latents):
         seen = moment.look(latents, self.probe)
-        mass = (seen.pictures + seen.tags).mean((0, 2, 4, 5))
+        given = (seen.references + seen.tags).mean((0, 2, 4, 5))
         inside = _inside(moment.conditions.intervals)
-        return jnp.where(inside, mass, -mass).sum()
+        return jnp.where(inside, given, -given).sum()
 
     def __call__(self, moment, latents):
         value, slope = jax.value_and_grad(partial(self.wanted, moment))(latents)

@@ -18,8 +18,8 @@ from safetensors.numpy import load_file, save_file
 from alchemint_jax import cli
 from alchemint_jax.errors import NonFiniteError
 from alchemint_jax.sampling import Pipeline
-from alchemint_jax.sampling.prompt_cache import PromptCache
 from alchemint_jax.sampling.sample import decode
+from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.scene import Clock, Scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
@@ -76,7 +76,7 @@ def test_the_network_is_named(flf2v, cache, part, at, says):
     models, texts, tower = flf2v.models, flf2v.texts, flf2v.image_encoder
     if part == "text":
         params = spoil(texts.params(), at)
-        texts = dataclasses.replace(texts, params=lambda: params, cache=PromptCache("spoiled"))
+        texts = dataclasses.replace(texts, params=lambda: params, cache=TextCache("spoiled"))
     elif part == "tower":
         tower = (tower[0], spoil(tower[1], at))
     else:
@@ -99,7 +99,7 @@ def test_finite_latents_are_decoded_and_others_are_not(flf2v):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_states_in_the_cache_count_only_if_finite(tmp_path, value):
     """Earlier versions kept whatever an encoder gave."""
-    cache = PromptCache("an encoder", tmp_path / "prompts")
+    cache = TextCache("an encoder", tmp_path / "prompts")
     ids, mask = np.array([[5, 1, 0]], np.int32), np.array([[True, True, False]])
     states = np.ones((1, 3, 4), np.float32)
     spoiled = np.where(mask[..., None], value, states).astype(np.float32)

@@ -21,9 +21,9 @@ WEIGHTS = st.integers(-80, 160).map(lambda n: n / 10)
 def _model(log):
     """Four unrelated velocities, so that a branch taken for another one shows."""
 
-    def model(z, with_text, with_pictures):
-        log.append((np.asarray(with_text), np.asarray(with_pictures)))
-        text, pictures = (jnp.where(w, 1.0, 0.0)[:, None] for w in (with_text, with_pictures))
+    def model(z, with_text, with_images):
+        log.append((np.asarray(with_text), np.asarray(with_images)))
+        text, pictures = (jnp.where(w, 1.0, 0.0)[:, None] for w in (with_text, with_images))
         return jnp.sin(z) * (1 + text) + jnp.cos(z) * pictures + 3 * text * pictures * z
 
     return model

@@ -19,7 +19,7 @@ from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, settings, solve
-from alchemint_jax.sampling.sample import encode_pictures, sample_latents
+from alchemint_jax.sampling.sample import encode_references, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Storyboard, Subject
 
@@ -197,7 +197,7 @@ def test_slots_without_a_subject_are_empty(pipe):
 
 def test_scenes_of_a_batch_are_of_one_size_and_length(pipe):
     short = dataclasses.replace(_scene(), id="short", clock=Clock(8.0, 5, 4))
-    with pytest.raises(StoryboardError, match="short: is of another size or length than clip"):
+    with pytest.raises(StoryboardError, match="short: has another size or length than clip"):
         _render(pipe, [_scene(), short])
     with pytest.raises(StoryboardError, match=r"clip: duration: 0.75 s .* must be 4k\+1"):
         _render(pipe, [dataclasses.replace(_scene(), clock=Clock(8.0, 7, 2))])
@@ -243,7 +243,9 @@ def test_the_solver_can_be_chosen(pipe):
 
 
 def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):
-    latents = encode_pictures(pipe.models.vae_params, jnp.asarray(REFERENCES), vae=pipe.models.vae)
+    latents = encode_references(
+        pipe.models.vae_params, jnp.asarray(REFERENCES), vae=pipe.models.vae
+    )
     assert latents.shape == (2, 2, 4, 4, 2)
     video = jnp.asarray(REFERENCES[0, 1], jnp.float32)[None, None] / 127.5 - 1
     expected = pipe.models.vae.apply({"params": pipe.models.vae_params}, video, method="encode")

@@ -96,7 +96,7 @@ def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
         with pytest.raises(SystemExit) as error:
             _main(tmp_path, "--steps", "5", *more)
         assert error.value.code == 2
-        assert "of another model, or other weights, limit" in capsys.readouterr().err
+        assert "belongs to another model, or other weights, limit" in capsys.readouterr().err
     assert (tmp_path / "c.json").read_bytes() == before and len(asked) == 1
     retrained = [
         before.replace(f'"{part}": "'.encode(), f'"{part}": "0'.encode())
@@ -104,9 +104,9 @@ def test_points_of_other_boards_are_not_mixed(tmp_path, asked, capsys):
     ]
     assert before not in retrained
     for text, message in (
-        (b"[]", "not curves that this command wrote"),
+        (b"[]", "does not hold curves that this command wrote"),
         (before.replace(b'"steps"', b'"sampling steps"'), "its points are of sampling steps"),
-        *((text, "of another model, or other weights") for text in retrained),
+        *((text, "belongs to another model, or other weights") for text in retrained),
     ):
         (tmp_path / "c.json").write_bytes(text)
         with pytest.raises(SystemExit):

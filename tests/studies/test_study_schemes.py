@@ -155,15 +155,21 @@ def test_rows_outlive_the_runs_they_came_from(finished, capsys):
     assert _main(elsewhere, out, "--limit", "40", "--rows", str(rows)) == 0
     assert (out.read_text(), rows.read_text()) == (whole, kept) and not elsewhere.exists()
     for text, message in (
-        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: of {'config'"),
-        (kept.replace('"set":[]', '"set":["a=1"]', 1), "rows.jsonl:1: of {'config'"),
-        (kept.replace('"arm":"WeRope"', '"arm":[]', 1), "rows.jsonl:1: not a line of this command"),
-        (kept.splitlines()[0].split('"rows"')[0] + '"rows":[]}\n', "rows.jsonl:1: not a line"),
-        (f"{kept}[]\n", "rows.jsonl:5: not a line of this command"),
-        (f"{kept}\xff\n", "rows.jsonl:5: not a line of this command"),
-        (kept.replace('"shown"', '"seen"'), "rows.jsonl:1: not a line of this command ('shown')"),
+        (kept.replace('"boards":40', '"boards":8', 1), "rows.jsonl:1: was made with {'config'"),
+        (kept.replace('"set":[]', '"set":["a=1"]', 1), "rows.jsonl:1: was made with {'config'"),
+        (
+            kept.replace('"arm":"WeRope"', '"arm":[]', 1),
+            "rows.jsonl:1: is not a line of this",
+        ),
+        (kept.splitlines()[0].split('"rows"')[0] + '"rows":[]}\n', "rows.jsonl:1: is not a line"),
+        (f"{kept}[]\n", "rows.jsonl:5: is not a line of this"),
+        (f"{kept}\xff\n", "rows.jsonl:5: is not a line of this"),
+        (
+            kept.replace('"shown"', '"seen"'),
+            "rows.jsonl:1: is not a line of this command ('shown')",
+        ),
         (kept.replace('"identity":0.0', '"identity":"x"', 1), "identity is 'x', not a number"),
-        ("[" * 100_000, "rows.jsonl:1: not a line of this command"),
+        ("[" * 100_000, "rows.jsonl:1: is not a line of this command"),
     ):
         rows.write_text(text, "latin-1")
         with pytest.raises(SystemExit) as error:
@@ -241,8 +247,8 @@ def _refuse_the_last(check):
 
 def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
     for more, message in (
-        (["--limit", "12"], "study.json: of "),
-        (["--limit", "40", "--set", "train.total_steps=2"], "study.json: of "),
+        (["--limit", "12"], "study.json: was made with "),
+        (["--limit", "40", "--set", "train.total_steps=2"], "study.json: was made with "),
         (["--limit", "40", "--baseline", "MidRope"], "--baseline MidRope"),
         (["--limit", "0"], "whole number of at least 1"),
         (["--seeds", "-1"], "whole number from 0 to"),
@@ -259,7 +265,7 @@ def test_what_cannot_be_compared_is_refused_by_name(finished, capsys):
         ("study.json", "{", "study.json: cannot be read"),
         ("study.json", None, "study.json: cannot be read"),
         ("report/report.json", "[" * 100_000, "report.json: cannot be read"),
-        ("report/report.json", "{}", "report.json: not a report of this command"),
+        ("report/report.json", "{}", "report.json: is not a report of this command"),
         ("report/report.json", '{"rows": []}', "there are no rows"),
     ],
 )

@@ -93,7 +93,7 @@ def test_the_only_checkpoint_is_damaged(whole, plan, tmp_path):
     (tmp_path / "checkpoints" / "4" / "state" / "_METADATA").unlink()
     with (
         train.Checkpoints(tmp_path / "checkpoints") as checkpoints,
-        pytest.raises(TrainingError, match=r"4 is damaged.*starts anew"),
+        pytest.raises(TrainingError, match=r"4 is damaged.*starts from the beginning"),
     ):
         checkpoints.restore(4, plan.abstract)
     gc.collect()

@@ -120,7 +120,7 @@ def test_latents_of_another_autoencoder_are_a_problem(recipe, encoded, tmp_path)
     (other / header.name).write_text(re.sub('"vae": "[0-9a-f]+"', '"vae": "0"', header.read_text()))
     report = dry_run(recipe, tmp_path / "run", [*SMALL, f"data={other}"], devices=4)
     (problem,) = report.problems
-    assert f"{other}: encoded by another autoencoder than that of sprites" in problem
+    assert f"{other}: was encoded by another autoencoder than that of sprites" in problem
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_addresses_are_not_taken_for_folders(workdir, tmp_path, monkeypatch):
 
 
 def test_devices_can_be_pretended_only_before_there_are_any():
-    with pytest.raises(ConfigError, match="8 devices are in use already, 64 cannot"):
+    with pytest.raises(ConfigError, match="8 devices are in use already, so 64 cannot"):
         module.pretend(64)
     with pytest.raises(ConfigError, match="there are 8 devices, not 64"):
         dry_run(SPRITES, "runs/x", devices=64)

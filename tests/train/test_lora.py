@@ -26,8 +26,8 @@ from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Pipeline, settings
 from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.scene.storyboard import Storyboard
-from alchemint_jax.train.base import open_base
 from alchemint_jax.train.config import build_train, load_config
+from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.run import build_task
 from alchemint_jax.train.state import everything
 from alchemint_jax.weights import lora as lora_files
@@ -279,7 +279,7 @@ def test_step_zero_is_the_model_it_starts_from(base, directory, full):
 
 
 def transformer_of(base):
-    """The transformer's arrays, of what `open_base` gives."""
+    """The transformer's arrays, of what `initial_tensors` gives."""
     read = {tuple(name.split(".")): tensor.read() for name, tensor in base.items()}
     return unflatten_dict(read)["transformer"]
 
@@ -287,9 +287,9 @@ def transformer_of(base):
 def test_a_model_with_references_is_started_from_as_it_is_with_any_scheme():
     pipe = weights.load("sprites", "transformer")
     text = weights.load("sprites", "text_encoder")[0].config
-    same(transformer_of(open_base("sprites", pipe[0].config, text)), pipe[1])
+    same(transformer_of(initial_tensors("sprites", pipe[0].config, text)), pipe[1])
     other = dataclasses.replace(pipe[0].config, scheme=rotary.MidRope(), mix_queries=False)
-    same(transformer_of(open_base("sprites", other, text)), pipe[1])
+    same(transformer_of(initial_tensors("sprites", other, text)), pipe[1])
 
 
 @pytest.mark.parametrize("part, begins", [("index", "index"), ("tags", "tag_")])
@@ -297,7 +297,7 @@ def test_a_part_that_the_config_leaves_out_is_left_out_of_the_base(part, begins)
     module, params = weights.load("sprites", "transformer")
     text = weights.load("sprites", "text_encoder")[0].config
     less = dataclasses.replace(module.config, **{part: False})
-    found = transformer_of(open_base("sprites", less, text))
+    found = transformer_of(initial_tensors("sprites", less, text))
     subjects = {name: x for name, x in params["subjects"].items() if not name.startswith(begins)}
     assert subjects.keys() < params["subjects"].keys(), "test is vacuous: nothing is left out"
     same(found, {**params, "subjects": subjects})
@@ -308,20 +308,22 @@ def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
     wanted = dataclasses.replace(OURS, ffn_dim=64, theta_t=50.0, unroll=2, remat="full")
     text = dataclasses.replace(TEXT, n_layers=3)
     with pytest.raises(ConfigError) as caught:
-        open_base(directory, wanted, text)
+        initial_tensors(directory, wanted, text)
     lines = str(caught.value).splitlines()
     assert str(directory) in lines[0]
     assert [line.strip() for line in lines[1:]] == [
-        "model.ffn_dim is 64, there 32",
-        "model.theta_t is 50.0, there 10000.0",
-        "text.n_layers is 3, there 1",
+        "model.ffn_dim is 64 here and 32 there",
+        "model.theta_t is 50.0 here and 10000.0 there",
+        "text.n_layers is 3 here and 1 there",
     ]
     sprites = weights.load("sprites", "transformer")[0].config
     fewer = dataclasses.replace(sprites, slots=2, reference_time="video")
-    with pytest.raises(ConfigError, match=r"model.slots is 2, there 3\n  model.reference_time is"):
-        open_base("sprites", fewer, weights.load("sprites", "text_encoder")[0].config)
+    with pytest.raises(
+        ConfigError, match=r"model.slots is 2 here and 3 there\n  model.reference_time is"
+    ):
+        initial_tensors("sprites", fewer, weights.load("sprites", "text_encoder")[0].config)
     with pytest.raises(WeightsError, match=r"no model at '/nowhere'"):
-        open_base("/nowhere", OURS, TEXT)
+        initial_tensors("/nowhere", OURS, TEXT)
 
 
 def test_what_a_base_has_beside_its_networks_is_exported_with_it(small, directory, tmp_path):

@@ -253,8 +253,8 @@ def test_only_pictures_words_and_captions_are_dropped(dit_task, fresh, batch):
     conditions = jax.jit(dit_task.conditions)(fresh["text_encoder"], batch)
     assert np.asarray(batch["used"]).any()
     with_text = jnp.arange(8) % 2 == 0
-    with_pictures = ~with_text
-    text, extra = model_inputs(conditions, with_text, with_pictures)
+    with_images = ~with_text
+    text, extra = model_inputs(conditions, with_text, with_images)
     np.testing.assert_array_equal(text[0], conditions.text[0])
     np.testing.assert_array_equal(text[1], conditions.null_text[1])
     assert np.any(text[1] != conditions.text[1])
@@ -271,12 +271,12 @@ def test_only_pictures_words_and_captions_are_dropped(dit_task, fresh, batch):
 
 
 def test_dropout_has_the_odds_of_its_fields():
-    with_text, with_pictures = map(
+    with_text, with_images = map(
         np.asarray, keep(jax.random.key(0), 40_000, Dropout(0.2, 0.1, 0.05))
     )
-    assert np.mean(~with_pictures & with_text) == pytest.approx(0.2, abs=0.01)
-    assert np.mean(with_pictures & ~with_text) == pytest.approx(0.1, abs=0.01)
-    assert np.mean(~with_pictures & ~with_text) == pytest.approx(0.05, abs=0.01)
+    assert np.mean(~with_images & with_text) == pytest.approx(0.2, abs=0.01)
+    assert np.mean(with_images & ~with_text) == pytest.approx(0.1, abs=0.01)
+    assert np.mean(~with_images & ~with_text) == pytest.approx(0.05, abs=0.01)
     everything = keep(jax.random.key(0), 1000, Dropout(0.0, 0.0, 0.0))
     assert all(np.all(kept) for kept in everything)
     nothing = keep(jax.random.key(0), 1000, Dropout(0.0, 0.0, 1.0))

@@ -12,7 +12,7 @@ from alchemint_jax import weights
 from alchemint_jax.data.encode import encode_dataset
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.sampling import Pipeline
-from alchemint_jax.train.base import open_base
+from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.weights import index
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
@@ -38,7 +38,7 @@ def _everyone(model):
         "generation and evaluation": lambda: Pipeline.load(model),
         "conversion": lambda: weights.convert(model, model.parent / "new"),
         "to the original names": lambda: weights.convert(model, model.parent / "new", "wan"),
-        "training": lambda: open_base(model, *configs),
+        "training": lambda: initial_tensors(model, *configs),
     }
 
 

@@ -22,7 +22,7 @@ def draw(seed):
     return video, words, spans
 
 
-def picture(word):
+def image(word):
     view = np.full((8, 8, 3), 255, np.uint8)
     view[2:6, 2:6] = COLORS[word]
     return view
@@ -62,9 +62,7 @@ class TimedSquares(tfds.core.GeneratorBasedBuilder):
                 index,
                 {
                     "video": video,
-                    "references": np.stack([*map(picture, words), *[picture("red")] * empty])[
-                        :, None
-                    ],
+                    "references": np.stack([*map(image, words), *[image("red")] * empty])[:, None],
                     "intervals": np.array([*spans, *[(0, 0)] * empty], np.int32)[:, None],
                     "words": words + [""] * empty,
                     "caption": " and ".join(f"a {word} square" for word in words),
@@ -79,7 +77,7 @@ class SquaresTracker:
     measures = {"area": "share of its area"}
     notes = {"How squares are found": "By their colours."}
 
-    def check(self, picture):
+    def check(self, image):
         pass
 
     def track(self, video, case):
@@ -103,7 +101,7 @@ class Squares:
     def _case(self, name, video, words, spans):
         prompt = " and ".join(f"a {word} square" for word in words)
         subjects = [
-            Subject(word, Spans([span]), picture(word)[None])
+            Subject(word, Spans([span]), image(word)[None])
             for word, span in zip(words, spans, strict=True)
         ]
         return Scene(name, prompt, Clock(8.0, FRAMES, 4), tuple(subjects))

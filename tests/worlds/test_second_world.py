@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from squares import FRAMES, SQUARES, TimedSquares, draw, picture
+from squares import FRAMES, SQUARES, TimedSquares, draw, image
 
 from alchemint_jax import cli, evaluate, sharding, weights
 from alchemint_jax.data import LoaderConfig, clip_loader, open_encoded
@@ -90,7 +90,7 @@ def test_a_second_world_is_encoded_trained_on_generated_and_evaluated(tmp_path, 
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     assert fit(build_task(config), build_train(config), run_dir, mesh=mesh).step == 2
 
-    Image.fromarray(picture("blue")).save(tmp_path / "blue.png")
+    Image.fromarray(image("blue")).save(tmp_path / "blue.png")
     seconds = (FRAMES - 1) / 8
     subject = {"word": "blue", "image": "blue.png", "appears": [[0, seconds / 2]]}
     board = {"prompt": "a blue square", "duration": seconds, "subjects": [subject]}

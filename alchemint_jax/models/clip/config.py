@@ -12,7 +12,7 @@ class CLIPVisionConfig:
     """A pre-norm vision transformer with exact GELU; the defaults are Wan2.1's tower, ViT-H/14.
 
     Attributes:
-        image_size: side of the square pictures it takes, in pixels.
+        image_size: side of the square images it takes, in pixels.
         patch_size: side of a token, in pixels.
         dim: width of the states.
         n_heads: attention heads.
@@ -38,7 +38,7 @@ class CLIPVisionConfig:
 
     @property
     def n_tokens(self) -> int:
-        """States of one picture: its class token and its patches."""
+        """States of one image: its class token and its patches."""
         return 1 + (self.image_size // self.patch_size) ** 2
 
 

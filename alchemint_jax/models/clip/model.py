@@ -20,12 +20,12 @@ from alchemint_jax.ops.attention import attention
 
 
 class CLIPStates(NamedTuple):
-    """What the tower makes of a picture."""
+    """What the tower makes of an image."""
 
     penultimate: jax.Array
     """States before the last layer [b n d]: Wan's `image`."""
     pooled: jax.Array
-    """The class token after the last layer and the last norm [b d], for comparing pictures."""
+    """The class token after the last layer and the last norm [b d], for comparing images."""
 
 
 class Block(nn.Module):
@@ -53,22 +53,22 @@ class Block(nn.Module):
 
 
 class CLIPVision(nn.Module):
-    """Pictures to states. Compute runs in `dtype` (Wan: float32); parameters stay float32."""
+    """Images to states. Compute runs in `dtype` (Wan: float32); parameters stay float32."""
 
     config: CLIPVisionConfig
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, pictures: Float[Array, "b h w 3"]) -> CLIPStates:
-        """Encode pictures as `preprocess` makes them.
+    def __call__(self, images: Float[Array, "b h w 3"]) -> CLIPStates:
+        """Encode images as `preprocess` makes them.
 
         Raises:
             ValueError: they are not squares of the size of the configuration.
         """
         cfg = self.config
-        if pictures.shape[1:3] != (cfg.image_size, cfg.image_size):
+        if images.shape[1:3] != (cfg.image_size, cfg.image_size):
             raise ValueError(
-                f"pictures are {pictures.shape[1]} x {pictures.shape[2]}; this tower takes squares "
+                f"pictures are {images.shape[1]} x {images.shape[2]}; this tower takes squares "
                 f"of {cfg.image_size} (see preprocess)"
             )
         normal = nn.initializers.normal(cfg.dim**-0.5)
@@ -77,7 +77,7 @@ class CLIPVision(nn.Module):
             "positions", logical(normal, (None, "embed")), (cfg.n_tokens, cfg.dim)
         )
         cells = rearrange(
-            pictures.astype(self.dtype),
+            images.astype(self.dtype),
             "b (h p) (w q) c -> b (h w) (p q c)",
             p=cfg.patch_size,
             q=cfg.patch_size,

@@ -57,7 +57,7 @@ class Bias:
             ValueError: a table does not have the frames and slots of the sequence.
         """
         t, r = sequence.grid[0], sequence.slots
-        members = jnp.asarray(sequence.pictures() + sequence.tags())[None]
+        members = jnp.asarray(sequence.references() + sequence.tags())[None]
         queries, keys = [], []
         if self.subjects is not None:
             _require("subjects", self.subjects, (t, r))

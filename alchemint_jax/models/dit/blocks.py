@@ -178,18 +178,20 @@ class Attention(nn.Module):
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
             q, k = apply_gains(q, q_gains), apply_gains(k, k_gains)
-        mass = None
+        probabilities = None
         if groups is None:
             y = attention(q, k, v, key_mask, self.implementation, bias)
         else:
-            y, mass = observed_attention(q, k, v, groups, key_mask, self.implementation, bias)
+            y, probabilities = observed_attention(
+                q, k, v, groups, key_mask, self.implementation, bias
+            )
         if image is not None:
             k, v = project("k_img", image, True), project("v_img", image, False)
             y = y + attention(q, k, v, implementation=self.implementation)
         y = y.reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         y = Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
-        return constrain(y, "batch", "tokens", None), mass
+        return constrain(y, "batch", "tokens", None), probabilities
 
 
 def _half_open_gates(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -287,6 +289,6 @@ def _attended(
     probe, sequence = looked_at.probe, looked_at.sequence
     seen = Attended()
     if subjects is not None:
-        pictures, tags = jnp.split(probe.averaged(subjects, sequence), 2, axis=-1)
-        seen = Attended(pictures, tags)
+        references, tags = jnp.split(probe.averaged(subjects, sequence), 2, axis=-1)
+        seen = Attended(references, tags)
     return seen if words is None else seen._replace(words=probe.averaged(words, sequence))

@@ -55,9 +55,9 @@ class Conditions(NamedTuple):
     tags: jax.Array
     tag_mask: jax.Array
     condition: jax.Array | None = None
-    """What is given of the video itself [b t h w c], for models that continue pictures."""
+    """Known frames of the video and their mask [b t h w c], for models that continue images."""
     image: jax.Array | None = None
-    """CLIP states of the given pictures [b p c]."""
+    """CLIP states of the given images [b p c]."""
     events: Events | None = None
     """For models with a dense-caption branch."""
 
@@ -71,7 +71,7 @@ def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Arr
 
 
 def model_inputs(
-    conditions: Conditions, with_text: Bool[Array, " b"], with_pictures: Bool[Array, " b"]
+    conditions: Conditions, with_text: Bool[Array, " b"], with_images: Bool[Array, " b"]
 ) -> tuple[Float[Array, "b l d"], dict[str, Any]]:
     """The transformer's text and keyword arguments, some samples without captions or pictures.
 
@@ -92,12 +92,12 @@ def model_inputs(
         extra |= _event_inputs(conditions.events, with_text)
     if conditions.references.shape[1] == 0:  # a model without slots
         return text, extra
-    pictures = with_pictures[:, None, None, None]
+    kept = with_images[:, None, None, None]
     return text, extra | {
-        "references": jnp.where(pictures[..., None], conditions.references, 0),
+        "references": jnp.where(kept[..., None], conditions.references, 0),
         "used": conditions.used,
         "intervals": conditions.intervals,
-        "tags": jnp.where(pictures, conditions.tags, 0),
+        "tags": jnp.where(kept, conditions.tags, 0),
         "tag_mask": conditions.tag_mask,
     }
 

@@ -46,25 +46,25 @@ class Subjects(nn.Module):
 
     @nn.compact
     def __call__(
-        self, pictures: Float[Array, "b r p d"], tags: Float[Array, "b r j text_dim"]
+        self, references: Float[Array, "b r p d"], tags: Float[Array, "b r j text_dim"]
     ) -> tuple[Float[Array, "b r p d"], Float[Array, "b r j d"]]:
-        """Tokens of the pictures and of the words. Raises ValueError if slots are too few."""
+        """Tokens of references and of their words. Raises ValueError if slots are too few."""
         cfg = self.config
-        slots = pictures.shape[1]
+        slots = references.shape[1]
         if slots > cfg.slots:
             raise ValueError(f"{slots} references, but the model has {cfg.slots} slots")
         if cfg.tags:
-            words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(pictures.dtype))
+            words = Linear(cfg.dim, ("text", "embed"), name="tag_in")(tags.astype(references.dtype))
             words = constrain(words, "batch", "slots", "text_tokens", None)
             words = Linear(cfg.dim, ("embed", None), name="tag_out")(
                 nn.gelu(words, approximate=True)
             )
         else:
-            words = jnp.zeros((*tags.shape[:3], cfg.dim), pictures.dtype)
+            words = jnp.zeros((*tags.shape[:3], cfg.dim), references.dtype)
         if not cfg.index:
-            return pictures, words
+            return references, words
         table = self.param(
             "index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim)
         )
-        index = table[None, :slots, None].astype(pictures.dtype)
-        return pictures + index, words + index
+        index = table[None, :slots, None].astype(references.dtype)
+        return references + index, words + index

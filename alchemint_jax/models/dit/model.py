@@ -132,7 +132,7 @@ class DiT(nn.Module):
                 tags, tag_mask = tags[:, :, :0], tag_mask[:, :, :0]
             references = zero_filled(references, cfg.in_channels)
             slots, words = tags.shape[1:3]
-            pictures = rearrange(
+            patches = rearrange(
                 _patchify(
                     rearrange(references.astype(self.dtype), "b r h w c -> (b r) 1 h w c"),
                     (1, ph, pw),
@@ -140,12 +140,11 @@ class DiT(nn.Module):
                 "(b r) p c -> b r p c",
                 r=slots,
             )
-            pictures, tag_tokens = Subjects(cfg, name="subjects")(embed(pictures), tags)
-            cells = pictures.shape[2]
+            reference_tokens, tag_tokens = Subjects(cfg, name="subjects")(embed(patches), tags)
+            cells = reference_tokens.shape[2]
             sequence = SequenceLayout(grid, slots, cells, words)
-            x = jnp.concatenate(
-                [x, *(rearrange(y, "b r p d -> b (r p) d") for y in (pictures, tag_tokens))], axis=1
-            )
+            added = (rearrange(y, "b r p d -> b (r p) d") for y in (reference_tokens, tag_tokens))
+            x = jnp.concatenate([x, *added], axis=1)
             seen = jnp.concatenate(
                 [
                     jnp.repeat(used, cells, axis=1),
@@ -276,7 +275,7 @@ class DiT(nn.Module):
 def _looked_at(probe: Probe, sequence: SequenceLayout) -> LookedAt:
     if not (probe.subjects and sequence.slots):
         return LookedAt(probe, None, sequence)
-    groups = np.concatenate([sequence.pictures(), sequence.tags()], axis=1)
+    groups = np.concatenate([sequence.references(), sequence.tags()], axis=1)
     return LookedAt(probe, jnp.asarray(groups)[None], sequence)
 
 

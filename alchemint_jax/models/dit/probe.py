@@ -43,14 +43,15 @@ class Probe:
     places: bool = True
 
     def averaged(
-        self, mass: Float[Array, "b n k g"], sequence: SequenceLayout
+        self, probabilities: Float[Array, "b n k g"], sequence: SequenceLayout
     ) -> Float[Array, "b k2 t h2 w2 g"]:
         """The probabilities of the video's queries; axes that are averaged have size 1."""
         t, h, w = sequence.grid
-        mass = mass[:, : sequence.video]
-        mass = rearrange(mass, "b (t h w) k g -> b k t h w g", t=t, h=h, w=w)
+        probabilities = probabilities[:, : sequence.video]
+        split = "b (t h w) k g -> b k t h w g"
+        probabilities = rearrange(probabilities, split, t=t, h=h, w=w)
         axes = (() if self.heads else (1,)) + (() if self.places else (3, 4))
-        return mass.mean(axes, keepdims=True) if axes else mass
+        return probabilities.mean(axes, keepdims=True) if axes else probabilities
 
     def chosen(self, seen: Attended) -> Attended:
         """The layers that were asked for.
@@ -76,7 +77,7 @@ class Attended(NamedTuple):
     What remains to 1 in self-attention goes to the video itself.
     """
 
-    pictures: jax.Array | None = None
+    references: jax.Array | None = None
     """Given to the picture of each subject [l b k t h w r]."""
     tags: jax.Array | None = None
     """Given to the word tag of each subject [l b k t h w r]; 0 in a model without tags."""

@@ -8,7 +8,7 @@ width d with a feed-forward width f:
   activations and the inside of attention are computed again.
 - "attention": the layer's input and the outputs of its attentions, 3 d (4 d with dense captions).
   Products with weights are computed again, attention (which grows with the square of the sequence)
-  is not, where a kernel attends; where none does its backward pass needs weights, formed again.
+  is not, where a kernel attends; where none does, its backward pass forms its probabilities again.
 - "full": the layer's input, d. The forward pass is computed twice.
 - "offload": nothing on the device: the layer's input is moved to host memory and back. As "full",
   and d per token each way over the link to the host.
@@ -30,7 +30,7 @@ _KEEP = jax.checkpoint_policies
 
 
 def _by_cudnn(primitive: Any, *_: Any, **__: Any) -> bool:
-    """Its kernel gives what goes backwards no name."""
+    """Its kernel gives no name to what the backward pass needs."""
     return primitive.name.startswith("dot_product_attention_fwd")
 
 

@@ -35,7 +35,7 @@ class SequenceLayout(NamedTuple):
         """Number of all tokens."""
         return self.video + self.slots * (self.cells + self.tag)
 
-    def pictures(self) -> Float[np.ndarray, "n r"]:
+    def references(self) -> Float[np.ndarray, "n r"]:
         """1 where a token is of the picture of a subject."""
         return self._members(self.video, self.cells)
 

@@ -12,7 +12,7 @@ class UMT5Config:
     """Sizes of a UMT5 encoder; the defaults are the "sprites" variant.
 
     Attributes:
-        vocab: number of token ids (259 = 256 bytes and 3 special ids, see `text.ByteTokenizer`).
+        vocab: number of token ids (259 of `tokenizers.ByteTokenizer`: 256 bytes, 3 special ids).
         dim: width of the states.
         n_heads: attention heads.
         head_dim: width of one head; `n_heads * head_dim` need not equal `dim`.

@@ -137,7 +137,9 @@ def read_settings(file: Path, kohya: bool) -> Settings:
             raise WeightsError(f"cannot read {config}: {e}") from e
         return _peft(_json(text, str(config)), str(config))
     if file.stem == STEMS[0]:
-        raise WeightsError(f"{file} is strong as {config} says, which is missing: fetch it as well")
+        raise WeightsError(
+            f"the strength of {file} is in {config}, which is missing: fetch it as well"
+        )
     if kohya and "ss_network_alpha" in header:
         where = f"{file}: ss_network_alpha in its header"
         return Settings(alpha=_number(header["ss_network_alpha"], where), where=where)

@@ -101,14 +101,14 @@ class SpritesTracker:
         """For readers of a report."""
         return NOTES
 
-    def check(self, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+    def check(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
         """Raises DataError if there is no subject of this world on white."""
-        kind_of(picture)
+        kind_of(image)
 
     def track(self, video: UInt8[np.ndarray, "f h w 3"], case: Scene) -> tuple[SpriteSighting, ...]:
         """See `track`: the first picture of each subject is all that it looks at in a case."""
-        view = (World.view_size, World.view_size)
-        return track(video, [subject.picture(view) for subject in case.subjects], self.tracking)
+        size = (World.view_size, World.view_size)
+        return track(video, [subject.picture(size) for subject in case.subjects], self.tracking)
 
 
 def kind_of(reference: UInt8[np.ndarray, "h w 3"]) -> Kind:

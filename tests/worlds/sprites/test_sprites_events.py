@@ -14,7 +14,7 @@ from alchemint_jax.data.clips import describe
 from alchemint_jax.data.encode import encode_with, read_header
 from alchemint_jax.errors import DataError
 from alchemint_jax.scene import Clock
-from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.tokenizers import ByteTokenizer
 from alchemint_jax.worlds.sprites import write_sprites
 from alchemint_jax.worlds.sprites.world import World, sample_clip
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from alchemint_jax.errors import ConfigError, WeightsError
-from alchemint_jax.sampling.prompt_cache import PromptCache, default_directory, fingerprint
+from alchemint_jax.sampling.text_cache import TextCache, default_directory, fingerprint
 
 DIM = 6
 
@@ -48,7 +48,7 @@ A, B, C = [5, 6, 7, 1], [9, 1], [5, 6, 8, 1]
 
 @pytest.fixture
 def cache(tmp_path):
-    return PromptCache("an encoder", tmp_path / "deep" / "prompts")
+    return TextCache("an encoder", tmp_path / "deep" / "prompts")
 
 
 def test_a_hit_needs_no_encoder_and_gives_the_same(cache):
@@ -107,7 +107,7 @@ def _damage(file, kind):
 
 
 @pytest.mark.parametrize("kind", ["flipped bit", "truncated", "foreign", "empty"])
-def test_a_damaged_file_is_encoded_anew_and_mended(cache, kind):
+def test_a_damaged_file_is_encoded_again_and_mended(cache, kind):
     ids, mask = _tokens(A, B)
     good = cache.states(ids, mask, Encoder())
     for file in cache.directory.iterdir():
@@ -144,7 +144,7 @@ def test_the_least_recently_used_go_first(cache):
 
 def test_a_directory_that_cannot_be_written_only_warns(tmp_path):
     (tmp_path / "file").write_text("")
-    cache = PromptCache("an encoder", tmp_path / "file" / "prompts")
+    cache = TextCache("an encoder", tmp_path / "file" / "prompts")
     ids, mask = _tokens(A)
     with pytest.warns(UserWarning, match=r"prompts are not cached.*file"):
         states = cache.states(ids, mask, Encoder())
@@ -165,7 +165,7 @@ def test_a_full_disk_only_warns_and_keeps_no_part(cache, monkeypatch):
 def test_without_a_directory_it_warns_once_and_encodes():
     ids, mask = _tokens(A)
     with pytest.warns(UserWarning, match="no home directory") as warned:
-        states = PromptCache("an encoder", None).states(ids, mask, Encoder())
+        states = TextCache("an encoder", None).states(ids, mask, Encoder())
     assert states[mask].all() and len(warned) == 1
 
 
@@ -179,7 +179,7 @@ def test_nothing_is_left_behind_by_a_failing_encoder(cache):
 
 def test_default_directory(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert PromptCache("e").directory == tmp_path / "alchemint_jax" / "prompts"
+    assert TextCache("e").directory == tmp_path / "alchemint_jax" / "prompts"
     for unset in ("", "relative/path"):
         monkeypatch.setenv("XDG_CACHE_HOME", unset)
         of_home = "Library/Caches" if sys.platform == "darwin" else ".cache"
@@ -187,8 +187,8 @@ def test_default_directory(monkeypatch, tmp_path):
 
 
 def test_dtype_is_checked(tmp_path):
-    with pytest.raises(ConfigError, match=r"PromptCache\.dtype is 'int8'"):
-        PromptCache("e", tmp_path, dtype="int8")
+    with pytest.raises(ConfigError, match=r"TextCache\.dtype is 'int8'"):
+        TextCache("e", tmp_path, dtype="int8")
 
 
 def test_fingerprints(tmp_path):

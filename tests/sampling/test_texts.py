@@ -10,8 +10,8 @@ import pytest
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.conditioning import Tokens, encode_text
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Config, UMT5Encoder, quantize
-from alchemint_jax.sampling.prompts import encode_ids, on_host
-from alchemint_jax.text import ByteTokenizer
+from alchemint_jax.sampling.texts import encode_ids, on_host
+from alchemint_jax.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.slow
 

@@ -1,6 +1,6 @@
 """States of prompts kept on disk, so that a prompt seen before needs no text encoder at all.
 
-cache = PromptCache(fingerprint(directory / "text_encoder", "int8"))
+cache = TextCache(fingerprint(directory / "text_encoder", "int8"))
 ids, mask = tokenizer.encode(texts)
 states = cache.states(ids, mask, lambda *tokens: encode_ids(*load_encoder(), *tokens))
 """
@@ -72,7 +72,7 @@ def fingerprint(directory: str | os.PathLike, *how: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class PromptCache:
+class TextCache:
     """States of texts by the encoder and their token ids; the least recently used go first.
 
     Ids stand for text, tokenizer and length: whatever changes them changes the key. Files are
@@ -94,7 +94,7 @@ class PromptCache:
     def __post_init__(self):
         if self.dtype not in _DTYPES:
             raise ConfigError(
-                f"PromptCache.dtype is {self.dtype!r}; it must be one of {', '.join(_DTYPES)}"
+                f"TextCache.dtype is {self.dtype!r}; it must be one of {', '.join(_DTYPES)}"
             )
 
     def states(

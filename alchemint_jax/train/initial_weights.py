@@ -23,7 +23,7 @@ _REFERENCES = {"slots", "index", "tags", "reference_time"}
 _PARTS = {"index": ("index",), "tags": ("tag_in", "tag_out")}
 
 
-def open_base(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Tensor]:
+def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Tensor]:
     """Transformer and text encoder of a model directory, ours or Wan's, by path; nothing is read.
 
     Where the transformer there has no references, the index embeddings and the output of the word
@@ -81,7 +81,7 @@ def _differences(where: str, wanted: Any, found: Any, free: set[str]) -> list[st
         if f.name not in free
     }
     return [
-        f"{where}.{name} is {here!r}, there {there!r}"
+        f"{where}.{name} is {here!r} here and {there!r} there"
         for name, (here, there) in pairs.items()
         if here != there
     ]
