@@ -62,7 +62,7 @@ def test_a_value_given_is_the_same_point_as_a_default(tmp_path, asked):
 
 def test_the_committed_curves_are_of_the_bundled_model(tmp_path, asked):
     """Other weights would be refused, and a point that is missing would be measured."""
-    committed = RESULTS / "sprites_sampling.json"
+    committed = RESULTS / "sprites_curves.json"
     shutil.copy(committed, tmp_path / "c.json")
     assert _main(tmp_path, "--model", "sprites", "--limit", "32") == 0
     assert asked == []
