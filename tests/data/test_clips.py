@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
+from etils import epath
 from PIL import Image
 
-from alchemint_jax.data import ClipShape
+from alchemint_jax import cli
+from alchemint_jax.data import ClipShape, open_split
 from alchemint_jax.data.clips import FEATURES
 from alchemint_jax.data.examples import read_scene
 from alchemint_jax.errors import DataError
@@ -69,3 +73,60 @@ def test_pictures_may_be_files_of_any_size(tmp_path):
 def test_a_clip_that_does_not_fit_is_refused(changes, video, message):
     with pytest.raises(DataError, match=message):
         SHAPE.record(dataclasses.replace(SCENE, **changes), video, 3)
+
+
+class OneClip(tfds.core.GeneratorBasedBuilder):
+    """A dataset of `SCENE` alone."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    code_path = epath.Path(__file__)
+    shape = SHAPE
+
+    def _info(self):
+        features = self.shape.features()
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        video = np.zeros((self.shape.frames, *self.shape.size, 3), np.uint8)
+        yield 0, self.shape.record(SCENE, video, 0)
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    def write(**changes) -> Path:
+        monkeypatch.setattr(OneClip, "shape", dataclasses.replace(SHAPE, **changes))
+        OneClip(data_dir=str(tmp_path / "set"), file_format="array_record").download_and_prepare()
+        return tmp_path / "set"
+
+    return write
+
+
+def test_a_builder_writes_what_is_read(write):
+    source = open_split(write(), "train")
+    assert len(source) == 1
+    clip = source[0]
+    wanted = SHAPE.record(SCENE, VIDEO, 0)
+    assert clip.keys() == wanted.keys()
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(clip[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"frames": 8},
+            "have 8 frames, and the autoencoder of sprites takes 4k+1, such as 9",
+        ),
+        ({"size": (16, 25)}, "video: 16 x 25 pixels are no multiples of 4, which the autoencoder"),
+        ({"view_size": (6, 8)}, "references: 6 x 8 pixels are no multiples of 4"),
+    ],
+)
+def test_clips_that_would_be_cut_are_not_encoded(write, tmp_path, capsys, changes, message):
+    data, out = write(**changes), tmp_path / "latents"
+    assert cli.main(["data", "encode", "--data", str(data), "--vae", "sprites", "--out", str(out)])
+    assert message in capsys.readouterr().err
+    assert not out.exists()
