@@ -22,8 +22,8 @@ are 5 x 5.3 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.2 GiB, b
 frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it over the devices.
 Hardware: 8 accelerators of 80 GB.
 
-Neither has been run on such hardware. `data sprites` draws clips of 64 x 64 pixels, and there is no
-loader yet for clips of 480 x 832 like the paper's, which are 32,760 tokens each. Kernels attend to
+Neither has been run on such hardware. `data sprites` draws clips of 64 x 64 pixels; there are none
+yet of 480 x 832 like the paper's, which are 32,760 tokens each. Kernels attend to
 so many (splash on TPUs, cuDNN on GPUs; `model.attention` chooses), and `mesh.context` splits a clip
 over devices.
 """

@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alchemint_jax.data.clips import open_split
+    from alchemint_jax.data.clips import ClipShape, open_split
     from alchemint_jax.data.encode import encode_dataset, open_encoded
     from alchemint_jax.data.loader import Augment, LoaderConfig, clip_loader, latent_loader
     from alchemint_jax.data.share import Share
     from alchemint_jax.data.sheet import write_sheet
 
 _HOMES = {
-    "clips": ("open_split",),
+    "clips": ("ClipShape", "open_split"),
     "encode": ("encode_dataset", "open_encoded"),
     "loader": ("Augment", "LoaderConfig", "clip_loader", "latent_loader"),
     "share": ("Share",),
@@ -22,6 +22,7 @@ _HOMES = {
 
 __all__ = [
     "Augment",
+    "ClipShape",
     "LoaderConfig",
     "Share",
     "clip_loader",

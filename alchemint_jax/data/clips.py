@@ -9,21 +9,121 @@ A directory holds one TFDS dataset, of any name, whose records have these featur
 * where clips have events, for each of e rows: `events`, what is said, and `event_intervals`
   int32 [e 2], half-open pixel frames, (0, 0) where a row is not used.
 
-Other features are allowed, and nothing here looks at them.
+Other features are allowed, and nothing here looks at them. `ClipShape` gives a builder these
+features, and the record of a scene.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from alchemint_jax.data import records
+from alchemint_jax.data.examples import scene_fields
 from alchemint_jax.errors import DataError
+from alchemint_jax.scene.scene import Scene
 
 FEATURES = ("video", "fps", "caption", "index", "n_subjects", "words", "references", "intervals")
 _INFO = "dataset_info.json"
+
+
+@dataclass(frozen=True)
+class ClipShape:
+    """What each record of a dataset has room for.
+
+    Attributes:
+        frames: of a clip: k times the temporal stride of the autoencoder, and one more.
+        size: height and width of a frame in pixels.
+        view_size: height and width of the reference pictures.
+        slots: subjects.
+        views: reference pictures of each subject.
+        spans: rows of intervals of each subject; what is beyond them is joined to the last row.
+        events: rows of events; None where no clip of the dataset has any.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    view_size: tuple[int, int]
+    slots: int
+    views: int = 1
+    spans: int = 2
+    events: int | None = None
+
+    def features(self, **more: Any) -> Any:
+        """The features of a TFDS builder, and `more` of its own."""
+        from tensorflow_datasets import features as kinds
+
+        def pixels(*shape: int) -> Any:
+            return kinds.Tensor(shape=(*shape, 3), dtype=np.uint8, encoding="zlib")
+
+        def texts(rows: int) -> Any:
+            return kinds.Sequence(kinds.Text(), length=rows)
+
+        fields = {
+            "video": pixels(self.frames, *self.size),
+            "references": pixels(self.slots, self.views, *self.view_size),
+            "caption": kinds.Text(),
+            "n_subjects": kinds.Scalar(np.int32),
+            "words": texts(self.slots),
+            "intervals": kinds.Tensor(shape=(self.slots, self.spans, 2), dtype=np.int32),
+            "index": kinds.Scalar(np.int64),
+            "fps": kinds.Scalar(np.float32),
+        }
+        if self.events is not None:
+            fields |= {
+                "events": texts(self.events),
+                "event_intervals": kinds.Tensor(shape=(self.events, 2), dtype=np.int32),
+            }
+        return kinds.FeaturesDict(fields | more)
+
+    def record(
+        self, scene: Scene, video: UInt8[np.ndarray, "f h w 3"], index: int
+    ) -> dict[str, Any]:
+        """The record of a clip: what a builder yields for it.
+
+        Args:
+            scene: who is on screen when; pictures of other sizes are fitted on white.
+            video: its frames.
+            index: the number of the clip in its split, from 0.
+
+        Raises:
+            DataError: the clip does not fit, or an interval reaches outside of it.
+            StoryboardError: a picture cannot be read.
+        """
+
+        def require(what: str, found: Any, fits: bool, wanted: Any) -> None:
+            if not fits:
+                raise DataError(f"{scene.id}: {what}: {found}; the records have {wanted}")
+
+        shape, wanted = video.shape, (self.frames, *self.size, 3)
+        require("video", list(shape), shape == wanted, list(wanted))
+        count, events = len(scene.subjects), len(scene.events)
+        require("subjects", count, count <= self.slots, f"room for {self.slots}")
+        require("events", events, events <= (self.events or 0), f"room for {self.events or 0}")
+        references = np.full((self.slots, self.views, *self.view_size, 3), 255, np.uint8)
+        for slot, subject in enumerate(scene.subjects):
+            name, pictures = f"subjects[{slot}]", len(subject.pictures)
+            require(f"{name}.pictures", pictures, pictures >= self.views, self.views)
+            _require_inside(f"{scene.id}: {name}", subject.spans, self.frames)
+            for view in range(self.views):
+                references[slot, view] = subject.picture(self.view_size, view)
+        for number, event in enumerate(scene.events):
+            _require_inside(f"{scene.id}: events[{number}]", event.spans, self.frames)
+        fields = scene_fields(scene, index, self.slots, self.spans, self.events)
+        return {"video": video, "references": references, **fields}
+
+
+def _require_inside(name: str, spans: Iterable[tuple[int, int]], frames: int) -> None:
+    for start, end in spans:
+        if not 0 <= start < end <= frames:
+            raise DataError(
+                f"{name}: frames [{start}, {end}) reach outside of a clip of {frames} frames"
+            )
 
 
 class ClipSource:

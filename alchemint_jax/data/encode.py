@@ -57,7 +57,8 @@ def encode_dataset(
         shard: clips in a file.
 
     Raises:
-        DataError: there is no dataset at `data_dir`, or something else at `out`.
+        DataError: there is no dataset at `data_dir`, its clips do not fill latent frames of this
+            autoencoder, or there is something else at `out`.
         WeightsError: there is no autoencoder at `vae_dir`.
     """
     from alchemint_jax import weights
@@ -65,6 +66,8 @@ def encode_dataset(
     directory = weights.locate(vae_dir)
     weights.check_part(directory, "vae")
     identity = fingerprint(weights.component_folder(directory, "vae"))
+    module: Any = weights.open_component(directory, "vae")[0]  # no weights are read yet
+    _check_fits(data_dir, vae_dir, module.config)
     # A dataset that is already there needs no weights; without them nothing is to be begun.
     encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)
 
@@ -74,6 +77,25 @@ def encode_dataset(
         return encode(pixels)
 
     return encode_with(lazily, identity, data_dir, out, batch=batch, views=views, shard=shard)
+
+
+def _check_fits(data_dir: Path | str, vae_dir: Path | str, config: Any) -> None:
+    """Refuses clips of which the autoencoder would leave frames or edges out."""
+    clip = clips.open_split(data_dir, clips.splits(data_dir)[0])[0]
+    clock = Clock(1, len(clip["video"]), config.temporal_stride)
+    if not clock.whole:
+        raise DataError(
+            f"{data_dir}: clips have {clock.frames} frames, and the autoencoder of {vae_dir} takes "
+            f"{clock.stride}k+1, such as {clock.stride * (clock.frames // clock.stride) + 1}; "
+            "write them again with as many"
+        )
+    for name in ("video", "references"):
+        *_, height, width, _ = clip[name].shape
+        if height % config.spatial_stride or width % config.spatial_stride:
+            raise DataError(
+                f"{data_dir}: {name}: {height} x {width} pixels are no multiples of "
+                f"{config.spatial_stride}, which the autoencoder of {vae_dir} needs"
+            )
 
 
 def encode_with(

@@ -52,15 +52,15 @@ def write_sheet(
 
 def _row(example: dict[str, Any]) -> Image.Image:
     video, slots = example["video"], len(example["references"])
-    frames, size = video.shape[:2]
+    frames, height, width = video.shape[:3]
     clock = Clock(float(example["fps"]), frames, stride=1)  # no autoencoder has seen it yet
     scene = read_scene(example, clock)
-    strip = COLUMNS * (size + _GAP)
-    pitch = size + 24  # of the references, wide enough for their words
-    left = strip + 4 * _GAP + (pitch - size) // 2
+    strip = COLUMNS * (width + _GAP)
+    pitch = width + 24  # of the references, wide enough for their words
+    left = strip + 4 * _GAP + (pitch - width) // 2
     bars = len(scene.subjects) * (_BAR + _BAR_GAP)
     below = max(bars + (_EVENT if scene.events else 0), 18)
-    row = Image.new("RGB", (left + slots * pitch, _TEXT + size + 8 + below), "white")
+    row = Image.new("RGB", (left + slots * pitch, _TEXT + height + 8 + below), "white")
     draw = ImageDraw.Draw(row)
     caption, font, _ = fitted(scene.caption, 15, scene.id)
     draw.text((0, 0), caption, fill=_INK, font=font)
@@ -70,23 +70,26 @@ def _row(example: dict[str, Any]) -> Image.Image:
     # Time runs evenly over the strip; a column shows the middle frame of the stretch it covers.
     for column in range(COLUMNS):
         frame = int((column + 0.5) * frames / COLUMNS)
-        row.paste(Image.fromarray(video[frame]), (column * (size + _GAP) + _GAP // 2, _TEXT))
+        row.paste(Image.fromarray(video[frame]), (column * (width + _GAP) + _GAP // 2, _TEXT))
     for slot, subject in enumerate(scene.subjects):
         color = _BARS[slot % len(_BARS)]
-        top = _TEXT + size + 8 + slot * (_BAR + _BAR_GAP)
+        top = _TEXT + height + 8 + slot * (_BAR + _BAR_GAP)
         draw.rectangle((0, top, strip - 1, top + _BAR - 1), fill=_TRACK)
         for start, end in subject.spans:
             box = (start / frames * strip, top, end / frames * strip - 1, top + _BAR - 1)
             draw.rectangle(box, fill=color)
         at = left + slot * pitch
-        row.paste(Image.fromarray(np.asarray(subject.pictures[0])), (at, _TEXT))
-        draw.rectangle((at - 1, _TEXT - 1, at + size, _TEXT + size), outline=color, width=2)
+        picture = np.asarray(subject.pictures[0])
+        if picture.shape[0] > height or picture.shape[1] > width:
+            picture = subject.picture((height, width))
+        row.paste(Image.fromarray(picture), (at, _TEXT))
+        draw.rectangle((at - 1, _TEXT - 1, at + width, _TEXT + height), outline=color, width=2)
         word, font, _ = fitted(subject.word, 12, f"subject {slot}")
-        draw.text((at + size / 2, _TEXT + size + 5), word, fill=color, font=font, anchor="ma")
+        draw.text((at + width / 2, _TEXT + height + 5), word, fill=color, font=font, anchor="ma")
     for number, event in enumerate(scene.events):
         for start, end in event.spans:
             at, until = (frame / frames * strip for frame in (start, end))
-            top = _TEXT + size + 8 + bars
+            top = _TEXT + height + 8 + bars
             draw.rectangle((at, top, until - 1, top + _EVENT - 3), fill=_TRACK)
             text, font, _ = fitted(event.text, 11, f"event {number}")
             draw.text(((at + until) / 2, top + 1), text, fill=_INK, font=font, anchor="ma")

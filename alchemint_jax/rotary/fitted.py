@@ -38,6 +38,7 @@ def coverage(intervals: Intervals, clock: Clock) -> Float[Array, "*batch t"]:
         ValueError: `intervals` have no axis of intervals.
 
     Examples:
+        >>> from alchemint_jax.scene import Clock
         >>> clock = Clock.for_latents(4, stride=4)
         >>> [round(float(share), 3) for share in al.rotary.coverage(np.array([[1, 2]]), clock)]
         [0.0, 0.625, 0.625, 0.0]

@@ -172,8 +172,18 @@ class Pipeline:
     def check(self, scene: Scene) -> None:
         """Refuses what this model cannot render, and text that it would cut off.
 
+        Args:
+            scene: what `render` would be given.
+
         Raises:
             StoryboardError: naming the scene and what this model cannot do.
+
+        Examples:
+            >>> pipe = al.Pipeline.load("sprites")
+            >>> pipe.check(pipe.scene(al.Storyboard.load("examples/two_subjects.yaml")))
+
+        Source:
+            This repository.
         """
         scene.check(self.limits)
         self.check_texts(scene)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import flax.linen as nn
 import jax
@@ -159,6 +160,8 @@ def test_a_model_directory_encodes_in_minus_one_to_one(sprites, encoded, tmp_pat
         assert directory == tmp_path / "model" and component == "vae"
         return TinyVAE(), {"scale": jnp.float32(1)}
 
+    opened = (SimpleNamespace(config=VAEConfig()), {})
+    monkeypatch.setattr(weights, "open_component", lambda directory, component: opened)
     monkeypatch.setattr(weights, "load", load)
     encode_dataset(sprites, tmp_path / "model", tmp_path / "out", batch=4)
     for found, expected in zip(records_of(tmp_path / "out"), records_of(encoded), strict=True):

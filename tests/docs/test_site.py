@@ -59,6 +59,16 @@ def test_references_show_arguments_and_sources(site):
     assert html.count("Source") >= 20 and "theta_hw" in html and "ConfigError" in html
 
 
-def test_guides_show_the_examples_that_the_tests_run(site):
-    html = (site / "guides" / "add_scheme" / "index.html").read_text()
-    assert "StartRope" in html and "split_intervals" in html and "--8" not in html
+@pytest.mark.parametrize(
+    ("guide", "shown"),
+    [
+        ("add_scheme", ("StartRope", "split_intervals")),
+        ("add_dataset", ("RollingBalls", "view_size: ", "ClipShape")),
+        ("add_detector", ("ColorDetector", "Every frame is looked at by itself")),
+        ("control", ("register_dataclass", "Steered", "HIDDEN")),
+    ],
+)
+def test_guides_show_the_examples_that_the_tests_run(site, guide, shown):
+    html = (site / "guides" / guide / "index.html").read_text()
+    text = re.sub(r"<[^>]*>", "", html)
+    assert all(words in text for words in shown) and "--8" not in html

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 
 import jax
@@ -18,7 +19,8 @@ from alchemint_jax.images import fit_references
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
-from alchemint_jax.sampling import Guidance, Pipeline, settings, solve
+from alchemint_jax.sampling import Guidance, Pipeline, pipeline, settings, solve
+from alchemint_jax.sampling.control import Steered
 from alchemint_jax.sampling.sample import encode_references, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Storyboard, Subject
@@ -209,6 +211,22 @@ def test_more_intervals_than_in_training(pipe):
     videos = _render(pipe, [_scene(times=(runs, [(4, 9)])), _scene()])
     assert (videos[0] != _render(pipe)[0]).any()
     assert np.abs(videos[1] - _render(pipe)[1]).max() <= 1
+
+
+def test_the_control_of_a_storyboard_reaches_the_loop(pipe, board, monkeypatch):
+    given = []
+
+    def loop(*args):
+        given.append(inspect.signature(sample_latents).bind(*args).arguments)
+        return args[2]
+
+    monkeypatch.setattr(pipeline, "sample_latents", loop)
+    frames = np.zeros((1, 9, 16, 16, 3), np.uint8)
+    monkeypatch.setattr(pipeline, "decode", lambda models, latents: frames)
+    control = Steered  # anything that can be called
+    pipe.generate(board(), control=control)
+    pipe.generate(board())
+    assert [one["control"] for one in given] == [control, None]
 
 
 @pytest.mark.parametrize(("solver", "grid"), [("euler", "linear"), ("unipc", "wan")])

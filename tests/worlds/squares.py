@@ -4,11 +4,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
+from alchemint_jax.data import ClipShape
 from alchemint_jax.evaluate import Sighting
 from alchemint_jax.scene import Clock, Scene, Spans, Subject
 
 COLORS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220)}
 FRAMES, SIZE, SLOTS = 5, 16, 2
+SHAPE = ClipShape(FRAMES, (SIZE, SIZE), view_size=(8, 8), slots=SLOTS, spans=1)
 
 
 def draw(seed):
@@ -28,24 +30,21 @@ def image(word):
     return view
 
 
+def scene(name, words, spans):
+    subjects = [
+        Subject(word, Spans([span]), image(word)[None])
+        for word, span in zip(words, spans, strict=True)
+    ]
+    caption = " and ".join(f"a {word} square" for word in words)
+    return Scene(name, caption, Clock(8.0, FRAMES, 4), tuple(subjects))
+
+
 class TimedSquares(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     code_path = epath.Path(__file__)
 
     def _info(self):
-        def array(*shape, dtype=np.uint8):
-            return tfds.features.Tensor(shape=shape, dtype=dtype)
-
-        features = {
-            "video": array(FRAMES, SIZE, SIZE, 3),
-            "references": array(SLOTS, 1, 8, 8, 3),
-            "intervals": array(SLOTS, 1, 2, dtype=np.int32),
-            "words": tfds.features.Sequence(tfds.features.Text(), length=SLOTS),
-            "caption": tfds.features.Text(),
-            **dict.fromkeys(("n_subjects", "index"), tfds.features.Scalar(np.int32)),
-            "fps": tfds.features.Scalar(np.float32),
-        }
-        features = tfds.features.FeaturesDict(features)
+        features = SHAPE.features()
         return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):
@@ -56,21 +55,8 @@ class TimedSquares(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, seeds):
         for index, seed in enumerate(seeds):
-            video, words, spans = draw(seed)
-            empty = SLOTS - len(words)
-            yield (
-                index,
-                {
-                    "video": video,
-                    "references": np.stack([*map(image, words), *[image("red")] * empty])[:, None],
-                    "intervals": np.array([*spans, *[(0, 0)] * empty], np.int32)[:, None],
-                    "words": words + [""] * empty,
-                    "caption": " and ".join(f"a {word} square" for word in words),
-                    "n_subjects": len(words),
-                    "index": index,
-                    "fps": 8.0,
-                },
-            )
+            video, *said = draw(seed)
+            yield index, SHAPE.record(scene(f"clip {index}", *said), video, index)
 
 
 class SquaresTracker:
@@ -96,15 +82,7 @@ class Squares:
     name, limit, tracker = "squares", 4, SquaresTracker()
 
     def cases(self, pipe, limit, seed):
-        return [self._case(f"squares-{seed}-{i}", *draw([99, seed, i])) for i in range(limit)]
-
-    def _case(self, name, video, words, spans):
-        prompt = " and ".join(f"a {word} square" for word in words)
-        subjects = [
-            Subject(word, Spans([span]), image(word)[None])
-            for word, span in zip(words, spans, strict=True)
-        ]
-        return Scene(name, prompt, Clock(8.0, FRAMES, 4), tuple(subjects))
+        return [scene(f"squares-{seed}-{i}", *draw([99, seed, i])[1:]) for i in range(limit)]
 
 
 SQUARES = Squares()

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 
 from alchemint_jax.data import records
-from alchemint_jax.data.examples import padded, scene_fields
+from alchemint_jax.data.clips import ClipShape
+from alchemint_jax.data.examples import padded
 from alchemint_jax.errors import DataError
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.clock import WAN_STRIDE
@@ -74,33 +74,9 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         world = self.builder_config.world
-        slots = world.max_subjects
-        text = tfds.features.Sequence(tfds.features.Text(), length=slots)
-
-        def pixels(size: int, *shape: int) -> tfds.features.Tensor:
-            return tfds.features.Tensor(
-                shape=(*shape, size, size, 3), dtype=np.uint8, encoding="zlib"
-            )
-
-        features = {
-            "video": pixels(world.size, world.frames),
-            "references": pixels(world.view_size, slots, world.views),
-            "caption": tfds.features.Text(),
-            "n_subjects": tfds.features.Scalar(np.int32),
-            "words": text,
-            "looks": {"shape": text, "color": text, "texture": text},
-            "intervals": tfds.features.Tensor(shape=(slots, INTERVALS, 2), dtype=np.int32),
-            "index": tfds.features.Scalar(np.int64),
-            "fps": tfds.features.Scalar(np.float32),
-        }
-        if world.events:
-            features |= {
-                "events": tfds.features.Sequence(tfds.features.Text(), length=EVENTS),
-                "event_intervals": tfds.features.Tensor(shape=(EVENTS, 2), dtype=np.int32),
-            }
-        return tfds.core.DatasetInfo(
-            builder=self, features=tfds.features.FeaturesDict(features), disable_shuffling=True
-        )
+        text = tfds.features.Sequence(tfds.features.Text(), length=world.max_subjects)
+        features = _shape(world).features(looks={"shape": text, "color": text, "texture": text})
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         config = self.builder_config
@@ -120,20 +96,24 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
                 progress.update(index + 1)
 
 
+def _shape(world: World) -> ClipShape:
+    return ClipShape(
+        frames=world.frames,
+        size=(world.size, world.size),
+        view_size=(world.view_size, world.view_size),
+        slots=world.max_subjects,
+        views=world.views,
+        spans=INTERVALS,
+        events=EVENTS if world.events else None,
+    )
+
+
 def _example(clip: Clip, index: int, world: World) -> dict[str, Any]:
-    slots, side = world.max_subjects, world.view_size
-    references = np.full((slots, world.views, side, side, 3), 255, np.uint8)
-    for slot, subject in enumerate(clip.scene.subjects):
-        references[slot] = np.asarray(subject.pictures)
-    return {
-        "video": clip.video,
-        "references": references,
-        "looks": {
-            key: padded([getattr(look, key) for look in clip.looks], slots)
-            for key in ("shape", "color", "texture")
-        },
-        **scene_fields(clip.scene, index, slots, INTERVALS, EVENTS if world.events else None),
+    looks = {
+        key: padded([getattr(look, key) for look in clip.looks], world.max_subjects)
+        for key in ("shape", "color", "texture")
     }
+    return {**_shape(world).record(clip.scene, clip.video, index), "looks": looks}
 
 
 def write_sprites(
