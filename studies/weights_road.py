@@ -19,7 +19,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,13 +200,13 @@ def _child(what: str, folder: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m studies.weights_road", description=__doc__)
+    parser = argparse.ArgumentParser(description="Measure what starting a large model reads.")
     parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=("figures", "run"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     if options.child:
         print(json.dumps({"figures": figures, "run": run}[options.child](options.folder)))
         return

@@ -11,8 +11,10 @@ from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from alchemint_jax import compilation
 from alchemint_jax.caches import cache_root, can_keep
+from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.weights import locate
+from alchemint_jax.weights.lora import load_lora
 
 
 @pytest.fixture
@@ -70,6 +72,8 @@ def test_without_a_home_nothing_is_kept(homeless, restored_config, monkeypatch):
 def test_the_home_of_a_user_that_is_not_known_is_a_missing_folder():
     with pytest.raises(ValueError, match=r"no model at '~nobody-of-that-name/model'"):
         locate("~nobody-of-that-name/model")
+    with pytest.raises(ValueError, match=r"~nobody-of-that-name/l\.safetensors: "):
+        load_lora("~nobody-of-that-name/l.safetensors", DiTConfig(), {})
 
 
 def test_a_place_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, restored_config):

@@ -9,6 +9,7 @@ import pytest
 from PIL import ImageFont
 
 from alchemint_jax import lettering, media
+from alchemint_jax.scene import Clock, Scene, Spans, Subject
 
 TEXTS = ("disc", "étoile", "красный", "円盤", "แผ่น", "القرص", "a ★ \U0001f389", "\U0010fffe")
 
@@ -56,11 +57,12 @@ def test_letters_in_the_wrong_order_are_no_text():
 
 
 def test_a_sheet_says_what_it_leaves_out(fonts):
-    def sheet(name, title=""):
+    def sheet(word, caption=""):
         clip = np.full((9, 24, 24, 3), 90, np.uint8)
-        return np.asarray(media.contact_sheet(clip, [[(0, 1)]], None, 8, [name], title=title))
+        subject = Subject(word, Spans([(0, 8)]))
+        return np.asarray(media.contact_sheet(clip, Scene("", caption, Clock(8, 9, 4), (subject,))))
 
-    unknown, slot, whole = sheet("\U0010fffe"), sheet("subject 0"), sheet("a\nb", title="a\nb")
+    unknown, slot, whole = sheet("\U0010fffe"), sheet("subject 0"), sheet("a\nb", caption="a\nb")
     np.testing.assert_array_equal(unknown[:-40], slot[:-40])
     assert np.any(unknown[-40:] != slot[-40:])  # a note
     assert np.all(whole[-40:, :200] == 255)

@@ -69,7 +69,7 @@ def parts(model: str | os.PathLike) -> list[Path]:
 
     Other things that its directory holds are not among them, nor is a directory that is no model.
     """
-    root = locate(model) if model in BUNDLED else Path(model).expanduser()
+    root = locate(model) if model in BUNDLED else Path(os.path.expanduser(model))
     if not root.is_dir():
         return [root] if root.exists() else []
     weights = sorted(root.glob("*.safetensors"))
@@ -125,7 +125,7 @@ def no_model(name: str | os.PathLike) -> str:
         str(name),
     )
     holding = f"a folder that holds {', '.join(f'{c}/' for c in COMPONENTS)}"
-    if Path(text).expanduser().is_file():
+    if os.path.isfile(os.path.expanduser(text)):
         return (
             f"{said} but a single file; a model is {holding}: give the folder of the whole model "
             "(a LoRA belongs beside its base model, and a transformer alone needs the other parts)"

@@ -45,8 +45,9 @@ def test_models_that_name_no_solver_keep_the_one_they_had():
 
 
 def test_limits_are_those_of_the_settings():
-    limits = ODD.limits(slots=2, events=True)
+    limits = ODD.limits(slots=2, events=True, stride=8)
     assert (limits.max_subjects, limits.max_frames, limits.events) == (2, 17, True)
+    assert limits.stride == 8
     assert (limits.sizes, limits.fps) == (((32, 48),), (6.0,))
 
 

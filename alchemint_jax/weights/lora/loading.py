@@ -65,7 +65,7 @@ def load_lora(path: str | os.PathLike[str], config: DiTConfig, shapes: Shapes) -
         WeightsError: the file is damaged, no LoRA, or does not fit the transformer; or it holds
             numbers that are not finite. All that is wrong is listed at once.
     """
-    file = settings.locate(Path(path).expanduser())
+    file = settings.locate(Path(os.path.expanduser(path)))
     found = files.open_files([file])
     if not found:
         raise WeightsError(f"{file} is not a LoRA for this model:\n  it holds no tensors")
