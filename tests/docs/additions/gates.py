@@ -42,10 +42,10 @@ class Pull:
 
     def __call__(self, moment: Moment, latents: jax.Array) -> Steered:
         def timed(latents: jax.Array) -> jax.Array:
-            pictures = moment.look(latents, Probe(places=False)).pictures
-            assert pictures is not None
-            mass = pictures.mean((0, 2, 4, 5)).swapaxes(1, 2)  # [b r t], of layers and heads
-            return (mass * (2 * on_screen(moment, latents) - 1)).sum()
+            seen = moment.look(latents, Probe(places=False)).references
+            assert seen is not None
+            probability = seen.mean((0, 2, 4, 5)).swapaxes(1, 2)  # [b r t], of layers and heads
+            return (probability * (2 * on_screen(moment, latents) - 1)).sum()
 
         slope = jax.grad(timed)(latents)
         return Steered(latents + self.rate * slope / jnp.linalg.norm(slope))
