@@ -84,10 +84,10 @@ def _check_fits(data_dir: Path | str, vae_dir: Path | str, config: Any) -> None:
     clip = clips.open_split(data_dir, clips.splits(data_dir)[0])[0]
     clock = Clock(1, len(clip["video"]), config.temporal_stride)
     if not clock.whole:
+        closest = Clock.for_duration(clock.duration, clock.fps, clock.stride).frames
         raise DataError(
             f"{data_dir}: clips have {clock.frames} frames, and the autoencoder of {vae_dir} takes "
-            f"{clock.stride}k+1, such as {clock.stride * (clock.frames // clock.stride) + 1}; "
-            "write them again with as many"
+            f"{clock.stride}k+1, such as {closest}; write them again with as many"
         )
     for name in ("video", "references"):
         *_, height, width, _ = clip[name].shape

@@ -117,7 +117,9 @@ def test_what_a_configuration_may_not_say(tmp_path, fields, message):
 def test_a_file_of_peft_without_its_configuration_is_refused(tmp_path):
     folder = peft(tmp_path / "a", PEFT, pair(Q0))
     (folder / "adapter_config.json").unlink()
-    with pytest.raises(WeightsError, match=r"adapter_config.json says, which is missing"):
+    with pytest.raises(
+        WeightsError, match=r"adapter_config.json, which is missing: fetch it as well"
+    ):
         added(folder)
 
 
