@@ -24,6 +24,8 @@ from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene import Spans, Storyboard
 from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(alchemint_jax.__file__).parent
 ROOT = PACKAGE.parent
 HOP = re.compile(r"^\| (\d+) \| (\S+) \| (\S+) \| .+ \|$", re.M)

@@ -16,6 +16,8 @@ from griffe import Docstring, DocstringSectionKind
 import alchemint_jax as al
 from alchemint_jax.evaluate import metrics
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 CONSTANTS = {"flow.FINALS", "flow.GRIDS", "rotary.SCHEMES"}
 ROOMS = ("rotary", "flow")

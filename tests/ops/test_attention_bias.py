@@ -18,6 +18,8 @@ from alchemint_jax.ops.cudnn import cudnn
 from alchemint_jax.ops.plain import blocked
 from alchemint_jax.ops.splash import splash
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 KERNELS = {
     "blocked": functools.partial(blocked, block=24),
     "splash": functools.partial(splash, interpret=True),

@@ -33,7 +33,7 @@ CONFIG = DiTConfig(
     slots=2,
 )
 PLAN = Plan(12, 3.0, Guidance(0.5, 0.5, 1.0))
-pytestmark = pytest.mark.usefixtures("compile_fast")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.worlds.sprites import World, sample_clip, write_sprites
 from alchemint_jax.worlds.sprites.builder import split_seed
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 FRAMES = 9
 VAE_CONFIG = VAEConfig(
     base_dim=4, dim_mult=(1, 1, 1), num_res_blocks=0, z_dim=2, temporal_downsample=(True, False),

@@ -23,6 +23,8 @@ from alchemint_jax.weights import files, placing, store, tensors, wan
 from alchemint_jax.weights.layouts.moves import CONV, COPY, LINEAR, patches, reshaped
 from alchemint_jax.weights.tensors import Row, Stacked, in_memory, whole, within
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(alchemint_jax.__file__).parent
 CONFIG = DiTConfig(
     dim=16, n_heads=2, n_layers=2, ffn_dim=32, in_channels=4, out_channels=4, text_dim=8, freq_dim=8

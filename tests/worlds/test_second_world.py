@@ -19,6 +19,8 @@ from alchemint_jax.train import fit
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.run import build_task
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 VAE_CONFIG = VAEConfig(
     base_dim=2,
