@@ -36,8 +36,8 @@ from alchemint_jax.train.run import run_config
 from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases, write_sprites
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
-PICTURES, PICTURE_STEPS = (80, 4) if SMALL else (5000, 250)
-CLIPS, CLIP_STEPS, BOARDS = (40, 4, 4) if SMALL else (800, 500, 32)
+PICTURES, PICTURE_STEPS = (24, 4) if SMALL else (5000, 250)
+CLIPS, CLIP_STEPS, BOARDS = (12, 4, 4) if SMALL else (800, 500, 32)
 work = Path(tempfile.mkdtemp())
 
 # %% [markdown]
@@ -99,6 +99,7 @@ def train(stage, latents, steps, *more):
         "train.sample_every=0",
         "train.log_every=10",
         *more,
+        *(["loader.batch_size=4"] if SMALL else []),
     ]
     began = time.perf_counter()
     run_config(f"{config}:{stage}", work / stage, overrides)
