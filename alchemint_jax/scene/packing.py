@@ -40,7 +40,7 @@ class Slots(NamedTuple):
     """Who sits in each slot; None where it is not used."""
 
     def fill(
-        self, image: Callable[[Subject], Shaped[np.ndarray, ...]], blank: np.ndarray
+        self, image: Callable[[Subject], np.ndarray], blank: np.ndarray
     ) -> Shaped[np.ndarray, "b r ..."]:
         """A picture of each slot; ``blank`` where it is not used.
 
