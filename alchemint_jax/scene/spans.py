@@ -43,24 +43,6 @@ class Spans(tuple[Span, ...]):
         edges = np.flatnonzero(np.diff(np.concatenate([[0], present.astype(np.int8), [0]])))
         return cls(edges.reshape(-1, 2))
 
-    @property
-    def total(self) -> Any:
-        """How many frames, or seconds, are covered."""
-        return sum(end - start for start, end in self)
-
-    def contains(self, moment: Any) -> bool:
-        """Whether a frame, or an instant in seconds, is covered."""
-        return any(start <= moment < end for start, end in self)
-
-    def union(self, other: Iterable[Iterable[Any]]) -> Spans:
-        """The time that either covers."""
-        return Spans([*self, *other])
-
-    def intersect(self, other: Iterable[Iterable[Any]]) -> Spans:
-        """The time that both cover."""
-        pairs = ((a, b) for a in self for b in Spans(other))
-        return Spans((max(a[0], b[0]), min(a[1], b[1])) for a, b in pairs)
-
     def gaps(self, end: Any) -> Spans:
         """The time from 0 to ``end`` that is not covered."""
         edges = [0, *(edge for span in self for edge in span), end]

@@ -23,15 +23,12 @@ def test_the_same_frames_are_covered_once_in_order(rows):
     spans = Spans(rows)
     assert [f for s, e in spans for f in range(s, e)] == sorted(covered(rows))
     assert all(a[1] < b[0] for a, b in zip(spans, spans[1:], strict=False))
-    assert spans.total == len(covered(rows)) and bool(spans) == bool(covered(rows))
-    assert all(spans.contains(frame) == (frame in covered(rows)) for frame in range(-1, 32))
+    assert bool(spans) == bool(covered(rows))
 
 
-@given(ROWS, ROWS)
-def test_sets_of_frames_agree(a, b):
-    assert covered(Spans(a).union(b)) == covered(a) | covered(b)
-    assert covered(Spans(a).intersect(b)) == covered(a) & covered(b)
-    assert covered(Spans(a).gaps(30)) == set(range(30)) - covered(a)
+@given(ROWS)
+def test_gaps_are_the_other_frames(rows):
+    assert covered(Spans(rows).gaps(30)) == set(range(30)) - covered(rows)
 
 
 @pytest.mark.parametrize(
