@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
 	@echo "make test       install what is needed and run the test suite"
-	@echo "make check      install what is needed; lint, and the tests that compile little (2 minutes)"
+	@echo "make check      install what is needed; lint, and the tests that compile little"
 	@echo "make lowest     install the lowest version that setup.py allows of everything; test with it"
 	@echo "make lint       install what is needed; ruff (check, format), imports, mypy, shellcheck"
 	@echo "make notebooks  install what is needed and run notebooks/ into out/notebooks"
