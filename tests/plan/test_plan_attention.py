@@ -12,6 +12,7 @@ import pytest
 from tiny_plan import TINY, needs_libtpu
 
 from alchemint_jax import sharding
+from alchemint_jax.compilation import fresh_compilations
 from alchemint_jax.ops.attention import attention, platform
 from alchemint_jax.ops.splash import splash
 from alchemint_jax.plan import collectives, planner
@@ -34,7 +35,7 @@ def _compiled(target, sizes, tokens, heads, implementation="auto"):
         return jnp.sum(attention(q, k, v, seen, implementation).astype(jnp.float32) ** 2)
 
     place = sharding.replicated(mesh)
-    with sharding.use_mesh(mesh):
+    with sharding.use_mesh(mesh), fresh_compilations():
         assert platform() == "tpu"
         run = jax.jit(jax.grad(loss, (0, 1, 2)), in_shardings=place, out_shardings=place)
         return run.lower(x, x, x, seen).compile()
