@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
+from alchemint_jax import places
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import ConfigError, DataError, WeightsError, listed
 from alchemint_jax.outputs import check_outputs
+from alchemint_jax.staging import staged
 
 
 def generate(args: argparse.Namespace) -> int:
@@ -121,14 +123,18 @@ def evaluate(args: argparse.Namespace) -> int:
     """Measures a model on a benchmark."""
     from alchemint_jax import media
 
-    out = media.check_folder(args.out)
+    where = places.place(args.out)
+    if places.is_address(where):
+        places.check(where, writes=True)
+    else:
+        media.check_folder(where)
     model = _model("--model", args.model)
     inputs = [*_parts(model)]
     if Path(args.benchmark).is_file():
         inputs.append(("--benchmark", args.benchmark))
-    check_outputs([("--out", out / name) for name in ("report.json", "report.html")], inputs)
+    check_outputs([("--out", where / name) for name in ("report.json", "report.html")], inputs)
     weights = _weights(args)
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
 
@@ -213,11 +219,17 @@ def convert_model(args: argparse.Namespace) -> int:
     from alchemint_jax.weights import convert, left_out
 
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    where = places.place(args.to)
+    if places.is_address(where):
+        places.check(where, writes=True)
+        if places.holds(where):
+            raise WeightsError(f"{where} exists already; give a new address")
     if not Path(source).is_file():
-        check_outputs([("--to", args.to)], [("--from", _located(source))])
-    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        given = args.source if places.is_address(args.source) else _located(source)
+        check_outputs([("--to", where)], [("--from", given)])
+    with contextlib.redirect_stdout(sys.stderr), _tidy(), places.written(where) as target:
         prepare_jax()
-        written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
+        written = convert(source, target, args.format, dtype=args.dtype, progress=True)
         _warn([f"{name} was not converted" for name in left_out(source, args.format)])
     print(f"{args.to}: {', '.join(written)}")
     return 0
@@ -283,14 +295,18 @@ def _located(model: str) -> Path:
 
 
 def _model(option: str, name: str) -> str:
-    from alchemint_jax.weights import BUNDLED, no_model
+    from alchemint_jax.weights import BUNDLED, locate, no_model
 
+    if places.is_address(name):
+        return str(locate(name))
     if name in BUNDLED or Path(name).is_dir():
         return name
     raise WeightsError(f"{option} {name}: {no_model(name)}")
 
 
 def _folder(option: str, name: str) -> Path:
+    if places.is_address(name):
+        return staged(name)
     if Path(name).is_dir():
         return Path(name)
     raise DataError(f"{option} {name}: no such folder")

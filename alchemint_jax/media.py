@@ -23,11 +23,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.lettering import fitted
+from alchemint_jax.places import local
 from alchemint_jax.reading import read_video as read_video
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.scene.spans import Spans
 
 AnyPath = str | os.PathLike[str]
+_FETCH = (
+    "this is written to this machine; name a place here, and copy it there (gcloud storage cp "
+    "--recursive, aws s3 cp --recursive)"
+)
 
 # ------------------------------------------------------------------------------------- writing
 
@@ -39,7 +44,7 @@ def check_writable(path: AnyPath, suffixes: Sequence[str] = ()) -> Path:
     longer missing path is more likely a typing error. `suffixes`, such as ``[".mp4"]``, are the
     endings allowed. Nothing is left behind. Raises `AlchemintError`.
     """
-    path = Path(path)
+    path = local(path, _FETCH)
     if suffixes and path.suffix.lower() not in suffixes:
         raise AlchemintError(f"cannot write {path}: the name must end in {' or '.join(suffixes)}")
     try:
@@ -62,7 +67,7 @@ def check_folder(path: AnyPath) -> Path:
     Folders above it that are missing can be made too: a command that makes a folder makes them.
     Nothing is left behind. Raises `AlchemintError`.
     """
-    path = Path(path)
+    path = local(path, _FETCH)
     try:
         if path.exists() and not path.is_dir():
             raise AlchemintError(f"cannot write into {path}: it is a file, not a folder")

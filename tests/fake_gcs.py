@@ -3,8 +3,8 @@
     python tests/fake_gcs.py                    # prints its address, and serves until it is ended
 
 gcsfs, tensorstore, google-cloud-storage and google-cloud-cpp (in ArrayRecord) talk to it as to the
-real one: objects with generations and conditions on them, listings with prefixes, ranges from either
-end, uploads in one piece and in several, requests in batches. Objects live as long as it does.
+real one: objects with generations and conditions on them, listings with prefixes, ranges from
+either end, uploads in one piece and in several, batches. Objects live as long as it does.
 `POST /faults {"status": 503, "part": "text"}` lets requests whose path holds that part fail;
 `{}` ends it.
 """
@@ -60,7 +60,10 @@ class Store:
         self.faults: dict[str, Any] = {}
 
     def answer(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        path, query = urlsplit(url).path, {k: v[0] for k, v in parse_qs(urlsplit(url).query).items()}
+        path, query = (
+            urlsplit(url).path,
+            {k: v[0] for k, v in parse_qs(urlsplit(url).query).items()},
+        )
         if path == "/faults":
             self.faults = json.loads(body)
             return _json({})
@@ -89,9 +92,8 @@ class Store:
         there = self.buckets[bucket].get(name)
         if failed := _condition(there, query):
             return failed
-        if there is None or query.get("generation", there.generation) != there.generation:
-            if there is None or int(query["generation"]) != there.generation:
-                return _error(404, f"No such object: {bucket}/{name}")
+        if there is None or int(query.get("generation", there.generation)) != there.generation:
+            return _error(404, f"No such object: {bucket}/{name}")
         if method == "DELETE":
             del self.buckets[bucket][name]
             return 204, b"", {}
@@ -109,7 +111,11 @@ class Store:
             start, end = max(0, size - int(match[2])), size
         if start >= size:
             return _error(416, "range not satisfiable")
-        return 206, memoryview(there.data)[start:end], about | {"Content-Range": f"bytes {start}-{end - 1}/{size}"}
+        return (
+            206,
+            memoryview(there.data)[start:end],
+            about | {"Content-Range": f"bytes {start}-{end - 1}/{size}"},
+        )
 
     def _list(self, bucket: str, query: dict[str, str]) -> Answer:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
@@ -169,9 +175,13 @@ class Store:
         for part in mail.iter_parts():
             method, url, _ = part.get_content().strip().split(maxsplit=2)
             status, data, _ = self.answer(method, url, {}, b"")
-            text = f"HTTP/1.1 {status} said\r\nContent-Type: application/json\r\n\r\n{data.decode()}"
+            text = (
+                f"HTTP/1.1 {status} said\r\nContent-Type: application/json\r\n\r\n{data.decode()}"
+            )
             ours = f"response-{part['Content-ID'].strip('<>')}"
-            out.append(f"--part\r\nContent-Type: application/http\r\nContent-ID: <{ours}>\r\n\r\n{text}")
+            out.append(
+                f"--part\r\nContent-Type: application/http\r\nContent-ID: <{ours}>\r\n\r\n{text}"
+            )
         text = "\r\n".join([*out, "--part--\r\n"])
         return 200, text.encode(), {"Content-Type": "multipart/mixed; boundary=part"}
 
