@@ -5,7 +5,7 @@
 gcsfs, tensorstore, google-cloud-storage and google-cloud-cpp (in ArrayRecord) talk to it as to the
 real one: objects with generations and conditions on them, listings with prefixes, ranges from
 either end, uploads in one piece and in several, batches. Objects live as long as it does.
-`POST /faults {"status": 503, "part": "text"}` lets requests whose path holds that part fail;
+`POST /faults {"status": 503, "part": "text"}` lets requests fail that hold that part;
 `{}` ends it.
 """
 
@@ -67,7 +67,8 @@ class Store:
         if path == "/faults":
             self.faults = json.loads(body)
             return _json({})
-        if self.faults and self.faults.get("part", "") in unquote(url):
+        part = self.faults.get("part", "")
+        if self.faults and (part in unquote(url) or part.encode() in body):
             return _error(self.faults["status"], "as the test asked for")
         if path.startswith("/batch/"):
             return self._batch(headers, body)
