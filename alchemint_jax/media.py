@@ -29,10 +29,6 @@ from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.scene.spans import Spans
 
 AnyPath = str | os.PathLike[str]
-_FETCH = (
-    "this is written to this machine; name a place here, and copy it there (gcloud storage cp "
-    "--recursive, aws s3 cp --recursive)"
-)
 
 # ------------------------------------------------------------------------------------- writing
 
@@ -44,7 +40,7 @@ def check_writable(path: AnyPath, suffixes: Sequence[str] = ()) -> Path:
     longer missing path is more likely a typing error. `suffixes`, such as ``[".mp4"]``, are the
     endings allowed. Nothing is left behind. Raises `AlchemintError`.
     """
-    path = local(path, _FETCH)
+    path = local(path)
     if suffixes and path.suffix.lower() not in suffixes:
         raise AlchemintError(f"cannot write {path}: the name must end in {' or '.join(suffixes)}")
     try:
@@ -67,7 +63,7 @@ def check_folder(path: AnyPath) -> Path:
     Folders above it that are missing can be made too: a command that makes a folder makes them.
     Nothing is left behind. Raises `AlchemintError`.
     """
-    path = local(path, _FETCH)
+    path = local(path)
     try:
         if path.exists() and not path.is_dir():
             raise AlchemintError(f"cannot write into {path}: it is a file, not a folder")

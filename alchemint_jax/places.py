@@ -32,6 +32,10 @@ Place = Any
 """A `Path`, or what etils has for an address, with the same methods."""
 AnyPlace = str | os.PathLike[str]
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)([^/]*)(.*)")
+_COPY = (
+    "this is written to this machine; name a place here, and copy it there (gcloud storage cp "
+    "--recursive, aws s3 cp --recursive)"
+)
 _PATIENCE = 30  # seconds for a bucket to answer at all; gcsfs alone takes a minute and a half
 
 
@@ -73,8 +77,8 @@ def place(name: AnyPlace) -> Place:
     return epath.Path(text)
 
 
-def local(name: AnyPlace, instead: str) -> Path:
-    """The path of what has to be on this machine.
+def local(name: AnyPlace, instead: str = _COPY) -> Path:
+    """The path of what has to be on this machine, and would else be in a folder called "gs:".
 
     Raises:
         ConfigError: it is an address; `instead` says what to do.
