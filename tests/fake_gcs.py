@@ -29,8 +29,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import google_crc32c
-
 Answer = tuple[int, bytes | memoryview, dict[str, str]]
 _OBJECT = re.compile(r"(?:/download|/upload)?/storage/v1/b/([^/]+)/o(?:/(.+))?")
 _DATE = "2026-01-01T00:00:00.000Z"
@@ -45,6 +43,8 @@ class Object:
 
 
 def _new(data: bytes, generation: int) -> Object:
+    import google_crc32c  # comes with gcsfs
+
     hashes = hashlib.md5(data).digest(), google_crc32c.Checksum(data).digest()
     return Object(data, generation, *(base64.b64encode(x).decode() for x in hashes))
 

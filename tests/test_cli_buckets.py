@@ -76,11 +76,8 @@ def test_a_model_is_written_to_a_bucket_and_read_from_there(bucket, capsys, empt
     assert "transformer/config.json" in places.read_mark(places.place(f"{bucket}/model"))
     assert cli.main([*words, "--to", f"{bucket}/model"]) == 2
     assert "exists already" in capsys.readouterr().err
-    folder = al.weights.locate(f"{bucket}/model")
-    ours = al.weights.locate("sprites/pictures") / "transformer" / "config.json"
-    assert al.weights.read_config(folder, "transformer") == al.weights.read_config(
-        ours.parents[1], "transformer"
-    )
+    module, _ = al.weights.open_component(f"{bucket}/model", "transformer")
+    assert module.config == al.weights.open_component("sprites/pictures", "transformer")[0].config
     words = ["convert", "--from", f"{bucket}/model", "--to", f"{bucket}/model/inside"]
     assert cli.main(words) == 2
     assert f"lies inside --from {bucket}/model" in capsys.readouterr().err
@@ -91,9 +88,8 @@ def test_the_data_of_a_config_are_brought_here(bucket, sprites, tmp_path):
     for file in sprites.rglob("*"):
         if file.is_file():
             (where / file.relative_to(sprites).as_posix()).write_bytes(file.read_bytes())
-    config, task, _ = find_job(
-        shipped.find("configs/sprites_vae.py"), [f"data={where}", "loader.batch_size=1"]
-    )
+    overrides = [f"data={where}", "loader.batch_size=1"]
+    config, task, _ = find_job(shipped.find("configs/sprites_vae.py"), overrides)
     assert config.data == task.data == str(staging.staged(where))
     assert next(iter(task.train_data()))["video"].shape[0] == 1
 
