@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
     c = add(names, "train", commands.train, "train a model, or go on training it")
-    c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR [--config.FIELD=VALUE ...]"
+    c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR|gs://... [--config.FIELD=VALUE ...]"
     c.add_argument(
         "--config",
         type=arguments.config,
@@ -155,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.py[:ARGUMENT]",
         help="see configs/",
     )
-    c.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints and metrics")
+    c.add_argument(
+        "--workdir", required=True, metavar="DIR|gs://...", help="checkpoints and metrics"
+    )
     c.add_argument(
         "--dry-run", action="store_true", help="check the whole job on CPU; write nothing"
     )

@@ -115,6 +115,14 @@ def test_a_gke_job_is_xpks(printed):
     assert _option(words, "--command").endswith(f". launch/env_tpu.sh && exec {TRAIN}")
 
 
+def test_a_run_in_a_bucket_is_passed_on(printed):
+    job = [*JOB[:2], "--workdir", "gs://bucket/run", "--dry-run"]
+    for words in (["xpk.sh", *XPK], ["tpu_vm.sh", "train", *VM]):
+        (line,) = printed(*words, *job)
+        there = _option(line, "--command")
+        assert "--workdir gs://bucket/run" in there and "=gs://bucket/run/jax_cache" in there
+
+
 def test_a_slurm_job_has_a_task_for_each_gpu(printed):
     overrides = ["--", "--config.mesh.fsdp=16"]
     arguments = ["--nodes", 4, "--gpus", 2, "--venv", "/v", "--grace", 30, *JOB, "--dry-run"]
@@ -172,6 +180,8 @@ def test_a_kubernetes_job_has_a_pod_for_each_node(launch):
         ("slurm.sh", ["--nodes", "0", *JOB], "--nodes must be a whole number of at least 1"),
         ("slurm.sh", ["--nodes", "1", *JOB, "--time", "soon"], "--time soon"),
         ("slurm.sh", ["--nodes", "1", *JOB[:2], "--workdir", "gs://b/r"], "not gs://"),
+        ("xpk.sh", [*XPK, *JOB[:2], "--workdir", "s3://b/r"], "or gs://BUCKET/PATH"),
+        ("xpk.sh", [*XPK, *JOB[:2], "--workdir", "gs://b/$r"], "or gs://BUCKET/PATH"),
         ("slurm.sh", ["--nodes", "1", *JOB[:2], "--workdir", "runs"], "absolute path"),
         ("slurm.sh", ["--nodes", "1", "--config", "no.py", "--workdir", "/r"], "no such file"),
         ("slurm.sh", ["--nodes", "1", *JOB, "--", "--lr=1"], "only --config.FIELD=VALUE"),
