@@ -147,7 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
     c = add(names, "train", commands.train, "train a model, or go on training it")
-    c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR|gs://... [--config.FIELD=VALUE ...]"
+    c.usage = (
+        "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR|gs://... "
+        "[--config.FIELD=VALUE ...]"
+    )
     c.add_argument(
         "--config",
         type=arguments.config,
