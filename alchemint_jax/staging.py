@@ -67,12 +67,12 @@ def _bring(where: places.Place, folder: Path, record: Path) -> None:
         for name, about in fs.find(start, detail=True).items()
         if name.startswith(start) and about["type"] == "file"
     }
-    listed = places.read_mark(where) if places.MARK in found else None
+    listed = (places.read_mark(where) or {}) if places.MARK in found else {}
     found.pop(places.MARK, None)
     if not found:
         raise AlchemintError(f"{where}: there is nothing of that name in the bucket")
-    for name in listed or ():
-        if name not in found or found[name]["size"] != listed[name]["size"]:
+    for name, about in listed.items():
+        if name not in found or found[name]["size"] != about["size"]:
             raise AlchemintError(
                 f"{where}: is not whole: {name} is missing or cut short; write it again"
             )
@@ -93,7 +93,7 @@ def _bring(where: places.Place, folder: Path, record: Path) -> None:
     with Progress(1 + sizes // _MB, "fetching (MB)", quiet=not todo) as bar:
         done = 0
         for name in todo:
-            _fetch(fs, start + name, folder / name, tags[name][0], (listed or {}).get(name))
+            _fetch(fs, start + name, folder / name, tags[name][0], listed.get(name))
             done += tags[name][0]
             kept[name] = tags[name]
             _write(record, json.dumps(kept))  # what is here stays, if this ends early
