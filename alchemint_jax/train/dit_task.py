@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from alchemint_jax import rotary, weights
-from alchemint_jax.data.encode import read_header
+from alchemint_jax.data.encoded import read_header
 from alchemint_jax.data.loader import Augment, LoaderConfig, latent_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError

@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax.data.encoded import check_encoder
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.checkpoint import local_folder

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax.data.encoded import check_encoder
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import build_train, load_config
