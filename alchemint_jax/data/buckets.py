@@ -61,7 +61,7 @@ def choose(buckets: Sequence[Bucket], frames: int, size: tuple[int, int]) -> Buc
     if not filled:
         return None
 
-    def cost(bucket: Bucket) -> tuple[float, ...]:
+    def cost(bucket: Bucket) -> tuple[float | int, ...]:
         aspect = math.log(bucket.width / bucket.height) - math.log(size[1] / size[0])
         pixels = bucket.height * bucket.width
         enlarges = max(bucket.height / size[0], bucket.width / size[1]) > LARGER

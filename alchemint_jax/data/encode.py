@@ -225,7 +225,7 @@ def _encode_all(
 
 def _shard_size(bucket: Bucket) -> int:
     """Clips in a file: as Wan's latents, so many that they take 256 MB, 512 at the most."""
-    latents = 2 * 16 * (bucket.frames // 4 + 1) * (bucket.height // 8) * (bucket.width // 8)
+    latents = bucket.frames * bucket.height * bucket.width // 8  # bytes
     return max(1, min(512, _SHARD_BYTES // max(1, latents)))
 
 

@@ -6,17 +6,19 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from alchemint_jax.data.buckets import Bucket, choose, generator, starts
 from alchemint_jax.data.references import Variation
 from alchemint_jax.data.sources import AnyClip, Room
 from alchemint_jax.data.text_states import TextRows
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.progress import Progress
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.packing import MIN_ROWS
-from alchemint_jax.scene.windows import frames_at
 
-# Frames that are shown twice teach a model to stutter; a rate that is so little lower shows few.
-_SLOWEST = 0.9
+# The share of frames that may be shown twice, which teaches a model to stutter.
+_REPEATED = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +93,12 @@ class Encoding:
                     f"autoencoder of {vae_dir} needs"
                 )
         for bucket in self.buckets:
-            if (bucket.frames - 1) % stride:
+            clock = Clock(1, bucket.frames, stride)
+            if not clock.whole:
+                closest = Clock.for_duration(clock.duration, clock.fps, stride).frames
                 raise ConfigError(
                     f"bucket {bucket}: the autoencoder of {vae_dir} takes {stride}k+1 frames, such "
-                    f"as {bucket.frames - (bucket.frames - 1) % stride}"
+                    f"as {closest}"
                 )
 
     def resolved(self, room: Room | None, first: AnyClip) -> Encoding:
@@ -183,7 +187,7 @@ def plan_windows(
     assert encoding.fps is not None
     if not encoding.buckets and rows is None:  # clips of one shape: none needs to be looked at
         first = sources["train"][0].scene()
-        bucket = Bucket(len(frames_at(first.clock, encoding.fps)), *first.size)
+        bucket = Bucket(len(first.clock.at_rate(encoding.fps)), *first.size)
         every = {split: range(len(source)) for split, source in sources.items() if len(source)}
         whole = [Part(bucket, split, [Window(i, 0) for i in ids]) for split, ids in every.items()]
         return whole, {}
@@ -194,7 +198,6 @@ def plan_windows(
         for split, source in sources.items():
             for number in range(len(source)):
                 scene = source[number].scene()
-                clock = scene.clock
                 if rows is not None:
                     lengths = rows.encoder.lengths
                     rows.rows([scene.caption], lengths.caption)
@@ -202,8 +205,9 @@ def plan_windows(
                     rows.rows([event.text for event in scene.events], lengths.event)
                 seen += 1
                 progress.update(seen)
-                frames = len(frames_at(clock, encoding.fps))
-                if clock.fps < _SLOWEST * encoding.fps:
+                shown = scene.clock.at_rate(encoding.fps)
+                frames = len(shown)
+                if 1 - len(np.unique(shown)) / frames > _REPEATED:
                     skipped["too slow"] = skipped.get("too slow", 0) + 1
                     continue
                 shapes = encoding.buckets or (Bucket(frames, *scene.size),)

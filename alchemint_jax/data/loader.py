@@ -115,7 +115,7 @@ def latent_loader(
     are used, `event_used` bool [b e].
     With `cached_text` there are, instead of ids, states that were encoded with the clips, float16:
     `text` [b l d], `tags` [b r tag_length d] with `tag_mask`, `events` [b e event_length d], and
-    `null_text` [b n d], those of the empty text without padding.
+    `null_text` and `null_event` [b n d], those of the empty text without padding.
     All clips of a batch are of one bucket; `data.schedule` says of which.
     `share` is what this process reads.
     Raises DataError if there is no such dataset, and ConfigError if `share` does not fit.

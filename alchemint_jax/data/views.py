@@ -16,7 +16,7 @@ from alchemint_jax.data.sources import AnyClip
 from alchemint_jax.data.text_states import TextRows
 from alchemint_jax.errors import DataError
 from alchemint_jax.scene.scene import Scene
-from alchemint_jax.scene.windows import frames_at, window
+from alchemint_jax.scene.windows import window
 
 _NO_ROW = -1
 
@@ -46,7 +46,7 @@ def make(
     """
     scene = clip.scene()
     assert encoding.fps is not None and scene.size is not None
-    shown = frames_at(scene.clock, encoding.fps, where.start, bucket.frames)
+    shown = scene.clock.at_rate(encoding.fps, where.start, bucket.frames)
     part = window(scene, shown, encoding.fps)
     kept, pictures, sources, left_out = _subjects(clip, scene, part, shown, where, encoding)
     size = encoding.pictures_in(bucket)
@@ -80,8 +80,8 @@ def _subjects(
     clip: AnyClip, scene: Scene, part: Scene, shown: np.ndarray, where: Window, encoding: Encoding
 ) -> tuple[list[int], list[list[Any]], list[str], list[list[str]]]:
     """Who has a slot, with which pictures and from where; and who has none, and why."""
-    margin = encoding.margin * float(scene.clock.fps)
-    around = (int(shown[0] - margin), int(shown[-1] + 1 + margin))
+    margin = scene.clock.frame(encoding.margin)
+    around = (int(shown[0]) - margin, int(shown[-1]) + 1 + margin)
     kept: list[int] = []
     pictures: list[list[Any]] = []
     sources: list[str] = []

@@ -117,6 +117,7 @@ class States:
         rows = [said[t] if there else -1 for t, there in zip(events.texts[0], used, strict=True)]
         return found | {
             "events": self.states.padded(rows, self.lengths.event)[0],
+            "null_event": self.states.null,
             "event_intervals": scene.clock.latent(events.intervals[0]),
             "event_used": used,
         }

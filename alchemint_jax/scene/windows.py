@@ -40,20 +40,3 @@ def window(scene: Scene, shown: Int[np.ndarray, " n"], fps: Number) -> Scene:
         events=tuple(event for event in events if event.spans),
         keyframes=(),
     )
-
-
-def frames_at(
-    clock: Clock, fps: Number, start: int = 0, frames: int | None = None
-) -> Int[np.ndarray, " n"]:
-    """The frames of a clip that are nearest in time to those of the same clip at another rate.
-
-    Args:
-        clock: of the clip as it is.
-        fps: frames in a second that are wanted.
-        start: the first one, counted at that rate.
-        frames: how many; None is as many as the clip lasts.
-    """
-    if frames is None:
-        frames = int(np.floor((clock.frames - 1) * fps / clock.fps + 1e-6)) + 1 - start
-    places = (start + np.arange(frames)) * (clock.fps / fps)
-    return np.minimum(np.floor(places + 0.5 + 1e-6).astype(int), int(clock.frames) - 1)
