@@ -1,10 +1,10 @@
 r"""Kaleido's recipe on Wan2.1-T2V-14B: several subjects from pictures, without times.
 
 After arXiv 2510.18573 and the released code (zai-org/Kaleido). Nothing is added to Wan. References
-are clean latents in front of the video, modulated with its time; R-RoPE puts them at t = 0, 1, 2 and
-at rows and columns from 80 on, which all of them share. Every kind of picture has its weight (crop :
-segment : inpaint : redux = 1 : 5 : 3 : 1), so that 40 % show a subject on another background or in
-another pose, and one picture of each subject is drawn. Captions are dropped in 10 % of samples, and
+are clean latents beside the video, modulated with its time; R-RoPE puts them at t = 0, 1, 2 and at
+rows and columns from 80 on, which all of them share. Every kind of picture has its weight (crop 1,
+segment 5, inpaint 3, redux 1), so that 40 % show a subject on another background or in another
+pose, and one picture of each subject is drawn. Captions are dropped in 10 % of samples, and
 pictures never: guidance is v_I + 6 (v_IT - v_I). Commands, with Wan-AI/Wan2.1-T2V-14B-Diffusers in
 models/Wan2.1-T2V-14B-Diffusers, and videos in the folder videos:
 
@@ -20,11 +20,11 @@ The first run is the paper's 10 K steps of batch 256 at 1e-5; the second its 5 K
 clips at 5e-6 (--config.data=DIR names them). AdamW with betas 0.9 and 0.95, decay 1e-4, gradients
 clipped at 0.1, a constant rate.
 
-What differs: the paper shifts times by the tokens of a frame, which is 2.06 for frames of 480 x 832,
-but draws them from a logistic normal before; here they are uniform before the shift, as in all
-recipes here. Its pictures are annotated by other models (its pipeline is not released); kinds that
-`annotate` has not made are left out, and the others keep their ratio. Hardware: 64 accelerators of
-80 GB, as the memory of configs/wan_14b.py says. It has not been run.
+What differs: times are shifted as the paper does for the tokens of a frame of 480 x 832 (2.06), but
+they are uniform before that, as in all recipes here, and the paper's are logistic-normal. The
+models that annotated its clips are not released; kinds of pictures that `annotate` has not made are
+left out, and the others keep their ratio. Hardware: 64 accelerators of 80 GB, see the memory in
+configs/wan_14b.py. It has not been run.
 """
 
 from pathlib import Path

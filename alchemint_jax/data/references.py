@@ -77,7 +77,8 @@ def choose(
 
     Args:
         pictures: of this subject.
-        window: frames [start, end) of the scene that no picture should be of.
+        window: frames [start, end) of the scene that no picture should be of, and perhaps more
+            than the scene has.
         count: how many are wanted.
         kinds: weights, by kind; what has none is not used, but for cross-pairs.
         cross: share of cross-pairs, where there are any.
@@ -86,7 +87,8 @@ def choose(
     Returns:
         The pictures, none where there are none that may be used; and "outside" or "inside".
     """
-    outside = [one for one in pictures if not window[0] <= one.frame < window[1]]
+    start, end = window
+    outside = [one for one in pictures if one.frame < 0 or not start <= one.frame < end]
     pool, source = (outside, OUTSIDE) if outside else (list(pictures), INSIDE)
     if random is None:
         return [pool[i % len(pool)] for i in range(count)] if pool else [], source
@@ -105,7 +107,7 @@ def choose(
     return chosen, source
 
 
-def plain(rgba: UInt8[np.ndarray, "h w 4"], size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+def plain(rgba: UInt8[np.ndarray, "h w 4"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
     """A picture as generation sees it: as large as fits, centred on white."""
     height, width = rgba.shape[:2]
     return _paste(Image.fromarray(rgba), min(size[0] / height, size[1] / width), size)
@@ -116,7 +118,7 @@ def varied(
     size: tuple[int, int],
     how: Variation,
     random: np.random.Generator,
-) -> UInt8[np.ndarray, "h w 3"]:
+) -> UInt8[np.ndarray, "h2 w2 3"]:
     """A picture in another pose, size and light, its subject in the middle of a white canvas.
 
     The middle, since the place in a reference must say nothing about that in the clip.
@@ -143,7 +145,7 @@ def varied(
     image = image.crop(image.getchannel("A").getbbox() or (0, 0, *image.size))
     fits = min(size[0] / image.height, size[1] / image.width)
     scale = fits * math.exp(between(6, math.log(how.zoom[0]), math.log(how.zoom[1])))
-    return _paste(image, scale, size, between(7, 0, how.blur) * min(size))
+    return _paste(image, scale, size, between(7, 0.0, how.blur) * min(size))
 
 
 def _recolored(image: Image.Image, light: Sequence[float], hue: float) -> Image.Image:

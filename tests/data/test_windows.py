@@ -105,8 +105,8 @@ def test_pictures_from_outside_come_first_and_what_was_used_is_said():
     assert chosen == [inside] * 2 and source == "inside"
     assert references.choose([], (0, 10), 2, KINDS, 0.3, random)[0] == []
     unwanted = picture(30, "redux")
-    assert references.choose([unwanted], (0, 10), 1, KINDS | {"redux": 0}, 0, random)[0] == []
-    first, _ = references.choose([inside, outside, elsewhere], (0, 10), 3, {}, 0, None)
+    assert references.choose([unwanted], (0, 10), 1, KINDS | {"redux": 0}, 0.0, random)[0] == []
+    first, _ = references.choose([inside, outside, elsewhere], (-4, 10), 3, {}, 0.0, None)
     assert first == [outside, elsewhere, outside]
 
 
