@@ -25,6 +25,7 @@ from alchemint_jax.data import (
 )
 from alchemint_jax.data.encode import encode_with
 from alchemint_jax.data.encoded import check_text_encoder, open_texts, read_header
+from alchemint_jax.data.share import WHOLE
 from alchemint_jax.data.text_states import Lengths, TextEncoder
 from alchemint_jax.data.timed_clips import Picture, TimedClip
 from alchemint_jax.errors import ConfigError, DataError
@@ -125,7 +126,7 @@ def test_states_of_texts_are_written_once_and_read_by_row(clips, encoded, tmp_pa
         open_texts(encoded, dataclasses.replace(LENGTHS, word=7))
 
 
-def loader(folder, share=Share(), batch=4):
+def loader(folder, share=WHOLE, batch=4):
     return latent_loader(
         folder,
         "train",
