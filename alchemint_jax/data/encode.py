@@ -258,7 +258,8 @@ def _encode_shard(
 
     waiting: list[tuple[dict[str, Any], list[tuple[int, int]], int]] = []
     for made in _ahead(load, groups):
-        latents = in_batches(job.encode, np.stack([one.video for one in made]), many)
+        videos = np.stack([one.video for one in made]) if many > 1 else made[0].video[None]
+        latents = in_batches(job.encode, videos, many)
         for one, own in zip(made, latents, strict=True):
             places = [(i, j) for i, views in enumerate(one.references) for j in range(len(views))]
             last = pictures.add([one.references[i][j] for i, j in places])
