@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import places, sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax.data.encoded import check_encoder, check_text_encoder
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.staging import staged
@@ -65,6 +65,8 @@ def find_job(
             weights.check_part(folder, "vae")
             weights.read_config(folder, "vae")
             check_encoder(config.data, config.vae)
+        if config.get("cached_text"):
+            check_text_encoder(config.data, config.init_from)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
     return config, task, train
