@@ -18,7 +18,7 @@ import re
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,19 @@ def read_mark(where: Place) -> dict[str, dict[str, Any]] | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise AlchemintError(f"{where / MARK} is damaged; write that folder again") from error
+
+
+def absent(folder: Place, names: Sequence[str]) -> list[str]:
+    """Those of the names that are no files in a folder; a bucket is asked once for all of them."""
+    if not is_address(folder):
+        return [name for name in names if not (folder / name).is_file()]
+    with reaching(folder):
+        try:
+            found = files_of(folder).ls(os.fspath(folder), detail=False)
+        except FileNotFoundError:
+            found = []
+    there = {path.rpartition("/")[2] for path in found}
+    return [name for name in names if name not in there]
 
 
 def holds(where: Place) -> bool:

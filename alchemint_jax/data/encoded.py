@@ -18,9 +18,11 @@ is, and `left_out` who is on screen without a slot, and why.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
+from alchemint_jax import places
 from alchemint_jax.data import records
 from alchemint_jax.data.text_states import Lengths, TextStates, identify, shard_names
 from alchemint_jax.errors import DataError, WeightsError
@@ -43,8 +45,9 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
 
     Raises DataError if there is no such dataset.
     """
-    path = Path(data_dir) / MARK
-    if not path.is_file():
+    folder = places.place(data_dir)
+    path = folder / MARK
+    if places.absent(folder, [MARK]):
         raise DataError(
             f"{data_dir}: is not a finished encoded dataset ({MARK} is missing); encode one there"
         )
@@ -65,16 +68,26 @@ def _of_one_shape(header: dict[str, Any]) -> dict[str, Any]:
     return {"stride": stride, "text": None} | header | {"buckets": [bucket]}
 
 
+def read_in_place(data_dir: places.AnyPlace) -> bool:
+    """Whether an address is of an encoded dataset whose records can be read where they are.
+
+    ArrayRecord reads gs://, and no other buckets. Raises AlchemintError if nothing can be asked.
+    """
+    folder = places.place(data_dir)
+    return os.fspath(folder).startswith("gs://") and not places.absent(folder, [MARK])
+
+
 def open_encoded(data_dir: Path | str, split: str, bucket: int = 0) -> records.ShardedSource:
     """The records of a split of a bucket. Raises DataError if it is missing or broken."""
     header = read_header(data_dir)
     if split not in header["splits"]:
         raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(header['splits'])}")
     card = header["buckets"][bucket]
-    directory = Path(data_dir) / card["folder"] / split
+    directory = places.place(data_dir) / card["folder"] / split
     count = card["splits"].get(split, 0)
-    paths = [directory / name for name in shard_names(split, count, card["shard"])]
-    if missing := [path.name for path in paths if not path.is_file()]:
+    names = shard_names(split, count, card["shard"])
+    paths = [directory / name for name in names]
+    if missing := places.absent(directory, names):
         raise DataError(f"{directory}: {missing[0]} is missing; encode the dataset again")
     try:
         source = records.ShardedSource(paths)

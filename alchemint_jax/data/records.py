@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax.errors import DataError
+from alchemint_jax.places import Place
 
 WRITER_OPTIONS = "group_size:1"
 """One record per group: anything larger makes random reads decompress their neighbours."""
@@ -99,7 +100,7 @@ def write_bytes(path: Path, records: Iterable[bytes], options: str = WRITER_OPTI
 class ShardedSource:
     """Random access over the packed records of ArrayRecord files, in the order of the files."""
 
-    def __init__(self, paths: Sequence[Path]):
+    def __init__(self, paths: Sequence[Place]):
         quiet_flags()
         from grain.sources import ArrayRecordDataSource
 
@@ -113,7 +114,7 @@ class ShardedSource:
         return unpack(read_record(self._source, index, self._folder))
 
 
-def read_record(source: Any, index: int, folder: Path) -> Any:
+def read_record(source: Any, index: int, folder: Place) -> Any:
     """`source[index]`; raises DataError, naming the folder, if the file is damaged there."""
     try:
         return source[index]
@@ -130,7 +131,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Place) -> dict[str, Any]:
     """The object in a JSON file; raises DataError if it is unreadable."""
     try:
         content = json.loads(path.read_text())

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float16
 
+from alchemint_jax import places
 from alchemint_jax.data import records
 from alchemint_jax.errors import DataError
 from alchemint_jax.progress import Progress
@@ -166,9 +167,10 @@ class TextStates:
     """Random access to the states of a dataset."""
 
     def __init__(self, data_dir: Path | str, card: dict[str, Any]):
-        folder = Path(data_dir) / FOLDER
-        paths = [folder / name for name in shard_names(FOLDER, card["rows"], card["shard"])]
-        if missing := [path.name for path in paths if not path.is_file()]:
+        folder = places.place(data_dir) / FOLDER
+        names = shard_names(FOLDER, card["rows"], card["shard"])
+        paths = [folder / name for name in names]
+        if missing := places.absent(folder, names):
             raise DataError(f"{folder}: {missing[0]} is missing; encode the dataset again")
         self._source = records.ShardedSource(paths)
         self._dim = card["dim"]

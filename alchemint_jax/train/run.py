@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import places, sharding, weights
-from alchemint_jax.data.encoded import check_encoder, check_text_encoder
+from alchemint_jax.data.encoded import check_encoder, check_text_encoder, read_in_place
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.staging import staged
@@ -49,14 +49,19 @@ def find_job(
 ) -> tuple[ConfigDict, Any, TrainConfig]:
     """A config, its task and how it is trained, once the autoencoder it exports has been found.
 
-    What the config names by an address is brought here, and the config then names the copy.
+    What the config names by an address is brought here, and the config then names the copy; but the
+    records of an encoded dataset are read from gs:// as they are needed.
 
     Raises:
         ConfigError, DataError, WeightsError: naming the config file.
     """
     config = load_config(path, overrides)
     for field in ("data", *_MODELS):
-        if places.is_address(config.get(field) or ""):
+        address = config.get(field) or ""
+        if not places.is_address(address):
+            continue
+        places.check(places.place(address))
+        if field != "data" or not read_in_place(address):
             config[field] = os.fspath(staged(config[field]))
     task, train = build_job(config, path)
     try:
