@@ -301,8 +301,9 @@ def _located(model: str) -> Path:
 
 def _model(option: str, name: str) -> str:
     from alchemint_jax.weights import BUNDLED, locate, no_model
+    from alchemint_jax.weights.store import in_bucket
 
-    if places.is_address(name):
+    if in_bucket(name):
         return str(locate(name))
     if name in BUNDLED or Path(name).is_dir():
         return name

@@ -63,23 +63,21 @@ whole() {
   [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "--${1//_/-} must be a whole number of at least 1, got ${!1}"
 }
 
-# job_folder NAME: this option is a path or an address that no shell on its way can misunderstand.
-job_folder() {
-  [[ $buckets == 1 && ${!1} =~ ^gs://[A-Za-z0-9._/-]+$ ]] && return
-  local _or='of mounted storage, not gs://'
-  [[ $buckets == 0 ]] || _or='of mounted storage; or gs://BUCKET/PATH'
+# plain_path NAME [OR]: this option is an absolute path that no shell on its way can misunderstand.
+plain_path() {
   [[ ${!1} =~ ^/[A-Za-z0-9._/-]+$ ]] ||
-    die "--$1 ${!1}: give an absolute path, of letters, digits and ._- ($_or)"
+    die "--$1 ${!1}: give an absolute path, of letters, digits and ._- (of mounted storage${2:-, not gs://})"
 }
 
 # What `alchemint train` is given on every host, checked as far as this machine can, in TRAIN.
 # Status 75 (EX_TEMPFAIL) tells schedulers a run that was stopped and saved from one that is done.
 train_command() {
-  local _word
+  local _word _or=''
   require config workdir
   [[ -f ${config%%:*} ]] || die "--config $config: no such file; give it from the top of the repository"
   [[ $config != /* ]] || die "--config $config: give it from the top of the repository"
-  job_folder workdir
+  [[ $buckets == 0 ]] || _or='; or gs://BUCKET/PATH'
+  [[ $buckets == 1 && $workdir =~ ^gs://[A-Za-z0-9._/-]+$ ]] || plain_path workdir "$_or"
   for _word in ${EXTRA[@]+"${EXTRA[@]}"}; do
     [[ $_word == --config.*=* ]] || die "after -- only --config.FIELD=VALUE, got $_word"
   done

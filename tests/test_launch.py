@@ -212,11 +212,11 @@ def test_the_commands_of_the_readme_are_accepted(launch):
         assert (result.returncode, result.stderr) == (0, ""), script
 
 
-@pytest.mark.parametrize("kind, extra", [("tpu", "tpu"), ("cuda13", "cuda")])
-def test_images_install_an_extra_that_there_is(kind, extra):
+@pytest.mark.parametrize("kind, extras", [("tpu", ["tpu", "cloud"]), ("cuda13", ["cuda"])])
+def test_images_install_extras_that_there_are(kind, extras):
     text = (LAUNCH / f"Dockerfile.{kind}").read_text()
-    assert f"'.[{extra}]'" in text
-    assert f'"{extra}": [' in (TOP / "setup.py").read_text()
+    assert f"'.[{','.join(extras)}]'" in text
+    assert all(f'"{extra}": [' in (TOP / "setup.py").read_text() for extra in extras)
     ignored = (LAUNCH / f"Dockerfile.{kind}.dockerignore").read_text().splitlines()
     kept = [line[1:] for line in ignored if line.startswith("!")]
     assert ignored[1] == "*" and all((TOP / name).exists() for name in kept)

@@ -19,6 +19,7 @@ from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 from alchemint_jax.train.tasks import TASKS, top_fields
+from alchemint_jax.weights.store import in_bucket
 
 _MODELS = ("init_from", "vae")  # fields of configs that name a model
 
@@ -57,12 +58,12 @@ def find_job(
     """
     config = load_config(path, overrides)
     for field in ("data", *_MODELS):
-        address = config.get(field) or ""
-        if not places.is_address(address):
+        name = config.get(field) or ""
+        if not (in_bucket(name) if field in _MODELS else places.is_address(name)):
             continue
-        places.check(places.place(address))
-        if field != "data" or not read_in_place(address):
-            config[field] = os.fspath(staged(config[field]))
+        places.check(places.place(name))
+        if field != "data" or not read_in_place(name):
+            config[field] = os.fspath(staged(name))
     task, train = build_job(config, path)
     try:
         if "vae" in config:  # needed last, to export; hours may have passed by then

@@ -66,12 +66,17 @@ def is_single_file(name_or_path: str | os.PathLike) -> bool:
     return name_or_path not in BUNDLED and Path(name_or_path).is_file()
 
 
+def in_bucket(model: str | os.PathLike) -> bool:
+    """Whether a model is named by an address, and that is not the one of its page on the hub."""
+    return places.is_address(model) and not _HUB_ID.fullmatch(os.fspath(model))
+
+
 def parts(model: str | os.PathLike) -> list[places.Place]:
     """The files and folders of a model, bundled or not, that are there: what must stay as it is.
 
     Other things that its directory holds are not among them, nor is a directory that is no model.
     """
-    if places.is_address(model):
+    if in_bucket(model):
         return [places.place(model)]
     root = locate(model) if model in BUNDLED else Path(os.path.expanduser(model))
     if not root.is_dir():
@@ -110,7 +115,7 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
                 "missing); reinstall the package, or pass a directory of weights"
             )
         return path
-    if places.is_address(name_or_dir):
+    if in_bucket(name_or_dir):
         return locate(staged(name_or_dir))
     path = Path(os.path.expanduser(name_or_dir))  # ~nobody stays as it is
     if path.is_dir():
