@@ -21,6 +21,24 @@ def resize(frame: Frame, height: int, width: int) -> Frame:
     )
 
 
+def sample(frame: Frame, height: int, width: int) -> Frame:
+    """Bilinear between the four pixels around each point, however much it shrinks.
+
+    Networks that were trained on images shrunk in this way find more in them.
+    """
+    scale = frame.shape[1] / width, frame.shape[0] / height
+    image = Image.fromarray(np.ascontiguousarray(frame))
+    return np.asarray(
+        image.transform(
+            (width, height),
+            Image.Transform.AFFINE,
+            (scale[0], 0, 0, 0, scale[1], 0),
+            Image.Resampling.BILINEAR,
+        ),
+        np.uint8,
+    )
+
+
 def resize_map(
     values: Float32[np.ndarray, "_ _"], height: int, width: int
 ) -> Float32[np.ndarray, "_ _"]:
@@ -103,7 +121,7 @@ class Letterbox:
         """The canvas with the frame in its middle."""
         out = np.full((*self.canvas, 3), _GREY, np.uint8)
         top, left = self._corner
-        out[top : top + self.inner[0], left : left + self.inner[1]] = resize(frame, *self.inner)
+        out[top : top + self.inner[0], left : left + self.inner[1]] = sample(frame, *self.inner)
         return out
 
     def boxes(self, boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
