@@ -93,7 +93,8 @@ class YoloDetector:
     persistent cache of JAX keeps it.
 
     Attributes:
-        threshold: the least score of what is found.
+        threshold: the least score of what is found. It is low: who follows things through a video
+            can use weak detections between strong ones, and those who do not can leave them out.
         overlap: of two boxes of one kind whose intersection over union is larger, the more likely
             one is kept.
         side: the longer side of what the network sees, in pixels, a multiple of 32. It was trained
@@ -101,7 +102,7 @@ class YoloDetector:
         batch: frames that the network sees at once. One is fastest on a CPU.
     """
 
-    threshold: int | float = 0.25
+    threshold: int | float = 0.1
     overlap: int | float = 0.45
     side: int = 416
     batch: int = 1
