@@ -28,6 +28,18 @@ def _efficientnet() -> Embedder:
     return EfficientnetEmbedder()
 
 
+def _grounding_dino(checkpoint: str | None) -> Detector:
+    from alchemint_jax.perceive.grounding_dino import CHECKPOINT, GroundingDinoDetector
+
+    return GroundingDinoDetector.load(checkpoint or CHECKPOINT)
+
+
+def _clip(checkpoint: str | None) -> Embedder:
+    from alchemint_jax.perceive.clip import CHECKPOINT, ClipEmbedder
+
+    return ClipEmbedder.load(checkpoint or CHECKPOINT)
+
+
 def _content() -> ShotFinder:
     from alchemint_jax.perceive.shots import ContentShots
 
