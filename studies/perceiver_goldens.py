@@ -102,8 +102,8 @@ def main() -> None:
             "efficientnet_lite0": of_efficientnet(efficientnet, image[::2, ::2]),
         }
     for name, arrays in found.items():
-        seen = image if name == "yolov3_tiny" else image[::2, ::2]
-        np.savez_compressed(out / f"{name}.npz", image=seen, **arrays)
+        arrays["image"] = image if name == "yolov3_tiny" else image[::2, ::2]
+        np.savez_compressed(out / f"{name}.npz", allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -55,11 +55,11 @@ def read_darknet(path: Path) -> Layers:
         return values[place - count : place]
 
     for name, inputs, outputs, side in yolo.LAYERS:
-        plain = name.endswith("_out")
         bias = take(outputs)
-        gain, mean, variance = (take(outputs) for _ in range(3)) if not plain else (None,) * 3
+        normalised = not name.endswith("_out")
+        gain, mean, variance = (take(outputs if normalised else 0) for _ in range(3))
         kernel = take(outputs * inputs * side**2).reshape(outputs, inputs, side, side)
-        if gain is not None:
+        if normalised:
             kernel, bias = fold(kernel, gain, bias, mean, np.sqrt(variance) + 1e-6)
         layers[name] = kernel, bias
     if place != len(values):

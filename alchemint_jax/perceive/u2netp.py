@@ -128,13 +128,13 @@ class U2netSegmenter:
         """See `Segmenter.segment`."""
         masks = np.zeros(video.shape[:3], bool)
         places = grow(boxes, self.margin, *video.shape[1:3])
-        known = [frame for frame, place in enumerate(places) if place is not None]
-        for part in batches(known, self.batch):
-            crops = [cut(video[frame], places[frame]) for frame in part]
+        known = {frame: place for frame, place in enumerate(places) if place is not None}
+        for part in batches([*known], self.batch):
+            crops = [cut(video[frame], known[frame]) for frame in part]
             images = stack([resize(crop, self.side, self.side) for crop in crops], self.batch)
             likely = np.asarray(_run(self.layers, images))
             for frame, crop, one in zip(part, crops, likely, strict=False):
-                cut(masks[frame], places[frame])[:] = (
+                cut(masks[frame], known[frame])[:] = (
                     resize_map(one, *crop.shape[:2]) > self.threshold
                 )
         return masks

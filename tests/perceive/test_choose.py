@@ -51,6 +51,7 @@ def test_an_object_of_the_users(module):
         ("of_a_user:another", "another"),
         ("no_such_module:x", "cannot be imported"),
         ("of_a_user:__name__", "a str is no .*: see .* in alchemint_jax.perceive"),
+        ("", "neither .* nor MODULE:NAME"),
     ],
 )
 def test_what_is_none_is_refused(module, kind, name, message):
@@ -63,3 +64,24 @@ def test_a_frozen_set_of_perceivers_has_fields_that_are_seen():
     text = repr(dataclasses.replace(perceivers.detector, threshold=0.125))
     assert "threshold=0.125" in text and "kernel" not in text
     assert np.isfinite(perceivers.embedder.layers["stem"].kernel).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("detector", "grounding-dino"),
+        ("detector", "grounding-dino:of/somebody"),
+        ("segmenter", "sam2"),
+        ("embedder", "clip"),
+        ("shots", "transnetv2"),
+    ],
+)
+def test_without_the_extra_those_of_others_say_what_to_install(monkeypatch, kind, name):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ConfigError, match=r"pip install 'alchemint-jax\[perceive\]'"):
+        load_perceivers(**{kind: name})
+
+
+def test_what_is_in_the_package_takes_no_checkpoint():
+    with pytest.raises(ConfigError, match="yolov3-tiny:x: .* write 'yolov3-tiny' alone"):
+        load_perceivers(detector="yolov3-tiny:x")
