@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,11 +87,11 @@ def of_efficientnet(weights: Path, image: np.ndarray) -> dict[str, np.ndarray]:
         return {"vector": network.extract_features(inputs).mean((2, 3))[0].numpy()}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Reads the arguments, and writes one golden for each network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    out: Path = parser.parse_args().out
+    out: Path = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
     image = picture()
     with tempfile.TemporaryDirectory() as temporary:

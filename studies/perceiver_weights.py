@@ -20,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +189,8 @@ def digest(path: Path) -> str:
 def stored(layers: Layers) -> Iterator[tuple[str, np.ndarray]]:
     """What goes into the file: kernels as [h w in out], those of depthwise layers as [h w c]."""
     for name, (kernel, bias) in layers.items():
-        kernel = kernel.transpose(2, 3, 1, 0).astype(np.float16)
+        with np.errstate(over="ignore"):  # reported below
+            kernel = kernel.transpose(2, 3, 1, 0).astype(np.float16)
         if name.endswith(".depthwise"):
             kernel = kernel[:, :, 0]
         if not np.isfinite(kernel).all():
@@ -218,11 +219,11 @@ def convert(out: Path) -> Mapping[str, object]:
     return table
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Reads the arguments, and writes weights and `sources.json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    out: Path = parser.parse_args().out
+    out: Path = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
     (out / "sources.json").write_text(json.dumps(convert(out), indent=1) + "\n", "utf-8")
 
