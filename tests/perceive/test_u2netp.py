@@ -45,8 +45,8 @@ def test_it_is_the_network_that_onnxruntime_runs():
     likely = np.asarray(u2netp._run(layers, golden["image"][None])[0])
     reference = golden["likely"].astype(np.float32)
     assert reference.max() - reference.min() > 0.5
-    assert np.abs(likely - reference).mean() < 0.005  # the weights are in float16
-    assert np.abs(likely - reference).max() < 0.08
+    assert np.abs(likely - reference).mean() < 0.01  # the weights are in float16
+    assert np.abs(likely - reference).max() < 0.15
 
 
 @pytest.mark.parametrize(("field", "value"), [("side", 0), ("side", 100), ("batch", 0)])
