@@ -28,7 +28,7 @@ def read_video(
 
     try:
         with av.open(os.fspath(path)) as container:
-            streams = [s for s in container.streams.video if not _is_cover(s)]
+            streams = [s for s in container.streams.video if not is_cover(s)]
             if not streams:
                 raise DataError(f"{path} holds no video")
             stream = streams[0]
@@ -38,7 +38,7 @@ def read_video(
             for frame in container.decode(stream):
                 # A stream may change its size on the way; what is read keeps the first.
                 size = size or (frame.width, frame.height)
-                frames.append(_image(frame, *size))
+                frames.append(as_shown(frame, *size))
                 base = frame.time_base
                 times.append(None if frame.pts is None or not base else frame.pts * base)
             fps = stream.average_rate or stream.guessed_rate
@@ -80,14 +80,14 @@ def constant_rate(times: Float[np.ndarray, f], fps: float) -> Int[np.ndarray, f2
     return order[np.maximum(shown, 0)]
 
 
-def _is_cover(stream: Any) -> bool:
+def is_cover(stream: Any) -> bool:
     """Whether a stream is the picture on the cover of a piece of music."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _image(frame: Any, width: int, height: int) -> np.ndarray:
+def as_shown(frame: Any, width: int, height: int) -> np.ndarray:
     """RGB of a decoded frame, as it is to be shown."""
     from av.video.reformatter import Colorspace
 
@@ -103,6 +103,12 @@ def _image(frame: Any, width: int, height: int) -> np.ndarray:
         cover = image[..., 3:].astype(np.uint16)
         image = ((image[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
     return _upright(image, _display_matrix(frame))
+
+
+def is_turned(frame: Any) -> bool:
+    """Whether a decoded frame is to be turned or flipped before it is shown."""
+    a, b, _, c, d = _display_matrix(frame)[:5]
+    return not (a > 0 and d > 0 and b == c == 0)
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...]:
