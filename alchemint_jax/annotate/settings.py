@@ -114,7 +114,7 @@ class Detect:
 
     every: Real = 0.13
     side: int = 640
-    floor: Real = 0.1
+    floor: Real = 0.08
     batch: int = 4
     clash: Real = 0.7
 
@@ -132,6 +132,8 @@ class Track:
             so alike, as the inner product of unit vectors.
         shortest: seconds; what is seen for less is noise.
         sure: the least of the best score of a track.
+        border: seconds for which a subject that moves out of the frame, or into it, may be on
+            screen while it is not detected; changes of the picture say for how long it was.
     """
 
     start: Real = 0.4
@@ -141,6 +143,7 @@ class Track:
     alike: Real = 0.62
     shortest: Real = 0.3
     sure: Real = 0.5
+    border: Real = 1.0
 
 
 @dataclass(frozen=True)
@@ -152,15 +155,12 @@ class Presence:
         off: a score below which it is not, once it was.
         gap: shorter gaps are closed, in seconds.
         least: shorter runs are dropped, in seconds.
-        border: a run that ends at the border of the frame is prolonged by at most so many seconds,
-            to where its box, moving on, has left.
     """
 
     on: Real = 0.35
-    off: Real = 0.12
+    off: Real = 0.08
     gap: Real = 0.35
     least: Real = 0.25
-    border: Real = 0.3
 
 
 @dataclass(frozen=True)
