@@ -135,7 +135,9 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
-    package_data={"alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*"]},
+    package_data={
+        "alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*", "perceive/weights/*"]
+    },
     cmdclass={"build_py": BuildWithShipped},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -1,14 +1,14 @@
 """Who is in this frame, and where: what is asked of networks that look at real video.
 
-These are protocols. A back end, whatever it runs on, is an object with the one method of its
-protocol; models and thresholds are its own affair. Videos are uint8 [f h w 3], RGB; boxes are
+These are protocols. A back end, whatever it runs on, is an object with what its protocol
+names; models and thresholds are its own affair. Videos are uint8 [f h w 3], RGB; boxes are
 (left, top, right, bottom) in pixels of the frames, from 0 to (w, h), right and bottom exclusive.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -35,6 +35,10 @@ class Detections:
 @runtime_checkable
 class Detector(Protocol):
     """Finds what words name."""
+
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """All words that it knows; None if any word may be asked for."""
 
     def detect(
         self, video: UInt8[np.ndarray, "f h w 3"], words: Sequence[str]
@@ -82,9 +86,18 @@ class Embedder(Protocol):
 class ShotFinder(Protocol):
     """Finds where one shot ends and the next one begins."""
 
+    def cuts(self, frames: Iterable[UInt8[np.ndarray, "h w 3"]]) -> Iterator[int]:
+        """The first frame of every shot but the first one, in order, as they become known.
+
+        This is for videos that do not fit into memory: frames of one size are taken one at a time,
+        and a finder holds only the last ones that it has to compare. So it may tell of a cut some
+        frames later. They may be smaller than those of the video.
+        """
+
     def find(self, video: UInt8[np.ndarray, "f h w 3"]) -> tuple[tuple[int, int], ...]:
         """The shots as half-open runs of frames [start, end), in order.
 
-        They cover the video without a gap: an uncut one is a single shot, and one without frames
-        has none. A gradual transition is part of one of the shots beside it.
+        They are what lies between the `cuts`, and cover the video without a gap: an uncut one is a
+        single shot, and one without frames has none. A gradual transition is part of one of the
+        shots beside it.
         """
