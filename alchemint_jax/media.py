@@ -155,17 +155,21 @@ def write_video(
         raise AlchemintError(f"cannot write {path}: fps must be positive and finite, got {fps}")
     if upscale < 1:
         raise AlchemintError(f"cannot write {path}: upscale must be at least 1, got {upscale}")
-    write_bytes(path, _encode_mp4(frames, Fraction(fps).limit_denominator(1001), upscale))
+    write_bytes(path, encode_mp4(frames, fps, upscale))
 
 
-def _encode_mp4(frames: np.ndarray, fps: Fraction, upscale: int) -> bytes:
+def encode_mp4(
+    frames: UInt8[np.ndarray, "f h w 3"], fps: Fraction | int | float, upscale: int = 1
+) -> bytes:
+    """The bytes of the file that `write_video` writes."""
     import av  # a quarter of a second that only videos should cost
     from av.video.reformatter import ColorRange, Colorspace
 
     height, width = (upscale * size for size in frames.shape[1:3])
     buffer = io.BytesIO()  # encoded video is small next to the frames already in memory
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "12"})
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         # Untagged video is shown in whichever of two colour spaces the player prefers.

@@ -12,7 +12,6 @@ also `events` and their `event_intervals` int32 [e 2], empty rows (0, 0).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from alchemint_jax.data import clips, records
+from alchemint_jax.data import clips, records, whole
 from alchemint_jax.data.examples import kept_fields
 from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.progress import Progress
@@ -124,15 +123,9 @@ def encode_with(
         "shard": shard,
         "splits": {split: len(source) for split, source in sources.items()},
     }
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        _check_same(out, wanted, _MARK)
+    partial = whole.begin(out, wanted, _MARK)
+    if partial is None:
         return out
-    partial = out.parent / f".{out.name}.partial"
-    if partial.exists():
-        _check_same(partial, wanted, "plan.json")
-    else:
-        partial.mkdir(parents=True)
-        records.write_json(partial / "plan.json", wanted)
     first = _encode_all(encode, sources, partial, batch, views, shard)
     frames = int(sources["train"][0]["video"].shape[0])
     geometry = {
@@ -143,11 +136,7 @@ def encode_with(
         "references": list(first["references"].shape),
         **({"events": len(first["events"])} if "events" in first else {}),
     }
-    records.write_json(partial / _MARK, {**wanted, **geometry})
-    (partial / "plan.json").unlink()
-    if out.exists():
-        out.rmdir()  # an empty directory made by the caller
-    os.replace(partial, out)
+    whole.finish(partial, out, {**wanted, **geometry}, _MARK)
     return out
 
 
@@ -325,15 +314,3 @@ def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray
 def _shard_names(split: str, count: int, shard: int) -> list[str]:
     total = -(-count // shard)
     return [f"{split}-{i:05d}-of-{total:05d}.array_record" for i in range(total)]
-
-
-def _check_same(directory: Path, wanted: dict[str, Any], mark: str) -> None:
-    """Raises DataError unless the mark in `directory` says what is wanted."""
-    if not (directory / mark).is_file():
-        raise DataError(f"{directory}: holds something else; choose another directory or remove it")
-    found = records.read_json(directory / mark)
-    if different := sorted(key for key in wanted if found.get(key) != wanted[key]):
-        raise DataError(
-            f"{directory}: was made with another {' and '.join(different)}; "
-            "choose another directory or remove it"
-        )

@@ -64,6 +64,11 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 
     Raises DataError if it cannot be written.
     """
+    return write_bytes(path, map(pack, records))
+
+
+def write_bytes(path: Path, records: Iterable[bytes], options: str = WRITER_OPTIONS) -> int:
+    """`write_shard` of records of any kind, with other options of ArrayRecord's writer."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,11 +80,11 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
         except RuntimeError as error:  # what ArrayRecord makes of a full disk
             raise DataError(f"{path}: cannot be written: {error}") from error
 
-    writer = checked(ArrayRecordWriter, str(partial), WRITER_OPTIONS)
+    writer = checked(ArrayRecordWriter, str(partial), options)
     count = 0
     try:
         for record in records:
-            checked(writer.write, pack(record))
+            checked(writer.write, record)
             count += 1
         checked(writer.close)
     except BaseException:
