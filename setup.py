@@ -136,7 +136,14 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
     package_data={
-        "alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*", "perceive/weights/*"]
+        "alchemint_jax": [
+            "py.typed",
+            "annotate/taxonomy/*",
+            "annotate/templates/*",
+            "bundled/**",
+            "evaluate/templates/*",
+            "perceive/weights/*",
+        ]
     },
     cmdclass={"build_py": BuildWithShipped},
     install_requires=REQUIRES,

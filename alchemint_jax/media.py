@@ -231,7 +231,7 @@ def contact_sheet(
 
     count = len(frames)
     seconds = clock.duration or clock.second(1)
-    columns = _columns(count)
+    columns = sheet_columns(count)
     scale = _CELL / max(frames.shape[1:3])
     cell_h, cell_w = (max(1, round(scale * size)) for size in frames.shape[1:3])
     small = ImageFont.load_default(size=16)
@@ -299,7 +299,7 @@ def contact_sheet(
     return sheet
 
 
-def _columns(count: int) -> list[int]:
+def sheet_columns(count: int) -> list[int]:
     """Between 8 and 11 evenly spaced frames, preferring a number that divides the clip exactly."""
     exact = [n for n in (9, 11, 10, 8) if (count - 1) % (n - 1) == 0]
     n = min(count, exact[0] if exact else 9)

@@ -50,9 +50,7 @@ class Exit:
         return [f for f in range(self.frame, last, self.step) if 0 <= f < count]
 
 
-def find_exit(
-    seen: Sequence[Seen], size: tuple[int, int], step: int, most: int
-) -> Exit | None:
+def find_exit(seen: Sequence[Seen], size: tuple[int, int], step: int, most: int) -> Exit | None:
     """How a track leaves (step 1), or enters (step -1); None if it does not move to the border.
 
     Args:

@@ -12,13 +12,23 @@ import difflib
 import os
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from alchemint_jax import documents
 from alchemint_jax.errors import ConfigError, StoryboardError
 
 Real = float | int
+
+
+@dataclass(frozen=True)
+class Perceive:
+    """Who looks at frames: names of `perceive.choose`, or MODULE:NAME."""
+
+    detector: str = "yolov3-tiny"
+    segmenter: str = "u2netp"
+    embedder: str = "efficientnet-lite0"
+    shots: str = "content"
 
 
 @dataclass(frozen=True)
@@ -288,7 +298,7 @@ class Pack:
 class Settings:
     """Everything that can be chosen; each stage reads its part alone."""
 
-    perceivers: Mapping[str, Any] = field(default_factory=dict)
+    perceive: Perceive = Perceive()
     ingest: Ingest = Ingest()
     shots: Shots = Shots()
     chat: Chat = Chat()
@@ -347,10 +357,6 @@ def _build(cls: type, values: Any, where: str, name: str, base: Any = None) -> A
             raise ConfigError(f"{where}: there is no field {full!r}; {hint}")
         if dataclasses.is_dataclass(hints[key]):
             changed[key] = _build(hints[key], value, where, full, getattr(base, key))
-        elif typing.get_origin(hints[key]) is Mapping:
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}: {full}: expected names and values")
-            changed[key] = {**getattr(base, key), **value}
         else:
             changed[key] = _value(value, getattr(base, key), f"{where}: {full}")
     return dataclasses.replace(base, **changed)

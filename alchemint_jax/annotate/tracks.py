@@ -283,8 +283,9 @@ def identities(
         if value < least or not same(tracks[i], tracks[j]):
             continue
         a, b = (next(group for group in groups if k in group) for k in (i, j))
-        if a is b or any(frames[x] & frames[y] or _crossed(tracks[x], tracks[y])
-                         for x in a for y in b):
+        if a is b or any(
+            frames[x] & frames[y] or _crossed(tracks[x], tracks[y]) for x in a for y in b
+        ):
             continue
         groups.remove(b)
         a += b

@@ -56,7 +56,9 @@ _IRREGULAR = {
     **{"gentlemen": "gentleman", "businessmen": "businessman", "skis": "skis"},
 }
 # The same in the singular and the plural, or plural in form alone.
-_BOTH = frozenset("sheep deer fish glasses scissors trousers pants jeans shorts skis headphones".split())
+_BOTH = frozenset(
+    "sheep deer fish glasses scissors trousers pants jeans shorts skis headphones".split()
+)
 
 
 @dataclass(frozen=True)
@@ -195,8 +197,10 @@ def choose(
     for entry in kept:
         parts = entry["word"].split()
         # "an old red car ... the car" is one car; "a red car ... a blue car" are two.
-        if not any(parts[-1] == one["word"].split()[-1] and {*parts} <= {*one["word"].split()}
-                   for one in unique):
+        if not any(
+            parts[-1] == one["word"].split()[-1] and {*parts} <= {*one["word"].split()}
+            for one in unique
+        ):
             unique.append(entry)
     unique.sort(key=lambda entry: entry["kind"] not in ("human", "animal"))
     lost += [

@@ -1,5 +1,4 @@
-"""What is said of a scene: as given, from a file beside the video, or by a server that looks at it.
-"""
+"""What is said of a scene: as given, from a file beside the video, or by a server that looks at it."""
 
 from __future__ import annotations
 
@@ -122,6 +121,7 @@ def _checked(answer: Any) -> tuple[str, list[Row]]:
     for one in events[:32]:
         if not isinstance(one, Mapping):
             raise ValueError("an event must be an object")
-        found += read_events({"text": one.get("text"), "during": [one.get("start"),
-                                                                 one.get("end")]}, "events")
+        found += read_events(
+            {"text": one.get("text"), "during": [one.get("start"), one.get("end")]}, "events"
+        )
     return caption, found

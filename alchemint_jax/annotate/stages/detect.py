@@ -34,8 +34,11 @@ def asked(row: Row, known: Sequence[str] | None) -> tuple[list[Row], list[Row]]:
         if known is None:
             found.append({**entity, "ask": word})
             continue
-        fits = [w for w in (word, word.split()[-1], entity["category"], entity["detector"])
-                if w in known]
+        fits = [
+            w
+            for w in (word, word.split()[-1], entity["category"], entity["detector"])
+            if w in known
+        ]
         if fits:
             found.append({**entity, "ask": fits[0]})
         else:
@@ -67,10 +70,20 @@ def detect(row: Row, base: Path, detector: Detector, settings: Detect) -> Row:
         # What is taken for something alike now and then is still tracked.
         if known is not None and looked:
             looked = list(known)
-    found = search(scene_frames(row, base, base_frames(row, settings), settings.side),
-                   detector, looked, row["size"], settings)
-    return {**row, "entities": entities, "dropped": row["dropped"] + lost, "looked": looked,
-            "detections": list(found)}
+    found = search(
+        scene_frames(row, base, base_frames(row, settings), settings.side),
+        detector,
+        looked,
+        row["size"],
+        settings,
+    )
+    return {
+        **row,
+        "entities": entities,
+        "dropped": row["dropped"] + lost,
+        "looked": looked,
+        "detections": list(found),
+    }
 
 
 def search(

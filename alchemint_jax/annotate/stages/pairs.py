@@ -59,5 +59,11 @@ def _borrowed(subject: Row, scene: str, alike: float) -> Row | None:
     if not alone:
         return None
     best = alone[int(np.argmax([one["scores"]["sure"] for one in alone]))]
-    return {**best, "kind": CROSS, "scene": scene, "frame": -1, "scene_frame": best["frame"],
-            "alike": round(alike, 4)}
+    return {
+        **best,
+        "kind": CROSS,
+        "scene": scene,
+        "frame": -1,
+        "scene_frame": best["frame"],
+        "alike": round(alike, 4),
+    }

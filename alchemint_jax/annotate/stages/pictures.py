@@ -38,7 +38,7 @@ def pictures(row: Row, base: Path, out: Path, segmenter: Segmenter, settings: Pi
     for frame, image in scene_frames(row, base, {f for some in chosen for f in some}):
         for number, some in enumerate(chosen):
             if frame in some:
-                box = np.array(_box(row["subjects"][number], frame))
+                box = np.array(box_at(row["subjects"][number], frame))
                 name = f"{number}-{frame:06d}"
                 made[number] += _take(image, box, segmenter, settings, folder, name, row["id"])
                 for one in made[number]:
@@ -57,9 +57,7 @@ def choose_views(row: Row, number: int, count: int, apart: int) -> list[int]:
     """
     subject = row["subjects"][number]
     others = [s for i, s in enumerate(row["subjects"]) if i != number]
-    inside = [
-        one for one in subject["seen"] if any(s <= one[0] < e for s, e in subject["frames"])
-    ]
+    inside = [one for one in subject["seen"] if any(s <= one[0] < e for s, e in subject["frames"])]
     if not inside:
         return []
     largest = max(_area(one) for one in inside)
@@ -84,7 +82,7 @@ def _value(one: Sequence[float], others: Sequence[Row], size: Sequence[int]) -> 
 
 def covered_by(one: Sequence[float], other: Row) -> float:
     """The share of a subject's box in a frame that the box of another subject covers."""
-    box = _box(other, int(one[0]))
+    box = box_at(other, int(one[0]))
     if box is None:
         return 0.0
     mine, theirs = np.array([one[1:5]], float), np.array([box], float)
@@ -104,7 +102,7 @@ def border_share(box: Sequence[float], size: Sequence[int]) -> float:
     return float(sum(sides)) / max(1e-9, 2 * (right - left + bottom - top))
 
 
-def _box(subject: Row, frame: int) -> list[float] | None:
+def box_at(subject: Row, frame: int) -> list[float] | None:
     """Where a subject is: as seen, or between the two nearest; None where it is not there."""
     if not any(s <= frame < e for s, e in subject["frames"]):
         return None
@@ -137,8 +135,14 @@ def _take(
     for kind, pixels in kinds.items():
         file = f"{name}-{kind}.png"
         _write_png(folder / file, pixels)
-        made.append({"file": f"{FOLDER}/{scene}/{file}", "kind": kind, "box": rounded(box),
-                     "size": list(seen.shape[:2])})
+        made.append(
+            {
+                "file": f"{FOLDER}/{scene}/{file}",
+                "kind": kind,
+                "box": rounded(box),
+                "size": list(seen.shape[:2]),
+            }
+        )
     return made
 
 

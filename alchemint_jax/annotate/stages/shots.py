@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from alchemint_jax.annotate import timeline
 from alchemint_jax.annotate.probe import Probe
 from alchemint_jax.annotate.rows import Row, clock_of, dropped, scene_id
 from alchemint_jax.annotate.settings import Shots
+from alchemint_jax.perceive import ShotFinder
 from alchemint_jax.scene.clock import Clock
-
-Find = Callable[[Iterable[np.ndarray]], Sequence[tuple[int, int]]]
-"""Shots as half-open runs of frames, from frames that come one after the other."""
 
 
 def ingest(row: Row, base: Path, probe: Probe) -> Row:
@@ -22,24 +18,21 @@ def ingest(row: Row, base: Path, probe: Probe) -> Row:
     return {**row, **probe(str(base / row["source"]))}
 
 
-def cut(row: Row, base: Path, find: Find, settings: Shots) -> list[Row]:
+def cut(row: Row, base: Path, finder: ShotFinder, settings: Shots) -> list[Row]:
     """The scenes of a video: rows of their own, each with where it starts in its file.
 
     Scenes that are too short are rows, too: they say so.
     """
     path = base / row["source"]
     clock = clock_of(row)
-    shots = find(_only(timeline.frames(path, range(clock.frames), settings.side)))
+    frames = (frame for _, frame in timeline.frames(path, range(clock.frames), settings.side))
+    edges = [0, *finder.cuts(frames), clock.frames]
     found = []
-    for start, end in shots:
+    for start, end in zip(edges, edges[1:], strict=False):
         start, end = _trimmed(start, end, clock, settings)
         for first, last in _parts(start, end, clock.count(settings.longest)):
             found.append(_scene(row, first, last, settings))
     return found
-
-
-def _only(pairs: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
-    return (frame for _, frame in pairs)
 
 
 def _trimmed(start: int, end: int, clock: Clock, settings: Shots) -> tuple[int, int]:

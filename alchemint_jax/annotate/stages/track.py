@@ -114,8 +114,10 @@ def _look_again(
             if number in some:
                 box = next(one.box for one in found[i].seen if one.frame == number)
                 crops[i].append(crop(frame, box, size))
-    again = [Seen.read(one) for one in search(sorted(held.items()), detector, row["looked"],
-                                              row["size"], detect)]
+    again = [
+        Seen.read(one)
+        for one in search(sorted(held.items()), detector, row["looked"], row["size"], detect)
+    ]
     refined, missed = [], []
     for track, some in zip(found, beside, strict=True):
         here: dict[int, list[Seen]] = {}
@@ -174,8 +176,10 @@ def _prolong(
 def view_frames(seen: Sequence[Seen], count: int) -> list[int]:
     """Frames of a track that show it best, spread over its time: the surest of each part."""
     parts = np.array_split(np.arange(len(seen)), min(count, len(seen)))
-    return [max((seen[i] for i in part), key=lambda one: (one.score, -one.frame)).frame
-            for part in parts]
+    return [
+        max((seen[i] for i in part), key=lambda one: (one.score, -one.frame)).frame
+        for part in parts
+    ]
 
 
 def crop(frame: np.ndarray, box: np.ndarray, size: Sequence[int], margin: float = 0.0) -> Any:
@@ -184,7 +188,10 @@ def crop(frame: np.ndarray, box: np.ndarray, size: Sequence[int], margin: float 
     scale = np.array([width / size[1], height / size[0]] * 2)
     left, top, right, bottom = tracking.enlarged(box[None], margin)[0] * scale
     x0, y0 = int(np.clip(np.floor(left), 0, width - 1)), int(np.clip(np.floor(top), 0, height - 1))
-    x1, y1 = int(np.clip(np.ceil(right), x0 + 1, width)), int(np.clip(np.ceil(bottom), y0 + 1, height))
+    x1, y1 = (
+        int(np.clip(np.ceil(right), x0 + 1, width)),
+        int(np.clip(np.ceil(bottom), y0 + 1, height)),
+    )
     return frame[y0:y1, x0:x1]
 
 
@@ -214,8 +221,10 @@ def _subject(
     """One subject: its tracks, and the word of the caption that means it."""
     seen = sorted((one for piece in pieces for one in piece.seen), key=lambda one: one.frame)
     whole = tracking.Track(seen)
-    asks = {entity["ask"]: [e for e in row["entities"] if e["ask"] == entity["ask"]]
-            for entity in row["entities"]}
+    asks = {
+        entity["ask"]: [e for e in row["entities"] if e["ask"] == entity["ask"]]
+        for entity in row["entities"]
+    }
     named = row["caption_from"] != "words"
     allowed: Callable[[str], bool] = asks.__contains__ if named else lambda word: True
     asked = whole.word(allowed)
