@@ -209,11 +209,12 @@ def contact_sheet(
     scene: Scene,
     measured: Sequence[Spans] | None = None,
     colors: Sequence[Color] | None = None,
+    asked: str = "asked for",
 ) -> Image.Image:
     """Draw a strip of frames and, on the same time axis, when each subject was asked for.
 
     `measured` holds, for each subject of the scene, the frames in which it was seen, and `colors`
-    its RGB colour. The middle of every frame of the strip stands at its time, so what a column
+    its RGB colour; `asked` is what the legend calls the scene's own intervals. The middle of every frame of the strip stands at its time, so what a column
     shows can be read off the bars below it. Each event has a row of its own, below the subjects'.
     Letters that no font here has are left out, which the sheet then says; a subject that would have
     none left is "subject" and its place in the scene, from 0.
@@ -292,7 +293,7 @@ def contact_sheet(
         x = round(at(tick * step))
         draw.line([(x, axis_y), (x, axis_y + 7)], _SOFT, 2)
         draw.text((x, axis_y + 11), f"{tick * step:g} s", _SOFT, small, anchor="ma")
-    _legend(sheet, right, size[1] - 26, measured is not None, small)
+    _legend(sheet, right, size[1] - 26, asked, measured is not None, small)
     if not whole:
         note = "No font here has all letters of these texts: see the storyboard."
         draw.text((_MARGIN, size[1] - 26), note, _SOFT, small, anchor="lm")
@@ -370,11 +371,12 @@ def _legend(
     sheet: Image.Image,
     right: int,
     y: int,
+    asked: str,
     measured: bool,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     draw = ImageDraw.Draw(sheet)
-    entries = [("asked for", _TALL - 12, _mix(_SOFT, 0.4))]
+    entries = [(asked, _TALL - 12, _mix(_SOFT, 0.4))]
     if measured:
         entries.append(("measured", _THIN, _SOFT))
     for label, thick, color in reversed(entries):

@@ -158,7 +158,7 @@ class ChatClient:
 class _Wait(Exception):
     """It may answer later."""
 
-    def __init__(self, problem: str, seconds: float | None):
+    def __init__(self, problem: str, seconds: float | int | None):
         super().__init__(problem)
         self.seconds = seconds
 

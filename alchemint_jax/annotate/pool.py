@@ -6,6 +6,7 @@ which task killed it. Decoders of damaged files do kill processes.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -44,10 +45,8 @@ def run_tasks(
         if pending:
             number, task = pending.pop()
             running[ours] = (process, number)
-            try:
+            with contextlib.suppress(OSError):  # it died meanwhile: its end of the pipe says so
                 ours.send(task)
-            except OSError:
-                pass  # it died meanwhile: its end of the pipe says so
         else:
             del running[ours]
             ours.close()

@@ -23,7 +23,7 @@ _SHEET = 1200  # pixels, the width of a contact sheet
 
 
 def write_report(out: Path, rows: Sequence[Row], most: int) -> None:
-    """Writes DIR/report.html; of the scenes that are kept at most `most` are shown, evenly drawn."""
+    """Writes DIR/report.html; at most `most` of the scenes that are kept are shown."""
     page = jinja2.Environment(
         loader=jinja2.PackageLoader("alchemint_jax.annotate"),
         autoescape=True,
@@ -32,14 +32,15 @@ def write_report(out: Path, rows: Sequence[Row], most: int) -> None:
         lstrip_blocks=True,
     )
     kept = [row for row in rows if row["status"] == "ok"]
-    shown = [kept[i] for i in sorted({int(i) for i in np.linspace(0, len(kept) - 1, most)})]
+    picks = np.linspace(0, len(kept) - 1, min(most, len(kept)))
+    shown = [kept[round(i)] for i in picks]
     text = page.get_template("report.html").render(
         tiles=_tiles(rows, kept),
         words=_words(kept),
         reasons=_reasons(rows),
         others=[row for row in rows if row["status"] != "ok"],
-        cards=[_card(row, out) for row in shown] if kept else [],
-        hidden=len(kept) - len(shown) if kept else 0,
+        cards=[_card(row, out) for row in shown],
+        hidden=len(kept) - len(shown),
         remarks=[(row, remark) for row in rows for remark in row.get("remarks", [])],
     )
     media.write_bytes(out / NAME, text.encode())

@@ -20,6 +20,7 @@ from typing import Any
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 Row = dict[str, Any]
+Real = float | int
 
 
 def clock_of(row: Row) -> Clock:

@@ -205,6 +205,6 @@ def _summary(videos: int, rows: Sequence[Row], folder: Path) -> Summary:
         failed=sum(row["status"] == "failed" for row in rows),
         dropped=sum(row["status"] == "dropped" for row in rows),
         subjects=sum(len(row["subjects"]) for row in kept),
-        seconds=sum(pack.clock_of(row).duration for row in kept),
+        seconds=sum((pack.clock_of(row).duration for row in kept), 0.0),
         folder=folder,
     )

@@ -188,7 +188,7 @@ class Pictures:
     views: int = 4
     apart: Real = 0.5
     side: int = 512
-    margin: Real = 0.08
+    margin: Real = 0.12
     inpaint: bool = True
 
 

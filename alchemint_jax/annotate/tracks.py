@@ -43,7 +43,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(-1)
 
 
-def enlarged(boxes: np.ndarray, share: float) -> np.ndarray:
+def enlarged(boxes: np.ndarray, share: float | int) -> np.ndarray:
     """Boxes with a margin, a share of their sides."""
     margin = share * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
@@ -122,8 +122,8 @@ def associate(
     found: Sequence[Seen],
     kind: Callable[[str], str],
     *,
-    start: float,
-    overlap: float,
+    start: float | int,
+    overlap: float | int,
     patience: int,
 ) -> list[Track]:
     """Tracks through the frames that were searched.
@@ -166,7 +166,7 @@ def _backwards(
     frames: Sequence[int],
     found: Sequence[Seen],
     kind: Callable[[str], str],
-    overlap: float,
+    overlap: float | int,
     patience: int,
 ) -> list[Track]:
     """Tracks with the unsure detections before their first sure one."""
@@ -196,7 +196,7 @@ def _match(
     found: Sequence[Seen],
     frame: int,
     kind: Callable[[str], str],
-    overlap: float,
+    overlap: float | int,
 ) -> list[tuple[Track, Seen]]:
     if not tracks or not found:
         return []
@@ -224,7 +224,7 @@ def beside(track: Track, frames: Sequence[int]) -> list[int]:
     return wanted
 
 
-def refine(track: Track, found: dict[int, list[Seen]], overlap: float) -> Track:
+def refine(track: Track, found: dict[int, list[Seen]], overlap: float | int) -> Track:
     """The track with detections in frames beside its ends and gaps, nearest frames first."""
     known = {one.frame: one for one in track.seen}
     pending = sorted(found, key=lambda f: (min(abs(f - k) for k in known), f))
@@ -265,7 +265,7 @@ def without_parts(tracks: Sequence[Track], same: Callable[[Track, Track], bool])
 def identities(
     tracks: Sequence[Track],
     alike: np.ndarray,
-    least: float,
+    least: float | int,
     same: Callable[[Track, Track], bool],
 ) -> list[list[int]]:
     """Which tracks are one subject: the most alike are joined first, never two that meet.

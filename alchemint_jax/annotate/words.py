@@ -16,38 +16,8 @@ from alchemint_jax import documents
 from alchemint_jax.wording import same_word
 
 BACKGROUND = "background"
-_FILE = Path(__file__).parent / "taxonomy" / "categories.yaml"
+_FOLDER = Path(__file__).parent / "taxonomy"
 
-BODY = frozenset(
-    "head face hair eye eyes ear nose mouth lip lips tooth teeth tongue chin cheek beard mustache "
-    "neck shoulder arm elbow wrist hand hands finger fingers thumb fist nail chest back belly "
-    "stomach waist hip leg legs knee thigh ankle foot feet toe heel skin muscle bone tail paw paws "
-    "fur wing wings feather beak horn hoof claw mane fin snout whisker eyebrow eyelash forehead "
-    "palm body torso".split()
-)
-GROUPS = frozenset(
-    "people persons crowd group team family couple pair trio duo band audience herd flock pack "
-    "swarm troop class crew gang army orchestra choir children kids men women everyone everybody "
-    "others somebody someone anyone".split()
-)
-ABSTRACT = frozenset(
-    "scene view shot camera angle moment time day night morning evening background foreground "
-    "distance motion movement action way place area side end middle center centre top bottom left "
-    "right front lens frame picture video clip image footage perspective atmosphere mood color "
-    "colour style music sound voice life world".split()
-)
-_MODIFIERS = frozenset(
-    "red orange yellow green blue purple violet pink brown black white gray grey golden gold "
-    "silver beige cyan magenta turquoise teal maroon navy crimson scarlet dark light bright pale "
-    "big small large little tiny huge giant tall short long old young new ancient modern fluffy "
-    "furry striped spotted dotted checkered wooden metal metallic plastic leather glass stone "
-    "ceramic paper cotton knitted woolen round square curly bald bearded blond blonde brunette "
-    "vintage classic rusty shiny transparent colorful colourful".split()
-)
-_MANY = frozenset(
-    "two three four five six seven eight nine ten several many some few various multiple both "
-    "numerous these those all dozens hundreds".split()
-)
 _IRREGULAR = {
     **{"men": "man", "women": "woman", "children": "child", "people": "person", "mice": "mouse"},
     **{"geese": "goose", "feet": "foot", "teeth": "tooth", "oxen": "ox", "wolves": "wolf"},
@@ -55,10 +25,6 @@ _IRREGULAR = {
     **{"policemen": "policeman", "firemen": "fireman", "fishermen": "fisherman"},
     **{"gentlemen": "gentleman", "businessmen": "businessman", "skis": "skis"},
 }
-# The same in the singular and the plural, or plural in form alone.
-_BOTH = frozenset(
-    "sheep deer fish glasses scissors trousers pants jeans shorts skis headphones".split()
-)
 
 
 @dataclass(frozen=True)
@@ -71,9 +37,16 @@ class Category:
 
 
 @functools.cache
+def rules() -> dict[str, frozenset[str]]:
+    """Lists of words by which captions are read."""
+    data, _ = documents.read(_FOLDER / "rules.yaml")
+    return {name: frozenset(words.split()) for name, words in data.items()}
+
+
+@functools.cache
 def taxonomy() -> dict[str, Category]:
     """The category of each word that is known, in the singular."""
-    data, _ = documents.read(_FILE)
+    data, _ = documents.read(_FOLDER / "categories.yaml")
     found = {}
     for name, entry in data.items():
         category = Category(name, entry["kind"], entry.get("detector"))
@@ -107,7 +80,7 @@ def _singulars(phrase: str) -> list[str]:
     """The phrase, and what it is the plural of, if it is one."""
     head, _, last = phrase.rpartition(" ")
     found = [last]
-    if last not in _BOTH:
+    if last not in rules()["both"]:
         if last in _IRREGULAR:
             found.append(_IRREGULAR[last])
         if last.endswith("ies") and len(last) > 4:
@@ -135,15 +108,17 @@ def extract(caption: str) -> list[dict[str, str]]:
             said = " ".join(token for token, _, _ in span)
             joined = re.sub(r"\s+", " ", caption[span[0][1] : span[-1][2]]).casefold()
             one = next((s for s in _singulars(said) if s in taxonomy()), None)
-            if joined == said and (one or (length == 1 and said in BODY | GROUPS)):
+            if joined == said and (
+                one or (length == 1 and said in rules()["body"] | rules()["groups"])
+            ):
                 first = at
-                while first > max(0, at - 2) and tokens[first - 1][0] in _MODIFIERS:
+                while first > max(0, at - 2) and tokens[first - 1][0] in rules()["modifiers"]:
                     if not caption[tokens[first - 1][2] : tokens[first][1]].isspace():
                         break
                     first -= 1
                 phrase = caption[tokens[first][1] : span[-1][2]]
                 before = tokens[first - 1][0] if first else ""
-                many = (one is not None and one != said) or before in _MANY
+                many = (one is not None and one != said) or before in rules()["many"]
                 found.append(
                     {
                         "phrase": phrase,
@@ -218,13 +193,13 @@ def _refusal(word: str, phrase: str, entry: Any, caption: str) -> str | None:
         return "is not in the caption"
     last = parts[-1]
     category = category_of(word)
-    if last in BODY and word not in taxonomy():
+    if last in rules()["body"] and word not in taxonomy():
         return "is a part of a body"
-    if last in GROUPS or entry["count"] == "many":
+    if last in rules()["groups"] or entry["count"] == "many":
         return "is a group, or more than one"
     if entry["kind"] == BACKGROUND or (category and category.kind == BACKGROUND):
         return "is background"
-    if last in ABSTRACT and word not in taxonomy():
+    if last in rules()["abstract"] and word not in taxonomy():
         return "is nothing that can be seen alone"
     return None
 

@@ -1,4 +1,4 @@
-"""What is said of a scene: as given, from a file beside the video, or by a server that looks at it."""
+"""What is said of a scene: as given, from a file beside the video, or by a server."""
 
 from __future__ import annotations
 

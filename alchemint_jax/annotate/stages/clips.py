@@ -1,4 +1,4 @@
-"""A video file of each scene: as it is in its source where that is H.264 already, or written anew."""
+"""A video file of each scene: copied where its source is H.264 already, or written anew."""
 
 from __future__ import annotations
 

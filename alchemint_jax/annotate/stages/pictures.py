@@ -17,7 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from alchemint_jax.annotate import tracks as tracking
-from alchemint_jax.annotate.rows import Row, clock_of, rounded
+from alchemint_jax.annotate.rows import Real, Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Pictures
 from alchemint_jax.annotate.stages.detect import scene_frames
 from alchemint_jax.annotate.stages.track import crop
@@ -71,16 +71,16 @@ def choose_views(row: Row, number: int, count: int, apart: int) -> list[int]:
     return found
 
 
-def _area(one: Sequence[float]) -> float:
+def _area(one: Sequence[Real]) -> float:
     return max(0.0, one[3] - one[1]) * max(0.0, one[4] - one[2])
 
 
-def _value(one: Sequence[float], others: Sequence[Row], size: Sequence[int]) -> float:
+def _value(one: Sequence[Real], others: Sequence[Row], size: Sequence[int]) -> float:
     covered = max([covered_by(one, other) for other in others], default=0.0)
     return float(one[5]) * (1 - 0.8 * covered) * (1 - border_share(one[1:5], size))
 
 
-def covered_by(one: Sequence[float], other: Row) -> float:
+def covered_by(one: Sequence[Real], other: Row) -> float:
     """The share of a subject's box in a frame that the box of another subject covers."""
     box = box_at(other, int(one[0]))
     if box is None:
@@ -89,7 +89,7 @@ def covered_by(one: Sequence[float], other: Row) -> float:
     return float(tracking.inside(mine, theirs)[0, 0])
 
 
-def border_share(box: Sequence[float], size: Sequence[int]) -> float:
+def border_share(box: Sequence[Real], size: Sequence[int]) -> float:
     """The share of a box's outline that lies on the border of the frame."""
     height, width = size
     left, top, right, bottom = box
@@ -102,7 +102,7 @@ def border_share(box: Sequence[float], size: Sequence[int]) -> float:
     return float(sum(sides)) / max(1e-9, 2 * (right - left + bottom - top))
 
 
-def box_at(subject: Row, frame: int) -> list[float] | None:
+def box_at(subject: Row, frame: int) -> list[Real] | None:
     """Where a subject is: as seen, or between the two nearest; None where it is not there."""
     if not any(s <= frame < e for s, e in subject["frames"]):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -46,7 +47,7 @@ def scores(row: Row, out: Path, settings: Scores) -> Row:
     return {**row, "subjects": subjects}
 
 
-def measure(picture: UInt8[np.ndarray, "h w 4"], side: int) -> dict[str, float]:
+def measure(picture: UInt8[np.ndarray, "h w 4"], side: int) -> dict[str, Any]:
     """Brightness, share of black and white pixels, sharpness, and how whole and large its mask is.
 
     brightness: mean luma where it is opaque, 0 to 255. clipped: share of those that are below 3 or

@@ -27,7 +27,7 @@ def sheet(row: Row, base: Path, out: Path) -> Row:
             frames = np.zeros((row["frames"], *image.shape), np.uint8)
         frames[number] = _boxed(image, row, number)
     assert frames is not None  # a scene has frames
-    picture = media.contact_sheet(frames, scene_of(row, out), colors=colors(row))
+    picture = media.contact_sheet(frames, scene_of(row, out), colors=colors(row), asked="on screen")
     (out / FOLDER).mkdir(exist_ok=True)
     media.write_png(out / FOLDER / f"{row['id']}.png", picture)
     return {**row, "sheet": f"{FOLDER}/{row['id']}.png"}

@@ -27,7 +27,7 @@ def curve(subject: Row, frames: int) -> Float[np.ndarray, " f"]:
 
 
 def hysteresis(
-    scores: Float[np.ndarray, " f"], on: float, off: float, gap: int, least: int
+    scores: Float[np.ndarray, " f"], on: float | int, off: float | int, gap: int, least: int
 ) -> Spans:
     """Runs that reach `on` and do not fall below `off`; gaps are closed, then short ones dropped.
 

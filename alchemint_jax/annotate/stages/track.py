@@ -182,7 +182,7 @@ def view_frames(seen: Sequence[Seen], count: int) -> list[int]:
     ]
 
 
-def crop(frame: np.ndarray, box: np.ndarray, size: Sequence[int], margin: float = 0.0) -> Any:
+def crop(frame: np.ndarray, box: np.ndarray, size: Sequence[int], margin: float | int = 0.0) -> Any:
     """What is in a box, which is in pixels of a frame of another size (height, width)."""
     height, width = frame.shape[:2]
     scale = np.array([width / size[1], height / size[0]] * 2)
