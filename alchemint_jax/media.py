@@ -213,11 +213,12 @@ def contact_sheet(
 ) -> Image.Image:
     """Draw a strip of frames and, on the same time axis, when each subject was asked for.
 
-    `measured` holds, for each subject of the scene, the frames in which it was seen, and `colors`
-    its RGB colour; `asked` is what the legend calls the scene's own intervals. The middle of every frame of the strip stands at its time, so what a column
-    shows can be read off the bars below it. Each event has a row of its own, below the subjects'.
-    Letters that no font here has are left out, which the sheet then says; a subject that would have
-    none left is "subject" and its place in the scene, from 0.
+    `measured` holds, for each subject of the scene, the frames in which it was seen, and
+    `colors` its RGB colour; `asked` is what the legend calls the scene's own intervals. The
+    middle of every frame of the strip stands at its time, so what a column shows can be read
+    off the bars below it. Each event has a row of its own, below the subjects'. Letters that no
+    font here has are left out, which the sheet then says; a subject that would have none left
+    is "subject" and its place in the scene, from 0.
     Returns an RGB picture about 1500 pixels wide. Raises `ValueError` if the lists disagree.
     """
     clock, title = dataclasses.replace(scene.clock, frames=len(frames)), scene.caption

@@ -57,7 +57,7 @@ class Shots:
 
     side: int = 96
     shortest: Real = 0.5
-    longest: Real = 30.0
+    longest: Real = 300.0
     trim: Real = 0.0
 
 
@@ -118,8 +118,8 @@ class Detect:
         side: longest side of a searched frame, in pixels; 0 is the whole frame.
         floor: detections that are less sure are not kept.
         batch: frames that are searched at once.
-        clash: of two detections that overlap by more (IoU) and are of one kind of thing, only the
-            surer one is kept.
+        clash: of two detections that overlap by more (IoU), only the surer one is kept: a thing
+            often passes for two.
     """
 
     every: Real = 0.13
@@ -241,7 +241,7 @@ class Select:
 
     subjects: int = 6
     shortest: Real = 0.5
-    sure: Real = 0.3
+    sure: Real = 0.2
     smallest: Real = 0.003
     largest: Real = 0.95
     pixels: int = 32

@@ -15,17 +15,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from alchemint_jax.perceive.boxes import overlaps
+
 _ENLARGED = 0.25  # of a box, at each side, before overlaps are measured
-_STRANGE = 0.6  # overlaps count for so much where the word is another one
+_STRANGE = 0.6  # overlaps count for so much where the word is another one of its kind ...
+_STRANGER = 0.4  # ... and of another kind
 _SMOOTH = 0.6  # weight of what is new in a velocity
 _NESTED = 0.85  # share of a box inside another one that makes it a part of that
-
-
-def overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of every pair [n, m]; boxes are [n, 4] and [m, 4]."""
-    both = _both(boxes, others)
-    union = _areas(boxes)[:, None] + _areas(others)[None] - both
-    return both / np.maximum(union, 1e-9)
 
 
 def inside(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -131,7 +127,7 @@ def associate(
     Args:
         frames: that were searched, in order.
         found: all detections.
-        kind: of thing that a word is; a track is of one kind.
+        kind: of thing that a word is; what is taken for another one is less likely the same.
         start: the least score with which a track begins.
         overlap: the least overlap of a detection with where a track is expected.
         patience: frames for which a track is kept without a detection.
@@ -207,7 +203,7 @@ def _match(
         last = track.seen[-1].word
         for j, one in enumerate(found):
             if one.word != last:
-                fit[i, j] *= _STRANGE if kind(one.word) == kind(last) else 0.0
+                fit[i, j] *= _STRANGE if kind(one.word) == kind(last) else _STRANGER
     rows, columns = linear_sum_assignment(-fit)
     return [
         (tracks[i], found[j]) for i, j in zip(rows, columns, strict=True) if fit[i, j] >= overlap

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import timeline, words
+from alchemint_jax.annotate import timeline
 from alchemint_jax.annotate.rows import Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Detect
-from alchemint_jax.annotate.tracks import overlaps
 from alchemint_jax.perceive import Detections, Detector
+from alchemint_jax.perceive.boxes import overlaps
 
 Frames = Iterable[tuple[int, np.ndarray]]
 
@@ -70,30 +70,27 @@ def detect(row: Row, base: Path, detector: Detector, settings: Detect) -> Row:
         # What is taken for something alike now and then is still tracked.
         if known is not None and looked:
             looked = list(known)
-    found = search(
-        scene_frames(row, base, base_frames(row, settings), settings.side),
-        detector,
-        looked,
-        row["size"],
-        settings,
-    )
-    return {
-        **row,
-        "entities": entities,
-        "dropped": row["dropped"] + lost,
-        "looked": looked,
-        "detections": list(found),
-    }
+    made = {**row, "entities": entities, "dropped": row["dropped"] + lost, "looked": looked}
+    frames = scene_frames(row, base, base_frames(row, settings), settings.side)
+    return {**made, "detections": list(search(frames, detector, made, settings))}
 
 
 def search(
     frames: Frames,
     detector: Detector,
-    looked: Sequence[str],
-    size: Sequence[int],
+    row: Row,
     settings: Detect,
 ) -> Iterator[list[Any]]:
-    """[frame, left, top, right, bottom, score, word] of what is found, in pixels of the video."""
+    """[frame, left, top, right, bottom, score, word] of what is found, in pixels of the video.
+
+    Args:
+        frames: of the scene, at any size.
+        detector: who looks.
+        row: of the scene; `looked` are the words that are looked for.
+        settings: how.
+    """
+    looked, size = row["looked"], row["size"]
+    asked_for = {entity["ask"] for entity in row["entities"]}
     if not looked:
         return
     batch: list[tuple[int, np.ndarray]] = []
@@ -102,10 +99,9 @@ def search(
         video = np.stack([frame for _, frame in batch])
         scale = np.array([size[1] / video.shape[2], size[0] / video.shape[1]] * 2)
         for (number, _), one in zip(batch, detector.detect(video, looked), strict=True):
-            kept = _unlike(one, looked, settings)
-            for i in kept:
+            for i, word in _distinct(one, looked, asked_for, settings):
                 box = rounded(one.boxes[i] * scale)
-                yield [number, *box, round(float(one.scores[i]), 3), looked[int(one.words[i])]]
+                yield [number, *box, round(float(one.scores[i]), 3), word]
         batch.clear()
 
     for pair in frames:
@@ -116,14 +112,25 @@ def search(
         yield from flush()
 
 
-def _unlike(found: Detections, looked: Sequence[str], settings: Detect) -> list[int]:
-    """What is kept: sure enough, and no second name of what a surer one of its kind shows."""
+def _distinct(
+    found: Detections, looked: Sequence[str], asked_for: Collection[str], settings: Detect
+) -> list[tuple[int, str]]:
+    """What is kept, with its word: sure enough, and no second name of what a surer one shows.
+
+    Of the names of one thing, that which the caption has is its word, even if it is less sure.
+    """
     kept: list[int] = []
-    kind = [words.kind_of(looked[int(w)]) for w in found.words]
+    name: dict[int, str] = {}
     for i in map(int, np.argsort(-found.scores, kind="stable")):
         if found.scores[i] < settings.floor:
             break
-        same = [j for j in kept if kind[j] == kind[i]]
-        if not same or overlaps(found.boxes[i : i + 1], found.boxes[same]).max() <= settings.clash:
+        word = looked[int(found.words[i])]
+        fits = overlaps(found.boxes[i : i + 1], found.boxes[kept])[0] if kept else np.zeros(0)
+        if len(fits) and fits.max() > settings.clash:
+            first = kept[int(fits.argmax())]
+            if word in asked_for and name[first] not in asked_for:
+                name[first] = word
+        else:
             kept.append(i)
-    return sorted(kept)
+            name[i] = word
+    return [(i, name[i]) for i in sorted(kept)]

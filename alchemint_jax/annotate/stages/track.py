@@ -114,15 +114,12 @@ def _look_again(
             if number in some:
                 box = next(one.box for one in found[i].seen if one.frame == number)
                 crops[i].append(crop(frame, box, size))
-    again = [
-        Seen.read(one)
-        for one in search(sorted(held.items()), detector, row["looked"], row["size"], detect)
-    ]
+    again = [Seen.read(one) for one in search(sorted(held.items()), detector, row, detect)]
     refined, missed = [], []
     for track, some in zip(found, beside, strict=True):
         here: dict[int, list[Seen]] = {}
         for one in again:
-            if one.frame in some and _kin(one.word, track):
+            if one.frame in some:
                 here.setdefault(one.frame, []).append(one)
         better = tracking.refine(track, here, settings.overlap)
         refined.append(better)
@@ -130,10 +127,6 @@ def _look_again(
         missed.append([f for f in some if f not in seen])
     _prolong(row, base, detect, refined, missed, most)
     return refined, missed, crops
-
-
-def _kin(word: str, track: tracking.Track) -> bool:
-    return words.kind_of(word) == words.kind_of(track.seen[0].word)
 
 
 def _prolong(
