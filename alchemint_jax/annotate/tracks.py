@@ -29,6 +29,12 @@ def inside(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     return _both(boxes, others) / np.maximum(_areas(boxes), 1e-9)[:, None]
 
 
+def _fit(expected: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """How well boxes are where they are expected [n, m]."""
+    pair = (enlarged(some, _ENLARGED).astype(np.float32) for some in (expected, boxes))
+    return np.asarray(overlaps(*pair))
+
+
 def _both(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     start = np.maximum(boxes[:, None, :2], others[None, :, :2])
     end = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
@@ -198,7 +204,7 @@ def _match(
         return []
     expected = np.stack([track.expected(frame) for track in tracks])
     boxes = np.stack([one.box for one in found])
-    fit = overlaps(enlarged(expected, _ENLARGED), enlarged(boxes, _ENLARGED))
+    fit = _fit(expected, boxes)
     for i, track in enumerate(tracks):
         last = track.seen[-1].word
         for j, one in enumerate(found):
@@ -233,7 +239,7 @@ def refine(track: Track, found: dict[int, list[Seen]], overlap: float | int) -> 
             step = (_centre(known[near].box) - _centre(known[second].box)) / (near - second)
             expected = expected + np.tile(step * (frame - near), 2)
         boxes = np.stack([one.box for one in found[frame]])
-        fit = overlaps(enlarged(expected[None], _ENLARGED), enlarged(boxes, _ENLARGED))[0]
+        fit = _fit(expected[None], boxes)[0]
         best = int(fit.argmax())
         if fit[best] >= overlap:
             known[frame] = found[frame][best]
