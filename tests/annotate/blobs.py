@@ -95,3 +95,13 @@ def perceivers(**changed):
         "shots": ContentShots(threshold=25.0),
     }
     return Perceivers(**{**parts, **changed})
+
+
+# By these names processes of their own find them.
+DETECTOR, SEGMENTER, EMBEDDER = BlobDetector(), BlobSegmenter(), BlobEmbedder()
+SHOTS = ContentShots(threshold=25.0)
+NAMES = [
+    f"perceive.{name}=blobs:{name.upper()}"
+    for name in ("detector", "segmenter", "embedder", "shots")
+]
+FAST = ["pictures.side=48", "select.pixels=8", "pairs.copy=1.1", "select.sharpness=0"]

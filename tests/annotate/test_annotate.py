@@ -12,13 +12,7 @@ import pytest
 from alchemint_jax.annotate import annotate, load_settings
 from alchemint_jax.data.timed_clips import open_timed_clips
 
-FAST = [
-    "pictures.side=48",
-    "select.pixels=8",
-    "pairs.copy=1.1",
-    "select.sharpness=0",
-    "pack.report=4",
-]
+FAST = [*blobs.FAST, "pack.report=4"]
 
 
 def run(source, out, *overrides, **perceivers):
