@@ -116,14 +116,17 @@ class Detect:
     Attributes:
         every: seconds between the frames that are searched; ends are refined afterwards.
         side: longest side of a searched frame, in pixels; 0 is the whole frame.
+        network: longest side of what the embedded detector sees of it, a multiple of 32: 608 finds
+            smaller things than 416, and takes almost twice as long.
         floor: detections that are less sure are not kept.
         batch: frames that are searched at once.
         clash: of two detections that overlap by more (IoU), only the surer one is kept: a thing
             often passes for two.
     """
 
-    every: Real = 0.13
+    every: Real = 0.2
     side: int = 640
+    network: int = 416
     floor: Real = 0.08
     batch: int = 4
     clash: Real = 0.7
@@ -140,6 +143,8 @@ class Track:
         views: pictures of each track by which it is compared.
         alike: two tracks that are never on screen together are one subject if their pictures are
             so alike, as the inner product of unit vectors.
+        near: what is added to that where one is first seen near where the other was last seen ...
+        soon: ... within so many seconds.
         shortest: seconds; what is seen for less is noise.
         sure: the least of the best score of a track.
         border: seconds for which a subject that moves out of the frame, or into it, may be on
@@ -150,7 +155,9 @@ class Track:
     overlap: Real = 0.2
     patience: Real = 0.7
     views: int = 5
-    alike: Real = 0.62
+    alike: Real = 0.84
+    near: Real = 0.08
+    soon: Real = 3.0
     shortest: Real = 0.3
     sure: Real = 0.5
     border: Real = 1.0
@@ -214,7 +221,7 @@ class Pairs:
     """
 
     most: int = 2
-    alike: Real = 0.66
+    alike: Real = 0.84
     copy: Real = 0.97
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from pathlib import Path
+from typing import Any
 
 from alchemint_jax.annotate.chat import ChatClient
 from alchemint_jax.annotate.engine import Stage, each
@@ -23,6 +24,7 @@ from alchemint_jax.annotate.stages import shots as shots_stage
 from alchemint_jax.annotate.stages import spans as spans_stage
 from alchemint_jax.annotate.stages import track as track_stage
 from alchemint_jax.perceive.choose import Perceivers, load_perceivers
+from alchemint_jax.perceive.yolo import YoloDetector
 
 
 class Tools:
@@ -43,13 +45,12 @@ class Tools:
         found = self._given
         if found is None:
             found = load_perceivers(**dataclasses.asdict(self._settings.perceive))
-        detector = found.detector
-        if dataclasses.is_dataclass(detector) and hasattr(detector, "threshold"):
-            floor = min(self._settings.detect.floor, detector.threshold)
-            found = dataclasses.replace(
-                found,
-                detector=dataclasses.replace(detector, threshold=floor),  # type: ignore[type-var]
-            )
+        detector: Any = found.detector
+        if isinstance(detector, YoloDetector):
+            detect = self._settings.detect
+            floor = min(detect.floor, detector.threshold)
+            detector = dataclasses.replace(detector, threshold=floor, side=detect.network)
+            found = dataclasses.replace(found, detector=detector)
         return found
 
     @functools.cached_property

@@ -294,6 +294,23 @@ def identities(
     return sorted(sorted(group) for group in groups)
 
 
+def continued(tracks: Sequence[Track], soon: int) -> np.ndarray:
+    """Which pairs of tracks may be one that was lost [n, n]: 1 where they are, else 0.
+
+    One of them is first seen within so many frames after the other one was last seen, and within
+    the length of a box of that place.
+    """
+    near = np.zeros((len(tracks), len(tracks)))
+    for i, before in enumerate(tracks):
+        for j, after in enumerate(tracks):
+            if 0 < after.first - before.last <= soon:
+                last, first = before.seen[-1].box, after.seen[0].box
+                sides = max((last[2:] - last[:2]).max(), (first[2:] - first[:2]).max())
+                close = np.abs(_centre(last) - _centre(first)).max() <= sides
+                near[i, j] = near[j, i] = float(close)
+    return near
+
+
 def _crossed(a: Track, b: Track) -> bool:
     """Whether two tracks are on screen at the same time."""
     return a.first <= b.last and b.first <= a.last

@@ -45,7 +45,9 @@ def track(
         row, base, detector, detect, settings, found, searched, clock.count(settings.border)
     )
     vectors = _vectors(embedder, crops)
-    groups = tracking.identities(found, vectors @ vectors.T, settings.alike, _one_kind)
+    near = tracking.continued(found, clock.count(settings.soon))
+    alike = vectors @ vectors.T + settings.near * near
+    groups = tracking.identities(found, alike, settings.alike, _one_kind)
     subjects, lost = [], []
     for group in sorted(groups, key=lambda g: (found[g[0]].first, g)):
         subject = _subject(row, [found[i] for i in group], vectors[group], searched)
