@@ -37,7 +37,7 @@ class Stage:
 
     def fingerprint(self, upstream: str) -> str:
         """Of a shard that this stage makes from another one."""
-        parts = [dataclasses.asdict(p) if dataclasses.is_dataclass(p) else p for p in self.parts]
+        parts = [p if isinstance(p, str | bool) else dataclasses.asdict(p) for p in self.parts]
         return digest([self.name, self.version, parts, upstream])
 
 

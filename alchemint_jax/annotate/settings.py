@@ -342,9 +342,10 @@ def load_settings(
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--config.{text}: write --config.{name}=VALUE")
+        chosen: Any = value
         for part in reversed(name.split(".")):
-            value = {part: value}
-        found = _build(Settings, value, "--config", "", found)
+            chosen = {part: chosen}
+        found = _build(Settings, chosen, "--config", "", found)
     return found
 
 

@@ -230,7 +230,8 @@ def _shown(
                 container.seek(key, stream=stream)
             ahead, held = _decoded(container, stream), None
         # The frame at the target, or the last before it where that one is damaged.
-        following = None
+        following: Any = None
+        frame: Any
         for frame in ahead:
             count += 1
             stamp = count if line.counted else frame.pts

@@ -219,7 +219,7 @@ def _match(
 def beside(track: Track, frames: Sequence[int]) -> list[int]:
     """The frames between the track and the searched frames beside it, where it was not seen."""
     seen = {one.frame for one in track.seen}
-    wanted = []
+    wanted: list[int] = []
     for before, after in zip(frames, frames[1:], strict=False):
         if (before in seen) != (after in seen):
             wanted += range(before + 1, after)

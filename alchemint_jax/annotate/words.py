@@ -47,7 +47,7 @@ def rules() -> dict[str, frozenset[str]]:
 def taxonomy() -> dict[str, Category]:
     """The category of each word that is known, in the singular."""
     data, _ = documents.read(_FOLDER / "categories.yaml")
-    found = {}
+    found: dict[str, Category] = {}
     for name, entry in data.items():
         category = Category(name, entry["kind"], entry.get("detector"))
         found |= {word.strip(): category for word in entry["words"].split(",")}

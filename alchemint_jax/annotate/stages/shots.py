@@ -26,7 +26,7 @@ def cut(row: Row, base: Path, finder: ShotFinder, settings: Shots) -> list[Row]:
     path = base / row["source"]
     clock = clock_of(row)
     frames = (frame for _, frame in timeline.frames(path, range(clock.frames), settings.side))
-    edges = [0, *finder.cuts(frames), clock.frames]
+    edges = [0, *map(int, finder.cuts(frames)), row["frames"]]
     found = []
     for start, end in zip(edges, edges[1:], strict=False):
         start, end = _trimmed(start, end, clock, settings)
@@ -38,7 +38,7 @@ def cut(row: Row, base: Path, finder: ShotFinder, settings: Shots) -> list[Row]:
 def _trimmed(start: int, end: int, clock: Clock, settings: Shots) -> tuple[int, int]:
     """Without what is near a cut; the ends of the video are no cuts."""
     trim = clock.count(settings.trim)
-    start, end = start + trim * (start > 0), end - trim * (end < clock.frames)
+    start, end = start + trim * int(start > 0), end - trim * int(end < clock.frames)
     return start, max(end, start + 1)
 
 
