@@ -87,9 +87,9 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def as_shown(frame: Any, width: int, height: int) -> np.ndarray:
-    """RGB of a decoded frame, as it is to be shown."""
-    from av.video.reformatter import Colorspace
+def as_shown(frame: Any, width: int, height: int, *, area: bool = False) -> np.ndarray:
+    """RGB of a decoded frame, as it is to be shown; `area` is a faster way to make it smaller."""
+    from av.video.reformatter import Colorspace, Interpolation
 
     alpha = any(component.is_alpha for component in frame.format.components)
     image = frame.reformat(
@@ -98,6 +98,7 @@ def as_shown(frame: Any, width: int, height: int) -> np.ndarray:
         "rgba" if alpha else "rgb24",
         # Frames that do not say are BT.601, as swscale and most players assume.
         src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
+        interpolation=Interpolation.AREA if area else None,
     ).to_ndarray()
     if alpha:
         cover = image[..., 3:].astype(np.uint16)

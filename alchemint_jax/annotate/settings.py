@@ -194,7 +194,7 @@ class Pictures:
 
     views: int = 4
     apart: Real = 0.5
-    side: int = 512
+    side: int = 384
     margin: Real = 0.12
     inpaint: bool = True
 

@@ -269,4 +269,4 @@ def _key_before(keys: np.ndarray, target: int) -> int | None:
 
 def _pixels(frame: Any, side: int) -> np.ndarray:
     height, width = fitted((frame.height, frame.width), side)
-    return reading.as_shown(frame, width, height)
+    return reading.as_shown(frame, width, height, area=width < frame.width)

@@ -24,6 +24,7 @@ from alchemint_jax.annotate.stages.track import crop
 from alchemint_jax.perceive import Segmenter
 
 FOLDER = "pictures"
+_FEW = 48  # pixels across of a smooth ground
 _EDGE = 2  # pixels from the border of the frame that count as on it
 
 
@@ -167,27 +168,39 @@ def _on_smooth(image: np.ndarray, mask: np.ndarray) -> UInt8[np.ndarray, "h w 3"
 
     What is blurred is the ground alone: weights keep the subject out of it.
     """
-    ground = (~ndimage.binary_dilation(mask, iterations=3)).astype(np.float64)
+    ground = ~ndimage.binary_dilation(mask, iterations=3)
     if not ground.any():
         return image
-    sigma = max(mask.shape) / 8
-    weight = ndimage.gaussian_filter(ground, sigma) + 1e-6
+    # A blur so wide needs few pixels.
+    few = (_FEW, max(1, round(_FEW * image.shape[0] / image.shape[1])))
+    weight = _shrunk(ground.astype(np.float32), few)
+    parts = [_shrunk(image[..., c] * ground, few) for c in range(3)]
     mean = (image * ground[..., None]).sum((0, 1)) / ground.sum()
-    smooth = np.stack(
-        [
-            (ndimage.gaussian_filter(image[..., c] * ground, sigma) + 1e-6 * mean[c]) / weight
-            for c in range(3)
-        ],
-        -1,
-    )
+    blurred = ndimage.gaussian_filter(weight, _FEW / 8) + 1e-6
+    colors = [
+        (ndimage.gaussian_filter(part, _FEW / 8) + 1e-6 * mean[c]) / blurred
+        for c, part in enumerate(parts)
+    ]
+    whole = (image.shape[1], image.shape[0])
+    smooth = np.stack([_resized(color, whole) for color in colors], -1)
     soft = np.clip(ndimage.gaussian_filter(mask.astype(np.float64), 1.0), 0, 1)[..., None]
     return np.clip(np.rint(image * soft + smooth * (1 - soft)), 0, 255).astype(np.uint8)
+
+
+def _shrunk(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(channel.astype(np.float32))
+    return np.asarray(image.resize(size, Image.Resampling.BOX))
+
+
+def _resized(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    image = Image.fromarray(channel.astype(np.float32))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=4)
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(buffer.getvalue())
     os.replace(temporary, path)
