@@ -18,7 +18,6 @@ from jaxtyping import UInt8
 
 from alchemint_jax.annotate.tracks import Seen
 
-_RECENT = 6  # detections that say how a track moves
 _LATER = 10  # frames are looked at after it should have left
 _CALM_FRAMES = 6  # frames show what is there without it
 _DIFFERENT = 48  # of the sum of three channels
@@ -50,7 +49,9 @@ class Exit:
         return [f for f in range(self.frame, last, self.step) if 0 <= f < count]
 
 
-def find_exit(seen: Sequence[Seen], size: tuple[int, int], step: int, most: int) -> Exit | None:
+def find_exit(
+    seen: Sequence[Seen], size: tuple[int, int], step: int, most: int, recent: int
+) -> Exit | None:
     """How a track leaves (step 1), or enters (step -1); None if it does not move to the border.
 
     Args:
@@ -58,12 +59,15 @@ def find_exit(seen: Sequence[Seen], size: tuple[int, int], step: int, most: int)
         size: height and width of the frame.
         step: the direction of time.
         most: frames within which it must have left.
+        recent: its last detections are those of so many frames.
     """
-    recent = list(seen)[-_RECENT:] if step > 0 else list(seen)[:_RECENT][::-1]
-    if len(recent) < 3 or abs(recent[-1].frame - recent[0].frame) > 4 * _RECENT * 3:
+    order = list(seen)[::step]
+    last = order[-1]
+    some = [one for one in order if abs(one.frame - last.frame) <= recent]
+    if len(some) < 3:
         return None
-    times = np.array([step * (one.frame - recent[-1].frame) for one in recent], float)
-    boxes = np.stack([one.box for one in recent])
+    times = np.array([step * (one.frame - last.frame) for one in some], float)
+    boxes = np.stack([one.box for one in some])
     height, width = size
     best: Exit | None = None
     for axis, length in ((0, width), (1, height)):
@@ -79,7 +83,7 @@ def find_exit(seen: Sequence[Seen], size: tuple[int, int], step: int, most: int)
             if gone > most or (best is not None and gone >= best.gone):
                 continue
             strip = _strip(boxes[-1], axis, towards, length, size)
-            best = Exit(recent[-1].frame, step, max(1, gone), strip)
+            best = Exit(last.frame, step, max(1, gone), strip)
     return best
 
 

@@ -125,7 +125,7 @@ def test_an_exit_is_found_to_the_frame_where_the_camera_rests(step):
     there = [one for one in leaving(8.0)]
     if step < 0:  # the same, backwards in time
         there = [Seen(40 - one.frame, one.box, one.score, one.word) for one in there[::-1]]
-    way = borders.find_exit(there, (60, 100), step, 30)
+    way = borders.find_exit(there, (60, 100), step, 30, 9)
     assert way is not None and way.step == step and way.strip[2] == 100
     last = (13, 27)[step < 0]  # it leaves a little later than its speed says
 
@@ -139,14 +139,14 @@ def test_an_exit_is_found_to_the_frame_where_the_camera_rests(step):
 
 
 def test_who_stays_or_ends_inside_does_not_leave():
-    assert borders.find_exit([seen(f, 40.0) for f in range(9)], (60, 100), 1, 30) is None
-    assert borders.find_exit([seen(f, 2.0 * f) for f in range(9)], (60, 400), 1, 30) is None
-    assert borders.find_exit(leaving(8.0), (60, 100), 1, 1) is None  # that would take too long
-    assert borders.find_exit(leaving(8.0)[:2], (60, 100), 1, 30) is None
+    assert borders.find_exit([seen(f, 40.0) for f in range(9)], (60, 100), 1, 30, 9) is None
+    assert borders.find_exit([seen(f, 2.0 * f) for f in range(9)], (60, 400), 1, 30, 9) is None
+    assert borders.find_exit(leaving(8.0), (60, 100), 1, 1, 9) is None  # that would take too long
+    assert borders.find_exit(leaving(8.0)[:2], (60, 100), 1, 30, 9) is None
 
 
 def test_a_clip_that_ends_before_the_exit():
-    way = borders.find_exit(leaving(8.0), (60, 100), 1, 30)
+    way = borders.find_exit(leaving(8.0), (60, 100), 1, 30, 9)
     left = strips(way, lambda frame: 0.5, way.frame + 2)
     assert borders.last_frame(way, left, 3) == way.frame + 1
 

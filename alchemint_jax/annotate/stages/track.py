@@ -18,6 +18,7 @@ from alchemint_jax.annotate.tracks import Seen
 from alchemint_jax.perceive import Detector, Embedder
 
 _HALVES = np.float16
+_RECENT = 0.7  # seconds that say how a track moves
 
 
 def track(
@@ -141,11 +142,12 @@ def _prolong(
 ) -> None:
     """Adds the frames in which subjects leave or enter, cut off by the border."""
     size = (row["size"][0], row["size"][1])
+    recent = max(3, clock_of(row).count(_RECENT))
     ways = [
         (i, way)
         for i, track in enumerate(found)
         for step in (-1, 1)
-        if (way := borders.find_exit(track.seen, size, step, most)) is not None
+        if (way := borders.find_exit(track.seen, size, step, most, recent)) is not None
     ]
     wanted = {f for _, way in ways for f in way.frames(row["frames"])}
     strips: list[dict[int, np.ndarray]] = [{} for _ in ways]
