@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 from scipy import ndimage
 
@@ -14,6 +14,7 @@ from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Scores
 from alchemint_jax.annotate.stages.pictures import border_share, covered_by, read_picture
 
+_NOTHING = np.zeros((1, 1), bool)
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -29,6 +30,12 @@ def scores(row: Row, out: Path, settings: Scores) -> Row:
     for number, subject in enumerate(row["subjects"]):
         others = [s for i, s in enumerate(row["subjects"]) if i != number]
         sure = {one[0]: one[5] for one in subject["seen"]}
+        # How well a subject was cut out is known of the picture that has it alone.
+        cuts = {
+            one["frame"]: read_picture(out / one["file"])[..., 3] > 127
+            for one in subject["pictures"]
+            if one["kind"] == "segment"
+        }
         made = []
         for picture in subject["pictures"]:
             left, top, right, bottom = picture["box"]
@@ -40,6 +47,7 @@ def scores(row: Row, out: Path, settings: Scores) -> Row:
                 "sure": sure.get(picture["frame"], 0.0),
                 "pixels": float(min(picture["size"])),
                 **measure(read_picture(out / picture["file"]), settings.side),
+                **measure_mask(cuts.get(picture["frame"], _NOTHING)),
             }
             rounded = {name: round(float(value), 4) for name, value in found.items()}
             made.append({**picture, "scores": rounded})
@@ -48,24 +56,26 @@ def scores(row: Row, out: Path, settings: Scores) -> Row:
 
 
 def measure(picture: UInt8[np.ndarray, "h w 4"], side: int) -> dict[str, Any]:
-    """Brightness, share of black and white pixels, sharpness, and how whole and large its mask is.
+    """Brightness, share of black and white pixels, and sharpness.
 
     brightness: mean luma where it is opaque, 0 to 255. clipped: share of those that are below 3 or
-    above 252. sharpness: variance of the Laplacian of luma at a fixed size. whole: share of the
-    mask in its largest part. filled: share of the picture that is opaque.
+    above 252. sharpness: variance of the Laplacian of luma at a fixed size.
     """
     mask = picture[..., 3] > 127
     luma = picture[..., :3] @ _LUMA
     inside = luma[mask] if mask.any() else np.zeros(1)
-    parts, count = ndimage.label(mask)
-    largest = np.bincount(parts.ravel())[1:].max() if count else 0
     return {
         "brightness": inside.mean(),
         "clipped": ((inside < 3) | (inside > 252)).mean(),
         "sharpness": _sharpness(luma, side),
-        "whole": largest / max(1, mask.sum()),
-        "filled": mask.mean(),
     }
+
+
+def measure_mask(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:
+    """whole: share of a mask in its largest part. filled: share of the picture that it covers."""
+    parts, count = ndimage.label(mask)
+    largest = np.bincount(parts.ravel())[1:].max() if count else 0
+    return {"whole": largest / max(1, mask.sum()), "filled": mask.mean()}
 
 
 def _sharpness(luma: np.ndarray, side: int) -> float:
