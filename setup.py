@@ -86,6 +86,7 @@ EXTRAS = {
         "torch==2.13.0",
         "transformers>=4.56",
     ],
+    "ray": ["ray>=2.40"],
     "studies": ["matplotlib>=3.10.8"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],

@@ -13,6 +13,9 @@ from alchemint_jax.annotate.settings import load_settings
 from alchemint_jax.outputs import check_outputs
 
 
+_MOST_WORKERS = 8  # unless more are asked for
+
+
 def add_parser(commands: Any) -> None:
     """Adds the command to `commands`, the subparsers of the command line."""
     about = "find who is on screen when in real videos, and make a dataset of them"
@@ -39,9 +42,18 @@ def add_parser(commands: Any) -> None:
     c.add_argument(
         "--workers",
         type=arguments.whole(1, 1024),
-        default=max(1, (os.cpu_count() or 1) // 2),
+        default=min(os.cpu_count() or 1, _MOST_WORKERS),
         metavar="N",
-        help="processes (default: half the cores, %(default)s)",
+        help="processes, each of which takes about 1 GB of memory (default: %(default)s)",
+    )
+    c.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="this machine, or a cluster"
+    )
+    c.add_argument(
+        "--ray-address",
+        default="auto",
+        metavar="HOST:PORT",
+        help="of the cluster (default: the one that this machine belongs to)",
     )
     c.add_argument(
         "--llm-url",
@@ -66,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         from alchemint_jax.annotate.run import annotate
 
-        made = annotate(args.source, args.out, settings, args.workers)
+        cluster = args.ray_address if args.engine == "ray" else None
+        made = annotate(args.source, args.out, settings, args.workers, cluster=cluster)
     print(
         f"{made.kept} of {made.scenes} scenes of {made.videos} videos are kept "
         f"({made.seconds:.1f} s, {made.subjects} subjects); "

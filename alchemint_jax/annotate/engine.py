@@ -85,20 +85,49 @@ def run_shard(
     Returns:
         The fingerprint of the last shard.
     """
-    prints, upstream = [], source[0]
-    for stage in stages:
-        upstream = stage.fingerprint(upstream)
-        prints.append(upstream)
-    paths = [folder / stage.name / f"part-{number:05d}.jsonl" for stage in stages]
-    rows, first = source[1], 0
-    for i in reversed(range(len(stages))):
-        if (found := read_shard(paths[i], prints[i])) is not None:
-            rows, first = found, i + 1
-            break
+    places = _places(stages, folder, number, source[0])
+    first, rows = _begin(places, source[1])
     for stage in stages[:first]:
         tell(stage.name)
-    for stage, path, fingerprint in list(zip(stages, paths, prints, strict=True))[first:]:
+    for stage, (path, fingerprint) in list(zip(stages, places, strict=True))[first:]:
         rows = stage.run(rows)
         write_shard(path, fingerprint, rows)
         tell(stage.name)
-    return prints[-1]
+    return places[-1][1]
+
+
+def fail_shard(
+    stages: Sequence[Stage],
+    folder: Path,
+    number: int,
+    source: tuple[str, list[Row]],
+    reason: str,
+) -> None:
+    """Makes rows with a reason of the stage that a shard does not get through."""
+    places = _places(stages, folder, number, source[0])
+    first, rows = _begin(places, source[1])
+    if first < len(stages):
+        lost = [
+            failed(row, f"{stages[first].name}: {reason}") if usable(row) else row for row in rows
+        ]
+        write_shard(*places[first], lost)
+    run_shard(stages, folder, number, source)
+
+
+def _places(
+    stages: Sequence[Stage], folder: Path, number: int, upstream: str
+) -> list[tuple[Path, str]]:
+    """Where the shard of each stage is to be, and its fingerprint."""
+    places = []
+    for stage in stages:
+        upstream = stage.fingerprint(upstream)
+        places.append((folder / stage.name / f"part-{number:05d}.jsonl", upstream))
+    return places
+
+
+def _begin(places: Sequence[tuple[Path, str]], rows: list[Row]) -> tuple[int, list[Row]]:
+    """The first stage that is to be run, and the rows that it takes."""
+    for i in reversed(range(len(places))):
+        if (found := read_shard(*places[i])) is not None:
+            return i + 1, found
+    return 0, rows

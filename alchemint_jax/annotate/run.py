@@ -13,8 +13,9 @@ from typing import Any
 
 from alchemint_jax import media
 from alchemint_jax.annotate import pack, pool, report
-from alchemint_jax.annotate.engine import run_shard
-from alchemint_jax.annotate.rows import Row, digest, failed, read_shard
+from alchemint_jax.annotate.cluster import run_on_ray
+from alchemint_jax.annotate.engine import fail_shard, run_shard
+from alchemint_jax.annotate.rows import Row, digest, read_shard
 from alchemint_jax.annotate.settings import Settings
 from alchemint_jax.annotate.sources import contents, find_sources
 from alchemint_jax.annotate.tools import Tools, all_stages
@@ -48,6 +49,7 @@ def annotate(
     settings: Settings | None = None,
     workers: int = 1,
     perceivers: Perceivers | None = None,
+    cluster: str | None = None,
 ) -> Summary:
     """Annotates a video, a folder of them, or a list, into a folder; goes on where it was stopped.
 
@@ -58,6 +60,7 @@ def annotate(
         workers: processes; 0 works in this one.
         perceivers: who looks at frames instead of those that the settings name; only in this
             process (`workers=0`).
+        cluster: address of a Ray cluster whose machines work instead; see `cluster.run_on_ray`.
 
     Raises:
         AlchemintError: there is nothing to annotate, or the folder cannot be written. What goes
@@ -76,7 +79,10 @@ def annotate(
         _forget(stages, len(shards))
         names = [s.name for s in all_stages(settings, base, folder, Tools(settings))]
         with Progress(len(shards) * len(names), "annotating") as progress:
-            _run(base, folder, settings, shards, workers, perceivers, progress)
+            if cluster is None:
+                _run(base, folder, settings, shards, workers, perceivers, progress)
+            else:
+                _run_on_ray(base, folder, settings, shards, cluster, progress, len(names))
         found = [_rows(stages, name, len(shards)) for name in ("clips", "sheets")]
         pack.tidy(folder, found[0] + found[1])
         lines = pack.write_scenes(folder, found[1])
@@ -128,7 +134,7 @@ def _run(
 
     def step(number: int, name: str) -> None:
         nonlocal done
-        done += 1
+        done = min(done + 1, progress.total)  # what is done again was counted
         progress.update(done, video=number + 1, stage=name)
 
     if not workers:
@@ -140,6 +146,7 @@ def _run(
             tools.close()
         return
     left, tries = list(shards), 0
+    workers = min(workers, len(shards))
     arguments = (base, out, settings, workers)
     while left:
         tries += 1
@@ -152,9 +159,25 @@ def _run(
             elif kind == pool.DIED and tries < _TRIES:
                 again.append(shard)
             elif kind == pool.DIED:
-                rows = [failed(row, f"its process died ({_status(value)})") for row in shard[2]]
-                _do(base, out, settings, Tools(settings), (shard[0], shard[1], rows))
+                _give_up(base, out, settings, shard, f"its process died ({_status(value)})")
         left = again
+
+
+def _run_on_ray(
+    base: Path,
+    out: Path,
+    settings: Settings,
+    shards: Sequence[Shard],
+    address: str,
+    progress: Progress,
+    stages: int,
+) -> None:
+    arguments = (base.resolve(), out.resolve(), settings, 2)
+    found = run_on_ray(_start, arguments, shards, address)
+    for done, (shard, error) in enumerate(found, 1):
+        if error is not None:
+            _give_up(base, out, settings, shard, f"its process died ({type(error).__name__})")
+        progress.update(done * stages, video=shard[0] + 1)
 
 
 def _status(code: int) -> str:
@@ -184,6 +207,12 @@ def _do(
 ) -> None:
     stages = all_stages(settings, base, out, tools)
     run_shard(stages, out / "stages", shard[0], (shard[1], shard[2]), tell)
+
+
+def _give_up(base: Path, out: Path, settings: Settings, shard: Shard, reason: str) -> None:
+    """Rows with a reason where a shard kills whoever works on it."""
+    stages = all_stages(settings, base, out, Tools(settings))
+    fail_shard(stages, out / "stages", shard[0], (shard[1], shard[2]), reason)
 
 
 def _rows(stages: Path, name: str, count: int) -> list[Row]:

@@ -184,3 +184,19 @@ def test_videos_that_are_gone_leave_nothing(clips, undisturbed, tmp_path):
     kept = {line["id"] for line in lines}
     assert {path.stem for path in (tmp_path / "out" / "clips").iterdir()} == kept
     assert {path.name for path in (tmp_path / "out" / "pictures").iterdir()} == kept
+
+
+def test_a_shard_that_kills_whoever_works_on_it_is_a_row(tmp_path):
+    from alchemint_jax.annotate.engine import Stage, each, fail_shard, run_shard
+
+    ran = []
+
+    def stage(name):
+        return Stage(name, 1, [], each(lambda row: ran.append(name) or {**row, name: 1}))
+
+    stages, rows = [stage("one"), stage("two"), stage("three")], [{"id": "x", "status": "ok"}]
+    run_shard(stages[:1], tmp_path, 0, ("", rows))
+    fail_shard(stages, tmp_path, 0, ("", rows), "its process died (SIGSEGV)")
+    (row,) = read_shard(tmp_path / "three" / "part-00000.jsonl")
+    assert row["status"] == "failed" and row["error"] == "two: its process died (SIGSEGV)"
+    assert ran == ["one"]  # neither that stage nor a later one looks at it
