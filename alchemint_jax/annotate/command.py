@@ -12,7 +12,6 @@ from alchemint_jax import arguments
 from alchemint_jax.annotate.settings import load_settings
 from alchemint_jax.outputs import check_outputs
 
-
 _MOST_WORKERS = 8  # unless more are asked for
 
 

@@ -153,7 +153,7 @@ class Track:
 
     start: Real = 0.4
     overlap: Real = 0.2
-    patience: Real = 0.7
+    patience: Real = 1.0
     views: int = 5
     alike: Real = 0.84
     near: Real = 0.08
@@ -171,12 +171,15 @@ class Presence:
         on: a score at which it is there.
         off: a score below which it is not, once it was.
         gap: shorter gaps are closed, in seconds.
+        inside: so are shorter gaps than this, in seconds, between two boxes near each other of
+            which neither is at the border of the frame: nobody leaves through the middle.
         least: shorter runs are dropped, in seconds.
     """
 
     on: Real = 0.35
     off: Real = 0.08
     gap: Real = 0.35
+    inside: Real = 1.2
     least: Real = 0.25
 
 

@@ -69,13 +69,13 @@ def _read_list(path: Path) -> list[Row]:
             raise AlchemintError(f"{where}: is not JSON: {error}") from error
         if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
             raise AlchemintError(f"{where}: expected an object with a path")
-        more = {}
+        more: dict[str, Any] = {}
         if entry.get("caption") is not None:
             if not isinstance(entry["caption"], str):
                 raise AlchemintError(f"{where}: caption: expected text")
             more["caption"] = entry["caption"].strip()
         if entry.get("events"):
-            more |= {"events": read_events(entry["events"], f"{where}: events")}
+            more["events"] = read_events(entry["events"], f"{where}: events")
         row = _source(entry["path"], more) | {"id": str(entry.get("id") or entry["path"])}
         if row["id"] in seen:
             raise AlchemintError(f"{where}: the id {row['id']!r} is that of line {seen[row['id']]}")

@@ -21,6 +21,7 @@ _ENLARGED = 0.25  # of a box, at each side, before overlaps are measured
 _STRANGE = 0.6  # overlaps count for so much where the word is another one of its kind ...
 _STRANGER = 0.4  # ... and of another kind
 _SMOOTH = 0.6  # weight of what is new in a velocity
+_EDGE = 2  # pixels from the border of the frame that count as on it
 _NESTED = 0.85  # share of a box inside another one that makes it a part of that
 
 
@@ -49,6 +50,19 @@ def enlarged(boxes: np.ndarray, share: float | int) -> np.ndarray:
     """Boxes with a margin, a share of their sides."""
     margin = share * (boxes[:, 2:] - boxes[:, :2])
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
+
+
+def border_share(box: Sequence[float | int], size: Sequence[int]) -> float:
+    """The share of a box's outline that lies on the border of the frame."""
+    height, width = size
+    left, top, right, bottom = box
+    sides = [
+        (bottom - top) * (left <= _EDGE),
+        (right - left) * (top <= _EDGE),
+        (bottom - top) * (right >= width - _EDGE),
+        (right - left) * (bottom >= height - _EDGE),
+    ]
+    return float(sum(sides)) / max(1e-9, 2 * (right - left + bottom - top))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def found(line):
 def clips(tmp_path_factory):
     """Two clips with cuts, absences and borders; one has a caption beside it."""
     folder = tmp_path_factory.mktemp("clips")
-    dog = blobs.still(40, [(0, 13), (22, 40)])
+    dog = blobs.still(40, [(0, 13), (26, 40)])
     cat = [(80 - 3 * f, 26, 14, 14) if f < 32 else None for f in range(40)]
     first = blobs.draw(40, [("dog", dog), ("cat", cat)])
     second = blobs.draw(30, [("dog", blobs.still(30, [(5, 25)], (50, 4, 18, 18)))], ground=250)
@@ -55,7 +55,7 @@ def test_spans_are_right_to_the_frame(annotated):
     assert [line["status"] for line in lines] == ["ok"] * 3
     assert [line["start_frame"] for line in lines] == [0, 40, 0]
     frames = found(lines[0])
-    assert frames["dog"] == [[0, 13], [22, 40]]
+    assert frames["dog"] == [[0, 13], [26, 40]]
     ((start, end),) = frames["cat"]
     assert abs(start - 1) <= 1 and abs(end - 32) <= 1
     assert found(lines[1]) == {"dog": [[5, 25]]}

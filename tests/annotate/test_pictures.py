@@ -8,13 +8,13 @@ import pytest
 from alchemint_jax.annotate.settings import Select
 from alchemint_jax.annotate.stages.pictures import (
     _on_smooth,
-    border_share,
     box_at,
     choose_views,
     covered_by,
 )
 from alchemint_jax.annotate.stages.scores import measure, measure_mask
 from alchemint_jax.annotate.stages.select import picture_faults, select, weighted
+from alchemint_jax.annotate.tracks import border_share
 
 GOOD = {
     "size": 0.1,

@@ -63,6 +63,7 @@ SETTINGS = load_settings(
         "presence.on=0.3",
         "presence.off=0.3",
         "presence.gap=0",
+        "presence.inside=0",
         "presence.least=0",
         "track.alike=0.5",
         "track.overlap=0.05",

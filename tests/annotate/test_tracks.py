@@ -159,7 +159,7 @@ def test_a_clip_that_ends_before_the_exit():
 )
 def test_hysteresis(scores, gap, least):
     scores = np.array(scores)
-    runs = hysteresis(scores, 0.5, 0.1, gap, least)
+    runs = hysteresis(scores, 0.5, 0.1, lambda end, start: start - end < gap, least)
     for start, end in runs:
         assert scores[start:end].max() >= 0.5 and end - start >= least
         assert scores[start] >= 0.1 and scores[end - 1] >= 0.1
@@ -189,8 +189,22 @@ def test_spans_say_whether_their_ends_are_known():
         "missed": [*range(20, 40)],
     }
     never = {"word": "cat", "seen": [[5, 0, 0, 1, 1, 0.9]], "missed": [4, 6]}
-    row = {"fps": 10.0, "frames": 40, "subjects": [subject, never], "dropped": []}
+    row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [subject, never], "dropped": []}
     found = spans(row, Presence())
     (one,) = found["subjects"]
     assert one["frames"] == [[0, 20]] and one["open_start"] and not one["open_end"]
     assert one["coverage"] == 1.0 and found["dropped"][0]["word"] == "cat"
+
+
+def test_nobody_leaves_through_the_middle():
+    def gap_of(left, top=20.0, end=15, start=25, **changed):
+        seen = [[f, 20.0, 20.0, 30.0, 30.0, 0.9] for f in range(end)]
+        seen += [[f, left, top, left + 10, top + 10, 0.9] for f in range(start, 40)]
+        subject = {"word": "dog", "seen": seen, "missed": [*range(end, start)]}
+        row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [subject], "dropped": []}
+        return spans(row, Presence(inside=1.2, **changed))["subjects"][0]["frames"]
+
+    assert gap_of(25.0) == [[0, 40]]
+    assert gap_of(38.0) == [[0, 15], [25, 40]]  # somewhere else
+    assert gap_of(25.0, top=40.0) == [[0, 15], [25, 40]]  # at the border
+    assert gap_of(25.0, start=30) == [[0, 15], [30, 40]]  # for too long

@@ -25,7 +25,6 @@ from alchemint_jax.perceive import Segmenter
 
 FOLDER = "pictures"
 _FEW = 48  # pixels across of a smooth ground
-_EDGE = 2  # pixels from the border of the frame that count as on it
 
 
 def pictures(row: Row, base: Path, out: Path, segmenter: Segmenter, settings: Pictures) -> Row:
@@ -78,7 +77,7 @@ def _area(one: Sequence[Real]) -> float:
 
 def _value(one: Sequence[Real], others: Sequence[Row], size: Sequence[int]) -> float:
     covered = max([covered_by(one, other) for other in others], default=0.0)
-    return float(one[5]) * (1 - 0.8 * covered) * (1 - border_share(one[1:5], size))
+    return float(one[5]) * (1 - 0.8 * covered) * (1 - tracking.border_share(one[1:5], size))
 
 
 def covered_by(one: Sequence[Real], other: Row) -> float:
@@ -88,19 +87,6 @@ def covered_by(one: Sequence[Real], other: Row) -> float:
         return 0.0
     mine, theirs = np.array([one[1:5]], float), np.array([box], float)
     return float(tracking.inside(mine, theirs)[0, 0])
-
-
-def border_share(box: Sequence[Real], size: Sequence[int]) -> float:
-    """The share of a box's outline that lies on the border of the frame."""
-    height, width = size
-    left, top, right, bottom = box
-    sides = [
-        (bottom - top) * (left <= _EDGE),
-        (right - left) * (top <= _EDGE),
-        (bottom - top) * (right >= width - _EDGE),
-        (right - left) * (bottom >= height - _EDGE),
-    ]
-    return float(sum(sides)) / max(1e-9, 2 * (right - left + bottom - top))
 
 
 def box_at(subject: Row, frame: int) -> list[Real] | None:

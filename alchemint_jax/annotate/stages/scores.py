@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Scores
-from alchemint_jax.annotate.stages.pictures import border_share, covered_by, read_picture
+from alchemint_jax.annotate.stages.pictures import covered_by, read_picture
+from alchemint_jax.annotate.tracks import border_share
 
 _NOTHING = np.zeros((1, 1), bool)
 _LUMA = np.array([0.299, 0.587, 0.114])
