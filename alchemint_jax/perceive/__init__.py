@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
-__all__ = ["Detections", "Detector", "Embedder", "Segmenter", "ShotFinder"]
+__all__ = ["Detections", "Detector", "Embedder", "Segmenter", "ShotFinder", "TextEmbedder"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,6 +30,11 @@ class Detections:
     boxes: Float32[np.ndarray, "n 4"]
     scores: Float32[np.ndarray, " n"]
     words: Int[np.ndarray, " n"]
+
+    @classmethod
+    def none(cls) -> Detections:
+        """Those of a frame in which nothing was found."""
+        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
 
 
 @runtime_checkable
@@ -79,6 +84,18 @@ class Embedder(Protocol):
 
         The inner product of two of them, in [-1, 1], is how alike the images are. A vector
         depends on its own image alone.
+        """
+
+
+@runtime_checkable
+class TextEmbedder(Embedder, Protocol):
+    """An `Embedder` that also tells how well a text describes an image."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Float32[np.ndarray, "n d"]:
+        """A vector of length 1 for each text, in the space of those of `embed`.
+
+        The inner product with the vector of an image says how well the text describes it. What
+        counts is which of several texts fits best, for its size differs from network to network.
         """
 
 

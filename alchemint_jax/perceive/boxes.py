@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float32, Int
 
+from alchemint_jax.perceive import Detections
+
 
 def overlaps(
     boxes: Float32[np.ndarray, "n 4"], others: Float32[np.ndarray, "m 4"]
@@ -28,3 +30,25 @@ def suppress(
         if not kept or overlaps(boxes[index : index + 1], boxes[kept]).max() <= overlap:
             kept.append(int(index))
     return np.array(kept, int)
+
+
+def select(
+    boxes: Float32[np.ndarray, "n 4"],
+    scores: Float32[np.ndarray, " n"],
+    words: Int[np.ndarray, " n"],
+    size: tuple[int, int],
+    threshold: int | float,
+    overlap: int | float,
+) -> Detections:
+    """What is kept of a network's boxes for a frame of this height and width.
+
+    Boxes end at the border; of those of one word, `suppress` keeps the likely ones.
+    """
+    height, width = size
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
+    good = (scores >= threshold) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    boxes, scores, words = boxes[good], scores[good], words[good]
+    of_word = [np.flatnonzero(words == word) for word in np.unique(words)]
+    kept = [rows[suppress(boxes[rows], scores[rows], overlap)] for rows in of_word]
+    chosen = np.concatenate([np.zeros(0, int), *kept])
+    return Detections(boxes[chosen], scores[chosen], words[chosen])

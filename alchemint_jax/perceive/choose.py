@@ -6,38 +6,72 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.imported import imported
-from alchemint_jax.perceive import Detector, Embedder, Segmenter, ShotFinder
+from alchemint_jax.perceive import (
+    Detector,
+    Embedder,
+    Segmenter,
+    ShotFinder,
+    TextEmbedder,
+)
 
 
-def _yolo() -> Detector:
+def _yolo(checkpoint: None) -> Detector:
     from alchemint_jax.perceive.yolo import YoloDetector
 
     return YoloDetector()
 
 
-def _u2netp() -> Segmenter:
+def _grounding_dino(checkpoint: str | None) -> Detector:
+    from alchemint_jax.perceive.grounding_dino import CHECKPOINT, GroundingDinoDetector
+
+    return GroundingDinoDetector.load(checkpoint or CHECKPOINT)
+
+
+def _u2netp(checkpoint: None) -> Segmenter:
     from alchemint_jax.perceive.u2netp import U2netSegmenter
 
     return U2netSegmenter()
 
 
-def _efficientnet() -> Embedder:
+def _sam2(checkpoint: str | None) -> Segmenter:
+    from alchemint_jax.perceive.sam2 import CHECKPOINT, Sam2Segmenter
+
+    return Sam2Segmenter.load(checkpoint or CHECKPOINT)
+
+
+def _efficientnet(checkpoint: None) -> Embedder:
     from alchemint_jax.perceive.efficientnet import EfficientnetEmbedder
 
     return EfficientnetEmbedder()
 
 
-def _content() -> ShotFinder:
+def _clip(checkpoint: str | None) -> TextEmbedder:
+    from alchemint_jax.perceive.clip import CHECKPOINT, ClipEmbedder
+
+    return ClipEmbedder.load(checkpoint or CHECKPOINT)
+
+
+def _content(checkpoint: None) -> ShotFinder:
     from alchemint_jax.perceive.shots import ContentShots
 
     return ContentShots()
 
 
-DETECTORS: Mapping[str, Callable[[], Detector]] = {"yolov3-tiny": _yolo}
-SEGMENTERS: Mapping[str, Callable[[], Segmenter]] = {"u2netp": _u2netp}
-EMBEDDERS: Mapping[str, Callable[[], Embedder]] = {"efficientnet-lite0": _efficientnet}
-SHOT_FINDERS: Mapping[str, Callable[[], ShotFinder]] = {"content": _content}
+def _transnet(checkpoint: None) -> ShotFinder:
+    from alchemint_jax.perceive.transnet import TransNetShots
+
+    return TransNetShots.load()
+
+
+# Those that are found elsewhere may be given another checkpoint.
+_Makers = Mapping[str, Callable[..., Any]]
+DETECTORS: _Makers = {"yolov3-tiny": _yolo, "grounding-dino": _grounding_dino}
+SEGMENTERS: _Makers = {"u2netp": _u2netp, "sam2": _sam2}
+EMBEDDERS: _Makers = {"efficientnet-lite0": _efficientnet, "clip": _clip}
+SHOT_FINDERS: _Makers = {"content": _content, "transnetv2": _transnet}
+_ELSEWHERE = (_grounding_dino, _sam2, _clip)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +92,13 @@ def load_perceivers(
 ) -> Perceivers:
     """One perceiver of each kind; the defaults need no download.
 
-    Each name is a key of `DETECTORS`, `SEGMENTERS`, `EMBEDDERS` or `SHOT_FINDERS`, or MODULE:NAME,
-    an object in a module of the user's.
+    A name is one of ours (the keys of `DETECTORS`, `SEGMENTERS`, `EMBEDDERS` and `SHOT_FINDERS`),
+    or MODULE:NAME, an object in a module of the user's. "grounding-dino", "sam2", "clip" and
+    "transnetv2" need the extra [perceive]; the first three take a checkpoint behind a colon, as in
+    "clip:DIR", which is a folder or a name on the Hugging Face hub, and download one without.
 
     Raises:
-        ConfigError: there is none of that name, or it is something else.
+        ConfigError: there is none of that name, it is something else, or what it needs is missing.
     """
     return Perceivers(
         _load(detector, DETECTORS, Detector),
@@ -72,7 +108,10 @@ def load_perceivers(
     )
 
 
-def _load(name: str, ours: Mapping[str, Callable[[], Any]], protocol: type) -> Any:
-    if name in ours:
-        return ours[name]()
-    return imported(name, protocol, ours, "alchemint_jax.perceive")
+def _load(name: str, ours: _Makers, protocol: type) -> Any:
+    own, _, checkpoint = name.partition(":")
+    if own not in ours:
+        return imported(name, protocol, ours, "alchemint_jax.perceive")
+    if checkpoint and ours[own] not in _ELSEWHERE:
+        raise ConfigError(f"{name}: the weights of {own} are in a package; write {own!r} alone")
+    return ours[own](checkpoint or None)

@@ -125,10 +125,9 @@ class Letterbox:
         return out
 
     def boxes(self, boxes: Float32[np.ndarray, "n 4"]) -> Float32[np.ndarray, "n 4"]:
-        """Boxes of the canvas as boxes of the frame, cut off where they leave it."""
+        """Boxes of the canvas as boxes of the frame, which they may leave."""
         top, left = self._corner
         (height, width), (inner_height, inner_width) = self.size, self.inner
         shift = np.array([left, top, left, top], np.float32)
         scale = np.array([width / inner_width, height / inner_height] * 2, np.float32)
-        limit = np.array([width, height, width, height], np.float32)
-        return np.clip((boxes - shift) * scale, 0, limit).astype(np.float32)
+        return ((boxes - shift) * scale).astype(np.float32)

@@ -33,8 +33,8 @@ class ContentShots:
         reach: how many frames before and after are looked at, so the longest flash plus one.
     """
 
-    threshold: float = 12.0
-    ratio: float = 3.0
+    threshold: int | float = 12.0
+    ratio: int | float = 3.0
     reach: int = 6
 
     def __post_init__(self) -> None:

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.perceive import Detections
-from alchemint_jax.perceive.boxes import suppress
+from alchemint_jax.perceive.boxes import select
 from alchemint_jax.perceive.coco import COCO
 from alchemint_jax.perceive.embedded import load_layers
 from alchemint_jax.perceive.layers import Layer, convolve, double, halve, leaky
@@ -93,7 +93,8 @@ class YoloDetector:
     persistent cache of JAX keeps it.
 
     Attributes:
-        threshold: the least score of what is found.
+        threshold: the least score of what is found. It is low: who follows things through a video
+            can use weak detections between strong ones, and those who do not can leave them out.
         overlap: of two boxes of one kind whose intersection over union is larger, the more likely
             one is kept.
         side: the longer side of what the network sees, in pixels, a multiple of 32. It was trained
@@ -101,8 +102,8 @@ class YoloDetector:
         batch: frames that the network sees at once. One is fastest on a CPU.
     """
 
-    threshold: float = 0.25
-    overlap: float = 0.45
+    threshold: int | float = 0.1
+    overlap: int | float = 0.45
     side: int = 416
     batch: int = 1
     layers: Mapping[str, Layer] = dataclasses.field(
@@ -122,43 +123,18 @@ class YoloDetector:
 
     def detect(self, video: UInt8[np.ndarray, "f h w 3"], words: Sequence[str]) -> list[Detections]:
         """See `Detector.detect`. Words are compared without regard to case."""
-        kinds = [COCO.index(w) if w in COCO else None for w in map(str.lower, words)]
-        if not len(video) or all(kind is None for kind in kinds):
-            return [_nothing() for _ in video]
-        frame = Letterbox.fit(*video.shape[1:3], self.side, STRIDE)
+        asked = [number for number, word in enumerate(words) if word.lower() in COCO]
+        kinds = [COCO.index(words[number].lower()) for number in asked]
+        size = video.shape[1], video.shape[2]
+        frame = Letterbox.fit(*size, self.side, STRIDE)
         found = []
-        for part in batches(range(len(video)), self.batch):
+        for part in batches(range(len(video) if asked else 0), self.batch):
             images = stack([frame.put(video[index]) for index in part], self.batch)
             boxes, scores = map(np.asarray, _run(self.layers, images))
-            found += [self._select(frame, boxes[i], scores[i], kinds) for i in range(len(part))]
-        return found
-
-    def _select(
-        self,
-        frame: Letterbox,
-        boxes: Float32[np.ndarray, "n 4"],
-        scores: Float32[np.ndarray, "n 80"],
-        kinds: Sequence[int | None],
-    ) -> Detections:
-        parts = [_nothing()]
-        for number, kind in enumerate(kinds):
-            if kind is None:
-                continue
-            likely = np.flatnonzero(scores[:, kind] >= self.threshold)
-            there, score = frame.boxes(boxes[likely]), scores[likely, kind]
-            there, score = there[(solid := _solid(there))], score[solid]
-            kept = suppress(there, score, self.overlap)
-            parts.append(Detections(there[kept], score[kept], np.full(len(kept), number)))
-        return Detections(
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.words for part in parts]),
-        )
-
-
-def _solid(boxes: Float32[np.ndarray, "n 4"]) -> np.ndarray:
-    return (boxes[:, 2:] > boxes[:, :2]).all(1)
-
-
-def _nothing() -> Detections:
-    return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, int))
+            for there, likely in zip(
+                boxes[: len(part)], scores[: len(part), :, kinds], strict=True
+            ):
+                box, kind = np.nonzero(likely >= self.threshold)
+                rows = frame.boxes(there[box]), likely[box, kind], np.array(asked)[kind]
+                found.append(select(*rows, size, self.threshold, self.overlap))
+        return found or [Detections.none() for _ in video]

@@ -97,6 +97,15 @@ def in_shares(found):
     return [Detections(f.boxes / 8 - 1, f.scores, f.words) for f in found]
 
 
+def test_a_detector_that_finds_a_word_that_it_does_not_know_is_found_out():
+    class Wrong(Colors):
+        def detect(self, video, words):
+            return super().detect(video, [w if w in (*COLORS, "car") else "red" for w in words])
+
+    with pytest.raises(AssertionError):
+        check_detector(Wrong(), VIDEO, WORDS)
+
+
 @pytest.mark.parametrize(
     ("contract", "method", "spoil"),
     [
