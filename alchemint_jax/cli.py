@@ -20,6 +20,7 @@ import alchemint_jax as al
 from alchemint_jax import arguments, commands, shipped
 from alchemint_jax.annotate import command as annotate_command
 from alchemint_jax.bench import command as bench_command
+from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.plan import command as plan_command
 
@@ -235,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    data_command.add_arguments(c)
     c = add(kinds, "sheet", commands.draw_data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--out", required=True, metavar="P.png")

@@ -182,13 +182,18 @@ def draw_sprites(args: argparse.Namespace) -> int:
 def encode_data(args: argparse.Namespace) -> int:
     """Encodes a dataset with a video autoencoder."""
     from alchemint_jax import data, media
+    from alchemint_jax.data import command as data_command
 
     out = media.check_folder(args.out)
     source, vae = _folder("--data", args.data), _model("--vae", args.vae)
-    check_outputs([("--out", out)], [("--data", source), ("--vae", _located(vae))])
+    read = [("--data", source), ("--vae", _located(vae))]
+    if args.text is not None:
+        read.append(("--text", _located(_model("--text", args.text))))
+    check_outputs([("--out", out)], read)
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
-        data.encode_dataset(source, vae, out)
+        chosen, options = data_command.encoding(args)
+        data.encode_dataset(source, vae, out, chosen, **options)
     print(out)
     return 0
 

@@ -101,12 +101,9 @@ class Entities:
 
     Attributes:
         most: words of one scene.
-        fallback: what a scene without any caption is searched for: "detector", all that the
-            detector knows, or "none".
     """
 
     most: int = 6
-    fallback: str = "detector"
 
 
 @dataclass(frozen=True)

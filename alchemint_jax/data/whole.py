@@ -54,8 +54,18 @@ def _check_same(directory: Path, wanted: Mapping[str, Any], mark: str) -> None:
     if not (directory / mark).is_file():
         raise DataError(f"{directory}: holds something else; choose another directory or remove it")
     found = records.read_json(directory / mark)
-    if different := sorted(key for key in wanted if found.get(key) != wanted[key]):
+    if different := _differences(wanted, found):
         raise DataError(
             f"{directory}: was made with another {' and '.join(different)}; "
             "choose another directory or remove it"
         )
+
+
+def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """The names of fields that differ; of fields that have fields themselves, of those."""
+    names = []
+    for name in sorted(key for key in wanted if found.get(key) != wanted[key]):
+        here, there = wanted[name], found.get(name)
+        inner = isinstance(here, dict) and isinstance(there, dict)
+        names += (inner and _differences(here, there)) or [name]
+    return names

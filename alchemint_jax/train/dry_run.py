@@ -22,7 +22,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax.data.encoded import check_encoder, check_text_encoder
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.checkpoint import local_folder
@@ -264,6 +264,8 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
                 weights.check_part(weights.locate(name), "vae")
                 weights.open_component(name, "vae")
             checks.say(field, f"{name}: fits the config")
+            if config.get("cached_text") and Path(config.data).exists():
+                check_text_encoder(config.data, name)
 
 
 def _data(checks: _Checks, config: ConfigDict, task: Any) -> Any:

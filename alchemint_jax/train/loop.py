@@ -126,6 +126,7 @@ class _Run:
         self.train_step = jit_train_step(plan, config.optimizer)
         self.validation_step = jit_validation_step(plan)
         self.key = self._key(0)
+        self.shapes: set[Any] = set()
         self.window: list[dict[str, float]] = []
         self.window_began = time.monotonic()
 
@@ -190,6 +191,12 @@ class _Run:
                 f"the training data ended after {step} of {self.config.total_steps} steps; "
                 "make it endless (grain: .repeat())"
             ) from None
+        shapes = tuple(np.shape(x) for x in jax.tree.leaves(batch))
+        if shapes not in self.shapes:
+            self.shapes.add(shapes)
+            if len(self.shapes) > 1:
+                largest = "x".join(map(str, max(shapes, key=math.prod)))
+                self.progress.say(f"batches of {largest}: shape {len(self.shapes)} to compile")
         return sharding.put_batch(batch, self.plan.mesh)
 
     def _note(self, step: int, metrics: Metrics) -> None:
@@ -214,6 +221,8 @@ class _Run:
             now = time.monotonic()
             means = {k: float(np.mean([f[k] for f in self.window])) for k in figures}
             means["steps_per_second"] = len(self.window) / max(1e-9, now - self.window_began)
+            if len(self.shapes) > 1:
+                means["compiled_shapes"] = len(self.shapes)
             self.writer.write(step, means)
             self.window, self.window_began = [], now
 

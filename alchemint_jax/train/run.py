@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax.data.encoded import check_encoder, check_text_encoder
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.train.config import build_train, load_config
@@ -52,6 +52,8 @@ def find_job(
             weights.check_part(folder, "vae")
             weights.read_config(folder, "vae")
             check_encoder(config.data, config.vae)
+        if config.get("cached_text"):
+            check_text_encoder(config.data, config.init_from)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
     return config, task, train

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from alchemint_jax import cli, commands, sharding, weights
-from alchemint_jax.data.encode import encode_with, fingerprint
+from alchemint_jax.data.encode import encode_with
+from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.train import dry_run as module
 from alchemint_jax.train import fit

@@ -15,7 +15,8 @@ import pytest
 
 from alchemint_jax import weights
 from alchemint_jax.data import Augment, LoaderConfig, encode_dataset, latent_loader
-from alchemint_jax.data.encode import read_header
+from alchemint_jax.data.encoded import read_header
+from alchemint_jax.data.encoding import Encoding
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
@@ -75,7 +76,7 @@ def model(tmp_path_factory):
 def task(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     clips = write_sprites(folder / "clips", clips=2, validation=1, frames=FRAMES)
-    data = encode_dataset(clips, model, folder / "latents", batch=1, views=1)
+    data = encode_dataset(clips, model, folder / "latents", Encoding(views=1), batch=1)
     return DiTTask(
         model=DIT_CONFIG,
         text=TEXT_CONFIG,

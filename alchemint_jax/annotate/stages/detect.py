@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import timeline
+from alchemint_jax.annotate import timeline, words
 from alchemint_jax.annotate.rows import Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Detect
 from alchemint_jax.perceive import Detections, Detector
@@ -60,16 +60,20 @@ def scene_frames(row: Row, base: Path, numbers: Iterable[int], side: int = 0) ->
 
 
 def detect(row: Row, base: Path, detector: Detector, settings: Detect) -> Row:
-    """What is found in every few frames: rows of frame, box, score and word."""
+    """What is found in every few frames: rows of frame, box, score and word.
+
+    A scene without a caption is searched for all that the detector knows; for the kinds of COCO,
+    where that is any word.
+    """
     known = vocabulary(detector)
     entities, lost = asked(row, known)
-    if row["caption_from"] == "words" and known is not None:
-        looked = list(known)
-    else:
+    every = list(known) if known is not None else sorted(words.kinds())
+    if row["caption_from"] == "words":
+        looked = every
+    elif known is None or not entities:
         looked = list(dict.fromkeys(entity["ask"] for entity in entities))
-        # What is taken for something alike now and then is still tracked.
-        if known is not None and looked:
-            looked = list(known)
+    else:  # what passes for something else now and then is still tracked
+        looked = every
     made = {**row, "entities": entities, "dropped": row["dropped"] + lost, "looked": looked}
     frames = scene_frames(row, base, base_frames(row, settings), settings.side)
     return {**made, "detections": list(search(frames, detector, made, settings))}

@@ -11,7 +11,6 @@ from alchemint_jax.data.timed_clips import Picture, TimedClip
 from alchemint_jax.media import encode_mp4
 
 COLORS = {"red square": (220, 40, 40), "blue square": (40, 60, 220)}
-FPS = 8
 
 
 def png(color, size=12, height=16, width=12):
@@ -24,7 +23,7 @@ def png(color, size=12, height=16, width=12):
     return buffer.getvalue()
 
 
-def drawn(spans, frames=25, size=(48, 64), name="drawn", pictures=None):
+def drawn(spans, frames=25, size=(48, 64), name="drawn", pictures=None, fps=8):
     """A clip in which squares are on screen in the given frames, and the frames themselves.
 
     `pictures` are (subject, kind, frame); by default each has one of its first frame.
@@ -39,12 +38,12 @@ def drawn(spans, frames=25, size=(48, 64), name="drawn", pictures=None):
     line = {
         "id": name,
         "source": f"{name}.mp4",
-        "fps": float(FPS),
+        "fps": float(fps),
         "frames": frames,
         "size": list(size),
         "caption": " and ".join(f"a {word}" for word in words),
         "subjects": [
-            {"word": word, "frames": rows, "appears": [[s / FPS, e / FPS] for s, e in rows]}
+            {"word": word, "frames": rows, "appears": [[s / fps, e / fps] for s, e in rows]}
             for word, rows in zip(words, spans, strict=True)
         ],
         "events": [{"text": "it moves", "during": [0.5, 1.0]}],
@@ -54,4 +53,4 @@ def drawn(spans, frames=25, size=(48, 64), name="drawn", pictures=None):
     if pictures is None:
         pictures = [(i, "segment", rows[0][0]) for i, rows in enumerate(spans)]
     kept = [Picture(png(COLORS[words[i]]), i, kind, frame) for i, kind, frame in pictures]
-    return TimedClip(line, encode_mp4(video, FPS), tuple(kept)), video
+    return TimedClip(line, encode_mp4(video, fps), tuple(kept)), video
