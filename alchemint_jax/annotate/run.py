@@ -188,11 +188,8 @@ def _status(code: int) -> str:
 
 def _start(base: Path, out: Path, settings: Settings, workers: int) -> Any:
     """In a new process: what takes a shard through all stages."""
-    from alchemint_jax.compilation import prepare_jax
-
     if workers > 1:  # several processes cannot share an accelerator
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    prepare_jax()
     tools = Tools(settings)
     return lambda shard, tell: _do(base, out, settings, tools, shard, tell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,11 @@ from alchemint_jax.annotate.stages import sheets as sheets_stage
 from alchemint_jax.annotate.stages import shots as shots_stage
 from alchemint_jax.annotate.stages import spans as spans_stage
 from alchemint_jax.annotate.stages import track as track_stage
+from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.perceive.choose import Perceivers, load_perceivers
-from alchemint_jax.perceive.yolo import YoloDetector
+
+EMBEDDED = "yolov3-tiny"
+"""The detector whose frames can be larger, and which can be less sure."""
 
 
 class Tools:
@@ -42,11 +46,14 @@ class Tools:
     @functools.cached_property
     def perceivers(self) -> Perceivers:
         """Who looks at frames; the detector reports what is as unsure as the settings want it."""
-        found = self._given
-        if found is None:
-            found = load_perceivers(**dataclasses.asdict(self._settings.perceive))
-        detector: Any = found.detector
-        if isinstance(detector, YoloDetector):
+        if self._given is not None:
+            return self._given
+        names = dataclasses.asdict(self._settings.perceive)
+        found = load_perceivers(**names)
+        if "jax" in sys.modules:  # what was loaded runs on it
+            prepare_jax()
+        if names["detector"] == EMBEDDED:
+            detector: Any = found.detector
             detect = self._settings.detect
             floor = min(detect.floor, detector.threshold)
             detector = dataclasses.replace(detector, threshold=floor, side=detect.network)
