@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from alchemint_jax.errors import ConfigError
+from alchemint_jax.errors import AlchemintError, ConfigError
 
 _TRIES = 5  # of a task whose process or machine was lost
 
@@ -58,6 +58,8 @@ def run_on_ray(
             task = running.pop(done)
             try:
                 ray.get(done)
+            except AlchemintError:  # a mistake of the user's, which Ray passes on
+                raise
             except ray.exceptions.RayError as error:
                 yield task, error
             else:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax.annotate.rows import Row, digest, failed, read_shard, usable, write_shard
-from alchemint_jax.errors import AlchemintError
+from alchemint_jax.errors import AlchemintError, ConfigError
 
 Work = Callable[[Row], Row | Sequence[Row]]
 
@@ -55,9 +55,15 @@ def each(work: Work) -> Callable[[list[Row]], list[Row]]:
 
 
 def attempt(work: Work, row: Row) -> Row | Sequence[Row]:
-    """What the work makes of a row; where it fails, the row with the reason."""
+    """What the work makes of a row; where it fails, the row with the reason.
+
+    Raises:
+        ConfigError: the settings name something that is not there, which is no fault of a row.
+    """
     try:
         return work(row)
+    except ConfigError:
+        raise
     except AlchemintError as error:
         return failed(row, str(error))
     except MemoryError:

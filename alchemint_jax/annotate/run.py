@@ -17,7 +17,7 @@ from alchemint_jax.annotate.cluster import run_on_ray
 from alchemint_jax.annotate.engine import fail_shard, run_shard
 from alchemint_jax.annotate.rows import Row, digest, read_shard
 from alchemint_jax.annotate.settings import Settings
-from alchemint_jax.annotate.sources import contents, find_sources
+from alchemint_jax.annotate.sources import SIDECARS, contents, find_sources
 from alchemint_jax.annotate.tools import Tools, all_stages
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.perceive.choose import Perceivers
@@ -107,9 +107,14 @@ def _shards(base: Path, rows: Sequence[Row], settings: Settings) -> list[Shard]:
     size = max(1, settings.ingest.shard)
     parts = [list(rows[i : i + size]) for i in range(0, len(rows), size)]
     return [
-        (i, digest([[row, contents(base / row["source"])] for row in part]), part)
+        (i, digest([[row, *_files(base / row["source"])] for row in part]), part)
         for i, part in enumerate(parts)
     ]
+
+
+def _files(path: Path) -> list[str]:
+    """What tells a video from another one, and what lies beside it."""
+    return [contents(one) for one in (path, *(path.with_suffix(end) for end in SIDECARS))]
 
 
 def _forget(stages: Path, count: int) -> None:

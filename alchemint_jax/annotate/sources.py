@@ -15,6 +15,8 @@ SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
     *(".wmv", ".flv", ".ogv", ".3gp", ".gif", ".y4m"),
 )
+SIDECARS = (".json", ".txt")
+"""Endings of files beside a video that say what it shows."""
 _ENDS = 1 << 16  # bytes at each end of a file that tell it from others of its length
 
 

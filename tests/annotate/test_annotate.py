@@ -105,6 +105,17 @@ def test_the_dataset_holds_what_the_lines_say(annotated):
             assert picture.frame < line["frames"]
 
 
+def test_a_caption_that_changes_is_read_again(clips, annotated, tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for name in ("b.mp4", "b.txt"):
+        (folder / name).write_bytes((clips / name).read_bytes())
+    run(folder, tmp_path / "out", "pack.dataset=false")
+    (folder / "b.txt").write_text("A dog looks at a car.")
+    _, lines = run(folder, tmp_path / "out", "pack.dataset=false")
+    assert found(lines[0]) == {"dog": [[0, 30]], "car": [[7, 30]]}
+
+
 def test_the_report_is_one_file(annotated):
     _, lines, out = annotated
     text = (out / "report.html").read_text()

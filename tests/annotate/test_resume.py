@@ -149,6 +149,13 @@ def test_mistakes_are_told(argv, why, tmp_path, monkeypatch, capsys):
     assert why in capsys.readouterr().err
 
 
+def test_a_perceiver_that_is_not_there_is_no_fault_of_the_videos(clips, tmp_path, capsys):
+    wrong = "--config.perceive.segmenter=blobs:NOBODY"
+    assert cli.main([*command(clips, tmp_path, workers=1), wrong]) == 2
+    assert "NOBODY" in capsys.readouterr().err
+    assert not list((tmp_path / "stages").glob("shots/part-*"))
+
+
 def test_a_shard_that_is_not_whole_is_none(tmp_path):
     path = tmp_path / "part-00000.jsonl"
     assert read_shard(path) is None
