@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +108,18 @@ def _look_again(
     views = [view_frames(track.seen, settings.views) for track in found]
     near = {*(f for some in beside for f in some)}
     frames = {f: None for f in near} | {f: None for some in views for f in some}
-    held: dict[int, np.ndarray] = {}
     crops: list[list[np.ndarray]] = [[] for _ in found]
-    for number, frame in scene_frames(row, base, frames, detect.side):
-        if number in near:
-            held[number] = frame
-        for i, some in enumerate(views):
-            if number in some:
-                box = next(one.box for one in found[i].seen if one.frame == number)
-                crops[i].append(crop(frame, box, size))
-    again = [Seen.read(one) for one in search(sorted(held.items()), detector, row, detect)]
+
+    def passing() -> Iterator[tuple[int, np.ndarray]]:
+        for number, frame in scene_frames(row, base, frames, detect.side):
+            for i, some in enumerate(views):
+                if number in some:
+                    box = next(one.box for one in found[i].seen if one.frame == number)
+                    crops[i].append(crop(frame, box, size).copy())  # not all of the frame
+            if number in near:
+                yield number, frame
+
+    again = [Seen.read(one) for one in search(passing(), detector, row, detect)]
     refined, missed = [], []
     for track, some in zip(found, beside, strict=True):
         here: dict[int, list[Seen]] = {}
@@ -156,7 +158,8 @@ def _prolong(
         for (_, way), some in zip(ways, strips, strict=True):
             if number in way.frames(row["frames"]):
                 left, top, right, bottom = (round(x * scale) for x in way.strip)
-                some[number] = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
+                strip = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
+                some[number] = strip.copy()
     for (i, way), some in zip(ways, strips, strict=True):
         order = [some[f] for f in way.frames(row["frames"])]
         last = borders.last_frame(way, order, max(1, most // 3))
