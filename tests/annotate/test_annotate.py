@@ -12,6 +12,7 @@ import pytest
 from alchemint_jax.annotate import annotate, load_settings
 from alchemint_jax.data.timed_clips import open_timed_clips
 
+pytestmark = pytest.mark.slow
 FAST = [*blobs.FAST, "pack.report=4"]
 
 

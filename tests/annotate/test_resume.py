@@ -20,6 +20,7 @@ from alchemint_jax.annotate import annotate, load_settings, pool
 from alchemint_jax.annotate.rows import read_shard, write_shard
 from alchemint_jax.errors import AlchemintError
 
+pytestmark = pytest.mark.slow
 CHOSEN = [*blobs.NAMES, *blobs.FAST, "pack.report=2"]
 SETTINGS = load_settings(None, CHOSEN)
 
@@ -93,7 +94,6 @@ def command(clips, out, *more, workers=2):
     ]
 
 
-@pytest.mark.slow
 def test_killed_at_random_it_ends_the_same(clips, undisturbed, tmp_path, kills):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     argv = [sys.executable, "-m", "alchemint_jax", *command(clips, tmp_path)]
