@@ -121,7 +121,7 @@ def test_latents_of_another_autoencoder_are_a_problem(recipe, encoded, tmp_path)
     (other / header.name).write_text(re.sub('"vae": "[0-9a-f]+"', '"vae": "0"', header.read_text()))
     report = dry_run(recipe, tmp_path / "run", [*SMALL, f"data={other}"], devices=4)
     (problem,) = report.problems
-    assert f"{other}: was encoded by another autoencoder than that of sprites" in problem
+    assert f"{other}: was encoded by another autoencoder (0) than that of sprites" in problem
 
 
 @pytest.mark.parametrize(
