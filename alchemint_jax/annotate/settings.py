@@ -157,7 +157,7 @@ class Track:
     soon: Real = 3.0
     shortest: Real = 0.3
     sure: Real = 0.5
-    border: Real = 1.0
+    border: Real = 1.5
 
 
 @dataclass(frozen=True)

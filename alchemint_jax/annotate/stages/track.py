@@ -162,7 +162,7 @@ def _prolong(
                 some[number] = strip.copy()
     for (i, way), some in zip(ways, strips, strict=True):
         order = [some[f] for f in way.frames(row["frames"])]
-        last = borders.last_frame(way, order, max(1, most // 3))
+        last = borders.last_frame(way, order, max(1, most // 5))
         end = found[i].seen[-1 if way.step > 0 else 0]
         more = [
             Seen(f, end.box, end.score, end.word)
