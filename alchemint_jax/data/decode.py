@@ -35,7 +35,7 @@ def frames(
 
     expected = start
     try:
-        with av.open(io.BytesIO(video)) as container:
+        with av.open(io.BytesIO(video), "r") as container:
             if not container.streams.video:
                 raise DataError("there is no video")
             stream = container.streams.video[0]
@@ -48,6 +48,8 @@ def frames(
                 # To the key frame before it, from the middle of its time: times are rounded.
                 container.seek(int((start + 0.5) / rate / base) + first, stream=stream)
             for frame in container.decode(stream):
+                if frame.pts is None:
+                    raise DataError("a frame does not say when it is shown")
                 number = round((frame.pts - first) * base * rate)
                 if number < start:
                     continue
@@ -57,7 +59,7 @@ def frames(
                     raise DataError(f"frame {expected} is missing")
                 expected += 1
                 yield _pixels(frame, size)
-    except (av.FFmpegError, OSError, TypeError) as error:
+    except (av.FFmpegError, OSError) as error:
         raise DataError(f"the video cannot be decoded: {error}") from error
     if stop is not None and expected != stop:
         raise DataError(f"the video ends at frame {expected}, not at {stop}")

@@ -159,7 +159,7 @@ def encode_with(
         return out
     rows = TextRows(texts) if texts else None
     parts, skipped = plan_windows(data_dir, sources, encoding, rows)
-    card = {"text": rows.write(partial) if rows else None, "skipped": skipped}
+    card: dict[str, Any] = {"text": rows.write(partial) if rows else None, "skipped": skipped}
     job = _Job(encode, sources, encoding, batch, rows)
     buckets = _encode_all(job, parts, partial, shard)
     splits: dict[str, int] = {}
@@ -168,7 +168,7 @@ def encode_with(
             splits[split] = splits.get(split, 0) + count
     if stride is None:
         longest = max(buckets, key=lambda one: one["frames"])
-        stride = Clock.of_latents(1, longest["frames"], longest["latents"][0]).stride
+        stride = int(Clock.of_latents(1, longest["frames"], longest["latents"][0]).stride)
     card |= {"fps": encoding.fps, "stride": stride, "splits": splits, "buckets": buckets}
     if encoding.events:
         card["events"] = encoding.events

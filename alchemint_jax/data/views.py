@@ -134,7 +134,7 @@ def _fields(
     return fields
 
 
-def _length(span: tuple[int, int]) -> int:
+def _length(span: Any) -> int:
     return span[1] - span[0]
 
 

@@ -66,6 +66,8 @@ def _differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
     names = []
     for name in sorted(key for key in wanted if found.get(key) != wanted[key]):
         here, there = wanted[name], found.get(name)
-        inner = isinstance(here, dict) and isinstance(there, dict)
-        names += (inner and _differences(here, there)) or [name]
+        inner: list[str] = []
+        if isinstance(here, dict) and isinstance(there, dict):
+            inner = _differences(here, there)
+        names += inner or [name]
     return names
