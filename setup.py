@@ -91,6 +91,7 @@ EXTRAS = {
         "torch==2.13.0",
     ],
     "perceive": PERCEIVE,
+    "ray": ["ray>=2.40"],
     "studies": ["matplotlib>=3.10.8"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
@@ -142,7 +143,14 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
     package_data={
-        "alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*", "perceive/weights/*"]
+        "alchemint_jax": [
+            "py.typed",
+            "annotate/taxonomy/*",
+            "annotate/templates/*",
+            "bundled/**",
+            "evaluate/templates/*",
+            "perceive/weights/*",
+        ]
     },
     cmdclass={"build_py": BuildWithShipped},
     install_requires=REQUIRES,

@@ -1,4 +1,4 @@
-"""The command line: ``alchemint generate | train | evaluate | data | plan | bench | ...``.
+"""The command line: ``alchemint generate | train | annotate | evaluate | data | plan | ...``.
 
 Results go to standard output, progress and messages to standard error. Exit status: 0 done (or
 training that SIGTERM stopped, once it is saved), 1 another process of a training job was lost, 2 a
@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import alchemint_jax as al
 from alchemint_jax import arguments, commands, shipped
+from alchemint_jax.annotate import command as annotate_command
 from alchemint_jax.bench import command as bench_command
 from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
@@ -76,7 +77,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     args, unknown = _parser().parse_known_args(argv)
-    if args.command in (commands.train, plan_command.run, bench_command.run):
+    configured = (commands.train, plan_command.run, bench_command.run, annotate_command.run)
+    if args.command in configured:
         args.overrides = _overrides(args.parser, unknown)
     elif unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -198,6 +200,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="exit status after SIGTERM, once saved, for schedulers that restart (default 0)",
     )
+
+    annotate_command.add_parser(names)
 
     c = add(names, "evaluate", commands.evaluate, "measure a model on a benchmark")
     c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")

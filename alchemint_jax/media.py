@@ -210,14 +210,16 @@ def contact_sheet(
     scene: Scene,
     measured: Sequence[Spans] | None = None,
     colors: Sequence[Color] | None = None,
+    asked: str = "asked for",
 ) -> Image.Image:
     """Draw a strip of frames and, on the same time axis, when each subject was asked for.
 
-    `measured` holds, for each subject of the scene, the frames in which it was seen, and `colors`
-    its RGB colour. The middle of every frame of the strip stands at its time, so what a column
-    shows can be read off the bars below it. Each event has a row of its own, below the subjects'.
-    Letters that no font here has are left out, which the sheet then says; a subject that would have
-    none left is "subject" and its place in the scene, from 0.
+    `measured` holds, for each subject of the scene, the frames in which it was seen, and
+    `colors` its RGB colour; `asked` is what the legend calls the scene's own intervals. The
+    middle of every frame of the strip stands at its time, so what a column shows can be read
+    off the bars below it. Each event has a row of its own, below the subjects'. Letters that no
+    font here has are left out, which the sheet then says; a subject that would have none left
+    is "subject" and its place in the scene, from 0.
     Returns an RGB picture about 1500 pixels wide. Raises `ValueError` if the lists disagree.
     """
     clock, title = dataclasses.replace(scene.clock, frames=len(frames)), scene.caption
@@ -232,7 +234,7 @@ def contact_sheet(
 
     count = len(frames)
     seconds = clock.duration or clock.second(1)
-    columns = _columns(count)
+    columns = sheet_columns(count)
     scale = _CELL / max(frames.shape[1:3])
     cell_h, cell_w = (max(1, round(scale * size)) for size in frames.shape[1:3])
     small = ImageFont.load_default(size=16)
@@ -293,14 +295,14 @@ def contact_sheet(
         x = round(at(tick * step))
         draw.line([(x, axis_y), (x, axis_y + 7)], _SOFT, 2)
         draw.text((x, axis_y + 11), f"{tick * step:g} s", _SOFT, small, anchor="ma")
-    _legend(sheet, right, size[1] - 26, measured is not None, small)
+    _legend(sheet, right, size[1] - 26, asked, measured is not None, small)
     if not whole:
         note = "No font here has all letters of these texts: see the storyboard."
         draw.text((_MARGIN, size[1] - 26), note, _SOFT, small, anchor="lm")
     return sheet
 
 
-def _columns(count: int) -> list[int]:
+def sheet_columns(count: int) -> list[int]:
     """Between 8 and 11 evenly spaced frames, preferring a number that divides the clip exactly."""
     exact = [n for n in (9, 11, 10, 8) if (count - 1) % (n - 1) == 0]
     n = min(count, exact[0] if exact else 9)
@@ -371,11 +373,12 @@ def _legend(
     sheet: Image.Image,
     right: int,
     y: int,
+    asked: str,
     measured: bool,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> None:
     draw = ImageDraw.Draw(sheet)
-    entries = [("asked for", _TALL - 12, _mix(_SOFT, 0.4))]
+    entries = [(asked, _TALL - 12, _mix(_SOFT, 0.4))]
     if measured:
         entries.append(("measured", _THIN, _SOFT))
     for label, thick, color in reversed(entries):

@@ -28,7 +28,7 @@ def read_video(
 
     try:
         with av.open(os.fspath(path)) as container:
-            streams = [s for s in container.streams.video if not _is_cover(s)]
+            streams = [s for s in container.streams.video if not is_cover(s)]
             if not streams:
                 raise DataError(f"{path} holds no video")
             stream = streams[0]
@@ -80,16 +80,16 @@ def constant_rate(times: Float[np.ndarray, f], fps: float) -> Int[np.ndarray, f2
     return order[np.maximum(shown, 0)]
 
 
-def _is_cover(stream: Any) -> bool:
+def is_cover(stream: Any) -> bool:
     """Whether a stream is the picture on the cover of a piece of music."""
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def as_shown(frame: Any, width: int, height: int) -> np.ndarray:
-    """RGB of a decoded frame, as it is to be shown."""
-    from av.video.reformatter import Colorspace
+def as_shown(frame: Any, width: int, height: int, *, area: bool = False) -> np.ndarray:
+    """RGB of a decoded frame, as it is to be shown; `area` is a faster way to make it smaller."""
+    from av.video.reformatter import Colorspace, Interpolation
 
     alpha = any(component.is_alpha for component in frame.format.components)
     image = frame.reformat(
@@ -98,11 +98,18 @@ def as_shown(frame: Any, width: int, height: int) -> np.ndarray:
         "rgba" if alpha else "rgb24",
         # Frames that do not say are BT.601, as swscale and most players assume.
         src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
+        interpolation=Interpolation.AREA if area else None,
     ).to_ndarray()
     if alpha:
         cover = image[..., 3:].astype(np.uint16)
         image = ((image[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)
     return _upright(image, _display_matrix(frame))
+
+
+def is_turned(frame: Any) -> bool:
+    """Whether a decoded frame is to be turned or flipped before it is shown."""
+    a, b, _, c, d = _display_matrix(frame)[:5]
+    return not (a > 0 and d > 0 and b == c == 0)
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...]:

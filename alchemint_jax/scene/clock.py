@@ -105,6 +105,10 @@ class Clock:
         """The instant of a pixel frame, in seconds."""
         return float(frame / self.fps)
 
+    def count(self, seconds: Number) -> int:
+        """The number of pixel frames whose time is closest to a length in seconds."""
+        return _nearest(seconds * self.fps)
+
     def spans(self, seconds: Iterable[Iterable[Number]], duration: Number | None = None) -> Spans:
         """The pixel frames of ``[start, end)`` rows of seconds.
 

@@ -174,3 +174,10 @@ def test_impossible_clips_are_refused():
         with pytest.raises(ValueError):
             call()
     assert CLOCK.seconds([(0, 0)]) == ()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "frames"), [(0, 0), (0.1, 3), (0.116, 3), (0.117, 4), (0.15, 5), (2, 60)]
+)
+def test_a_length_of_time_in_frames(seconds, frames):
+    assert Clock(30, 100, 4).count(seconds) == frames

@@ -1,0 +1,101 @@
+"""Processes that each do one task at a time; one that dies takes no other, and is replaced.
+
+A pool of the standard library is broken as a whole when one of its processes dies, and does not say
+which task killed it. Decoders of damaged files do kill processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+Tell = Callable[[Any], None]
+Start = Callable[..., Callable[[Any, Tell], Any]]
+"""Makes, in a new process, the function that does tasks; it may tell things meanwhile."""
+
+DONE, TOLD, RAISED, DIED = "done", "told", "raised", "died"
+
+
+def run_tasks(
+    start: Start, arguments: tuple[Any, ...], tasks: Sequence[Any], workers: int
+) -> Iterator[tuple[str, Any, Any]]:
+    """Does tasks in so many processes, each begun by `start(*arguments)`.
+
+    Yields:
+        (DONE, task, result), (TOLD, task, what), (RAISED, task, exception) or (DIED, task, exit
+        status), as they come. After DIED or RAISED the others go on.
+    """
+    context: Any = multiprocessing.get_context("spawn")  # JAX has threads, which forking loses
+    pending = list(reversed(list(enumerate(tasks))))
+    running: dict[Connection, tuple[Any, int | None]] = {}
+
+    def begin() -> None:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, start, arguments), daemon=True)
+        process.start()
+        theirs.close()
+        running[ours] = (process, None)
+        give(ours)
+
+    def give(ours: Connection) -> None:
+        process, _ = running[ours]
+        if pending:
+            number, task = pending.pop()
+            running[ours] = (process, number)
+            with contextlib.suppress(OSError):  # it died meanwhile: its end of the pipe says so
+                ours.send(task)
+        else:
+            del running[ours]
+            ours.close()
+            process.join()
+
+    try:
+        for _ in range(min(workers, len(tasks))):
+            begin()
+        while running:
+            for ours in wait(list(running)):
+                assert isinstance(ours, Connection)
+                process, number = running[ours]
+                assert number is not None
+                try:
+                    kind, value = ours.recv()
+                except (EOFError, OSError):
+                    process.join()
+                    del running[ours]
+                    ours.close()
+                    yield DIED, tasks[number], process.exitcode
+                    if pending:
+                        begin()
+                    continue
+                yield kind, tasks[number], value
+                if kind != TOLD:
+                    give(ours)
+    finally:
+        for ours, (process, _) in running.items():
+            process.terminate()
+            ours.close()
+            process.join()
+
+
+def _serve(connection: Connection, start: Start, arguments: tuple[Any, ...]) -> None:
+    import signal
+
+    # An interruption is for the process that people see; it then ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    work = start(*arguments)
+    while True:
+        try:
+            task = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            answer = DONE, work(task, lambda what: connection.send((TOLD, what)))
+        except Exception as error:
+            answer = RAISED, error
+        try:
+            connection.send(answer)
+        except OSError:
+            return

@@ -1,0 +1,101 @@
+"""A video file of each scene: copied where its source is H.264 already, or written anew."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alchemint_jax.annotate.rows import Row
+from alchemint_jax.annotate.settings import Clips
+from alchemint_jax.annotate.stages.detect import scene_frames
+from alchemint_jax.annotate.timeline import fitted
+from alchemint_jax.errors import DataError
+
+FOLDER = "clips"
+_ODD = 2  # sizes of H.264 with colours at half resolution are multiples of this
+
+
+def clip(row: Row, base: Path, out: Path, settings: Clips) -> Row:
+    """Writes DIR/clips/ID.mp4, whole or not at all."""
+    path = out / FOLDER / f"{row['id']}.mp4"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.mp4")
+    try:
+        if is_copied(row, settings):
+            _copy(base / row["source"], temporary)
+        else:
+            _encode(row, base, temporary, settings)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return {**row, "clip": f"{FOLDER}/{path.name}"}
+
+
+def is_copied(row: Row, settings: Clips) -> bool:
+    """Whether the packets of the source are those of the clip: nothing about it changes."""
+    return bool(
+        row["whole"]
+        and row["even"]
+        and not row["turned"]
+        and row["codec"] == "h264"
+        and row["pixels"] in ("yuv420p", "yuvj420p")
+        and not (settings.side and min(row["size"]) > settings.side)
+        and not any(size % _ODD for size in row["size"])
+        and not row["remarks"]
+    )
+
+
+def _copy(source: Path, path: Path) -> None:
+    import av
+
+    try:
+        with av.open(str(source)) as read, av.open(str(path), "w", format="mp4") as write:
+            stream = read.streams.video[0]
+            made = write.add_stream_from_template(stream)
+            first: int | None = None
+            for packet in read.demux(stream):
+                if packet.dts is None:
+                    continue
+                first = packet.dts if first is None else first
+                packet.stream = made
+                write.mux(packet)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"cannot be copied: {error.strerror or error}") from error
+
+
+def _encode(row: Row, base: Path, path: Path, settings: Clips) -> None:
+    import av
+    from av.video.reformatter import ColorRange, Colorspace
+
+    height, width = _size(row["size"], settings.side)
+    rate = Fraction(row["fps"]).limit_denominator(1001)
+    try:
+        with av.open(str(path), "w", format="mp4") as container:
+            options = {"crf": str(settings.quality), "preset": settings.preset, "threads": "1"}
+            stream: Any = container.add_stream("libx264", rate=rate, options=options)
+            stream.width, stream.height = width + width % _ODD, height + height % _ODD
+            stream.pix_fmt = "yuv420p"
+            stream.codec_context.colorspace = Colorspace.ITU709
+            stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
+            stream.codec_context.color_range = ColorRange.MPEG
+            for _, pixels in scene_frames(row, base, range(row["frames"]), max(height, width)):
+                odd = ((0, height % _ODD), (0, width % _ODD), (0, 0))
+                image = av.VideoFrame.from_ndarray(np.pad(pixels, odd, mode="edge"), format="rgb24")
+                image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+                container.mux(stream.encode(image))
+            container.mux(stream.encode())
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"cannot be written: {error.strerror or error}") from error
+
+
+def _size(size: list[int], side: int) -> tuple[int, int]:
+    """Height and width of the clip."""
+    height, width = size
+    if not side or min(size) <= side:
+        return height, width
+    longest = round(max(size) * side / min(size))
+    return fitted((height, width), longest)

@@ -1,0 +1,272 @@
+"""The frames of a video file: which there are, when each is shown, and any of them, in order.
+
+A video of a changing rate is brought to its average rate, as `reading.read_video` does: frame i of
+a timeline is what is on screen in the middle of its time. Frames are decoded one after the other
+and dropped again, so memory is that of a few frames, however long the file is.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from alchemint_jax import reading
+from alchemint_jax.errors import DataError
+
+_MOST_SLOTS = 100  # for every frame there is; more come of times that are damaged
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """When the frames of a file are shown.
+
+    Attributes:
+        fps: frames per second.
+        stamps: int64 [f], the time stamp of the file's frame that each frame of the timeline is;
+            not its number where the rate changes, for some are repeated and others left out.
+        keys: time stamps of key frames, sorted: decoding can start there.
+        size: height and width as shown.
+        even: whether each frame of the file is there once, in order.
+        counted: whether stamps are numbers of frames, because the file has no times.
+        codec: such as "h264".
+        pixels: such as "yuv420p".
+        turned: whether the file asks for a turn or a flip.
+        remarks: what is odd about it, sentences.
+    """
+
+    fps: float
+    stamps: np.ndarray
+    keys: np.ndarray
+    size: tuple[int, int]
+    even: bool
+    counted: bool
+    codec: str
+    pixels: str
+    turned: bool
+    remarks: tuple[str, ...] = ()
+
+
+def timeline(path: str | os.PathLike[str]) -> Timeline:
+    """Reads the times of all frames, and decodes the first one.
+
+    Raises:
+        DataError: it is no video, or damaged.
+    """
+    path = os.fspath(path)
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}") from error
+    if info.st_size == 0:
+        raise DataError("is an empty file")
+    return _timeline(path, info.st_size, info.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=8)
+def _timeline(path: str, size: int, changed: int) -> Timeline:
+    import av  # a quarter of a second that only videos should cost
+
+    try:
+        with av.open(path) as container:
+            stream = _stream(container)
+            stamps, keys, counted = _stamps(container, stream)
+            shape, turned, pixels = _first(path)
+            rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            said, codec, base = stream.frames, stream.codec_context.name, stream.time_base
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"cannot be decoded: {error.strerror or error}") from error
+    order = np.arange(len(stamps))
+    if not counted:
+        times = (stamps - stamps[0]) * float(base)
+        order = reading.constant_rate(times, float(rate))
+    if len(order) > _MOST_SLOTS * len(stamps):
+        raise DataError(f"its {len(stamps)} frames are said to last {len(order)} frames")
+    even = len(order) == len(stamps) and bool((order == np.arange(len(stamps))).all())
+    remarks = []
+    if said and len(stamps) < said - 1:
+        remarks.append(f"is cut short: {len(stamps)} of {said} frames can be read")
+    if not even:
+        remarks.append(f"has a changing rate: brought to {float(rate):.6g} frames per second")
+    return Timeline(
+        fps=float(rate),
+        stamps=stamps[order],
+        keys=keys,
+        size=shape,
+        even=even,
+        counted=counted,
+        codec=codec,
+        pixels=pixels,
+        turned=turned,
+        remarks=tuple(remarks),
+    )
+
+
+def _stream(container: Any) -> Any:
+    streams = [s for s in container.streams.video if not reading.is_cover(s)]
+    if not streams:
+        raise DataError("holds no video")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise DataError("its video is of a kind that cannot be decoded here")
+    # One thread: many are slower for clips of this length, and can wait for each other for ever.
+    stream.thread_type = "NONE"
+    return stream
+
+
+def _stamps(container: Any, stream: Any) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Times of all frames, and of key frames, from packets alone where these have them."""
+    import av
+
+    shown, keys, known = [], [], True
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0 or packet.is_discard or packet.is_corrupt:
+                continue
+            known &= packet.pts is not None
+            shown.append(packet.pts)
+            if packet.is_keyframe:
+                keys.append(packet.pts)
+    except av.FFmpegError:
+        if not shown:
+            raise
+        # The rest is damaged; what came before it can be read.
+    if not shown:
+        raise DataError("holds no frames")
+    if known and len(set(shown)) == len(shown):
+        return np.sort(np.array(shown, np.int64)), np.sort(np.array(keys, np.int64)), False
+    with av.open(container.name) as again:
+        count = sum(1 for _ in _decoded(again, _stream(again)))
+    if not count:
+        raise DataError("holds no frames that can be decoded")
+    return np.arange(count), np.zeros(1, np.int64), True
+
+
+def _first(path: str) -> tuple[tuple[int, int], bool, str]:
+    """Size as shown, whether frames are turned, and the format of their pixels."""
+    import av
+
+    with av.open(path) as container:
+        for frame in _decoded(container, _stream(container)):
+            height, width = reading.as_shown(frame, frame.width, frame.height).shape[:2]
+            turned = reading.is_turned(frame)
+            return (height, width), turned, frame.format.name
+    raise DataError("holds no frames that can be decoded")
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """Decoded frames; what is damaged is left out."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            return
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            continue
+
+
+def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(height, width) scaled down so that the longer one is at most `side`; 0 leaves them."""
+    scale = min(1.0, side / max(size)) if side else 1.0
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def frames(
+    path: str | os.PathLike[str],
+    wanted: Iterable[int],
+    side: int = 0,
+) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
+    """Frames of a timeline by number, decoded in order; each wanted number comes once.
+
+    A frame that is damaged comes as the one before it.
+
+    Args:
+        path: the file.
+        wanted: numbers of frames.
+        side: longest side to which frames are scaled down; 0 leaves them as they are.
+
+    Raises:
+        DataError: it cannot be decoded, or nothing can be from there on.
+    """
+    import av
+
+    line = timeline(path)
+    numbers = sorted(set(wanted))
+    if not numbers:
+        return
+    if numbers[0] < 0 or numbers[-1] >= len(line.stamps):
+        raise DataError(f"frames {numbers[0]} to {numbers[-1]} of {len(line.stamps)}")
+    try:
+        with av.open(os.fspath(path)) as container:
+            yield from _shown(container, line, numbers, side)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"cannot be decoded: {error.strerror or error}") from error
+
+
+def _shown(
+    container: Any, line: Timeline, numbers: list[int], side: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    stream = _stream(container)
+    place, position, count = 0, None, -1
+    held: Any = None
+    made: tuple[Any, np.ndarray] | None = None
+    ahead = iter(())
+    while place < len(numbers):
+        target = int(line.stamps[numbers[place]])
+        key = None if line.counted else _key_before(line.keys, target)
+        if position is None or (key is not None and key > position):
+            if key is not None and (position is not None or key > line.keys[0]):
+                container.seek(key, stream=stream)
+            ahead, held = _decoded(container, stream), None
+        # The frame at the target, or the last before it where that one is damaged.
+        following: Any = None
+        frame: Any
+        for frame in ahead:
+            count += 1
+            stamp = count if line.counted else frame.pts
+            if stamp is None:
+                continue
+            if stamp > target and held is not None:
+                following = frame
+                break
+            held, position = frame, stamp
+            if stamp >= target:
+                break
+        if held is None:
+            raise DataError(f"frame {numbers[place]} cannot be decoded")
+        while place < len(numbers):
+            if made is None or made[0] is not held:
+                made = (held, _pixels(held, side))
+            yield numbers[place], made[1]
+            place += 1
+            if place < len(numbers) and line.stamps[numbers[place]] != target:
+                break
+        if following is not None:
+            ahead = _before(following, ahead)
+            count -= 1
+
+
+def _before(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    yield first
+    yield from rest
+
+
+def _key_before(keys: np.ndarray, target: int) -> int | None:
+    at = int(np.searchsorted(keys, target, side="right")) - 1
+    return int(keys[at]) if at >= 0 else None
+
+
+def _pixels(frame: Any, side: int) -> np.ndarray:
+    height, width = fitted((frame.height, frame.width), side)
+    return reading.as_shown(frame, width, height, area=width < frame.width)

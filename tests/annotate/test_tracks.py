@@ -1,0 +1,210 @@
+"""Who is the same from one frame to the next, at the ends of tracks, and after an absence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alchemint_jax.annotate import borders, tracks
+from alchemint_jax.annotate.settings import Presence
+from alchemint_jax.annotate.stages.spans import curve, hysteresis, spans
+from alchemint_jax.annotate.tracks import Seen, Track
+
+
+def seen(frame, left, top=10.0, side=20.0, score=0.9, word="dog"):
+    return Seen(frame, np.array([left, top, left + side, top + side]), score, word)
+
+
+def kind(word):
+    return "vehicle" if word == "car" else "animal"
+
+
+def associate(frames, found, **changed):
+    options = {"start": 0.5, "overlap": 0.2, "patience": 12, **changed}
+    return tracks.associate(frames, found, kind, **options)
+
+
+def test_two_that_cross_keep_their_tracks():
+    frames = list(range(0, 60, 3))
+    found = [seen(f, 2.0 * f) for f in frames] + [seen(f, 120 - 2.0 * f, top=18) for f in frames]
+    pair = associate(frames, found)
+    assert len(pair) == 2
+    for track in pair:
+        steps = np.diff([one.box[0] for one in track.seen])
+        assert (steps > 0).all() or (steps < 0).all()
+
+
+def test_unsure_detections_go_on_with_a_track_but_begin_none():
+    frames = list(range(0, 30, 3))
+    scores = [0.1, 0.2, 0.9, 0.1, 0.1, 0.8, 0.2, 0.1, 0.1, 0.1]
+    found = [seen(f, 1.0 * f, score=s) for f, s in zip(frames, scores, strict=True)]
+    (track,) = associate(frames, found)
+    assert [one.frame for one in track.seen] == frames
+    assert not associate(frames, [seen(f, 1.0 * f, score=0.2) for f in frames])
+
+
+def test_a_short_gap_is_one_track_and_a_long_one_two():
+    frames = list(range(0, 60, 3))
+    found = [seen(f, 30.0) for f in frames if not 15 <= f < 24]
+    assert len(associate(frames, found)) == 1
+    assert len(associate(frames, found, patience=6)) == 2
+
+
+def test_a_fast_one_is_followed_where_its_boxes_do_not_overlap():
+    frames = list(range(0, 24, 3))
+    found = [seen(f, 4.0 * f + 0.3 * f**1.5) for f in frames]
+    assert len(associate(frames, found)) == 1
+
+
+def test_another_name_now_and_then_is_no_other_thing():
+    frames = list(range(0, 30, 3))
+    found = [seen(f, 1.0 * f, word="cat" if f in (9, 12) else "dog") for f in frames]
+    (track,) = associate(frames, found)
+    assert track.word() == "dog" and track.word({"cat"}.__contains__) is None
+    found = [seen(f, 1.0 * f, word="car" if f % 2 else "dog") for f in frames]
+    (track,) = associate(frames, found)
+    assert track.word({"car"}.__contains__) == "car"  # as often as not
+
+
+def test_refinement_fills_what_was_not_searched():
+    frames = list(range(0, 40, 4))
+    found = [seen(f, 2.0 * f) for f in frames if 8 <= f <= 24]
+    (track,) = associate(frames, found)
+    assert tracks.beside(track, frames) == [5, 6, 7, 25, 26, 27]
+    again = {f: [seen(f, 2.0 * f), seen(f, 150.0)] for f in (6, 7, 25)} | {27: [seen(27, 150.0)]}
+    better = tracks.refine(track, again, 0.2)
+    assert [one.frame for one in better.seen] == [6, 7, 8, 12, 16, 20, 24, 25]
+
+
+def test_a_part_of_a_longer_track_is_none():
+    whole = Track([seen(f, 10.0, side=60.0) for f in range(10)])
+    part = Track([seen(f, 20.0, top=20.0) for f in range(6)])
+    other = Track([seen(f, 90.0) for f in range(6)])
+    assert tracks.without_parts([whole, part, other], lambda a, b: True) == [whole, other]
+    assert len(tracks.without_parts([whole, part], lambda a, b: False)) == 2
+
+
+def test_who_returns_is_the_same_and_two_that_meet_are_two():
+    first = Track([seen(f, 0.0) for f in range(5)])
+    back = Track([seen(f, 50.0) for f in range(20, 25)])
+    beside = Track([seen(f, 100.0) for f in range(3, 25)])
+    every = [first, back, beside]
+    alike = np.array([[1, 0.8, 0.9], [0.8, 1, 0.9], [0.9, 0.9, 1]])
+    same = lambda a, b: True  # noqa: E731
+    assert tracks.identities(every, alike, 0.7, same) == [[0, 1], [2]]
+    assert tracks.identities(every, alike, 0.85, same) == [[0], [1], [2]]
+    assert tracks.identities(every, alike, 0.7, lambda a, b: False) == [[0], [1], [2]]
+
+
+def leaving(speed, first=0, count=12, width=100):
+    """A square that was last detected when a part of it was cut off already."""
+    return [
+        Seen(f, np.array([x, 10.0, min(x + 20.0, width), 30.0]), 0.9, "dog")
+        for f in range(first, first + count)
+        if (x := speed * f) + 14 <= width
+    ]
+
+
+def strips(way, shows, count, ground=100, shake=0):
+    """What the strip looks like, where `shows` says how much of it the subject covers."""
+    rng = np.random.default_rng(0)
+    left, top, right, bottom = way.strip
+    found = []
+    for frame in way.frames(count):
+        strip = np.full((bottom - top, right - left, 3), ground, np.uint8)
+        strip[:, : round(shows(frame) * (right - left))] = 220
+        strip = strip + rng.integers(0, shake + 1, strip.shape).astype(np.uint8)
+        found.append(strip)
+    return found
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_an_exit_is_found_to_the_frame_where_the_camera_rests(step):
+    there = [one for one in leaving(8.0)]
+    if step < 0:  # the same, backwards in time
+        there = [Seen(40 - one.frame, one.box, one.score, one.word) for one in there[::-1]]
+    way = borders.find_exit(there, (60, 100), step, 30, 9)
+    assert way is not None and way.step == step and way.strip[2] == 100
+    last = (13, 27)[step < 0]  # it leaves a little later than its speed says
+
+    def shows(frame):
+        return 0.5 if step * frame <= step * last else 0.0
+
+    assert borders.last_frame(way, strips(way, shows, 60, shake=3), 3) == last
+    # Where everything moves, it is as its speed says, but for not longer than `rest`.
+    noise = strips(way, shows, 60, shake=120)
+    assert abs(borders.last_frame(way, noise, 3) - way.frame) <= 3
+
+
+def test_who_stays_or_ends_inside_does_not_leave():
+    assert borders.find_exit([seen(f, 40.0) for f in range(9)], (60, 100), 1, 30, 9) is None
+    assert borders.find_exit([seen(f, 2.0 * f) for f in range(9)], (60, 400), 1, 30, 9) is None
+    assert borders.find_exit(leaving(8.0), (60, 100), 1, 1, 9) is None  # that would take too long
+    assert borders.find_exit(leaving(8.0)[:2], (60, 100), 1, 30, 9) is None
+
+
+def test_a_clip_that_ends_before_the_exit():
+    way = borders.find_exit(leaving(8.0), (60, 100), 1, 30, 9)
+    left = strips(way, lambda frame: 0.5, way.frame + 2)
+    assert borders.last_frame(way, left, 3) == way.frame + 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.05, 0.2, 0.6]), min_size=1, max_size=40),
+    st.integers(1, 4),
+    st.integers(1, 4),
+)
+def test_hysteresis(scores, gap, least):
+    scores = np.array(scores)
+    runs = hysteresis(scores, 0.5, 0.1, lambda end, start: start - end < gap, least)
+    for start, end in runs:
+        assert scores[start:end].max() >= 0.5 and end - start >= least
+        assert scores[start] >= 0.1 and scores[end - 1] >= 0.1
+    for (_, end), (start, _) in zip(runs, runs[1:], strict=False):
+        assert start - end >= gap
+    kept = np.zeros(len(scores), bool)
+    for start, end in runs:
+        kept[start:end] = True
+    if least == 1:
+        assert kept[scores >= 0.5].all()
+
+
+def test_a_score_between_searched_frames_needs_both():
+    subject = {
+        "seen": [[4, 0, 0, 1, 1, 0.4], [8, 0, 0, 1, 1, 0.8], [20, 0, 0, 1, 1, 0.5]],
+        "missed": [0, 12, 16],
+    }
+    scores = curve(subject, 24)
+    assert np.allclose(scores[4:9], [0.4, 0.5, 0.6, 0.7, 0.8])
+    assert not scores[:4].any() and not scores[9:20].any() and np.allclose(scores[20:], 0.5)
+
+
+def test_spans_say_whether_their_ends_are_known():
+    subject = {
+        "word": "dog",
+        "seen": [[f, 0, 0, 1, 1, 0.9] for f in range(0, 20)],
+        "missed": [*range(20, 40)],
+    }
+    never = {"word": "cat", "seen": [[5, 0, 0, 1, 1, 0.9]], "missed": [4, 6]}
+    row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [subject, never], "dropped": []}
+    found = spans(row, Presence())
+    (one,) = found["subjects"]
+    assert one["frames"] == [[0, 20]] and one["open_start"] and not one["open_end"]
+    assert one["coverage"] == 1.0 and found["dropped"][0]["word"] == "cat"
+
+
+def test_nobody_leaves_through_the_middle():
+    def gap_of(left, top=20.0, end=15, start=25, **changed):
+        seen = [[f, 20.0, 20.0, 30.0, 30.0, 0.9] for f in range(end)]
+        seen += [[f, left, top, left + 10, top + 10, 0.9] for f in range(start, 40)]
+        subject = {"word": "dog", "seen": seen, "missed": [*range(end, start)]}
+        row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [subject], "dropped": []}
+        return spans(row, Presence(inside=1.2, **changed))["subjects"][0]["frames"]
+
+    assert gap_of(25.0) == [[0, 40]]
+    assert gap_of(38.0) == [[0, 15], [25, 40]]  # somewhere else
+    assert gap_of(25.0, top=40.0) == [[0, 15], [25, 40]]  # at the border
+    assert gap_of(25.0, start=30) == [[0, 15], [30, 40]]  # for too long
