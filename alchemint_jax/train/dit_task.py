@@ -323,7 +323,10 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     if "unipc" in sampling:
         sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
     if config.get("cached_text") and config.get("train_text", True):
-        raise ConfigError("cached_text is True: a text encoder that is not there cannot be trained")
+        raise ConfigError(
+            "train_text is True, but so is cached_text: a text encoder that is not in the step "
+            "cannot be trained; set one of them to False"
+        )
     return DiTTask(
         model=build(DiTConfig, model, "model"),
         text=build(UMT5Config, config.text.to_dict(), "text"),
