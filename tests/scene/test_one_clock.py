@@ -16,6 +16,8 @@ ALLOWED = {
     "scene/clock.py": "the clock",
     "ops/conv.py": "the stride of a convolution",
     "models/vae": "the autoencoder, whose frames they are",
+    "perceive/layers.py": "the stride of a convolution",
+    "perceive/yolo.py": "the stride of the cells of a detector",
     "reading.py": "time stamps of files of any frame rate, which become a clip's frames",
 }
 
