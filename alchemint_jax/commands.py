@@ -43,6 +43,7 @@ def generate(args: argparse.Namespace) -> int:
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
+        control = _gating(args)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         _warn(board.warnings())
         frames = pipe.generate(
@@ -52,6 +53,7 @@ def generate(args: argparse.Namespace) -> int:
             guidance=plan.guidance,
             progress=True,
             solver=plan.solver,
+            control=control,
         )
         fps = float(scene.clock.fps)
         with _tidy():
@@ -80,6 +82,7 @@ def generate(args: argparse.Namespace) -> int:
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
+            "gating": dataclasses.asdict(control) if control else None,
         }
         print(json.dumps(report))
     else:
@@ -140,6 +143,7 @@ def evaluate(args: argparse.Namespace) -> int:
             batch=args.batch,
             guidance=weights or None,
             solver=args.solver,
+            control=_gating(args),
         )
         report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(_lines(report)))
@@ -257,6 +261,15 @@ def _given(**options: Any) -> dict[str, Any]:
 def _weights(args: argparse.Namespace) -> dict[str, float]:
     """The guidance that was asked for."""
     return _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+
+
+def _gating(args: argparse.Namespace) -> Any:
+    """The gating that was asked for; None is none."""
+    from alchemint_jax.sampling.control import Gating
+
+    if args.gating is None:
+        return None
+    return Gating() if args.gating is True else Gating(args.gating)
 
 
 def _warn(warnings: list[str]) -> None:

@@ -1,0 +1,265 @@
+"""Gating: its biases are those of their definitions, and its limits those of the problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit import Bias, DiT, DiTConfig, Probe
+from alchemint_jax.models.dit.conditioning import Conditions
+from alchemint_jax.ops.bias import HIDDEN
+from alchemint_jax.sampling import Guidance, Pipeline
+from alchemint_jax.sampling.control import Gating, Steered
+from alchemint_jax.sampling.control.gating import gate_bias, inside, open_share, word_bias
+from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
+from alchemint_jax.sampling.settings import Plan
+from alchemint_jax.sampling.solvers import SOLVERS
+from alchemint_jax.scene import Clock
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+
+FRAMES = 5
+CLOCK = Clock(8, 17, 4)
+# Of two clips with three subjects: several intervals, all the time, never; early, late, one frame.
+SPANS = [[[(0, 3), (8, 15)], [(0, 17)], []], [[(0, 5)], [(9, 17)], [(6, 7)]]]
+WORDS = np.array([[1, 1, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 0]], bool)
+CONFIG = DiTConfig(
+    dim=24, n_heads=2, n_layers=1, ffn_dim=32, in_channels=3, out_channels=3, text_dim=10,
+    freq_dim=16, slots=3,
+)  # fmt: skip
+PLAN = Plan(3, 3.0, Guidance(0.5, 0.5, 1.0))
+
+
+def intervals():
+    rows = np.zeros((2, 3, 2, 2), np.int32)
+    for clip, own in zip(rows, SPANS, strict=True):
+        for slot, spans in zip(clip, own, strict=True):
+            slot[: len(spans)] = np.reshape(spans, (-1, 2))
+    return jnp.asarray(CLOCK.latent(rows))
+
+
+def conditions(words=True):
+    rng = np.random.default_rng(1)
+
+    def normal(*shape):
+        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
+    return Conditions(
+        text=normal(2, 6, 10),
+        null_text=normal(2, 6, 10),
+        references=normal(2, 3, 4, 4, 3),
+        used=jnp.asarray([[True, True, False], [True] * 3]),
+        intervals=intervals(),
+        tags=normal(2, 3, 2, 10),
+        tag_mask=jnp.ones((2, 3, 2), bool),
+        words=jnp.asarray([WORDS, WORDS]) if words else None,
+    )
+
+
+@pytest.fixture(scope="module")
+def models():
+    rng = np.random.default_rng(0)
+    shapes = DiT(CONFIG).abstract_params()
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype), shapes)
+    return Models(DiT(CONFIG), params, None, {})
+
+
+def noise():
+    return jnp.asarray(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)), jnp.float32)
+
+
+def biased(gating, step=0, steps=10, layers=4, words=True):
+    moment = SimpleNamespace(
+        step=jnp.int32(step), steps=steps, layers=layers, conditions=conditions(words)
+    )
+    steered = gating(moment, noise())
+    return steered.bias
+
+
+def held(frame):
+    """Pixel frames that a latent frame holds."""
+    return [0] if frame == 0 else range(4 * frame - 3, 4 * frame + 1)
+
+
+def expected(strength, edge=0.0):
+    """The bias of each latent frame on each subject, [b][r][t], by counting and least squares."""
+    jumps = math.sqrt(edge) * np.diff(np.eye(FRAMES), axis=0)
+    system = np.concatenate([np.eye(FRAMES), jumps])
+    found = np.zeros((2, 3, FRAMES))
+    for b, r in np.ndindex(2, 3):
+        there = {f for s, e in SPANS[b][r] for f in range(s, e)}
+        covered = [sum(f in there for f in held(t)) / len(held(t)) for t in range(FRAMES)]
+        wanted = np.concatenate([covered, np.zeros(len(jumps))])
+        share = np.linalg.lstsq(system, wanted)[0]
+        odds = np.maximum(np.where(share > 1e-12, share, 0), math.exp(-strength))
+        found[b, r] = np.log(odds)
+    return found
+
+
+@pytest.mark.parametrize(("strength", "edge"), [(30.0, 0.0), (3.0, 0.0), (6.0, 0.05), (9.0, 2.0)])
+def test_the_bias_is_that_of_the_least_squares(strength, edge):
+    bias = biased(Gating(strength, edge))
+    wanted = expected(strength, edge)
+    np.testing.assert_allclose(bias.subjects, wanted.swapaxes(1, 2), atol=2e-5)
+    np.testing.assert_allclose(bias.frames, wanted, atol=2e-5)
+    for t, token in np.ndindex(FRAMES, 6):
+        own = [r for r in range(3) if WORDS[r, token]]
+        for b in range(2):
+            of_token = max((wanted[b, r, t] for r in own), default=0.0)
+            assert float(bias.words[b, t, token]) == pytest.approx(of_token, abs=2e-5)
+    assert bias.layers is None
+
+
+def test_the_bias_is_exact_in_double_precision():
+    with jax.enable_x64(True):
+        covered = np.random.default_rng(3).uniform(0, 1, (4, 7)) * (np.arange(7) > 2)
+        jumps = np.diff(np.eye(7), axis=0)
+        for edge in (0.0, 0.3):
+            share = np.linalg.solve(np.eye(7) + edge * jumps.T @ jumps, covered[..., None])[..., 0]
+            odds = np.maximum(share, math.exp(-20))
+            # The matrix is kept in single precision, the rest is computed in double.
+            given = open_share(jnp.asarray(covered), edge)
+            np.testing.assert_allclose(given, share, atol=1e-6 if edge else 1e-15)
+            np.testing.assert_allclose(
+                gate_bias(jnp.asarray(share), 20.0), np.log(odds), rtol=1e-12
+            )
+
+
+def test_a_bias_makes_odds_as_large_as_the_share():
+    """Of attention to two subjects of two keys each, among five keys of the video."""
+    logits = np.random.default_rng(4).standard_normal(9)
+    share = np.array([0.25, 0.75])
+    bias = np.concatenate([np.zeros(5), np.repeat(gate_bias(jnp.asarray(share), 30.0), 2)])
+
+    def odds(logits):
+        mass = np.exp(logits)
+        return np.array([mass[5:7].sum(), mass[7:].sum()]) / mass[:5].sum()
+
+    np.testing.assert_allclose(odds(logits + bias), share * odds(logits), rtol=1e-6)
+
+
+def test_what_is_there_all_the_time_or_never_has_no_edge():
+    for edge in (0.0, 0.1, 10.0):
+        share = np.asarray(open_share(jnp.asarray([[1.0] * 6, [0.0] * 6]), edge))
+        np.testing.assert_allclose(share, [[1.0] * 6, [0.0] * 6], atol=1e-6)
+        np.testing.assert_allclose(gate_bias(share[1], 30.0), -30)
+    step = np.asarray(open_share(jnp.asarray([0.0, 0, 0, 0, 1, 1, 1, 1]), 0.2))
+    assert (np.diff(step) > 0).all()
+    slope = np.diff(np.log(step[:4]))
+    np.testing.assert_allclose(slope[1:], slope[-1], rtol=0.05)
+
+
+def test_windows_of_steps_and_layers():
+    assert [float(inside(jnp.int32(i), 10, (0, 0.3))) for i in range(5)] == [1, 1, 1, 0, 0]
+    early = Gating(8.0, steps=(0, 0.3))
+    np.testing.assert_array_equal(biased(early, 2).subjects, biased(Gating(8.0)).subjects)
+    assert not np.any(biased(early, 3).subjects) and not np.any(biased(early, 3).words)
+    assert biased(Gating(layers=(0.25, 0.75))).layers.tolist() == [0, 1, 1, 0]
+
+
+def test_captions_that_are_not_there_are_not_gated():
+    bias = Bias(words=-jnp.ones((2, 3, 4))).repeated(2)
+    worded = bias.without_captions(jnp.asarray([True, False, False, True]))
+    assert np.asarray(worded.words).any((1, 2)).tolist() == [False, True, True, False]
+    assert biased(Gating(words=False)).words is None and biased(Gating(), words=False).words is None
+    assert Bias().without_captions(jnp.asarray([True])).words is None
+    assert word_bias(jnp.zeros((1, 0, 3)), jnp.zeros((1, 0, 4), bool)).tolist() == [[[0.0] * 4] * 3]
+
+
+def test_a_deep_gate_hides_a_subject_and_its_word(models):
+    """Attention to both is exactly 0 where the subject is away, and what it was where it stays."""
+    seen = {}
+
+    def spied(gating):
+        def control(moment, latents):
+            steered = gating(moment, latents)
+            words = moment.conditions.words.astype(jnp.float32)
+            seen[gating] = moment.look(latents, Probe(words, places=False), steered.bias)
+            return Steered(latents, control=seen[gating])
+
+        return control
+
+    def attended(gating):
+        rows = jnp.asarray(SOLVERS["euler"].table(PLAN.levels()))[:1]
+        given = (models.dit_params, conditions(), (noise(),), rows, PLAN.guidance.function())
+        control = jax.tree_util.Partial(spied(gating))
+        found = solve_piece(*given, control, 0, 3, dit=models.dit, solver="euler")[1]
+        both = found.references + found.tags
+        return [np.asarray(x)[0, :, 0, :, 0, 0].swapaxes(1, 2) for x in (both, found.words)]
+
+    away = expected(-HIDDEN) < -100  # [b r t]; the second slot of the first clip is not used
+    subjects, words = attended(Gating(-HIDDEN))
+    free, said = attended(Gating(0.0))
+    assert (subjects[away] == 0).all() and (free[away][free[away] > 0].size) > 0
+    shared = away & np.roll(away, 1, 1) & np.roll(away, -1, 1)  # words share a token
+    alone = away.copy()
+    alone[:, :2] = shared[:, :2]
+    assert (words[alone] == 0).all() and (said > 0).all()
+    assert (subjects[~away & (free > 0)] > 0).all()
+
+
+def test_nothing_where_nothing_is_asked_for(models):
+    """No strength is no control; words that nobody asks for are not in the compiled program."""
+
+    def pipe(slots=3, stride=4):
+        vae = SimpleNamespace(config=SimpleNamespace(temporal_stride=stride))
+        limits = SimpleNamespace(max_subjects=slots)
+        return SimpleNamespace(models=SimpleNamespace(vae=vae), limits=limits)
+
+    chosen = Pipeline._control
+    assert chosen(pipe(), Gating(0)) is None and chosen(pipe(), None) is None
+    assert chosen(pipe(), Gating(2.0)) == Gating(2.0)
+    with pytest.raises(ConfigError, match="stride = 4: the autoencoder's is 8"):
+        chosen(pipe(stride=8), Gating())
+    with pytest.raises(ConfigError, match="takes none"):
+        chosen(pipe(slots=0), Gating())
+
+    rows = jnp.asarray(SOLVERS["euler"].table(PLAN.levels()))
+
+    def program(words):
+        given = (models.dit_params, conditions(words), (noise(),), rows)
+        lowered = solve_piece.lower(
+            *given, PLAN.guidance.function(), dit=models.dit, solver="euler"
+        )
+        return lowered.compile().cost_analysis()
+
+    assert program(True)["flops"] == program(False)["flops"]
+
+
+def test_a_batch_is_its_clips_and_all_the_time_is_no_gate(models):
+    def run(control, at=slice(None), spans=None):
+        given = jax.tree.map(lambda x: x[at], conditions())
+        if spans is not None:
+            given = given._replace(intervals=spans)
+        return np.asarray(sample_latents(models, given, noise()[at], PLAN, control=control))
+
+    both, free = run(Gating()), run(None)
+    assert np.abs(both - free).max() > 1e-2
+    for i in range(2):
+        np.testing.assert_allclose(run(Gating(), slice(i, i + 1)), both[i : i + 1], atol=2e-5)
+    whole = jnp.full((2, 3, 1, 2), jnp.asarray(CLOCK.latent(np.array([0, 17]))))
+    np.testing.assert_allclose(run(Gating(), spans=whole), run(None, spans=whole), atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"strength": -1}, "strength = -1: must be from 0 to 1024"),
+        ({"strength": math.nan}, "strength = nan"),
+        ({"edge": -0.1}, "edge = -0.1"),
+        ({"steps": (0.5, 0.5)}, "steps = .* two shares"),
+        ({"layers": (0, 2)}, "layers"),
+        ({"stride": 0}, "stride = 0"),
+    ],
+)
+def test_fields_that_make_no_sense(fields, says):
+    with pytest.raises(ConfigError, match=says):
+        Gating(**fields)
+    assert dataclasses.replace(Gating(), strength=2.0) == Gating(2.0)
