@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.dit import Bias, DiT, DiTConfig, Probe
-from alchemint_jax.models.dit.conditioning import Conditions
+from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
+from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.sampling import Guidance, Pipeline
-from alchemint_jax.sampling.control import Gating, Steered
+from alchemint_jax.sampling.control import Gating, Moment
 from alchemint_jax.sampling.control.gating import gate_bias, inside, open_share, word_bias
 from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
 from alchemint_jax.sampling.settings import Plan
@@ -76,11 +76,9 @@ def noise():
 
 
 def biased(gating, step=0, steps=10, layers=4, words=True):
-    moment = SimpleNamespace(
-        step=jnp.int32(step), steps=steps, layers=layers, conditions=conditions(words)
-    )
-    steered = gating(moment, noise())
-    return steered.bias
+    counts = (jnp.int32(step), jnp.int32(steps), jnp.float32(0.5))
+    moment = Moment(*counts, conditions(words), layers, lambda *_: Attended())
+    return gating(moment, noise()).bias
 
 
 def held(frame):
@@ -98,8 +96,8 @@ def expected(strength, edge=0.0):
         covered = [sum(f in there for f in held(t)) / len(held(t)) for t in range(FRAMES)]
         wanted = np.concatenate([covered, np.zeros(len(jumps))])
         share = np.linalg.lstsq(system, wanted)[0]
-        odds = np.maximum(np.where(share > 1e-12, share, 0), math.exp(-strength))
-        found[b, r] = np.log(odds)
+        logs = np.log(share, out=np.full(FRAMES, -np.inf), where=share > 1e-12)
+        found[b, r] = np.maximum(logs, -strength)
     return found
 
 
@@ -149,7 +147,7 @@ def test_what_is_there_all_the_time_or_never_has_no_edge():
     for edge in (0.0, 0.1, 10.0):
         share = np.asarray(open_share(jnp.asarray([[1.0] * 6, [0.0] * 6]), edge))
         np.testing.assert_allclose(share, [[1.0] * 6, [0.0] * 6], atol=1e-6)
-        np.testing.assert_allclose(gate_bias(share[1], 30.0), -30)
+        np.testing.assert_allclose(gate_bias(jnp.asarray(share[1]), 30.0), -30)
     step = np.asarray(open_share(jnp.asarray([0.0, 0, 0, 0, 1, 1, 1, 1]), 0.2))
     assert (np.diff(step) > 0).all()
     slope = np.diff(np.log(step[:4]))
@@ -175,29 +173,23 @@ def test_captions_that_are_not_there_are_not_gated():
 
 def test_a_deep_gate_hides_a_subject_and_its_word(models):
     """Attention to both is exactly 0 where the subject is away, and what it was where it stays."""
-    seen = {}
+    everything = jnp.ones(2, bool)
+    text, extra = model_inputs(conditions(), everything, everything)
+    probe = Probe(jnp.asarray([WORDS, WORDS], jnp.float32), places=False)
 
-    def spied(gating):
-        def control(moment, latents):
-            steered = gating(moment, latents)
-            words = moment.conditions.words.astype(jnp.float32)
-            seen[gating] = moment.look(latents, Probe(words, places=False), steered.bias)
-            return Steered(latents, control=seen[gating])
-
-        return control
-
-    def attended(gating):
-        rows = jnp.asarray(SOLVERS["euler"].table(PLAN.levels()))[:1]
-        given = (models.dit_params, conditions(), (noise(),), rows, PLAN.guidance.function())
-        control = jax.tree_util.Partial(spied(gating))
-        found = solve_piece(*given, control, 0, 3, dit=models.dit, solver="euler")[1]
-        both = found.references + found.tags
-        return [np.asarray(x)[0, :, 0, :, 0, 0].swapaxes(1, 2) for x in (both, found.words)]
+    @jax.jit
+    def attended(bias):
+        given = (noise(), jnp.full(2, 0.5), text)
+        found = models.dit.apply(
+            {"params": models.dit_params}, *given, **extra, bias=bias, probe=probe
+        )[1]
+        return [x[0, :, 0, :, 0, 0].swapaxes(1, 2) for x in (found.references, found.words)]
 
     away = expected(-HIDDEN) < -100  # [b r t]; the second slot of the first clip is not used
-    subjects, words = attended(Gating(-HIDDEN))
-    free, said = attended(Gating(0.0))
-    assert (subjects[away] == 0).all() and (free[away][free[away] > 0].size) > 0
+    deep = biased(Gating(-HIDDEN))
+    subjects, words = (np.asarray(x) for x in attended(deep))
+    free, said = (np.asarray(x) for x in attended(jax.tree.map(jnp.zeros_like, deep)))
+    assert (subjects[away] == 0).all() and (free[away] > 0).any()
     shared = away & np.roll(away, 1, 1) & np.roll(away, -1, 1)  # words share a token
     alone = away.copy()
     alone[:, :2] = shared[:, :2]
@@ -242,9 +234,8 @@ def test_a_batch_is_its_clips_and_all_the_time_is_no_gate(models):
 
     both, free = run(Gating()), run(None)
     assert np.abs(both - free).max() > 1e-2
-    for i in range(2):
-        np.testing.assert_allclose(run(Gating(), slice(i, i + 1)), both[i : i + 1], atol=2e-5)
-    whole = jnp.full((2, 3, 1, 2), jnp.asarray(CLOCK.latent(np.array([0, 17]))))
+    np.testing.assert_allclose(run(Gating(), slice(1, 2)), both[1:], atol=2e-5)
+    whole = jnp.broadcast_to(CLOCK.latent(np.array([[[[0, 17]]]])), (2, 3, 2, 2))
     np.testing.assert_allclose(run(Gating(), spans=whole), run(None, spans=whole), atol=2e-5)
 
 

@@ -23,7 +23,7 @@ from alchemint_jax.rotary import coverage
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
-Window = tuple[float, float]
+Window = tuple[float | int, float | int]
 """From one share of a whole, to another: [start, end) of 0 to 1."""
 
 
@@ -55,8 +55,8 @@ class Gating:
         2604.10030.
     """
 
-    strength: float = 30.0
-    edge: float = 0.0
+    strength: float | int = 30.0
+    edge: float | int = 0.0
     steps: Window = (0.0, 1.0)
     layers: Window = (0.0, 1.0)
     words: bool = True
@@ -94,7 +94,7 @@ class Gating:
         return Steered(latents, Bias(gate.swapaxes(1, 2), gate, words, layers))
 
 
-def open_share(covered: Float[Array, "*batch t"], edge: float) -> Float[Array, "*batch t"]:
+def open_share(covered: Float[Array, "*batch t"], edge: float | int) -> Float[Array, "*batch t"]:
     """How far the gate is open at each latent frame, from 0 to 1.
 
     It is the g that minimises `sum_t (g(t) - covered(t))**2 + edge sum_t (g(t+1) - g(t))**2`: as
@@ -107,14 +107,14 @@ def open_share(covered: Float[Array, "*batch t"], edge: float) -> Float[Array, "
     return jnp.einsum("...t,st->...s", covered, _smoothing(covered.shape[-1], edge))
 
 
-def _smoothing(t: int, edge: float) -> Float[np.ndarray, "t t"]:
+def _smoothing(t: int, edge: float | int) -> Float[np.ndarray, "t t"]:
     """The closed form of the minimum: a constant matrix for a length."""
     jumps = np.diff(np.eye(t), axis=0)
     matrix = np.linalg.inv(np.eye(t) + edge * jumps.T @ jumps)
     return np.maximum(matrix, 0).astype(np.float32)  # it has no negative entries but by rounding
 
 
-def gate_bias(share: Float[Array, "*batch t"], strength: float) -> Float[Array, "*batch t"]:
+def gate_bias(share: Float[Array, "*batch t"], strength: float | int) -> Float[Array, "*batch t"]:
     """The bias that multiplies the odds of attention by `share`, or by `exp(-strength)` if that is
     more.
 
