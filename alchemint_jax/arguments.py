@@ -54,6 +54,18 @@ def gating_strength(text: str) -> float:
     )
 
 
+def add_gating(command: argparse.ArgumentParser) -> None:
+    """Adds --gating: its strength, or True where it is given without one."""
+    command.add_argument(
+        "--gating",
+        type=gating_strength,
+        nargs="?",
+        const=True,
+        metavar="STRENGTH",
+        help="attention sees subjects only while they are on screen (30 by default; 0 is off)",
+    )
+
+
 def lora(text: str) -> tuple[str, float]:
     """FILE or FILE:STRENGTH; the strength is 1 by default."""
     name, colon, strength = text.rpartition(":")

@@ -120,16 +120,6 @@ def _parser() -> argparse.ArgumentParser:
                 help=f"weight of {of} (0 turns off)",
             )
 
-    def gating(command: argparse.ArgumentParser) -> None:
-        command.add_argument(
-            "--gating",
-            type=arguments.gating_strength,
-            nargs="?",
-            const=True,
-            metavar="STRENGTH",
-            help="let attention see subjects only while they are on screen (docs: Gating)",
-        )
-
     c = add(names, "generate", commands.generate, "render a storyboard")
     c.add_argument(
         "storyboard", type=shipped.find, metavar="STORYBOARD", help="a .yaml or .json storyboard"
@@ -142,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
-    gating(c)
+    arguments.add_gating(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -226,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
-    gating(c)
+    arguments.add_gating(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     data = names.add_parser("data", help="make and look at datasets")

@@ -40,10 +40,12 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
+        from alchemint_jax.sampling.control import Gating
+
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
-        control = _gating(args)
+        control = Gating.of(args.gating)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         _warn(board.warnings())
         frames = pipe.generate(
@@ -134,6 +136,7 @@ def evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
+        from alchemint_jax.sampling.control import Gating
 
         benchmark = _benchmark(args)
         options = _given(
@@ -143,7 +146,7 @@ def evaluate(args: argparse.Namespace) -> int:
             batch=args.batch,
             guidance=weights or None,
             solver=args.solver,
-            control=_gating(args),
+            control=Gating.of(args.gating),
         )
         report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(_lines(report)))
@@ -261,15 +264,6 @@ def _given(**options: Any) -> dict[str, Any]:
 def _weights(args: argparse.Namespace) -> dict[str, float]:
     """The guidance that was asked for."""
     return _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
-
-
-def _gating(args: argparse.Namespace) -> Any:
-    """The gating that was asked for; None is none."""
-    from alchemint_jax.sampling.control import Gating
-
-    if args.gating is None:
-        return None
-    return Gating() if args.gating is True else Gating(args.gating)
 
 
 def _warn(warnings: list[str]) -> None:

@@ -76,6 +76,13 @@ class Gating:
         if self.stride < 1:
             raise ConfigError(f"Gating: stride = {self.stride}: must be at least 1")
 
+    @classmethod
+    def of(cls, given: float | int | bool | None) -> Gating | None:
+        """What `--gating` asks for: a strength, True for the usual one, or None for none."""
+        if given is None:
+            return None
+        return cls() if given is True else cls(given)
+
     def __call__(self, moment: Moment, latents: Float[Array, "b t h w c"]) -> Steered:
         """See `Control`; the latents stay where they are."""
         if not self.strength:
