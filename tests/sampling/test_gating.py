@@ -17,7 +17,7 @@ from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.control import Gating, Moment
-from alchemint_jax.sampling.control.gating import gate_bias, inside, open_share, word_bias
+from alchemint_jax.sampling.control.gating import gate_bias, inside, word_bias
 from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS
@@ -86,25 +86,25 @@ def held(frame):
     return [0] if frame == 0 else range(4 * frame - 3, 4 * frame + 1)
 
 
-def expected(strength, edge=0.0):
-    """The bias of each latent frame on each subject, [b][r][t], by counting and least squares."""
-    jumps = math.sqrt(edge) * np.diff(np.eye(FRAMES), axis=0)
-    system = np.concatenate([np.eye(FRAMES), jumps])
+def expected(strength, mass=0.9):
+    """The bias of each latent frame on each subject [b r t], by counting frames and bisection."""
     found = np.zeros((2, 3, FRAMES))
-    for b, r in np.ndindex(2, 3):
+    for b, r, t in np.ndindex(found.shape):
         there = {f for s, e in SPANS[b][r] for f in range(s, e)}
-        covered = [sum(f in there for f in held(t)) / len(held(t)) for t in range(FRAMES)]
-        wanted = np.concatenate([covered, np.zeros(len(jumps))])
-        share = np.linalg.lstsq(system, wanted)[0]
-        logs = np.log(share, out=np.full(FRAMES, -np.inf), where=share > 1e-12)
-        found[b, r] = np.maximum(logs, -strength)
+        covered = sum(f in there for f in held(t)) / len(held(t))
+        low, high = -float(strength), 0.0
+        for _ in range(200):  # the attention that is left grows with the bias
+            middle = (low + high) / 2
+            left = mass * math.exp(middle) / (1 - mass + mass * math.exp(middle))
+            low, high = (middle, high) if left < mass * covered else (low, middle)
+        found[b, r, t] = high
     return found
 
 
-@pytest.mark.parametrize(("strength", "edge"), [(30.0, 0.0), (3.0, 0.0), (6.0, 0.05), (9.0, 2.0)])
-def test_the_bias_is_that_of_the_least_squares(strength, edge):
-    bias = biased(Gating(strength, edge))
-    wanted = expected(strength, edge)
+@pytest.mark.parametrize(("strength", "mass"), [(30.0, 0.9), (3.0, 0.5), (6.0, 0.01)])
+def test_the_bias_lets_attention_follow_the_intervals(strength, mass):
+    bias = biased(Gating(strength, mass))
+    wanted = expected(strength, mass)
     np.testing.assert_allclose(bias.subjects, wanted.swapaxes(1, 2), atol=2e-5)
     np.testing.assert_allclose(bias.frames, wanted, atol=2e-5)
     for t, token in np.ndindex(FRAMES, 6):
@@ -115,43 +115,35 @@ def test_the_bias_is_that_of_the_least_squares(strength, edge):
     assert bias.layers is None
 
 
-def test_the_bias_is_exact_in_double_precision():
-    with jax.enable_x64(True):
-        covered = np.random.default_rng(3).uniform(0, 1, (4, 7)) * (np.arange(7) > 2)
-        jumps = np.diff(np.eye(7), axis=0)
-        for edge in (0.0, 0.3):
-            share = np.linalg.solve(np.eye(7) + edge * jumps.T @ jumps, covered[..., None])[..., 0]
-            odds = np.maximum(share, math.exp(-20))
-            # The matrix is kept in single precision, the rest is computed in double.
-            given = open_share(jnp.asarray(covered), edge)
-            np.testing.assert_allclose(given, share, atol=1e-6 if edge else 1e-15)
-            np.testing.assert_allclose(
-                gate_bias(jnp.asarray(share), 20.0), np.log(odds), rtol=1e-12
-            )
+def test_it_is_the_least_squares_fit_of_attention_in_double_precision():
+    """Against a fine grid of biases, and exact wherever the gate is deep enough."""
+    covered, strength = np.linspace(0, 1, 9), 4.0
+    grid = np.linspace(-strength, 0, 4001)
+    for mass in (0.2, 0.9, 0.999):
+        with jax.enable_x64(True):
+            bias = np.asarray(gate_bias(jnp.asarray(covered), mass, strength))
+
+        def left(bias, mass=mass):
+            return mass * np.exp(bias) / (1 - mass + mass * np.exp(bias))
+
+        errors = (left(grid)[None] - mass * covered[:, None]) ** 2
+        np.testing.assert_allclose(bias, grid[errors.argmin(1)], atol=1e-3)
+        free = bias > -strength
+        np.testing.assert_allclose(left(bias)[free], mass * covered[free], rtol=1e-13)
+        assert bias[0] == -strength and bias[-1] == 0
 
 
-def test_a_bias_makes_odds_as_large_as_the_share():
+def test_without_mass_odds_are_as_large_as_the_share():
     """Of attention to two subjects of two keys each, among five keys of the video."""
     logits = np.random.default_rng(4).standard_normal(9)
     share = np.array([0.25, 0.75])
-    bias = np.concatenate([np.zeros(5), np.repeat(gate_bias(jnp.asarray(share), 30.0), 2)])
+    bias = np.concatenate([np.zeros(5), np.repeat(gate_bias(jnp.asarray(share), 0, 30.0), 2)])
 
     def odds(logits):
         mass = np.exp(logits)
         return np.array([mass[5:7].sum(), mass[7:].sum()]) / mass[:5].sum()
 
     np.testing.assert_allclose(odds(logits + bias), share * odds(logits), rtol=1e-6)
-
-
-def test_what_is_there_all_the_time_or_never_has_no_edge():
-    for edge in (0.0, 0.1, 10.0):
-        share = np.asarray(open_share(jnp.asarray([[1.0] * 6, [0.0] * 6]), edge))
-        np.testing.assert_allclose(share, [[1.0] * 6, [0.0] * 6], atol=1e-6)
-        np.testing.assert_allclose(gate_bias(jnp.asarray(share[1]), 30.0), -30)
-    step = np.asarray(open_share(jnp.asarray([0.0, 0, 0, 0, 1, 1, 1, 1]), 0.2))
-    assert (np.diff(step) > 0).all()
-    slope = np.diff(np.log(step[:4]))
-    np.testing.assert_allclose(slope[1:], slope[-1], rtol=0.05)
 
 
 def test_windows_of_steps_and_layers():
@@ -244,7 +236,7 @@ def test_a_batch_is_its_clips_and_all_the_time_is_no_gate(models):
     [
         ({"strength": -1}, "strength = -1: must be from 0 to 1024"),
         ({"strength": math.nan}, "strength = nan"),
-        ({"edge": -0.1}, "edge = -0.1"),
+        ({"mass": 1.0}, "mass = 1.0: must be from 0 to below 1"),
         ({"steps": (0.5, 0.5)}, "steps = .* two shares"),
         ({"layers": (0, 2)}, "layers"),
         ({"stride": 0}, "stride = 0"),

@@ -13,7 +13,6 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.errors import ConfigError
@@ -36,7 +35,8 @@ class Gating:
         strength: how deep the gate is at the most, in units of logits: where a subject is off
             screen, attention to it has odds `exp(-strength)` times as large. 0 does nothing, 1024
             hides it altogether.
-        edge: how softly it opens and closes (see `open_share`); 0 is as sharp as latent frames are.
+        mass: of attention that a subject has on screen, from 0 to below 1; it decides how soft the
+            edges of intervals are (see `gate_bias`).
         steps: of which share of the steps, counted from the noise.
         layers: of which share of the layers, counted from the first.
         words: whether the subject's word in the caption is gated, too.
@@ -56,7 +56,7 @@ class Gating:
     """
 
     strength: float | int = 30.0
-    edge: float | int = 0.0
+    mass: float | int = 0.9
     steps: Window = (0.0, 1.0)
     layers: Window = (0.0, 1.0)
     words: bool = True
@@ -65,8 +65,8 @@ class Gating:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= -HIDDEN:
             raise ConfigError(f"Gating: strength = {self.strength}: must be from 0 to {-HIDDEN:g}")
-        if not 0 <= self.edge <= 100:
-            raise ConfigError(f"Gating: edge = {self.edge}: must be from 0 to 100")
+        if not 0 <= self.mass < 1:
+            raise ConfigError(f"Gating: mass = {self.mass}: must be from 0 to below 1")
         for name in ("steps", "layers"):
             window = getattr(self, name)
             if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
@@ -89,7 +89,7 @@ class Gating:
             return Steered(latents)
         given = moment.conditions
         clock = Clock.for_latents(latents.shape[1], self.stride)
-        gate = gate_bias(open_share(coverage(given.intervals, clock), self.edge), self.strength)
+        gate = gate_bias(coverage(given.intervals, clock), self.mass, self.strength)
         if self.steps != (0, 1):
             gate = gate * inside(moment.step, moment.steps, self.steps)
         words = None
@@ -101,34 +101,24 @@ class Gating:
         return Steered(latents, Bias(gate.swapaxes(1, 2), gate, words, layers))
 
 
-def open_share(covered: Float[Array, "*batch t"], edge: float | int) -> Float[Array, "*batch t"]:
-    """How far the gate is open at each latent frame, from 0 to 1.
+def gate_bias(
+    covered: Float[Array, "*batch t"], mass: float | int, strength: float | int
+) -> Float[Array, "*batch t"]:
+    """The bias under which attention follows the share of each latent frame that is covered.
 
-    It is the g that minimises `sum_t (g(t) - covered(t))**2 + edge sum_t (g(t+1) - g(t))**2`: as
-    close to the share of a frame that lies in the interval as it can be without a jump. What is on
-    screen all the time, or never, stays so. Outside of an interval g falls by the same factor from
-    frame to frame, so that its logarithm is a slope.
+    Where a subject has `mass` p of attention, a bias b leaves it `m = p e^b / (1 - p + p e^b)`. The
+    b from -strength to 0 that minimises `sum_t (m(t) - p covered(t))**2` is
+
+        b = max(log(covered (1 - p) / (1 - p covered)), -strength)
+
+    and with it m is p covered exactly, but where the gate is not that deep. What is covered whole
+    has no bias, and what is not covered the deepest one. A small p makes b the logarithm of the
+    share; the closer p is to 1, the more of a frame has to be covered for the gate to open: among
+    many keys of a subject, a little less of each changes nothing.
     """
-    if not edge:
-        return covered
-    return jnp.einsum("...t,st->...s", covered, _smoothing(covered.shape[-1], edge))
-
-
-def _smoothing(t: int, edge: float | int) -> Float[np.ndarray, "t t"]:
-    """The closed form of the minimum: a constant matrix for a length."""
-    jumps = np.diff(np.eye(t), axis=0)
-    matrix = np.linalg.inv(np.eye(t) + edge * jumps.T @ jumps)
-    return np.maximum(matrix, 0).astype(np.float32)  # it has no negative entries but by rounding
-
-
-def gate_bias(share: Float[Array, "*batch t"], strength: float | int) -> Float[Array, "*batch t"]:
-    """The bias that multiplies the odds of attention by `share`, or by `exp(-strength)` if that is
-    more.
-
-    A key whose logit is raised by log s counts s times.
-    """
-    deep = jnp.maximum(jnp.log(jnp.where(share > 0, share, 1)), -strength)
-    return jnp.where(share > 0, deep, -strength)
+    share = covered * (1 - mass) / (1 - mass * covered)
+    bias = jnp.maximum(jnp.log(jnp.where(share > 0, share, 1)), -strength)
+    return jnp.where(share > 0, bias, -strength)
 
 
 def word_bias(gate: Float[Array, "b r t"], words: Bool[Array, "b r l"]) -> Float[Array, "b t l"]:
