@@ -92,7 +92,8 @@ class ByteTokenizer:
         for start, end in occurrences(text, clean_text(word)):
             before, after = (len(text[:i].encode("utf-8", "replace")) for i in (start, end))
             found[before:after] = True
-        return found & self.encode([text])[1][0]
+        found[-1] = False  # at the most, the text ends there
+        return found
 
     def decode(self, ids: Iterable) -> list[str]:
         """Texts of rows of ids (arrays or lists), each read up to its end token.
@@ -193,7 +194,8 @@ class UMT5Tokenizer:
         places = self.backend.encode(text, add_special_tokens=False).offsets[: self.length - 1]
         found = np.zeros(self.length, np.bool_)
         for start, end in occurrences(text, clean_prompt(word)):
-            found[: len(places)] |= [max(a, start) < min(b, end) for a, b in places]
+            inside = [max(a, start) < min(b, end) for a, b in places]
+            found[: len(places)] |= np.array(inside, np.bool_)
         return found
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
@@ -212,12 +213,12 @@ def test_nothing_where_nothing_is_asked_for(models):
         lowered = solve_piece.lower(
             *given, PLAN.guidance.function(), dit=models.dit, solver="euler"
         )
-        return lowered.compile().cost_analysis()
+        return lowered.as_text()
 
-    assert program(True)["flops"] == program(False)["flops"]
+    assert program(True) == program(False)
 
 
-def test_a_batch_is_its_clips_and_all_the_time_is_no_gate(models):
+def test_a_batch_is_its_clips_on_any_mesh_and_all_the_time_is_no_gate(models):
     def run(control, at=slice(None), spans=None):
         given = jax.tree.map(lambda x: x[at], conditions())
         if spans is not None:
@@ -226,7 +227,9 @@ def test_a_batch_is_its_clips_and_all_the_time_is_no_gate(models):
 
     both, free = run(Gating()), run(None)
     assert np.abs(both - free).max() > 1e-2
-    np.testing.assert_allclose(run(Gating(), slice(1, 2)), both[1:], atol=2e-5)
+    devices = jax.devices()[:2]
+    with sharding.use_mesh(sharding.make_mesh(data=1, context=2, devices=devices)):
+        np.testing.assert_allclose(run(Gating(), slice(1, 2)), both[1:], atol=2e-5)
     whole = jnp.broadcast_to(CLOCK.latent(np.array([[[[0, 17]]]])), (2, 3, 2, 2))
     np.testing.assert_allclose(run(Gating(), spans=whole), run(None, spans=whole), atol=2e-5)
 
