@@ -1,35 +1,39 @@
 r"""What gating does to when subjects are on screen: boards rendered with it and without.
 
-    python -m studies.gating --model sprites --limit 128 --steps 10 \
+    python -m studies.gating --model sprites --limit 128 --steps 5 \
         --out docs/results/sprites_gating.json --figure docs/results/sprites_gating.svg
 
-For a model that never knew time, the arm NoInterval of configs/sprites_schemes.py:
+The model is not trained again. Half of the variants do not tell it when subjects appear: references
+are placed as if they were on screen all the time, and the gate alone knows. So does every variant
+of a model that never knew time, such as the arm NoInterval of configs/sprites_schemes.py:
 
-    alchemint data sprites --out data/sprites --clips 3400
-    alchemint data encode --data data/sprites --vae sprites --out data/schemes_latents
     alchemint train --config configs/sprites_schemes.py:NoInterval --workdir runs/untimed
-    python -m studies.gating --model runs/untimed/export --limit 128 --steps 10 \
-        --out docs/results/sprites_gating_untimed.json \
-        --figure docs/results/sprites_gating_untimed.svg
+    python -m studies.gating --model runs/untimed/export --limit 128 --steps 5 \
+        --out runs/untimed_gating.json --figure runs/untimed_gating.svg
 
-The model is not trained again. All variants see the same boards and the same noise.
+All variants see the same boards and the same noise.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.sampling.control import Control, Gating
+from alchemint_jax.sampling.control import Gating, Moment, Steered
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.scene.packing import pack
 from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import tracker
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import variants
@@ -46,50 +50,103 @@ SHOWN = {
 GROUPS = ("one interval", "several intervals")
 TRACKER = tracker.SpritesTracker()
 MEASURES = scores.measures(TRACKER)
-VARIANTS: dict[str, Control | None] = {"ungated": None, "gated": Gating()}
-"""The control that each variant is rendered under."""
+GATING = Gating()
+VARIANTS = {
+    "timed": (True, False),
+    "timed, gated": (True, True),
+    "untimed": (False, False),
+    "untimed, gated": (False, True),
+}
+"""Whether the model is told when subjects appear, and whether there is a gate."""
+PAIRS = {"timed, gated": "timed", "untimed, gated": "untimed"}
+"""Each variant, and the one that it is compared to."""
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["intervals"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """The gate for subjects that are on screen at these latent intervals [b r m 2]."""
+
+    intervals: Any
+
+    def __call__(self, moment: Moment, latents: jax.Array) -> Steered:
+        """See `Gating`."""
+        conditions = moment.conditions._replace(intervals=self.intervals)
+        return GATING(dataclasses.replace(moment, conditions=conditions), latents)
+
+
+def untimed(case: Scene) -> Scene:
+    """The board with all subjects on screen all the time."""
+    always = Spans([(0, int(case.clock.frames))])
+    subjects = (dataclasses.replace(subject, spans=always) for subject in case.subjects)
+    return dataclasses.replace(case, subjects=tuple(subjects))
+
+
+def draw_variant(
+    draw: Callable[..., np.ndarray],
+    cases: Sequence[Scene],
+    *,
+    slots: int,
+    timed: bool,
+    gated: bool,
+    **settings: Any,
+) -> np.ndarray:
+    """`Pipeline.render` of these boards, as a variant has it."""
+    intervals = cases[0].clock.latent(pack(cases, slots).intervals)
+    asked = cases if timed else [untimed(case) for case in cases]
+    return draw(asked, control=Told(jnp.asarray(intervals)) if gated else None, **settings)
 
 
 def measure(
-    draw: Callable[..., np.ndarray], cases: Sequence[Scene], *, seed: int, **settings: Any
+    draw: Callable[..., np.ndarray],
+    cases: Sequence[Scene],
+    *,
+    seed: int,
+    slots: int = 3,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """The figures of each variant, and of the gated one less the ungated, board by board.
+    """The figures of each variant, and of gated ones less those without, board by board.
 
     `draw` is `Pipeline.render`, `seed` draws the noise, and `settings` are those of
     `benchmark.render`.
     """
     rows = {}
-    for name, control in VARIANTS.items():
+    for name, (timed, gated) in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
-        videos = render(functools.partial(draw, control=control), cases, seed=seed, **settings)
+        drawn = functools.partial(draw_variant, draw, slots=slots, timed=timed, gated=gated)
+        videos = render(drawn, cases, seed=seed, **settings)
         found = scores.score(cases, videos, TRACKER)["rows"]
         rows[name] = [row | {"seed": seed} for row in found]
-
-    def parts(name: str) -> dict[str, list[dict[str, Any]]]:
-        own = dict(scores.groups(rows[name]))
-        return {"all": rows[name]} | {group: own[group] for group in GROUPS if own[group]}
-
-    free, gated = (parts(name) for name in VARIANTS)
+    parts = {name: _parts(own) for name, own in rows.items()}
     return {
-        "gating": repr(VARIANTS["gated"]),
+        "gating": repr(GATING),
         "variants": {name: scores.summarise(own, MEASURES) for name, own in rows.items()},
         "groups": {
-            name: {group: scores.summarise(own, MEASURES) for group, own in parts(name).items()}
-            for name in rows
+            name: {group: scores.summarise(own, MEASURES) for group, own in groups.items()}
+            for name, groups in parts.items()
         },
         "differences": {
-            group: {
-                figure: scores.difference(gated[group], free[group], figure) for figure in SHOWN
+            name: {
+                group: {
+                    figure: scores.difference(own, parts[PAIRS[name]][group], figure)
+                    for figure in SHOWN
+                }
+                for group, own in parts[name].items()
             }
-            for group in free
+            for name in PAIRS
         },
     }
 
 
+def _parts(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    own = dict(scores.groups(rows))
+    return {"all": rows} | {group: own[group] for group in GROUPS if own[group]}
+
+
 def draw_figure(found: Mapping[str, Any]) -> bytes:
-    """The figures of both variants, all subjects and those of several intervals, as SVG."""
+    """The figures of all variants, of all subjects and those of several intervals, as SVG."""
     blocks = {
-        group: [
+        f"{group} subjects" if group == "all" else group: [
             Panel(
                 MEASURES[name],
                 axis,
@@ -97,10 +154,10 @@ def draw_figure(found: Mapping[str, Any]) -> bytes:
             )
             for name, axis in SHOWN.items()
         ]
-        for group in found["groups"]["ungated"]
+        for group in found["groups"]["timed"]
     }
-    title = f"{found['limit']} boards in {found['steps']} steps, rendered with gating and without"
-    return forest(blocks, title, baseline="ungated")
+    title = f"{found['limit']} boards in {found['steps']} steps, with and without gating"
+    return forest(blocks, title, baseline="timed")
 
 
 def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Scene]:

@@ -2,7 +2,8 @@
 
 A reference that the video cannot see outside of its intervals is a timed reference. So is a word of
 the caption. Gating adds a bias to the logits of attention, from each latent frame to each subject
-and back, and to the tokens of the subject's word, in every pass of guidance.
+and to the tokens of the subject's word, in every pass of guidance. What subjects see of the video
+stays: they know themselves by it, and lose identity without.
 
 Axes: b batch, r reference slots, m intervals, t latent frames, l caption tokens.
 """
@@ -98,7 +99,7 @@ class Gating:
         layers = None
         if self.layers != (0, 1):
             layers = inside(jnp.arange(moment.layers), moment.layers, self.layers)
-        return Steered(latents, Bias(gate.swapaxes(1, 2), gate, words, layers))
+        return Steered(latents, Bias(gate.swapaxes(1, 2), None, words, layers))
 
 
 def gate_bias(
