@@ -8,13 +8,13 @@ nobody could say what it does.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.sampling.solvers import UniPC
+from alchemint_jax.weights import files
 
 UNIPC, EULER = "UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"
 
@@ -175,11 +175,11 @@ def read_scheduler(file: Path) -> dict[str, Any]:
             exactly; all such fields are listed.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = files.read_json(file)
         kind = values["_class_name"]
         # diffusers passes over what is listed there.
         unset = set(values.get("_use_default_values", ()))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as e:
+    except (OSError, TypeError, KeyError) as e:
         raise WeightsError(f"{file} is damaged: {e}") from e
     if kind not in (UNIPC, EULER):
         raise WeightsError(f"{file}: _class_name is {kind!r}; only {UNIPC}, {EULER} can be run")

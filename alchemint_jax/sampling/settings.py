@@ -14,8 +14,7 @@ from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import SOLVERS, Solver, UniPC, unipc
 from alchemint_jax.scene.limits import Limits
-from alchemint_jax.signatures import mistaken
-from alchemint_jax.weights import config_from_dict
+from alchemint_jax.weights import config_from_dict, files
 
 FILE = "pipeline.json"
 _COUNTS = ("min_frames", "max_frames", "text_length", "tag_length", "event_length", "steps")
@@ -211,18 +210,12 @@ def load(directory: Path | str) -> Settings:
     """
     path = Path(directory) / FILE
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = files.read_json(path)
     except FileNotFoundError:
-        what = mistaken(path, "JSON", text=True) or (
-            "missing; a model directory needs it (`alchemint train` writes it), or the "
+        raise WeightsError(
+            f"{path}: missing; a model directory needs it (`alchemint train` writes it), or the "
             "model_index.json of a Wan2.1 *-Diffusers model"
-        )
-        raise WeightsError(f"{path}: {what}") from None
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        what = mistaken(path, "JSON", text=True) or f"is not valid JSON: {error}"
-        raise WeightsError(f"{path}: {what}") from error
+        ) from None
     if not isinstance(fields, dict) or not all(
         isinstance(fields.get(part, {}), dict) for part in ("guidance", "unipc")
     ):

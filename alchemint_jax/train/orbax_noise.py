@@ -14,6 +14,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator
+from typing import Any
 
 _ORBAX = f"{os.sep}orbax{os.sep}"
 
@@ -34,7 +35,7 @@ def quiet_orbax() -> Iterator[None]:
         if not _from_orbax(trace, error):
             before[1](kind, error, trace)
 
-    def ignored(args: sys.UnraisableHookArgs) -> None:
+    def ignored(args: Any) -> None:  # sys.UnraisableHookArgs is a name for type checkers only
         if not _from_orbax(args.exc_traceback, args.exc_value):
             before[2](args)
 

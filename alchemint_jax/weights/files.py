@@ -177,21 +177,35 @@ def read_json(file: Path) -> Any:
             is NaN, infinite or too large for float32; that one is named by its field.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
     except FileNotFoundError as e:
         if what := mistaken(file, "JSON", text=True):
             raise WeightsError(f"{file} {what}") from e
         raise
     except OSError as e:
-        raise WeightsError(f"cannot read {file}: {e}") from e
-    except (ValueError, RecursionError) as e:  # bad JSON or bad UTF-8
+        raise WeightsError(f"{file}: cannot be read: {e.strerror or e}") from e
+    except UnicodeDecodeError as e:
         what = mistaken(file, "JSON", text=True) or f"is not valid JSON: {e}"
         raise WeightsError(f"{file} {what}") from e
+    try:
+        return parse_json(text, str(file))
+    except WeightsError as e:
+        if what := mistaken(file, "JSON", text=True):
+            raise WeightsError(f"{file} {what}") from e
+        raise
+
+
+def parse_json(text: str, where: str) -> Any:
+    """What JSON holds that was found at `where`; raises WeightsError as `read_json`."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise WeightsError(f"{where} is not valid JSON: {e}") from e
     for field, number in _numbers(values):
         if not abs(number) <= _LARGEST:  # NaN fails too
             raise WeightsError(
-                f"{file}: {field} is {number!r}; a number must be finite, and one that float32 can "
-                "hold"
+                f"{where}: {field} is {number!r}; a number must be finite, and one that float32 "
+                "can hold"
             )
     return values
 

@@ -141,10 +141,20 @@ def test_metadata_of_any_name_is_no_setting(tmp_path):
     _loaded(tmp_path, UNIPC, _diffusers_version="9.9", _whatever=3)
 
 
-@pytest.mark.parametrize("text", ["[]", '"_class_name"', "{", "[" * 10**5, '{"flow_shift": 3}'])
-def test_damaged_files_are_named(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[]", " is damaged"),
+        ('"_class_name"', " is damaged"),
+        ('{"flow_shift": 3}', " is damaged"),
+        ("{", " is not valid JSON"),
+        ("[" * 10**5, " is not valid JSON"),
+        ('{"flow_shift": 1e39}', ": flow_shift is 1e\\+39; .* float32"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, text, says):
     (_write(tmp_path, {}) / "scheduler" / "scheduler_config.json").write_text(text)
-    with pytest.raises(WeightsError, match=r"scheduler_config\.json is damaged"):
+    with pytest.raises(WeightsError, match=rf"scheduler_config\.json{says}"):
         wan_settings(tmp_path, 16)
 
 

@@ -84,7 +84,7 @@ def test_missing_file_is_named(tmp_path):
         ({"solver": ["euler"]}, "solver is "),
         ({"grid": "Wan"}, "grid is 'Wan'; it must be one of linear, wan, diffusers-unipc"),
         ({"guidance": {"text": None}}, "guidance: text is None"),
-        ({"guidance": {"text": float("nan")}}, "guidance: text is nan"),
+        ({"guidance": {"text": float("nan")}}, "guidance.text is nan"),
         ({"guidance": {"texts": 1}}, "no field 'texts'"),
     ],
 )

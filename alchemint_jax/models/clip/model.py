@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from einops import rearrange
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PyTree
 
 from alchemint_jax.models import layers
@@ -56,7 +57,7 @@ class CLIPVision(nn.Module):
     """Images to states. Compute runs in `dtype` (Wan: float32); parameters stay float32."""
 
     config: CLIPVisionConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w 3"]) -> CLIPStates:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from alchemint_jax.models.dit.config import DiTConfig
@@ -22,7 +23,7 @@ class ImageEmbedding(nn.Module):
     """CLIP states to tokens of the transformer's width: norm, two layers with exact GELU, norm."""
 
     config: DiTConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, states: Float[Array, "b p c"]) -> Float[Array, "b p d"]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from einops import rearrange
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.models import layers
@@ -47,7 +48,7 @@ class DiT(nn.Module):
     """Velocity of the video's latents. Compute runs in `dtype`; parameters stay float32."""
 
     config: DiTConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

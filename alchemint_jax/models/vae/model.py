@@ -16,6 +16,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from alchemint_jax.models.vae.config import VAEConfig
@@ -41,7 +42,7 @@ def _tap_weights(*weights: float) -> nn.initializers.Initializer:
     Tap i copies its frame, times `weights[i]`, to each of the m groups of outputs.
     """
 
-    def init(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> jax.Array:
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32) -> jax.Array:
         del key
         copies = jnp.tile(jnp.eye(shape[-2], dtype=dtype), (1, shape[-1] // shape[-2]))
         taps = jnp.asarray(weights, dtype).reshape(-1, 1, 1, 1, 1)
@@ -51,7 +52,7 @@ def _tap_weights(*weights: float) -> nn.initializers.Initializer:
 
 
 def _quiet_posterior(
-    key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32
+    key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
 ) -> jax.Array:
     """Bias of the moments: means at 0, log-variances at -6.
 

@@ -7,7 +7,6 @@ of kohya's training scripts there.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -126,16 +125,12 @@ def read_settings(file: Path, kohya: bool) -> Settings:
         raise WeightsError(f"{file} is truncated or not a safetensors file ({e})") from e
     if _HEADER in header:
         where = f"{file}: {_HEADER} in its header"
-        fields = _json(header[_HEADER], where)
+        fields = _object(files.parse_json(header[_HEADER], where), where)
         ours = {k.removeprefix("transformer."): v for k, v in fields.items() if _for_us(k)}
         return _peft(ours, where)
     config = file.parent / _CONFIG
     if config.is_file() and (file.stem == STEMS[0] or _alone(file)):
-        try:
-            text = config.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as e:
-            raise WeightsError(f"cannot read {config}: {e}") from e
-        return _peft(_json(text, str(config)), str(config))
+        return _peft(_object(files.read_json(config), str(config)), str(config))
     if file.stem == STEMS[0]:
         raise WeightsError(
             f"the strength of {file} is in {config}, which is missing: fetch it as well"
@@ -155,11 +150,7 @@ def _alone(file: Path) -> bool:
     return len(list(file.parent.glob("*.safetensors"))) == 1
 
 
-def _json(text: str, where: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as e:
-        raise WeightsError(f"{where} is damaged: {e}") from e
+def _object(fields: Any, where: str) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise WeightsError(f"{where} is damaged: it must be an object")
     return fields
