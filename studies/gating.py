@@ -50,29 +50,31 @@ SHOWN = {
 GROUPS = ("one interval", "several intervals")
 TRACKER = tracker.SpritesTracker()
 MEASURES = scores.measures(TRACKER)
-GATING = Gating()
-VARIANTS = {
-    "timed": (True, False),
-    "timed, gated": (True, True),
-    "untimed": (False, False),
-    "untimed, gated": (False, True),
+VARIANTS: dict[str, tuple[bool, Gating | None]] = {
+    "timed": (True, None),
+    "timed, gated": (True, Gating(edge=0)),
+    "untimed": (False, None),
+    "untimed, gated": (False, Gating()),
 }
-"""Whether the model is told when subjects appear, and whether there is a gate."""
+"""Whether the model is told when subjects appear, and the gate."""
 PAIRS = {"timed, gated": "timed", "untimed, gated": "untimed"}
 """Each variant, and the one that it is compared to."""
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["intervals"], meta_fields=[])
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["intervals"], meta_fields=["gating"]
+)
 @dataclasses.dataclass(frozen=True)
 class Told:
     """The gate for subjects that are on screen at these latent intervals [b r m 2]."""
 
+    gating: Gating
     intervals: Any
 
     def __call__(self, moment: Moment, latents: jax.Array) -> Steered:
         """See `Gating`."""
         conditions = moment.conditions._replace(intervals=self.intervals)
-        return GATING(dataclasses.replace(moment, conditions=conditions), latents)
+        return self.gating(dataclasses.replace(moment, conditions=conditions), latents)
 
 
 def untimed(case: Scene) -> Scene:
@@ -88,13 +90,14 @@ def draw_variant(
     *,
     slots: int,
     timed: bool,
-    gated: bool,
+    gating: Gating | None,
     **settings: Any,
 ) -> np.ndarray:
     """`Pipeline.render` of these boards, as a variant has it."""
     intervals = cases[0].clock.latent(pack(cases, slots).intervals)
     asked = cases if timed else [untimed(case) for case in cases]
-    return draw(asked, control=Told(jnp.asarray(intervals)) if gated else None, **settings)
+    control = None if gating is None else Told(gating, jnp.asarray(intervals))
+    return draw(asked, control=control, **settings)
 
 
 def measure(
@@ -111,15 +114,15 @@ def measure(
     `benchmark.render`.
     """
     rows = {}
-    for name, (timed, gated) in VARIANTS.items():
+    for name, (timed, gating) in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
-        drawn = functools.partial(draw_variant, draw, slots=slots, timed=timed, gated=gated)
+        drawn = functools.partial(draw_variant, draw, slots=slots, timed=timed, gating=gating)
         videos = render(drawn, cases, seed=seed, **settings)
         found = scores.score(cases, videos, TRACKER)["rows"]
         rows[name] = [row | {"seed": seed} for row in found]
     parts = {name: _parts(own) for name, own in rows.items()}
     return {
-        "gating": repr(GATING),
+        "gating": {name: repr(gating) for name, (_, gating) in VARIANTS.items() if gating},
         "variants": {name: scores.summarise(own, MEASURES) for name, own in rows.items()},
         "groups": {
             name: {group: scores.summarise(own, MEASURES) for group, own in groups.items()}

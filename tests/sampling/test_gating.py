@@ -104,7 +104,7 @@ def expected(strength, mass=0.9):
 
 @pytest.mark.parametrize(("strength", "mass"), [(30.0, 0.9), (3.0, 0.5), (6.0, 0.01)])
 def test_the_bias_lets_attention_follow_the_intervals(strength, mass):
-    bias = biased(Gating(strength, mass))
+    bias = biased(Gating(strength, 1 / (1 - mass)))
     wanted = expected(strength, mass)
     np.testing.assert_allclose(bias.subjects, wanted.swapaxes(1, 2), atol=2e-5)
     for t, token in np.ndindex(FRAMES, 6):
@@ -121,7 +121,7 @@ def test_it_is_the_least_squares_fit_of_attention_in_double_precision():
     grid = np.linspace(-strength, 0, 4001)
     for mass in (0.2, 0.9, 0.999):
         with jax.enable_x64(True):
-            bias = np.asarray(gate_bias(jnp.asarray(covered), mass, strength))
+            bias = np.asarray(gate_bias(jnp.asarray(covered), 1 / (1 - mass), strength))
 
         def left(bias, mass=mass):
             return mass * np.exp(bias) / (1 - mass + mass * np.exp(bias))
@@ -131,13 +131,15 @@ def test_it_is_the_least_squares_fit_of_attention_in_double_precision():
         free = bias > -strength
         np.testing.assert_allclose(left(bias)[free], mass * covered[free], rtol=1e-13)
         assert bias[0] == -strength and bias[-1] == 0
+    still = gate_bias(jnp.asarray([0.0, 0.25, 1.0]), 0, strength)
+    assert still.tolist() == [-strength, 0, 0]  # covered in part is open
 
 
-def test_without_mass_odds_are_as_large_as_the_share():
+def test_with_an_edge_of_1_odds_are_as_large_as_the_share():
     """Of attention to two subjects of two keys each, among five keys of the video."""
     logits = np.random.default_rng(4).standard_normal(9)
     share = np.array([0.25, 0.75])
-    bias = np.concatenate([np.zeros(5), np.repeat(gate_bias(jnp.asarray(share), 0, 30.0), 2)])
+    bias = np.concatenate([np.zeros(5), np.repeat(gate_bias(jnp.asarray(share), 1, 30.0), 2)])
 
     def odds(logits):
         mass = np.exp(logits)
@@ -238,7 +240,7 @@ def test_a_batch_is_its_clips_on_any_mesh_and_all_the_time_is_no_gate(models):
     [
         ({"strength": -1}, "strength = -1: must be from 0 to 1024"),
         ({"strength": math.nan}, "strength = nan"),
-        ({"mass": 1.0}, "mass = 1.0: must be from 0 to below 1"),
+        ({"edge": -0.1}, "edge = -0.1: must be from 0 to 1000"),
         ({"steps": (0.5, 0.5)}, "steps = .* two shares"),
         ({"layers": (0, 2)}, "layers"),
         ({"stride": 0}, "stride = 0"),

@@ -36,8 +36,9 @@ class Gating:
         strength: how deep the gate is at the most, in units of logits: where a subject is off
             screen, attention to it has odds `exp(-strength)` times as large. 0 does nothing, 1024
             hides it altogether.
-        mass: of attention that a subject has on screen, from 0 to below 1; it decides how soft the
-            edges of intervals are (see `gate_bias`).
+        edge: how late the gate opens where a latent frame is in an interval in part, from 0, at
+            once, to 1000, when it is there as a whole (see `gate_bias`). A model that was trained
+            to know time has edges of its own: 0 leaves them to it.
         steps: of which share of the steps, counted from the noise.
         layers: of which share of the layers, counted from the first.
         words: whether the subject's word in the caption is gated, too.
@@ -57,7 +58,7 @@ class Gating:
     """
 
     strength: float | int = 30.0
-    mass: float | int = 0.9
+    edge: float | int = 10.0
     steps: Window = (0.0, 1.0)
     layers: Window = (0.0, 1.0)
     words: bool = True
@@ -66,8 +67,8 @@ class Gating:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= -HIDDEN:
             raise ConfigError(f"Gating: strength = {self.strength}: must be from 0 to {-HIDDEN:g}")
-        if not 0 <= self.mass < 1:
-            raise ConfigError(f"Gating: mass = {self.mass}: must be from 0 to below 1")
+        if not 0 <= self.edge <= 1000:
+            raise ConfigError(f"Gating: edge = {self.edge}: must be from 0 to 1000")
         for name in ("steps", "layers"):
             window = getattr(self, name)
             if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
@@ -90,7 +91,7 @@ class Gating:
             return Steered(latents)
         given = moment.conditions
         clock = Clock.for_latents(latents.shape[1], self.stride)
-        gate = gate_bias(coverage(given.intervals, clock), self.mass, self.strength)
+        gate = gate_bias(coverage(given.intervals, clock), self.edge, self.strength)
         if self.steps != (0, 1):
             gate = gate * inside(moment.step, moment.steps, self.steps)
         words = None
@@ -103,21 +104,22 @@ class Gating:
 
 
 def gate_bias(
-    covered: Float[Array, "*batch t"], mass: float | int, strength: float | int
+    covered: Float[Array, "*batch t"], edge: float | int, strength: float | int
 ) -> Float[Array, "*batch t"]:
     """The bias under which attention follows the share of each latent frame that is covered.
 
-    Where a subject has `mass` p of attention, a bias b leaves it `m = p e^b / (1 - p + p e^b)`. The
-    b from -strength to 0 that minimises `sum_t (m(t) - p covered(t))**2` is
+    Where a subject has p of attention, a bias b leaves it `m = p e^b / (1 - p + p e^b)`. The b from
+    -strength to 0 that minimises `sum_t (m(t) - p covered(t))**2` is
 
-        b = max(log(covered (1 - p) / (1 - p covered)), -strength)
+        b = max(log(covered / (covered + edge (1 - covered))), -strength),  edge = 1 / (1 - p)
 
     and with it m is p covered exactly, but where the gate is not that deep. What is covered whole
-    has no bias, and what is not covered the deepest one. A small p makes b the logarithm of the
-    share; the closer p is to 1, the more of a frame has to be covered for the gate to open: among
-    many keys of a subject, a little less of each changes nothing.
+    has no bias, and what is not covered the deepest one. An edge of 1 makes b the logarithm of the
+    share. The larger it is, the more of a frame has to be covered for the gate to open: among many
+    keys of a subject, a little less of each changes nothing. An edge of 0, which is no such fit,
+    leaves frames open that are covered in part.
     """
-    share = covered * (1 - mass) / (1 - mass * covered)
+    share = covered / jnp.where(covered > 0, covered + edge * (1 - covered), 1)
     bias = jnp.maximum(jnp.log(jnp.where(share > 0, share, 1)), -strength)
     return jnp.where(share > 0, bias, -strength)
 
