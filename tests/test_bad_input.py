@@ -197,7 +197,7 @@ def test_truncated_tensors(refused, keep):
         ("text_encoder/config.json", {"_class": "CLIP"}, "_class"),
         ("pipeline.json", {"colour": 3}, "no field 'colour'"),
         ("pipeline.json", {"size": [20, 16]}, "size [20, 16] is not a multiple of [8, 8]"),
-        ("pipeline.json", {"guidance": {"both": math.inf}}, "guidance: both is inf"),
+        ("pipeline.json", {"guidance": {"both": math.inf}}, "guidance.both is inf"),
     ],
 )
 def test_fields_that_do_not_fit(refused, path, fields, says):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import quick
+import scipy.special
 from einops import rearrange
 
 from alchemint_jax.models.dit import Bias, DiT, DiTConfig, Probe
@@ -73,9 +74,10 @@ def _bias():
 ALL = Probe(words=jnp.tile(jnp.eye(TOKENS)[None], (2, 1, 1)), heads=True)
 
 
-def _definition(config, params, inputs, bias=None):
-    """Probabilities of every self- and cross-attention [l b k n m], from its queries and keys."""
-    (_, _), state = DiT(config).apply(
+@functools.partial(quick.jit, static_argnums=0)
+def _inside(config, params, inputs, bias):
+    """Queries and keys as they meet [l b n k d], values and outputs of every attention."""
+    _, state = DiT(config).apply(
         {"params": params},
         **inputs,
         bias=bias,
@@ -83,15 +85,31 @@ def _definition(config, params, inputs, bias=None):
         capture_intermediates=lambda module, _: module.name in ("q", "k", "v", "o"),
         mutable=["intermediates"],
     )
-    words = WORDS if config.tags else 0
     gains = sequence_gains(
         axis_frequencies(config.head_dim, config.theta_t, config.theta_hw),
         (FRAMES, 2, 3),
         inputs["intervals"],
         config.scheme,
         (2, 3),
-        words,
+        WORDS if config.tags else 0,
     )
+    found = {}
+    for name in ("self_attn", "cross_attn"):
+        taken = state["intermediates"]["blocks"][name]
+        parts = {part: taken[part]["__call__"][0] for part in ("q", "k", "v", "o")}
+        for part, turn in zip("qk", gains, strict=True):
+            scale = params["blocks"][name][f"norm_{part}"]
+            x = jnp.stack([rms_norm(*pair) for pair in zip(parts[part], scale, strict=True)])
+            x = rearrange(x, "l b n (k d) -> l b n k d", k=config.n_heads)
+            turned = jnp.stack([apply_gains(y, turn) for y in x]) if name == "self_attn" else x
+            parts[part] = turned
+        found[name] = parts
+    return found
+
+
+def _definition(config, params, inputs, bias=None):
+    """Probabilities of every self- and cross-attention [l b k n m], from its queries and keys."""
+    words = WORDS if config.tags else 0
     owner = np.concatenate([np.repeat(np.arange(3), n) for n in (CELLS, words)])
     frame = np.repeat(np.arange(FRAMES), CELLS)
     seen = jnp.repeat(inputs["used"], CELLS, axis=1)
@@ -99,18 +117,9 @@ def _definition(config, params, inputs, bias=None):
     hidden = ~jnp.concatenate([jnp.ones((2, VIDEO), bool), seen, tags.reshape(2, -1)], axis=1)
     layers = np.ones(2) if bias is None or bias.layers is None else np.asarray(bias.layers)
     found = {}
-    for name in ("self_attn", "cross_attn"):
-        taken = state["intermediates"]["blocks"][name]
-
-        def heads(part, turn, name=name, taken=taken):
-            x = taken[part]["__call__"][0]
-            scale = params["blocks"][name][f"norm_{part}"]
-            x = jnp.stack([rms_norm(*pair) for pair in zip(x, scale, strict=True)])
-            x = rearrange(x, "l b n (k d) -> l b n k d", k=config.n_heads)
-            return jnp.stack([apply_gains(y, turn) for y in x]) if name == "self_attn" else x
-
-        q, k = heads("q", gains[0]), heads("k", gains[1])
-        logits = np.array(jnp.einsum("lbnkd,lbmkd->lbknm", q, k) * config.head_dim**-0.5)
+    for name, taken in _inside(config, params, inputs, bias).items():
+        q, k, v, o = (np.asarray(taken[part]) for part in ("q", "k", "v", "o"))
+        logits = np.einsum("lbnkd,lbmkd->lbknm", q, k) * config.head_dim**-0.5
         strength = layers[:, None, None, None, None]
         if name == "self_attn":
             if bias is not None and bias.subjects is not None:
@@ -122,14 +131,14 @@ def _definition(config, params, inputs, bias=None):
             logits = np.where(hidden[None, :, None, None], -np.inf, logits)
         elif bias is not None and bias.words is not None:
             logits[..., :VIDEO, :] += strength * np.asarray(bias.words)[:, frame][None, :, None]
-        found[name] = jax.nn.softmax(logits)
+        found[name] = scipy.special.softmax(logits, axis=-1)
         # They are those that the model used: probabilities times values, projected, are its output.
-        v = rearrange(taken["v"]["__call__"][0], "l b n (k d) -> l b n k d", k=config.n_heads)
-        y = jnp.einsum("lbknm,lbmkd->lbnkd", found[name], v)
+        v = rearrange(v, "l b n (k d) -> l b n k d", k=config.n_heads)
+        y = np.einsum("lbknm,lbmkd->lbnkd", found[name], v)
         y = rearrange(y, "l b n k d -> l b n (k d)")
         project = params["blocks"][name]["o"]
-        y = jnp.einsum("lbnd,lde->lbne", y, project["kernel"]) + project["bias"][:, None, None]
-        np.testing.assert_allclose(y, taken["o"]["__call__"][0], atol=1e-4)
+        y = np.einsum("lbnd,lde->lbne", y, project["kernel"]) + project["bias"][:, None, None]
+        np.testing.assert_allclose(y, o, atol=1e-4)
     return found
 
 
@@ -265,7 +274,7 @@ def test_an_untrained_model_already_looks_at_references_during_their_intervals()
         "tags": jnp.zeros((1, 2, 1, 10)),
         "tag_mask": jnp.ones((1, 2, 1), bool),
     }
-    params = unboxed(DiT(config).init(jax.random.key(0), **inputs)["params"])
+    params = unboxed(quick.jit(DiT(config).init)(jax.random.key(0), **inputs)["params"])
     run = quick.jit(lambda p: DiT(config).apply({"params": p}, **inputs, probe=Probe(places=False)))
 
     def inside_over_outside(params):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class ColorDetector:
 
     colors: Mapping[str, tuple[int, int, int]]
     reach: int = 60
+    vocabulary: ClassVar[None] = None  # it looks at any word
 
     def detect(self, video: np.ndarray, words: Sequence[str]) -> list[Detections]:
         """See `Detector.detect`; the score is the share of the box that has the colour."""
