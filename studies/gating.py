@@ -54,7 +54,7 @@ VARIANTS: dict[str, tuple[bool, Gating | None]] = {
     "timed": (True, None),
     "timed, gated": (True, Gating(edge=0)),
     "untimed": (False, None),
-    "untimed, gated": (False, Gating()),
+    "untimed, gated": (False, Gating(edge=10.0)),
 }
 """Whether the model is told when subjects appear, and the gate."""
 PAIRS = {"timed, gated": "timed", "untimed, gated": "untimed"}

@@ -319,11 +319,11 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
             jax.eval_shape(cached_conditions, batch),
         )
-        counts = (None, None)
+        counts: tuple[Any, Any] = (None, None)
         if control is not None:
             counts = (jax.ShapeDtypeStruct((), jnp.int32, sharding=whole),) * 2
-            words = (work.batch, work.references, task.sampling.text_length)
-            words = jax.ShapeDtypeStruct(words, jnp.bool, sharding=split)
+            shape = (work.batch, work.references, task.sampling.text_length)
+            words = jax.ShapeDtypeStruct(shape, jnp.bool, sharding=split)
             conditions = conditions._replace(words=words)
         latents = batch["latents"]
         state = jax.tree.map(

@@ -21,6 +21,7 @@ from alchemint_jax.models.dit.conditioning import Conditions, Events
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
+from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.control import Control, Gating
 from alchemint_jax.sampling.finite import require_finite_conditions
@@ -323,6 +324,8 @@ class Pipeline:
             raise ConfigError(f"Gating: stride = {control.stride}: the autoencoder's is {stride}")
         if not self.limits.max_subjects:
             raise ConfigError("gating times subjects with pictures, and this model takes none")
+        if control.edge is None and not isinstance(self.models.dit.config.scheme, NoInterval):
+            control = dataclasses.replace(control, edge=0)
         return control if control.strength else None
 
     def _shape(self, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:

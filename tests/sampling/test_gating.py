@@ -16,6 +16,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 from alchemint_jax.ops.bias import HIDDEN
+from alchemint_jax.rotary import NoInterval, WeRope
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.control import Gating, Moment
 from alchemint_jax.sampling.control.gating import gate_bias, inside, word_bias
@@ -194,14 +195,18 @@ def test_a_deep_gate_hides_a_subject_and_its_word(models):
 def test_nothing_where_nothing_is_asked_for(models):
     """No strength is no control; words that nobody asks for are not in the compiled program."""
 
-    def pipe(slots=3, stride=4):
+    def pipe(slots=3, stride=4, scheme=NoInterval):
         vae = SimpleNamespace(config=SimpleNamespace(temporal_stride=stride))
         limits = SimpleNamespace(max_subjects=slots)
-        return SimpleNamespace(models=SimpleNamespace(vae=vae), limits=limits)
+        dit = SimpleNamespace(config=SimpleNamespace(scheme=scheme()))
+        return SimpleNamespace(models=SimpleNamespace(vae=vae, dit=dit), limits=limits)
 
     chosen = Pipeline._control
     assert chosen(pipe(), Gating(0)) is None and chosen(pipe(), None) is None
     assert chosen(pipe(), Gating(2.0)) == Gating(2.0)
+    assert chosen(pipe(scheme=WeRope), Gating(2.0)) == Gating(2.0, edge=0)
+    assert chosen(pipe(scheme=WeRope), Gating(2.0, 3)) == Gating(2.0, 3)
+    np.testing.assert_array_equal(biased(Gating()).subjects, biased(Gating(edge=10)).subjects)
     with pytest.raises(ConfigError, match="stride = 4: the autoencoder's is 8"):
         chosen(pipe(stride=8), Gating())
     with pytest.raises(ConfigError, match="takes none"):

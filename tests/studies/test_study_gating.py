@@ -42,7 +42,7 @@ def test_only_intervals_and_control_differ_and_boards_are_compared_one_by_one():
     assert [spans for _, spans, *_ in asked] == [true, true, always, always]
     assert all(entry[2:] == asked[0][2:] for entry in asked)
     gates = [control and control.gating for control, *_ in asked]
-    assert gates == [None, Gating(edge=0), None, Gating()]
+    assert gates == [None, Gating(edge=0), None, Gating(edge=10.0)]
     wanted = Clock(8, 33, 4).latent(pack(cases, 3).intervals)
     np.testing.assert_array_equal(asked[3][0].intervals, wanted)
     for name, other in gating.PAIRS.items():

@@ -23,6 +23,9 @@ from alchemint_jax.rotary import coverage
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
+EDGE = 10.0
+"""Of the gate where a model does not know time: a subject has nine tenths of attention."""
+
 Window = tuple[float | int, float | int]
 """From one share of a whole, to another: [start, end) of 0 to 1."""
 
@@ -37,8 +40,8 @@ class Gating:
             screen, attention to it has odds `exp(-strength)` times as large. 0 does nothing, 1024
             hides it altogether.
         edge: how late the gate opens where a latent frame is in an interval in part, from 0, at
-            once, to 1000, when it is there as a whole (see `gate_bias`). A model that was trained
-            to know time has edges of its own: 0 leaves them to it.
+            once, to 1000, when it is there as a whole (see `gate_bias`). None is 10 and, in a
+            `Pipeline` of a model that was trained to know time, 0: it has edges of its own.
         steps: of which share of the steps, counted from the noise.
         layers: of which share of the layers, counted from the first.
         words: whether the subject's word in the caption is gated, too.
@@ -58,7 +61,7 @@ class Gating:
     """
 
     strength: float | int = 30.0
-    edge: float | int = 10.0
+    edge: float | int | None = None
     steps: Window = (0.0, 1.0)
     layers: Window = (0.0, 1.0)
     words: bool = True
@@ -67,7 +70,7 @@ class Gating:
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= -HIDDEN:
             raise ConfigError(f"Gating: strength = {self.strength}: must be from 0 to {-HIDDEN:g}")
-        if not 0 <= self.edge <= 1000:
+        if self.edge is not None and not 0 <= self.edge <= 1000:
             raise ConfigError(f"Gating: edge = {self.edge}: must be from 0 to 1000")
         for name in ("steps", "layers"):
             window = getattr(self, name)
@@ -91,7 +94,8 @@ class Gating:
             return Steered(latents)
         given = moment.conditions
         clock = Clock.for_latents(latents.shape[1], self.stride)
-        gate = gate_bias(coverage(given.intervals, clock), self.edge, self.strength)
+        edge = EDGE if self.edge is None else self.edge
+        gate = gate_bias(coverage(given.intervals, clock), edge, self.strength)
         if self.steps != (0, 1):
             gate = gate * inside(moment.step, moment.steps, self.steps)
         words = None
