@@ -20,7 +20,7 @@ help:  ## list the targets
 	@echo "make notebooks  install what is needed and run notebooks/ into out/notebooks"
 	@echo "make docs       run the notebooks and build the documents into out/site"
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
-	@echo "make kills      install what tests need; kill a job of two processes 20 times (10 minutes)"
+	@echo "make kills      install what tests need; kill a job of two processes 20 times, and 5 in a bucket"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
 	@echo "make goldens    the same installation; write tests/goldens again"
 	@echo "make bench      the same installation; measure both on an idle CPU (docs/results)"
@@ -74,6 +74,7 @@ plans: $(PLANS)/.installed
 
 kills: $(VENV)/.installed-test
 	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --out docs/results/kills.json
+	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --bucket --kills 5 --out docs/results/kills_bucket.json
 
 # The references warn about themselves; what is compared here is numbers.
 parity: $(VENV)/.installed-parity

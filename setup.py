@@ -63,6 +63,7 @@ EXTRAS = {
     "test": [
         *DOCS,
         "beartype>=0.21",
+        "gcsfs>=2026.10.1",
         "hypothesis>=6.130",
         "import-linter>=2.17",
         LIBTPU,
@@ -93,6 +94,7 @@ EXTRAS = {
     "studies": ["matplotlib>=3.10.8"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
+    "cloud": ["gcsfs>=2026.10.1", "s3fs>=2026.9"],
     "cuda": ["jax[cuda13]>=0.10.2"],
     "cuda12": ["jax[cuda12]>=0.10.2"],
     "tpu": ["jax[tpu]>=0.10.2"],

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import alchemint_jax as al
 from alchemint_jax import arguments, commands, shipped
 from alchemint_jax.bench import command as bench_command
+from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.plan import command as plan_command
 
@@ -148,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--json", action="store_true", help="print one JSON object")
 
     c = add(names, "train", commands.train, "train a model, or go on training it")
-    c.usage = "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR [--config.FIELD=VALUE ...]"
+    c.usage = (
+        "alchemint train --config FILE.py[:ARGUMENT] --workdir DIR|gs://... "
+        "[--config.FIELD=VALUE ...]"
+    )
     c.add_argument(
         "--config",
         type=arguments.config,
@@ -156,7 +160,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE.py[:ARGUMENT]",
         help="see configs/",
     )
-    c.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints and metrics")
+    c.add_argument(
+        "--workdir", required=True, metavar="DIR|gs://...", help="checkpoints and metrics"
+    )
     c.add_argument(
         "--dry-run", action="store_true", help="check the whole job on CPU; write nothing"
     )
@@ -233,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
+    data_command.add_arguments(c)
     c = add(kinds, "sheet", commands.draw_data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--out", required=True, metavar="P.png")

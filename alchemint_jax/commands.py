@@ -18,9 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import alchemint_jax as al
+from alchemint_jax import places
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import ConfigError, DataError, WeightsError, listed
 from alchemint_jax.outputs import check_outputs
+from alchemint_jax.staging import staged
 
 
 def generate(args: argparse.Namespace) -> int:
@@ -126,14 +128,18 @@ def evaluate(args: argparse.Namespace) -> int:
     """Measures a model on a benchmark."""
     from alchemint_jax import media
 
-    out = media.check_folder(args.out)
+    where = places.place(args.out)
+    if places.is_address(where):
+        places.check(where, writes=True)
+    else:
+        media.check_folder(where)
     model = _model("--model", args.model)
     inputs = [*_parts(model)]
     if Path(args.benchmark).is_file():
         inputs.append(("--benchmark", args.benchmark))
-    check_outputs([("--out", out / name) for name in ("report.json", "report.html")], inputs)
+    check_outputs([("--out", where / name) for name in ("report.json", "report.html")], inputs)
     weights = _weights(args)
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
         from alchemint_jax.sampling.control import Gating
@@ -189,13 +195,18 @@ def draw_sprites(args: argparse.Namespace) -> int:
 def encode_data(args: argparse.Namespace) -> int:
     """Encodes a dataset with a video autoencoder."""
     from alchemint_jax import data, media
+    from alchemint_jax.data import command as data_command
 
     out = media.check_folder(args.out)
     source, vae = _folder("--data", args.data), _model("--vae", args.vae)
-    check_outputs([("--out", out)], [("--data", source), ("--vae", _located(vae))])
+    read = [("--data", source), ("--vae", _located(vae))]
+    if args.text is not None:
+        read.append(("--text", _located(_model("--text", args.text))))
+    check_outputs([("--out", out)], read)
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
-        data.encode_dataset(source, vae, out)
+        chosen, options = data_command.encoding(args)
+        data.encode_dataset(source, vae, out, chosen, **options)
     print(out)
     return 0
 
@@ -220,11 +231,17 @@ def convert_model(args: argparse.Namespace) -> int:
     from alchemint_jax.weights import convert, left_out
 
     source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    where = places.place(args.to)
+    if places.is_address(where):
+        places.check(where, writes=True)
+        if places.holds(where):
+            raise WeightsError(f"{where} exists already; give a new address")
     if not Path(source).is_file():
-        check_outputs([("--to", args.to)], [("--from", _located(source))])
-    with contextlib.redirect_stdout(sys.stderr), _tidy():
+        given = args.source if places.is_address(args.source) else _located(source)
+        check_outputs([("--to", where)], [("--from", given)])
+    with contextlib.redirect_stdout(sys.stderr), _tidy(), places.written(where) as target:
         prepare_jax()
-        written = convert(source, args.to, args.format, dtype=args.dtype, progress=True)
+        written = convert(source, target, args.format, dtype=args.dtype, progress=True)
         _warn([f"{name} was not converted" for name in left_out(source, args.format)])
     print(f"{args.to}: {', '.join(written)}")
     return 0
@@ -290,14 +307,19 @@ def _located(model: str) -> Path:
 
 
 def _model(option: str, name: str) -> str:
-    from alchemint_jax.weights import BUNDLED, no_model
+    from alchemint_jax.weights import BUNDLED, locate, no_model
+    from alchemint_jax.weights.store import in_bucket
 
+    if in_bucket(name):
+        return str(locate(name))
     if name in BUNDLED or Path(name).is_dir():
         return name
     raise WeightsError(f"{option} {name}: {no_model(name)}")
 
 
 def _folder(option: str, name: str) -> Path:
+    if places.is_address(name):
+        return staged(name)
     if Path(name).is_dir():
         return Path(name)
     raise DataError(f"{option} {name}: no such folder")

@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.lettering import fitted
+from alchemint_jax.places import local
 from alchemint_jax.reading import read_video as read_video
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.scene.spans import Spans
@@ -39,7 +40,7 @@ def check_writable(path: AnyPath, suffixes: Sequence[str] = ()) -> Path:
     longer missing path is more likely a typing error. `suffixes`, such as ``[".mp4"]``, are the
     endings allowed. Nothing is left behind. Raises `AlchemintError`.
     """
-    path = Path(path)
+    path = local(path)
     if suffixes and path.suffix.lower() not in suffixes:
         raise AlchemintError(f"cannot write {path}: the name must end in {' or '.join(suffixes)}")
     try:
@@ -62,7 +63,7 @@ def check_folder(path: AnyPath) -> Path:
     Folders above it that are missing can be made too: a command that makes a folder makes them.
     Nothing is left behind. Raises `AlchemintError`.
     """
-    path = Path(path)
+    path = local(path)
     try:
         if path.exists() and not path.is_dir():
             raise AlchemintError(f"cannot write into {path}: it is a file, not a folder")
@@ -155,17 +156,21 @@ def write_video(
         raise AlchemintError(f"cannot write {path}: fps must be positive and finite, got {fps}")
     if upscale < 1:
         raise AlchemintError(f"cannot write {path}: upscale must be at least 1, got {upscale}")
-    write_bytes(path, _encode_mp4(frames, Fraction(fps).limit_denominator(1001), upscale))
+    write_bytes(path, encode_mp4(frames, fps, upscale))
 
 
-def _encode_mp4(frames: np.ndarray, fps: Fraction, upscale: int) -> bytes:
+def encode_mp4(
+    frames: UInt8[np.ndarray, "f h w 3"], fps: Fraction | int | float, upscale: int = 1
+) -> bytes:
+    """The bytes of the file that `write_video` writes."""
     import av  # a quarter of a second that only videos should cost
     from av.video.reformatter import ColorRange, Colorspace
 
     height, width = (upscale * size for size in frames.shape[1:3])
     buffer = io.BytesIO()  # encoded video is small next to the frames already in memory
     with av.open(buffer, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": "12"})
+        rate = Fraction(fps).limit_denominator(1001)
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         # Untagged video is shown in whichever of two colour spaces the player prefers.

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
+from alchemint_jax import places
 from alchemint_jax.errors import AlchemintError
 
 Named = Iterable[tuple[str, str | os.PathLike[str] | None]]
@@ -23,28 +24,35 @@ def check_outputs(outputs: Named, inputs: Named = ()) -> None:
     Raises:
         AlchemintError: naming both.
     """
-    written = [(name, Path(path)) for name, path in outputs if path is not None]
-    read = [(name, Path(path)) for name, path in inputs if path is not None]
+    written = [(name, places.place(path)) for name, path in outputs if path is not None]
+    read = [(name, places.place(path)) for name, path in inputs if path is not None]
     for (name, path), (other, second) in combinations(written, 2):
         if _folded(path) == _folded(second) or _same(path, second):
             raise AlchemintError(
                 f"{name} {path} and {other} {second} are the same; give two different names"
             )
     for name, path in written:
-        real = Path(os.path.realpath(path))
+        remote = places.is_address(path)
+        real = path if remote else Path(os.path.realpath(path))
         for other, source in read:
+            if places.is_address(source) != remote:
+                continue
             if _same(path, source):
                 raise AlchemintError(
                     f"{name} {path} would overwrite {other} {source}; choose another name"
                 )
-            if source.is_dir() and any(_same(folder, source) for folder in real.parents):
+            if (remote or source.is_dir()) and any(
+                _same(folder, source) for folder in real.parents
+            ):
                 raise AlchemintError(
                     f"{name} {path} lies inside {other} {source}, which is read; "
                     "choose another folder"
                 )
 
 
-def _same(one: Path, two: Path) -> bool:
+def _same(one: places.Place, two: places.Place) -> bool:
+    if places.is_address(one) or places.is_address(two):
+        return os.fspath(one) == os.fspath(two)
     if os.path.realpath(one) == os.path.realpath(two):
         return True
     try:
@@ -53,5 +61,7 @@ def _same(one: Path, two: Path) -> bool:
         return False
 
 
-def _folded(path: Path) -> str:
+def _folded(path: places.Place) -> str:
+    if places.is_address(path):
+        return os.fspath(path)
     return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()

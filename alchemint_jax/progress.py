@@ -70,6 +70,13 @@ class Progress:
         if now - self._written_at >= self._interval or step >= self.total:
             self._write()
 
+    def say(self, text: str) -> None:
+        """Writes a line of its own."""
+        if not self._quiet:
+            begin = "\r" if self._terminal else ""
+            self._stream.write(f"{begin}{self.label}: {text}".ljust(self._width) + "\n")
+            self._stream.flush()
+
     def line(self) -> str:
         """What would be written now."""
         elapsed = time.monotonic() - self._began

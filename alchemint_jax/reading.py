@@ -38,7 +38,7 @@ def read_video(
             for frame in container.decode(stream):
                 # A stream may change its size on the way; what is read keeps the first.
                 size = size or (frame.width, frame.height)
-                frames.append(_image(frame, *size))
+                frames.append(as_shown(frame, *size))
                 base = frame.time_base
                 times.append(None if frame.pts is None or not base else frame.pts * base)
             fps = stream.average_rate or stream.guessed_rate
@@ -87,7 +87,7 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def _image(frame: Any, width: int, height: int) -> np.ndarray:
+def as_shown(frame: Any, width: int, height: int) -> np.ndarray:
     """RGB of a decoded frame, as it is to be shown."""
     from av.video.reformatter import Colorspace
 

@@ -1,16 +1,21 @@
-"""AlcheMinT on Wan2.1-T2V-1.3B: fine-tuning the whole transformer, or a LoRA beside it.
+r"""AlcheMinT on Wan2.1-T2V-1.3B: fine-tuning the whole transformer, or a LoRA beside it.
 
 The recipe is the paper's (arXiv 2512.10943) as far as it is known: two learning rates, 1 K steps of
 warm-up, batch 32, 30 K + 10 K steps, four branches of conditions. Which rate is whose is not
 published; here what AlcheMinT adds (slots and word tags), or a LoRA, has 1e-4 and Wan's own weights
 have 3e-5. Commands, with the weights of Wan-AI/Wan2.1-T2V-1.3B-Diffusers in
-models/Wan2.1-T2V-1.3B-Diffusers:
+models/Wan2.1-T2V-1.3B-Diffusers, and videos in the folder videos:
 
-    alchemint data sprites --out data/sprites --clips 8000
-    alchemint data encode --data data/sprites --vae models/Wan2.1-T2V-1.3B-Diffusers \
-        --out data/wan_latents
+    alchemint annotate videos --out data/clips
+    alchemint data encode --data data/clips/dataset --out data/clips_latents \
+        --vae models/Wan2.1-T2V-1.3B-Diffusers --text models/Wan2.1-T2V-1.3B-Diffusers \
+        --buckets 81x480x832,81x832x480,1x480x832 --fps 16
     alchemint train --config configs/wan_1_3b.py --workdir runs/wan_1_3b
     alchemint train --config configs/wan_1_3b.py:lora --workdir runs/wan_1_3b_lora
+
+Clips have 81 frames of 480 x 832 pixels, or are upright, or are pictures; each size is compiled
+once. A clip of 480 x 832 is 32,760 tokens, and a reference 1,560. Kernels attend to so many (splash
+on TPUs, cuDNN on GPUs; `model.attention` chooses), and `mesh.context` splits a clip over devices.
 
 Another place of the weights: --config.init_from=DIR. The whole model is then in WORKDIR/export; of
 a LoRA run also lora_diffusers.safetensors and lora_comfyui.safetensors, which hold the LoRA alone
@@ -19,13 +24,10 @@ On many machines: launch/README.md.
 
 Memory, from the shapes: weights, their average, two moments and gradients of the whole transformer
 are 5 x 5.3 GiB; those of a LoRA of rank 32 and the additions are 5 x 0.2 GiB, beside 5.3 GiB of
-frozen weights. The frozen text encoder is 21.2 GiB. `mesh` splits all of it over the devices.
-Hardware: 8 accelerators of 80 GB.
-
-Neither has been run on such hardware. `data sprites` draws clips of 64 x 64 pixels; there are none
-yet of 480 x 832 like the paper's, which are 32,760 tokens each. Kernels attend to
-so many (splash on TPUs, cuDNN on GPUs; `model.attention` chooses), and `mesh.context` splits a clip
-over devices.
+frozen weights. `mesh` splits all of it over the devices. The text encoder, 21.2 GiB, is not in it:
+`data encode --text` has written what it says of all texts. With --config.cached_text=False it is
+frozen in every step instead. Hardware: 8 accelerators of 80 GB. It has not been run on such
+hardware yet.
 """
 
 import dataclasses
@@ -51,9 +53,10 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
     config = ConfigDict(
         dict(
             task="dit",
-            data="data/wan_latents",
+            data="data/clips_latents",
             init_from=directory,
             train_text=False,
+            cached_text=True,
             compute="bfloat16",
             storage="bfloat16",
             mesh=dict(data=1, fsdp=-1, context=1, tensor=1),
@@ -69,8 +72,12 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             shift=3.0,
             dropout=dict(pictures=0.1, text=0.1, both=0.05),
             sampling=dict(
-                min_frames=33,
-                reference_size=(32, 32),  # the sprites world draws references at half the side
+                size=(480, 832),
+                size_multiple=16,
+                max_pixels=480 * 832,
+                fps=16.0,
+                min_frames=81,
+                max_frames=81,
                 text_length=512,
                 steps=40,
                 shift=5.66,

@@ -3,6 +3,8 @@
 
 # What `parse_options` sets. The scripts give their own options a value before it.
 dry_run=0 config='' workdir=''
+# Whether the workdir may be an address in a bucket (gs://): nothing but the run itself uses it.
+buckets=0
 EXTRA=()
 
 # The header comment of the script is its help.
@@ -61,20 +63,21 @@ whole() {
   [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "--${1//_/-} must be a whole number of at least 1, got ${!1}"
 }
 
-# plain_path NAME: this option is an absolute path that no shell on its way can misunderstand.
+# plain_path NAME [OR]: this option is an absolute path that no shell on its way can misunderstand.
 plain_path() {
   [[ ${!1} =~ ^/[A-Za-z0-9._/-]+$ ]] ||
-    die "--$1 ${!1}: give an absolute path, of letters, digits and ._- (of mounted storage, not gs://)"
+    die "--$1 ${!1}: give an absolute path, of letters, digits and ._- (of mounted storage${2:-, not gs://})"
 }
 
 # What `alchemint train` is given on every host, checked as far as this machine can, in TRAIN.
 # Status 75 (EX_TEMPFAIL) tells schedulers a run that was stopped and saved from one that is done.
 train_command() {
-  local _word
+  local _word _or=''
   require config workdir
   [[ -f ${config%%:*} ]] || die "--config $config: no such file; give it from the top of the repository"
   [[ $config != /* ]] || die "--config $config: give it from the top of the repository"
-  plain_path workdir
+  [[ $buckets == 0 ]] || _or='; or gs://BUCKET/PATH'
+  [[ $buckets == 1 && $workdir =~ ^gs://[A-Za-z0-9._/-]+$ ]] || plain_path workdir "$_or"
   for _word in ${EXTRA[@]+"${EXTRA[@]}"}; do
     [[ $_word == --config.*=* ]] || die "after -- only --config.FIELD=VALUE, got $_word"
   done

@@ -12,10 +12,12 @@
 #   launch/tpu_vm.sh delete  --name NAME --zone ZONE
 #
 # TYPE is an accelerator type such as v5p-64 or v6e-256. Everywhere: --project PROJECT (default: that
-# of gcloud), and --dry-run, which prints the commands and runs none. DIR is mounted on every host.
+# of gcloud), and --dry-run, which prints the commands and runs none. DIR is gs://BUCKET/PATH, which
+# the service account of the hosts may write, or a folder that is mounted on every host.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/common.sh
+buckets=1
 
 action=${1:-}
 name='' zone='' project='' type='' slices=1 spot=0 runtime=''
@@ -87,7 +89,7 @@ case $action in
     on_all_hosts "rm -rf alchemint_jax && mkdir alchemint_jax \
 && tar -xzf alchemint_jax.tar.gz -C alchemint_jax && cd alchemint_jax \
 && pip3 install --user --quiet uv && python3 -m uv venv --quiet --python 3.12 .venv \
-&& python3 -m uv pip install --quiet --python .venv/bin/python '.[tpu]'"
+&& python3 -m uv pip install --quiet --python .venv/bin/python '.[tpu,cloud]'"
     ;;
   train)
     train_command --distributed auto

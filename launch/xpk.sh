@@ -7,11 +7,13 @@
 #                 [-- --config.FIELD=VALUE ...]
 #
 # TYPE is an accelerator type such as v5p-64 or v6e-256; IMAGE was built from launch/Dockerfile.tpu
-# and pushed; DIR lies in a storage that the cluster mounts (--storage, or mounted for all jobs).
+# and pushed; DIR is gs://BUCKET/PATH, which the service account of the pods may write, or lies in a
+# storage that the cluster mounts (--storage, or mounted for all jobs).
 # --dry-run prints the command and runs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . launch/common.sh
+buckets=1
 
 cluster='' zone='' type='' name='' image='' project='' storage='' priority=''
 slices=1 max_restarts=50

@@ -20,7 +20,7 @@ from typing import Any
 
 from alchemint_jax import arguments, media, results, shipped, weights
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.data.encode import fingerprint
+from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import benchmark
 from alchemint_jax.outputs import check_outputs

@@ -82,7 +82,7 @@ def recipe(folder: Path, devices: int) -> tuple[Mapping[str, Any], dict[str, Any
     from alchemint_jax.train.run import build_job, build_mesh
     from alchemint_jax.train.state import everything, plan_state
 
-    config = load_config(CONFIG, [f"init_from={folder}"])
+    config = load_config(CONFIG, [f"init_from={folder}", "cached_text=False"])
     task, train = build_job(config, CONFIG)
     mesh = build_mesh(config, jax.devices()[:devices])
     plan = plan_state(task, train.optimizer, mesh)

@@ -6,13 +6,17 @@ partition fails on a laptop. JAX_PLATFORMS chooses another backend.
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fake_gcs
 import jax
 import pytest
 from absl import flags
@@ -63,6 +67,34 @@ def kills(request: pytest.FixtureRequest) -> random.Random:
     seed = random.randrange(10**6) if given is None else given
     print(f"these kills again: --kill-seed {seed}")
     return random.Random(seed)
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[str]:
+    """A process that plays Google's storage, which all libraries are told of."""
+    with fake_gcs.running() as address, pytest.MonkeyPatch.context() as patch:
+        for name, value in fake_gcs.environment(address).items():
+            patch.setenv(name, value)
+        yield address
+
+
+@pytest.fixture
+def bucket(bucket_server: str) -> str:
+    """The address of an empty folder."""
+    return f"gs://bucket/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def faults(bucket_server: str) -> Iterator[Callable[..., None]]:
+    """Has the bucket answer with a status where a path holds a text; 0 ends it."""
+
+    def change(status: int, part: str = "") -> None:
+        content = {"status": status, "part": part} if status else {}
+        data = json.dumps(content).encode()
+        urllib.request.urlopen(f"{bucket_server}/faults", data).close()
+
+    yield change
+    change(0)
 
 
 @pytest.fixture(scope="session")

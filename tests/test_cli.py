@@ -360,7 +360,7 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
         ("write_sprites", new, 3, 0, 33, False),
         ("write_sprites", new, 4, 0, 33, True),
         ("write_sprites", new, 2, 7, 5, False),
-        ("encode_dataset", here, str(here), new),
+        ("encode_dataset", here, str(here), new, data.Encoding()),
         ("write_sheet", here, png),
     ]
     capsys.readouterr()
@@ -368,7 +368,23 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     assert "--data" in capsys.readouterr().err and len(calls) == 5
     encode = ["data", "encode", "--data", str(here), "--out", str(new), "--vae"]
     assert cli.main([*encode, "sprites"]) == 0
-    assert calls[5:] == [("encode_dataset", here, "sprites", new)]
+    assert calls[5:] == [("encode_dataset", here, "sprites", new, data.Encoding())]
+    calls[:] = calls[:5]
+    some = ["--buckets", "9x32x48, 1x32x48", "--kinds", "crop=1,segment=2", "--plain"]
+    more = ["--text", "sprites", "--tiles", "2", "--reference-size", "16x16"]
+    assert cli.main([*encode, "sprites", *some, *more]) == 0
+    asked = data.Encoding(
+        buckets=(data.Bucket(9, 32, 48), data.Bucket(1, 32, 48)),
+        kinds=(("crop", 1.0), ("segment", 2.0)),
+        reference_size=(16, 16),
+        vary=False,
+    )
+    assert calls[5:] == [("encode_dataset", here, "sprites", new, asked, "sprites", 2)]
+    capsys.readouterr()
+    for wrong in (["--buckets", "9x32"], ["--kinds", "photo=1"], ["--cross", "2"], ["--fps", "0"]):
+        with pytest.raises(SystemExit):
+            cli.main([*encode, "sprites", *wrong])
+        assert wrong[0] in capsys.readouterr().err
     assert cli.main([*encode, "sprits"]) == 2
     assert "--vae" in capsys.readouterr().err and len(calls) == 6
 

@@ -115,6 +115,14 @@ def test_a_gke_job_is_xpks(printed):
     assert _option(words, "--command").endswith(f". launch/env_tpu.sh && exec {TRAIN}")
 
 
+def test_a_run_in_a_bucket_is_passed_on(printed):
+    job = [*JOB[:2], "--workdir", "gs://bucket/run", "--dry-run"]
+    for words in (["xpk.sh", *XPK], ["tpu_vm.sh", "train", *VM]):
+        (line,) = printed(*words, *job)
+        there = _option(line, "--command")
+        assert "--workdir gs://bucket/run" in there and "=gs://bucket/run/jax_cache" in there
+
+
 def test_a_slurm_job_has_a_task_for_each_gpu(printed):
     overrides = ["--", "--config.mesh.fsdp=16"]
     arguments = ["--nodes", 4, "--gpus", 2, "--venv", "/v", "--grace", 30, *JOB, "--dry-run"]
@@ -172,6 +180,8 @@ def test_a_kubernetes_job_has_a_pod_for_each_node(launch):
         ("slurm.sh", ["--nodes", "0", *JOB], "--nodes must be a whole number of at least 1"),
         ("slurm.sh", ["--nodes", "1", *JOB, "--time", "soon"], "--time soon"),
         ("slurm.sh", ["--nodes", "1", *JOB[:2], "--workdir", "gs://b/r"], "not gs://"),
+        ("xpk.sh", [*XPK, *JOB[:2], "--workdir", "s3://b/r"], "or gs://BUCKET/PATH"),
+        ("xpk.sh", [*XPK, *JOB[:2], "--workdir", "gs://b/$r"], "or gs://BUCKET/PATH"),
         ("slurm.sh", ["--nodes", "1", *JOB[:2], "--workdir", "runs"], "absolute path"),
         ("slurm.sh", ["--nodes", "1", "--config", "no.py", "--workdir", "/r"], "no such file"),
         ("slurm.sh", ["--nodes", "1", *JOB, "--", "--lr=1"], "only --config.FIELD=VALUE"),
@@ -202,11 +212,11 @@ def test_the_commands_of_the_readme_are_accepted(launch):
         assert (result.returncode, result.stderr) == (0, ""), script
 
 
-@pytest.mark.parametrize("kind, extra", [("tpu", "tpu"), ("cuda13", "cuda")])
-def test_images_install_an_extra_that_there_is(kind, extra):
+@pytest.mark.parametrize("kind, extras", [("tpu", ["tpu", "cloud"]), ("cuda13", ["cuda"])])
+def test_images_install_extras_that_there_are(kind, extras):
     text = (LAUNCH / f"Dockerfile.{kind}").read_text()
-    assert f"'.[{extra}]'" in text
-    assert f'"{extra}": [' in (TOP / "setup.py").read_text()
+    assert f"'.[{','.join(extras)}]'" in text
+    assert all(f'"{extra}": [' in (TOP / "setup.py").read_text() for extra in extras)
     ignored = (LAUNCH / f"Dockerfile.{kind}.dockerignore").read_text().splitlines()
     kept = [line[1:] for line in ignored if line.startswith("!")]
     assert ignored[1] == "*" and all((TOP / name).exists() for name in kept)

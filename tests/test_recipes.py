@@ -1,10 +1,11 @@
 """The commands in the docstring of every config run as they are printed, one after the other.
 
 A shell reads them out of the docstring, so that its loops and quotes count. Data are drawn and
-encoded for real, a few clips of them. Training is a dry run of the config in full, which reads the
-data and the weights and traces the step (of one layer at a time), with what it would write put in
-its place; the recipe of Wan takes a step for real, too. Where a config starts from published
-weights, the sizes of the tiny model that stands in for those are appended.
+encoded for real, a few clips of them; in place of what `annotate` would find in videos there are
+drawn clips. Training is a dry run of the config in full, which reads the data and the weights and
+traces the step (of one layer at a time), with what it would write put in its place; the recipe of
+Wan takes steps for real, too. Where a config starts from published weights, the sizes of the tiny
+model that stands in for those are appended.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from pathlib import Path
 
 import jax
 import pytest
+from drawn_clips import drawn
 from ml_collections import ConfigDict
 
+import alchemint_jax as al
 from alchemint_jax import cli, weights
+from alchemint_jax.data import write_timed_clips
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
@@ -37,8 +41,10 @@ TINY_WAN = [
         *("model.dim=48", "model.n_heads=2", "model.n_layers=2", "model.ffn_dim=64"),
         *("model.text_dim=24", "model.freq_dim=16", "text.vocab=51", "text.dim=24"),
         *("text.n_heads=4", "text.head_dim=8", "text.ffn_dim=32", "text.n_layers=2"),
+        *("sampling.size=(32,48)", "sampling.min_frames=9", "sampling.max_frames=9"),
     )
 ]
+BUCKETS = "9x32x48,1x32x48"
 _STUDY = run_file(CONFIGS / "sprites_schemes.py")
 ARMS, PICTURES = _STUDY["ARMS"], _STUDY["PICTURES"]
 # Every config, after those whose data and weights it goes on from; with what its docstring gives to
@@ -49,8 +55,10 @@ VARIANTS = {
     "sprites_schemes": (*ARMS, *PICTURES),
     "sprites_events": ("first", "second"),
     "wan_1_3b": ("full", "lora"),
+    "kaleido": ("pairs", "sft"),
     "wan_14b": ("full", "lora"),
 }
+PUBLISHED_WEIGHTS = ("wan_1_3b", "wan_14b", "kaleido")
 SCHEMES = ("NoInterval", "MidRope", "WeRope", "WeRope-printed", "WeRope-keys", "WeRope-shifted")
 SCHEMES = (*SCHEMES, "SincRope", "FittedRope")
 
@@ -95,14 +103,30 @@ def place(tmp_path_factory):
     return folder
 
 
+def annotated(out):
+    """What `annotate` makes of three videos, two of which show subjects."""
+    if not out.exists():
+        clips = [
+            drawn([[[2, 30]], [[20, 40]]], frames=40, name="two", fps=16)[0],
+            drawn([[[0, 9]]], frames=12, size=(40, 60), name="one", fps=16)[0],
+            drawn([], frames=1, name="none", fps=16)[0],
+        ]
+        write_timed_clips(out, {"train": clips, "validation": clips[:1]}, {})
+
+
 def execute(words):
     """One command, made small."""
-    if words[:2] == ["alchemint", "train"]:
+    if words[:2] == ["alchemint", "annotate"]:
+        annotated(Path(words[words.index("--out") + 1]) / "dataset")
+    elif words[:2] == ["alchemint", "train"]:
         workdir = words[words.index("--workdir") + 1]
-        tiny = TINY_WAN if "wan" in workdir else []
+        published = "wan" in workdir or "kaleido" in workdir
+        tiny = TINY_WAN if published else []
         tiny = [*tiny, "--config.model.unroll=1"] if "vae" not in workdir else tiny
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
-        if "wan" not in workdir:  # what the run would have written
+        if "kaleido" in workdir:  # what the run would have written
+            shutil.copytree(PUBLISHED, Path(workdir) / "export")
+        elif not published:
             model = "sprites/pictures" if "pictures" in workdir else "sprites"
             shutil.copytree(weights.locate(model), Path(workdir) / "export")
             if "events" in workdir:  # shares its other components with `sprites`
@@ -110,6 +134,7 @@ def execute(words):
                 shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
+        few = ["--buckets", BUCKETS] if "--buckets" in words else few
         assert cli.main([*words[1:], *few]) == 0, words
     elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
@@ -133,24 +158,28 @@ def test_commands_run_as_printed(name, place, monkeypatch, capsys):
     trained = [words for words in printed if words[:2] == ["alchemint", "train"]]
     assert out.count("traced and sharded for this mesh") == len(trained)
     for variant in VARIANTS[name]:
-        tiny = [field.removeprefix("--config.") for field in TINY_WAN if "wan" in name]
+        tiny = [field.removeprefix("--config.") for field in TINY_WAN if name in PUBLISHED_WEIGHTS]
         schemes.check_arm(f"{CONFIGS / name}.py:{variant}", tiny)
 
 
-def test_the_recipe_of_wan_takes_a_step(place, monkeypatch):
+def test_the_recipe_of_wan_trains_and_what_it_makes_renders(place, monkeypatch, capsys):
+    """From videos to a fine-tuned model to a video; states of texts stand in for their encoder."""
     monkeypatch.chdir(place)
-    (words,) = (
-        words
-        for words in commands(CONFIGS / "wan_1_3b.py")
-        if words[1] == "train" and words[3] == "configs/wan_1_3b.py"
-    )
-    one = ["--config.train.total_steps=1", "--config.loader.batch_size=2"]
-    assert cli.main([*words[1:], *TINY_WAN, *one]) == 0
+    printed = commands(CONFIGS / "wan_1_3b.py")
+    for words in printed[:2]:
+        execute(words)
+    words = printed[2]
+    assert words[:4] == ["alchemint", "train", "--config", "configs/wan_1_3b.py"]
+    few = ["--config.train.total_steps=3", "--config.loader.batch_size=2"]
+    assert cli.main([*words[1:], *TINY_WAN, *few]) == 0
+    assert "batches of 2x" in capsys.readouterr().err  # pictures, and clips: two shapes
     made = Path("runs", "wan_1_3b", "export")
-    # It is to be used as it was trained: beside clips of 64 x 64, pictures of 32 x 32.
     found = settings.load(made)
-    assert (found.size, tuple(found.reference_size)) == ((64, 64), (32, 32))
+    assert (found.size, found.fps, found.reference_size) == ((32, 48), 16.0, None)
     assert weights.read_config(made, "transformer")["slots"] == 3
+    pipe = al.Pipeline.load(made)
+    board = al.Storyboard.from_dict({"prompt": "a red square", "duration": 0.5, "fps": 16})
+    assert pipe.generate(board, steps=1).shape == (9, 32, 48, 3)
 
 
 def test_every_config_is_run():

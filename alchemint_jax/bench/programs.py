@@ -17,8 +17,9 @@ from alchemint_jax.bench.cases import Case
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
-from alchemint_jax.plan.steps import cached_conditions, event_rows, with_cached_text
+from alchemint_jax.plan.steps import event_rows, with_cached_text
 from alchemint_jax.sampling.sample import solve_piece
+from alchemint_jax.train.dit_data import cached_conditions
 from alchemint_jax.train.state import plan_state
 from alchemint_jax.train.step import jit_train_step
 

@@ -6,15 +6,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alchemint_jax.data.buckets import Bucket
     from alchemint_jax.data.clips import ClipShape, open_split
-    from alchemint_jax.data.encode import encode_dataset, open_encoded
+    from alchemint_jax.data.encode import encode_dataset
+    from alchemint_jax.data.encoded import open_encoded
+    from alchemint_jax.data.encoding import Encoding
     from alchemint_jax.data.loader import Augment, LoaderConfig, clip_loader, latent_loader
     from alchemint_jax.data.share import Share
     from alchemint_jax.data.sheet import write_sheet
+    from alchemint_jax.data.timed_clips import TimedClip, open_timed_clips, write_timed_clips
 
 _HOMES = {
     "clips": ("ClipShape", "open_split"),
-    "encode": ("encode_dataset", "open_encoded"),
+    "buckets": ("Bucket",),
+    "encode": ("encode_dataset",),
+    "encoded": ("open_encoded",),
+    "encoding": ("Encoding",),
+    "timed_clips": ("TimedClip", "open_timed_clips", "write_timed_clips"),
     "loader": ("Augment", "LoaderConfig", "clip_loader", "latent_loader"),
     "share": ("Share",),
     "sheet": ("write_sheet",),
@@ -22,15 +30,20 @@ _HOMES = {
 
 __all__ = [
     "Augment",
+    "Bucket",
     "ClipShape",
+    "Encoding",
     "LoaderConfig",
     "Share",
+    "TimedClip",
     "clip_loader",
     "encode_dataset",
     "latent_loader",
     "open_encoded",
     "open_split",
+    "open_timed_clips",
     "write_sheet",
+    "write_timed_clips",
 ]
 
 

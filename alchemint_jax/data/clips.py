@@ -145,8 +145,16 @@ def open_split(data_dir: Path | str, split: str) -> ClipSource:
 
     Raises DataError if the directory is missing, is not such a dataset, or is not whole.
     """
+    return ClipSource(open_source(data_dir, split, FEATURES), Path(data_dir))
+
+
+def open_source(data_dir: Path | str, split: str, features: tuple[str, ...]) -> Any:
+    """The records of a split of any TFDS dataset that has these features, as TFDS reads them.
+
+    Raises DataError if the directory is missing, is not such a dataset, or is not whole.
+    """
     data_dir = Path(data_dir)
-    builder = _builder(data_dir)
+    builder = _builder(data_dir, features)
     if split not in builder.info.splits:
         raise DataError(
             f"{data_dir}: no split {split!r}; it has {' and '.join(sorted(builder.info.splits))}"
@@ -163,7 +171,7 @@ def open_split(data_dir: Path | str, split: str) -> ClipSource:
         raise DataError(
             f"{data_dir}: split {split!r} has {count} clips, not {expected}; write it again"
         )
-    return ClipSource(source, data_dir)
+    return source
 
 
 def splits(data_dir: Path | str) -> tuple[str, ...]:
@@ -196,7 +204,7 @@ def describe(data_dir: Path | str) -> dict[str, Any]:
     }
 
 
-def _builder(data_dir: Path) -> Any:
+def _builder(data_dir: Path, features: tuple[str, ...] = ()) -> Any:
     import tensorflow_datasets as tfds
 
     if not data_dir.is_dir():
@@ -214,7 +222,7 @@ def _builder(data_dir: Path) -> Any:
         known = set(builder.info.features)
     except Exception as error:  # TFDS raises many kinds for damaged files
         raise DataError(f"{data_dir}: cannot be opened ({error}); write it again") from error
-    if missing := [feature for feature in FEATURES if feature not in known]:
+    if missing := [feature for feature in features if feature not in known]:
         raise DataError(f"{data_dir}: its records have no {' and no '.join(missing)}")
     return builder
 

@@ -1,65 +1,74 @@
 """Clips and references through the autoencoder, once: what the diffusion transformer trains on.
 
-    DIR/dataset.json                          what it is; written last
-    DIR/SPLIT/SPLIT-00000-of-00040.array_record
-
-A record holds `latents` float16 [t h w c] and `references` float16 [r v h w c] (each view a latent
-frame of its own, zero where the slot is unused), both normalised, `intervals` int32 [r m 2] in
-pixel frames, `caption`, `words`, `n_subjects`, `index` and `fps`; where the dataset has events,
-also `events` and their `event_intervals` int32 [e 2], empty rows (0, 0).
+What is written, and where, is in `data.encoded`. Memory is that of a few windows in 8 bits and of
+one tile of the autoencoder, whatever the number, the size and the length of clips.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from alchemint_jax.data import clips, records
-from alchemint_jax.data.examples import kept_fields
-from alchemint_jax.errors import DataError, WeightsError
+from alchemint_jax.data import clips, records, whole
+from alchemint_jax.data.buckets import Bucket
+from alchemint_jax.data.encoded import KIND, MARK, SCHEMA, fingerprint, latent_scale
+from alchemint_jax.data.encoding import AS_IT_IS, Encoding, Part, Window, plan_windows
+from alchemint_jax.data.sources import open_source
+from alchemint_jax.data.text_states import TextEncoder, TextRows, as_half, shard_names
+from alchemint_jax.data.views import Made, make
+from alchemint_jax.errors import DataError
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.clock import Clock
 
 Encoder = Callable[[UInt8[np.ndarray, "b f h w 3"]], Float[Any, "b t h2 w2 c"]]
 """Pixels in 0..255 to normalised latents."""
 
-_MARK = "dataset.json"
-_KIND = "_latents"
-"""What the name of the dataset ends in; it begins with that of the clips."""
-_SCHEMA = 1
+_BATCH_PIXELS = 2**25  # 81 frames of 480 x 832 are as many: about 100 MB
+_SMALL_PIXELS = 2**22  # at most so many are encoded whole, not in tiles and streams
+_SHARD_BYTES = 2**28
 
 
 def encode_dataset(
     data_dir: Path | str,
     vae_dir: Path | str,
     out: Path | str,
+    encoding: Encoding = AS_IT_IS,
+    *,
     batch: int = 8,
-    views: int | None = None,
-    shard: int = 512,
+    shard: int | None = None,
+    text: Path | str | None = None,
+    int8_text: bool = False,
+    tiles: int = 1,
 ) -> Path:
-    """Encodes every clip and reference of a dataset with the autoencoder of a model.
+    """Encodes the clips and references of a dataset with the autoencoder of a model.
 
     `out` appears only when it is whole; an interrupted run goes on after its last finished shard.
     Returns `out`, at once if it already holds this very dataset.
 
     Args:
-        data_dir: a dataset of clips, see `data.clips`.
+        data_dir: a dataset, see `data.clips` and `data.timed_clips`.
         vae_dir: a model directory, or the name of a bundled model, with a `vae` in it.
         out: the directory to write.
-        batch: clips encoded at a time.
-        views: keep only the first so many views of each subject; None keeps all.
-        shard: clips in a file.
+        encoding: what is made of the clips.
+        batch: clips encoded at a time, fewer where they are large.
+        shard: clips in a file; None is at most 512, and as many as take 256 MB.
+        text: a model whose states of texts are written, too.
+        int8_text: run its text encoder in 8 bits.
+        tiles: of a large frame, so many are encoded at a time.
 
     Raises:
         DataError: there is no dataset at `data_dir`, its clips do not fill latent frames of this
             autoencoder, or there is something else at `out`.
-        WeightsError: there is no autoencoder at `vae_dir`.
+        ConfigError: the encoding makes no sense.
+        WeightsError: there is no autoencoder at `vae_dir`, or no text encoder at `text`.
     """
     from alchemint_jax import weights
 
@@ -67,21 +76,33 @@ def encode_dataset(
     weights.check_part(directory, "vae")
     identity = fingerprint(weights.component_folder(directory, "vae"))
     module: Any = weights.open_component(directory, "vae")[0]  # no weights are read yet
-    _check_fits(data_dir, vae_dir, module.config)
+    if encoding.buckets:
+        encoding.check_fits(vae_dir, module.config)
+    else:
+        _check_fits(data_dir, vae_dir, module.config)
+    texts = TextEncoder.load(text, int8_text) if text is not None else None
     # A dataset that is already there needs no weights; without them nothing is to be begun.
-    encode = None if (Path(out) / _MARK).is_file() else _vae_encoder(directory)
+    encode = None if (Path(out) / MARK).is_file() else _vae_encoder(directory, tiles)
 
     def lazily(pixels: np.ndarray) -> np.ndarray:
         nonlocal encode
-        encode = encode or _vae_encoder(directory)
+        encode = encode or _vae_encoder(directory, tiles)
         return encode(pixels)
 
-    return encode_with(lazily, identity, data_dir, out, batch=batch, views=views, shard=shard)
+    scale = latent_scale(module.config)
+    stride = module.config.temporal_stride
+    return encode_with(
+        *(lazily, identity, data_dir, out, encoding),
+        **dict(batch=batch, shard=shard, texts=texts, scale=scale, stride=stride),
+    )
 
 
 def _check_fits(data_dir: Path | str, vae_dir: Path | str, config: Any) -> None:
-    """Refuses clips of which the autoencoder would leave frames or edges out."""
-    clip = clips.open_split(data_dir, clips.splits(data_dir)[0])[0]
+    """Refuses clips of one shape of which the autoencoder would leave frames or edges out."""
+    sources, room = open_source(data_dir)
+    if room is None:
+        return
+    clip = next(source for source in sources.values() if len(source))[0].record
     clock = Clock(1, len(clip["video"]), config.temporal_stride)
     if not clock.whole:
         closest = Clock.for_duration(clock.duration, clock.fps, clock.stride).frames
@@ -103,208 +124,228 @@ def encode_with(
     identity: str,
     data_dir: Path | str,
     out: Path | str,
+    encoding: Encoding = AS_IT_IS,
     *,
     batch: int = 8,
-    views: int | None = None,
-    shard: int = 512,
+    shard: int | None = None,
+    texts: TextEncoder | None = None,
+    scale: list[list[float]] | None = None,
+    stride: int | None = None,
 ) -> Path:
     """`encode_dataset` with any encoder; `identity` tells its datasets from another encoder's."""
     data_dir, out = Path(data_dir), Path(out)
-    if batch < 1 or shard < 1 or (views is not None and views < 1):
-        raise DataError(f"batch, shard and views must be at least 1: {batch=}, {shard=}, {views=}")
-    sources = {split: clips.open_split(data_dir, split) for split in clips.splits(data_dir)}
+    if batch < 1 or (shard is not None and shard < 1):
+        raise DataError(f"batch and shard must be at least 1: {batch=}, {shard=}")
+    sources, room = open_source(data_dir)
     if not sources.get("train"):
         raise DataError(f"{data_dir}: there are no clips in a split named 'train'")
+    encoding = encoding.resolved(room, sources["train"][0])
     wanted = {
-        "dataset": clips.name(data_dir) + _KIND,
-        "schema": _SCHEMA,
+        "dataset": clips.name(data_dir) + KIND,
+        "schema": SCHEMA,
         "vae": identity,
+        "scale": scale,
         "source": clips.describe(data_dir),
-        "views": views,
         "shard": shard,
-        "splits": {split: len(source) for split, source in sources.items()},
+        "clips": {split: len(source) for split, source in sources.items()},
+        "encoder_of_texts": texts and [texts.identity, dataclasses.asdict(texts.lengths)],
+        "encoding": encoding.described(),
     }
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        _check_same(out, wanted, _MARK)
+    wanted = json.loads(json.dumps(wanted))  # as it is read again
+    if _is_of_schema_1(out, wanted):
         return out
-    partial = out.parent / f".{out.name}.partial"
-    if partial.exists():
-        _check_same(partial, wanted, "plan.json")
-    else:
-        partial.mkdir(parents=True)
-        records.write_json(partial / "plan.json", wanted)
-    first = _encode_all(encode, sources, partial, batch, views, shard)
-    frames = int(sources["train"][0]["video"].shape[0])
-    geometry = {
-        "frames": frames,
-        "stride": Clock.of_latents(first["fps"], frames, len(first["latents"])).stride,
-        "fps": first["fps"],
-        "latents": list(first["latents"].shape),
-        "references": list(first["references"].shape),
-        **({"events": len(first["events"])} if "events" in first else {}),
-    }
-    records.write_json(partial / _MARK, {**wanted, **geometry})
-    (partial / "plan.json").unlink()
-    if out.exists():
-        out.rmdir()  # an empty directory made by the caller
-    os.replace(partial, out)
+    partial = whole.begin(out, wanted, MARK)
+    if partial is None:
+        return out
+    rows = TextRows(texts) if texts else None
+    parts, skipped = plan_windows(data_dir, sources, encoding, rows)
+    card: dict[str, Any] = {"text": rows.write(partial) if rows else None, "skipped": skipped}
+    job = _Job(encode, sources, encoding, batch, rows)
+    buckets = _encode_all(job, parts, partial, shard)
+    splits: dict[str, int] = {}
+    for bucket in buckets:
+        for split, count in bucket["splits"].items():
+            splits[split] = splits.get(split, 0) + count
+    if stride is None:
+        longest = max(buckets, key=lambda one: one["frames"])
+        stride = int(Clock.of_latents(1, longest["frames"], longest["latents"][0]).stride)
+    card |= {"fps": encoding.fps, "stride": stride, "splits": splits, "buckets": buckets}
+    if encoding.events:
+        card["events"] = encoding.events
+    whole.finish(partial, out, {**wanted, **card}, MARK)
     return out
 
 
-def open_encoded(data_dir: Path | str, split: str) -> records.ShardedSource:
-    """The records of a split of an encoded dataset. Raises DataError if it is missing or broken."""
-    header = read_header(data_dir)
-    directory = Path(data_dir) / split
-    if split not in header["splits"]:
-        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(header['splits'])}")
-    count = header["splits"][split]
-    paths = [directory / name for name in _shard_names(split, count, header["shard"])]
-    if missing := [path.name for path in paths if not path.is_file()]:
-        raise DataError(f"{directory}: {missing[0]} is missing; encode the dataset again")
-    try:
-        source = records.ShardedSource(paths)
-        found = len(source)
-    except Exception as error:  # ArrayRecord raises many kinds for damaged files
-        raise DataError(f"{directory}: cannot be opened ({error}); encode it again") from error
-    if found != count:
-        raise DataError(f"{directory}: has {found} records, not {count}; encode it again")
-    return source
+def _is_of_schema_1(out: Path, wanted: dict[str, Any]) -> bool:
+    """Whether a dataset that was encoded before there were buckets is the one that is wanted."""
+    if not (out / MARK).is_file() or wanted["encoder_of_texts"] or wanted["encoding"]["buckets"]:
+        return False
+    found = records.read_json(out / MARK)
+    same = all(found.get(name) == wanted[name] for name in ("dataset", "vae", "source"))
+    return found.get("schema") == 1 and same and found.get("splits") == wanted["clips"]
 
 
-def read_header(data_dir: Path | str) -> dict[str, Any]:
-    """`dataset.json` of an encoded dataset: the VAE's fingerprint and temporal stride, fps, frames,
-    shapes, splits, and the most `events` of a clip where it has some.
-    """
-    path = Path(data_dir) / _MARK
-    if not path.is_file():
-        raise DataError(
-            f"{data_dir}: is not a finished encoded dataset ({_MARK} is missing); encode one there"
-        )
-    header = records.read_json(path)
-    if not str(header.get("dataset")).endswith(_KIND) or header.get("schema") != _SCHEMA:
-        raise DataError(f"{path}: is not an encoded dataset of schema {_SCHEMA}")
-    # Datasets that were encoded before it was written down.
-    clock = Clock.of_latents(header["fps"], header["frames"], header["latents"][0])
-    return {"stride": clock.stride} | header
-
-
-def check_encoder(data_dir: Path | str, vae_dir: Path | str) -> None:
-    """Raises DataError unless a dataset was encoded by the autoencoder of this very model."""
-    from alchemint_jax import weights
-
-    folder = weights.component_folder(weights.locate(vae_dir), "vae")
-    if read_header(data_dir)["vae"] != fingerprint(folder):
-        raise DataError(
-            f"{data_dir}: was encoded by another autoencoder than that of {vae_dir}; encode the "
-            f"dataset again with --vae {vae_dir}, or name the model that encoded it"
-        )
-
-
-def fingerprint(component: Path) -> str:
-    """SHA-256 over the safetensors files of a component directory."""
-    files = sorted(component.glob("*.safetensors"))
-    if not files:
-        raise WeightsError(f"{component}: no .safetensors file; pass a directory that holds vae/")
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _vae_encoder(directory: Path) -> Encoder:
-    import jax
-    import jax.numpy as jnp
-
-    from alchemint_jax import weights
-    from alchemint_jax.models.vae import TILE, tiled_encode
-
-    loaded: tuple[Any, Any] = weights.load(directory, "vae")
-    module, params = loaded
-
-    @jax.jit
-    def encode(params: Any, pixels: jax.Array) -> Any:
-        if max(pixels.shape[2:4]) <= TILE:
-            video = pixels.astype(jnp.float32) / 127.5 - 1
-            return module.apply({"params": params}, video, method="encode")
-
-        def one(clip: jax.Array) -> jax.Array:
-            video = clip[None].astype(jnp.float32) / 127.5 - 1
-            return tiled_encode(module, params, video)[0]
-
-        # As generation does it: memory is that of one tile, not of `batch` whole clips.
-        return jax.lax.map(one, pixels)
-
-    return lambda pixels: np.asarray(encode(params, pixels))
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    encode: Encoder
+    sources: dict[str, Any]
+    encoding: Encoding
+    batch: int
+    rows: TextRows | None
 
 
 def _encode_all(
-    encode: Encoder,
-    sources: dict[str, clips.ClipSource],
-    directory: Path,
-    batch: int,
-    views: int | None,
-    shard: int,
-) -> dict[str, Any]:
-    """Writes the shards that are not there yet; returns the first record."""
-    todo: list[tuple[Path, clips.ClipSource, range]] = []
+    job: _Job, parts: list[Part], directory: Path, shard: int | None
+) -> list[dict[str, Any]]:
+    """Writes the shards that are not there yet; returns what the card says of each bucket."""
+    cards: dict[Bucket, dict[str, Any]] = {}
     done = 0
-    for split, source in sources.items():
-        for i, name in enumerate(_shard_names(split, len(source), shard)):
-            members = range(i * shard, min((i + 1) * shard, len(source)))
-            if (directory / split / name).is_file():
-                done += len(members)
-            else:
-                todo.append((directory / split / name, source, members))
-    with Progress(sum(map(len, sources.values())), "encoding clips", start=done) as progress:
-        for path, source, members in todo:
+    with Progress(sum(len(part.windows) for part in parts), "encoding clips") as progress:
 
-            def advance(count: int) -> None:
-                nonlocal done
-                done += count
-                progress.update(done)
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            progress.update(done)
 
-            records.write_shard(path, _encode_shard(encode, source, members, batch, views, advance))
-    train = sorted((directory / "train").glob("*.array_record"))
-    return records.ShardedSource(train[:1])[0]
+        for part in parts:
+            folder = directory / str(part.bucket) / part.split
+            each = shard or _shard_size(part.bucket)
+            names = shard_names(part.split, len(part.windows), each)
+            for i, name in enumerate(names):
+                members = part.windows[i * each : (i + 1) * each]
+                if (folder / name).is_file():
+                    advance(len(members))
+                else:
+                    records.write_shard(folder / name, _encode_shard(job, part, members, advance))
+            first = records.ShardedSource([folder / names[0]])[0]
+            card = cards.setdefault(part.bucket, _card(part.bucket, job.encoding, first, each))
+            card["splits"][part.split] = len(part.windows)
+    return [cards[bucket] for bucket in sorted(cards)]
+
+
+def _shard_size(bucket: Bucket) -> int:
+    """Clips in a file: as Wan's latents, so many that they take 256 MB, 512 at the most."""
+    latents = bucket.frames * bucket.height * bucket.width // 8  # bytes
+    return max(1, min(512, _SHARD_BYTES // max(1, latents)))
+
+
+def _card(bucket: Bucket, encoding: Encoding, first: dict[str, Any], shard: int) -> dict[str, Any]:
+    return {
+        "folder": str(bucket),
+        "frames": bucket.frames,
+        "size": list(bucket.size),
+        "reference_size": list(encoding.pictures_in(bucket)),
+        "latents": list(first["latents"].shape),
+        "references": list(first["references"].shape),
+        "shard": shard,
+        "splits": {},
+    }
 
 
 def _encode_shard(
-    encode: Encoder,
-    source: clips.ClipSource,
-    members: range,
-    batch: int,
-    views: int | None,
-    advance: Callable[[int], None],
-) -> list[dict[str, Any]]:
-    examples, latents = [], []
-    for start in range(0, len(members), batch):
-        part = [source[i] for i in members[start : start + batch]]
-        latents.append(_in_batches(encode, np.stack([clip.pop("video") for clip in part]), batch))
-        examples += part
-        advance(len(part))
-    # The references of a whole shard together: hardly a batch of one-frame videos is padded.
-    images, places = [], []
-    for row, example in enumerate(examples):
-        kept = example["references"][:, :views]
-        for slot, view in np.ndindex(int(example["n_subjects"]), kept.shape[1]):
-            images.append(kept[slot, view])
-            places.append((row, slot, view))
-        example["references"] = kept
-    encoded = _in_batches(encode, np.stack(images)[:, None], 8 * batch)[:, 0]
-    slots, kept_views = examples[0]["references"].shape[:2]
-    references = np.zeros((len(examples), slots, kept_views, *encoded.shape[1:]), np.float16)
-    references[tuple(np.transpose(places))] = encoded
-    return [
-        _record(example, clip, reference)
-        for example, clip, reference in zip(
-            examples, np.concatenate(latents), references, strict=True
-        )
-    ]
+    job: _Job, part: Part, members: list[Window], advance: Callable[[int], None]
+) -> Iterator[dict[str, Any]]:
+    """The records of some windows, each as soon as its pictures are encoded."""
+    bucket, encoding, source = part.bucket, job.encoding, job.sources[part.split]
+    high, wide = encoding.pictures_in(bucket)
+    many = max(1, min(job.batch, _BATCH_PIXELS // (bucket.frames * bucket.height * bucket.width)))
+    several = max(1, min(8 * job.batch, _BATCH_PIXELS // (high * wide)))
+    pictures = _Pictures(job.encode, several, (high, wide))
+    groups = [members[i : i + many] for i in range(0, len(members), many)]
+
+    def load(group: list[Window]) -> list[Made]:
+        return [make(source[one.clip], one, bucket, encoding, job.rows) for one in group]
+
+    waiting: list[tuple[dict[str, Any], list[tuple[int, int]], int]] = []
+    for made in _ahead(load, groups):
+        videos = np.stack([one.video for one in made]) if many > 1 else made[0].video[None]
+        latents = in_batches(job.encode, videos, many)
+        for one, own in zip(made, latents, strict=True):
+            places = [(i, j) for i, views in enumerate(one.references) for j in range(len(views))]
+            last = pictures.add([one.references[i][j] for i, j in places])
+            waiting.append(({"latents": own, **one.fields}, places, last))
+        advance(len(made))
+        while waiting and waiting[0][2] <= pictures.done:
+            yield _record(*waiting.pop(0)[:2], pictures, encoding)
+    pictures.finish()
+    for record, places, _ in waiting:
+        yield _record(record, places, pictures, encoding)
 
 
-def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
+def _record(
+    record: dict[str, Any],
+    places: list[tuple[int, int]],
+    pictures: _Pictures,
+    encoding: Encoding,
+) -> dict[str, Any]:
+    assert encoding.slots and encoding.views
+    views = pictures.take(len(places))
+    references = np.zeros((encoding.slots, encoding.views, *pictures.shape), np.float16)
+    for place, view in zip(places, views, strict=True):
+        references[place] = view
+    return {"references": references, **record}
+
+
+class _Pictures:
+    """Encodes pictures in batches, so that hardly one is padded, and gives them back in order."""
+
+    def __init__(self, encode: Encoder, batch: int, size: tuple[int, int]):
+        self._encode, self._batch, self._size = encode, batch, size
+        self._raw: list[np.ndarray] = []
+        self._encoded: list[np.ndarray] = []
+        self._taken = self._added = 0
+
+    def add(self, images: list[np.ndarray]) -> int:
+        """Takes pictures [h w 3]; returns how many it has been given in all."""
+        self._raw += images
+        self._added += len(images)
+        while len(self._raw) >= self._batch:
+            self._run(self._batch)
+        return self._added
+
+    @property
+    def done(self) -> int:
+        """How many are encoded."""
+        return self._taken + len(self._encoded)
+
+    def finish(self) -> None:
+        """Encodes those that have waited for others."""
+        if self._raw:
+            self._run(len(self._raw))
+
+    def take(self, count: int) -> list[np.ndarray]:
+        """The next ones."""
+        found, self._encoded = self._encoded[:count], self._encoded[count:]
+        self._taken += count
+        return found
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of an encoded picture, also where there has been none."""
+        if self._encoded:
+            return self._encoded[0].shape
+        blank = np.full((1, 1, *self._size, 3), 255, np.uint8)
+        return in_batches(self._encode, blank, self._batch)[0, 0].shape
+
+    def _run(self, count: int) -> None:
+        part, self._raw = self._raw[:count], self._raw[count:]
+        found = in_batches(self._encode, np.stack(part)[:, None], self._batch)[:, 0]
+        self._encoded += list(found)
+        assert self.shape == found.shape[1:]
+
+
+def _ahead(load: Callable[[Any], Any], items: list[Any]) -> Iterator[Any]:
+    """`map`, the next one made while the last one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(load, items[0]) if items else None
+        for following in [*items[1:], None]:
+            assert coming is not None
+            found = coming.result()
+            coming = pool.submit(load, following) if following is not None else None
+            yield found
+
+
+def in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
     """Encodes any number of videos in batches of one shape (one compilation), as float16."""
     out = []
     for start in range(0, len(pixels), batch):
@@ -312,28 +353,28 @@ def _in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
         missing = batch - len(part)
         full = np.pad(part, [(0, missing)] + [(0, 0)] * (part.ndim - 1)) if missing else part
         values = np.asarray(encode(full), np.float32)[: len(part)]
-        if not np.isfinite(values).all() or np.abs(values).max() > np.finfo(np.float16).max:
-            raise DataError("the autoencoder gave latents that are not finite in float16")
-        out.append(values.astype(np.float16))
+        out.append(as_half(values, "the autoencoder gave latents"))
     return np.concatenate(out)
 
 
-def _record(example: dict[str, Any], latents: np.ndarray, references: np.ndarray) -> dict[str, Any]:
-    return {"latents": latents, "references": references, **kept_fields(example)}
+def _vae_encoder(directory: Path, tiles: int = 1) -> Encoder:
+    import jax
+    import jax.numpy as jnp
 
+    from alchemint_jax import weights
+    from alchemint_jax.models.vae import TILE, host_encode
 
-def _shard_names(split: str, count: int, shard: int) -> list[str]:
-    total = -(-count // shard)
-    return [f"{split}-{i:05d}-of-{total:05d}.array_record" for i in range(total)]
+    loaded: tuple[Any, Any] = weights.load(directory, "vae")
+    module, params = loaded
 
+    @jax.jit
+    def encode_whole(params: Any, pixels: jax.Array) -> Any:
+        video = pixels.astype(jnp.float32) / 127.5 - 1
+        return module.apply({"params": params}, video, method="encode")
 
-def _check_same(directory: Path, wanted: dict[str, Any], mark: str) -> None:
-    """Raises DataError unless the mark in `directory` says what is wanted."""
-    if not (directory / mark).is_file():
-        raise DataError(f"{directory}: holds something else; choose another directory or remove it")
-    found = records.read_json(directory / mark)
-    if different := sorted(key for key in wanted if found.get(key) != wanted[key]):
-        raise DataError(
-            f"{directory}: was made with another {' and '.join(different)}; "
-            "choose another directory or remove it"
-        )
+    def encode(pixels: np.ndarray) -> np.ndarray:
+        if max(pixels.shape[2:4]) <= TILE and pixels.size // 3 <= _SMALL_PIXELS:
+            return np.asarray(encode_whole(params, pixels))
+        return np.stack([host_encode(module, params, clip, at_once=tiles) for clip in pixels])
+
+    return encode

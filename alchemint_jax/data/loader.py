@@ -19,12 +19,14 @@ import numpy as np
 from alchemint_jax.data import records
 from alchemint_jax.data.clips import open_split
 from alchemint_jax.data.examples import read_scene
+from alchemint_jax.data.schedule import Mixed, Schedule
 from alchemint_jax.data.share import WHOLE, Share
+from alchemint_jax.data.text_states import Lengths
+from alchemint_jax.data.words import Ids, States, Words
 from alchemint_jax.data.workers import end_with_parent
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.packing import event_rows, pack, pack_events
-from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.packing import event_rows, pack
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer
 
 TAG_LENGTH = 16
@@ -100,6 +102,7 @@ def latent_loader(
     tag_length: int = TAG_LENGTH,
     event_length: int | None = None,
     share: Share = WHOLE,
+    cached_text: bool = False,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
@@ -110,21 +113,38 @@ def latent_loader(
     `event_length` also the events and the gaps between them: `event_ids` int32 and `event_mask`
     bool [b e event_length], `event_intervals` float32 [b e 2] in latent coordinates, and which rows
     are used, `event_used` bool [b e].
+    With `cached_text` there are, instead of ids, states that were encoded with the clips, float16:
+    `text` [b l d], `tags` [b r tag_length d] with `tag_mask`, `events` [b e event_length d], and
+    `null_text` and `null_event` [b n d], those of the empty text without padding.
+    All clips of a batch are of one bucket; `data.schedule` says of which.
     `share` is what this process reads.
     Raises DataError if there is no such dataset, and ConfigError if `share` does not fit.
     """
-    from alchemint_jax.data.encode import open_encoded, read_header
+    from alchemint_jax.data.encoded import open_encoded, open_texts, read_header
 
-    tags, events = (
-        length and dataclasses.replace(tokenizer, length=length)
-        for length in (tag_length, event_length)
-    )
     header = read_header(data_dir)
-    clock = Clock(header["fps"], header["frames"], header["stride"])
+    if split not in header["splits"]:
+        raise DataError(f"{data_dir}: no split {split!r}; it has {' and '.join(header['splits'])}")
     rows = event_rows(header.get("events", 0))
-    example = _Example(augment, tokenizer, tags, events, rows, clock)
+    if cached_text:
+        lengths = Lengths(tokenizer.length, tag_length, event_length or _any(header))
+        states = open_texts(data_dir, lengths)
+        words: Words = States(states, lengths, rows, event_length is not None)
+    else:
+        words = Ids(tokenizer, tag_length, event_length, rows)
+    filled = [i for i, one in enumerate(header["buckets"]) if one["splits"].get(split)]
+    sources = [open_encoded(data_dir, split, i) for i in filled]
+    clocks = [
+        Clock(header["fps"], header["buckets"][i]["frames"], header["stride"]) for i in filled
+    ]
+    examples = [_Example(augment, words, clock) for clock in clocks]
     # A whole batch at once, for that costs hardly more than one example.
-    return pipeline(open_encoded(data_dir, split), example, config, share).map(_Ready(clock))
+    return _stream(sources, examples, config, share).map(_Ready())
+
+
+def _any(header: dict[str, Any]) -> int:
+    """How long events are, where nobody reads them."""
+    return header["text"]["lengths"]["event"] if header["text"] else 0
 
 
 def pipeline(
@@ -138,17 +158,34 @@ def pipeline(
     `transform` draws from a generator of its own for every example of every epoch.
     Raises DataError if there are no examples, and ConfigError if the share does not fit the batch.
     """
+    return _stream([source], [transform], config, share)
+
+
+def _stream(
+    sources: list[Any],
+    transforms: list[Any],
+    config: LoaderConfig,
+    share: Share,
+) -> grain.IterDataset:
+    """`pipeline` of several sources, each with its transform; a batch is of one of them."""
     records.quiet_flags()
-    if not len(source):
+    if not sum(map(len, sources)):
         raise DataError("there are no examples")
-    dataset = grain.MapDataset.source(source).seed(config.seed)
-    if config.shuffle:
-        dataset = dataset.shuffle()
+    streams = []
+    for number, (source, transform) in enumerate(zip(sources, transforms, strict=True)):
+        # The first one is seeded as if it were alone.
+        dataset = grain.MapDataset.source(source).seed(config.seed + number * 2**16)
+        if config.shuffle:
+            dataset = dataset.shuffle()
+        streams.append(dataset.repeat().random_map(transform))
     options = grain.ReadOptions(config.read_threads, config.buffer * config.batch_size)
     # Transformed (lazily) before it is shared out: Grain seeds by position, and that must be the
     # position in the stream of all processes.
-    dataset = shared(dataset.repeat().random_map(transform), share, config.batch_size)
-    stream = dataset.to_iter_dataset(options)
+    joined = streams[0]
+    if len(streams) > 1:
+        whole = share.batch(config.batch_size)
+        joined = Mixed(streams, Schedule(tuple(map(len, sources)), whole, config.seed))
+    stream = shared(joined, share, config.batch_size).to_iter_dataset(options)
     if config.num_workers:
         # Before batching, so that the order of examples does not depend on the number of workers.
         workers = grain.MultiprocessingOptions(
@@ -222,10 +259,7 @@ def _window(video: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarra
 @dataclasses.dataclass(frozen=True)
 class _Example(grain.transforms.RandomMap):
     augment: Augment
-    captions: Tokenizer
-    tags: Tokenizer
-    events: Tokenizer | None
-    event_rows: int
+    words: Words
     clock: Clock
 
     def random_map(
@@ -240,48 +274,19 @@ class _Example(grain.transforms.RandomMap):
         packed = pack([scene], slots, most=element["intervals"].shape[1], places=[order])
         used = packed.used[0]
         chosen = element["references"][order, view[order]]
-        tag_ids, tag_mask = self.tags.encode(packed.words[0])
-        for values in (chosen, tag_ids, tag_mask):
-            values[~used] = 0
-        text_ids, text_mask = self.captions.encode([scene.caption])
-        return self._events(scene) | {
+        chosen[~used] = 0
+        return self.words.fields(scene, element, packed, order) | {
             "latents": element["latents"],
             "references": chosen,
             "used": used,
-            "intervals": packed.intervals[0],
-            "tag_ids": tag_ids,
-            "tag_mask": tag_mask,
-            "text_ids": text_ids[0],
-            "text_mask": text_mask[0],
-        }
-
-    def _events(self, scene: Scene) -> dict[str, np.ndarray]:
-        if self.events is None:
-            return {}
-        packed = pack_events([scene], self.event_rows)
-        used = packed.used[0]
-        ids, mask = self.events.encode(packed.texts[0])
-        for values in (ids, mask):
-            values[~used] = 0
-        return {
-            "event_ids": ids,
-            "event_mask": mask,
-            "event_intervals": packed.intervals[0],
-            "event_used": used,
+            "intervals": self.clock.latent(packed.intervals[0]),
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class _Ready(grain.transforms.Map):
-    """What is left to do for a batch: pixel frames to latent coordinates, halves to floats."""
-
-    clock: Clock
+    """What is left to do for a batch: halves to floats."""
 
     def map(self, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        times = [name for name in ("intervals", "event_intervals") if name in element]
         floats = ("latents", "references")
-        return (
-            element
-            | {name: self.clock.latent(element[name]) for name in times}
-            | {name: element[name].astype(np.float32) for name in floats}
-        )
+        return element | {name: element[name].astype(np.float32) for name in floats}

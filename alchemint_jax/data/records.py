@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax.errors import DataError
+from alchemint_jax.places import Place
 
 WRITER_OPTIONS = "group_size:1"
 """One record per group: anything larger makes random reads decompress their neighbours."""
@@ -64,6 +65,11 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 
     Raises DataError if it cannot be written.
     """
+    return write_bytes(path, map(pack, records))
+
+
+def write_bytes(path: Path, records: Iterable[bytes], options: str = WRITER_OPTIONS) -> int:
+    """`write_shard` of records of any kind, with other options of ArrayRecord's writer."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,11 +81,11 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
         except RuntimeError as error:  # what ArrayRecord makes of a full disk
             raise DataError(f"{path}: cannot be written: {error}") from error
 
-    writer = checked(ArrayRecordWriter, str(partial), WRITER_OPTIONS)
+    writer = checked(ArrayRecordWriter, str(partial), options)
     count = 0
     try:
         for record in records:
-            checked(writer.write, pack(record))
+            checked(writer.write, record)
             count += 1
         checked(writer.close)
     except BaseException:
@@ -94,7 +100,7 @@ def write_shard(path: Path, records: Iterable[Mapping[str, Any]]) -> int:
 class ShardedSource:
     """Random access over the packed records of ArrayRecord files, in the order of the files."""
 
-    def __init__(self, paths: Sequence[Path]):
+    def __init__(self, paths: Sequence[Place]):
         quiet_flags()
         from grain.sources import ArrayRecordDataSource
 
@@ -108,7 +114,7 @@ class ShardedSource:
         return unpack(read_record(self._source, index, self._folder))
 
 
-def read_record(source: Any, index: int, folder: Path) -> Any:
+def read_record(source: Any, index: int, folder: Place) -> Any:
     """`source[index]`; raises DataError, naming the folder, if the file is damaged there."""
     try:
         return source[index]
@@ -125,7 +131,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     os.replace(partial, path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Place) -> dict[str, Any]:
     """The object in a JSON file; raises DataError if it is unreadable."""
     try:
         content = json.loads(path.read_text())

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alchemint_jax import weights
-from alchemint_jax.data.encode import fingerprint
+from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.cases import Benchmark
 from alchemint_jax.evaluate.scores import score

@@ -15,7 +15,6 @@ from jax.sharding import Mesh
 from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, Events
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
@@ -23,6 +22,7 @@ from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.packing import event_rows as rows_of
+from alchemint_jax.train.dit_data import cached_conditions
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig
 from alchemint_jax.train.state import plan_state
@@ -67,46 +67,9 @@ class Step:
     model_flops: float
 
 
-class _CachedText(DiTTask):
-    """The task with states of captions and words in the batch, instead of the frozen encoder."""
-
-    def init(self, key: jax.Array) -> dict:
-        params = super().init(key)
-        del params["text_encoder"]
-        return params
-
-    def loss(self, params: dict, batch: Any, key: jax.Array) -> tuple[jax.Array, dict]:
-        return super().loss(params | {"text_encoder": {}}, batch, key)
-
-    def conditions(self, params: dict, batch: Any) -> Conditions:
-        return cached_conditions(batch)
-
-
-def cached_conditions(batch: Any) -> Conditions:
-    """Conditions of a batch that holds states of texts."""
-    events = None
-    if "events" in batch:
-        events = Events(
-            states=batch["events"],
-            used=batch["event_used"],
-            intervals=batch["event_intervals"],
-            null=batch["null_event"],
-        )
-    return Conditions(
-        text=batch["text"],
-        null_text=batch["null_text"],
-        references=batch["references"],
-        used=batch["used"],
-        intervals=batch["intervals"],
-        tags=batch["tags"],
-        tag_mask=batch["tag_mask"],
-        events=events,
-    )
-
-
 def with_cached_text(task: DiTTask) -> DiTTask:
-    """The same task, but for where states of texts come from."""
-    return _CachedText(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
+    """The same task, but that states of texts come with the batch."""
+    return dataclasses.replace(task, cached_text=True)
 
 
 def resized(task: DiTTask, size: tuple[int, int] | None) -> DiTTask:
@@ -251,7 +214,8 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
 def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) -> Step:
     """The training step of a task, but for its frozen text encoder.
 
-    `alchemint train` runs the encoder in the step; here its states come with the batch.
+    Its states come with the batch, as in `alchemint train` with `cached_text`; without, that runs
+    the encoder in the step.
 
     Raises:
         ConfigError: see `dit_batch`; also for tasks that cannot be planned.

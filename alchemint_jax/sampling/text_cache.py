@@ -40,7 +40,7 @@ def default_directory() -> Path | None:
     return root / "prompts" if root else None
 
 
-def fingerprint(directory: str | os.PathLike, *how: str) -> str:
+def fingerprint(directory: str | os.PathLike, *how: str, moved: bool = False) -> str:
     """Names an encoder by its files without reading all of them, and by how it is run.
 
     Takes config.json, and of every safetensors file its name, size, time of change and 1 MiB of
@@ -49,6 +49,7 @@ def fingerprint(directory: str | os.PathLike, *how: str) -> str:
     Args:
         directory: of the encoder (`text_encoder/`).
         how: whatever else changes its states, such as "int8" or "bfloat16".
+        moved: leave out the times, so that copies on other machines count as the same.
 
     Raises:
         WeightsError: there are no safetensors, or a file cannot be read.
@@ -62,7 +63,8 @@ def fingerprint(directory: str | os.PathLike, *how: str) -> str:
         for file in files:
             with open(file, "rb") as f:
                 stat = os.fstat(f.fileno())
-                digest.update(repr((file.name, stat.st_size, stat.st_mtime_ns)).encode())
+                times = () if moved else (stat.st_mtime_ns,)
+                digest.update(repr((file.name, stat.st_size, *times)).encode())
                 for i in range(_SAMPLES):
                     f.seek(i * stat.st_size // _SAMPLES)
                     digest.update(f.read(_SAMPLE))

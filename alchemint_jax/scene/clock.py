@@ -152,6 +152,25 @@ class Clock:
                 raise ValueError(f"frames [{s}, {e}) reach outside a clip of {self.frames} frames")
         return Spans((boundary(s), boundary(e)) for s, e in spans)
 
+    def frame(self, second: Number) -> int:
+        """The pixel frame nearest to an instant, which may be outside of the clip."""
+        return _nearest(second * self.fps)
+
+    def at_rate(
+        self, fps: Number, start: Count = 0, frames: Count | None = None
+    ) -> Int[np.ndarray, " n"]:
+        """The pixel frames that show this clip at another rate: each the nearest in time.
+
+        Args:
+            fps: frames per second that are wanted.
+            start: the first one, counted at that rate.
+            frames: how many; None is as many as the clip lasts.
+        """
+        if frames is None:
+            frames = math.floor((self.frames - 1) * fps / self.fps + _FUZZ) + 1 - start
+        places = (start + np.arange(frames)) * (self.fps / fps)
+        return np.minimum(np.floor(places + 0.5 + _FUZZ).astype(int), int(self.frames) - 1)
+
     # ------------------------------------------------- pixel frames and latent coordinates
 
     @classmethod

@@ -9,37 +9,41 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from alchemint_jax import places
 from alchemint_jax.errors import ConfigError, TrainingError
 from alchemint_jax.train.hosts import lost
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.state import State
 
 
-def local_folder(directory: Path | str) -> Path:
-    """The path of a folder that this machine can write.
+def run_place(workdir: places.AnyPlace) -> places.Place:
+    """The folder of a run: a local path, or one in a bucket of Google's.
 
     Raises:
-        ConfigError: for an address such as gs://bucket/run, which would become a folder "gs:".
+        ConfigError: orbax cannot write there.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(directory)):
+    where = places.place(workdir)
+    if places.is_address(where) and not os.fspath(where).startswith("gs://"):
         raise ConfigError(
-            f"{directory} is not a folder: mount the storage (gcsfuse, NFS, Lustre) on every host, "
-            "and give the path it is mounted at"
+            f"{where}: checkpoints are written to folders and to gs:// only (orbax knows no other "
+            "buckets); mount a file system (FSx for Lustre, NFS) on every host, and give the path "
+            "it is mounted at"
         )
-    return Path(directory)
+    return where
 
 
 _PARTIAL = ".orbax-checkpoint-tmp"  # after the step, until it is whole
+_RAISED = OSError, RuntimeError, ValueError  # where a disk does not take a checkpoint
 _FULL = re.compile(r"No space left|[Qq]uota exceeded")
 _STATUS = re.compile(r"[A-Z_]+: ")  # of tensorstore, which reads and writes files
 
@@ -47,13 +51,19 @@ _STATUS = re.compile(r"[A-Z_]+: ")  # of tensorstore, which reads and writes fil
 class Checkpoints:
     """The checkpoints of a run; the newest ``keep`` steps stay.
 
+    In a bucket a step is whole once its last object is there, ``commit_success.txt`` of orbax.
+
     Args:
-        directory: where they are; created if missing.
+        directory: where they are, see `run_place`; created if missing.
     """
 
-    def __init__(self, directory: Path | str, keep: int = 3) -> None:
-        self.directory = local_folder(directory).absolute()
-        folders = (self.directory, *self.directory.parents)
+    def __init__(self, directory: places.AnyPlace, keep: int = 3) -> None:
+        self.directory = run_place(directory)
+        self._remote = places.is_address(self.directory)
+        folders: tuple[places.Place, ...] = ()
+        if not self._remote:
+            self.directory = self.directory.absolute()
+            folders = (self.directory, *self.directory.parents)
         self._made = [folder for folder in folders if not folder.exists()]
         self._begun: set[int] = set()
         for folder in folders:
@@ -65,7 +75,8 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
         )
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        with places.reaching(self.directory) if self._remote else contextlib.nullcontext():
+            self._manager = ocp.CheckpointManager(self.directory, options=options)
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -92,7 +103,7 @@ class Checkpoints:
         Orbax would remove the first when the next run saves, but where the disk is full that space
         is what is missing. Only steps that this very process began to write are touched.
         """
-        for step in self._begun:
+        for step in () if self._remote else self._begun:
             shutil.rmtree(self.directory / f"{step}{_PARTIAL}", ignore_errors=True)
         for folder in self._made:
             try:
@@ -105,9 +116,14 @@ class Checkpoints:
         """Says what can be done about a disk that is full; orbax fails at the next call."""
         try:
             yield
-        except (OSError, RuntimeError, ValueError) as error:
-            if lost(error):
+        except Exception as error:
+            if lost(error) or not (self._remote or isinstance(error, _RAISED)):
                 raise
+            if self._remote:  # which is better not asked again
+                raise TrainingError(
+                    f"cannot write a checkpoint in {self.directory}: {places.trouble(error)}; the "
+                    "same command continues from the last checkpoint that is whole"
+                ) from error
             problem = str(error).partition("\n")[0][:300]
             advice = "mend that"
             if _FULL.search(str(error)):
@@ -208,6 +224,8 @@ class Checkpoints:
             if lost(error) or "RESOURCE_EXHAUSTED" in problem or isinstance(error, RuntimeError):
                 raise
             folder = self.directory / str(step)
+            if self._remote and not isinstance(error, KeyError | TypeError | ValueError):
+                raise TrainingError(f"checkpoint {folder}: {places.trouble(error)}") from error
             if isinstance(error, PermissionError) or "PERMISSION_DENIED" in problem:
                 raise TrainingError(
                     f"checkpoint {folder} cannot be read ({problem[:300]}): let this user read all "

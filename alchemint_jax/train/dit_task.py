@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from alchemint_jax import rotary, weights
-from alchemint_jax.data.encode import read_header
+from alchemint_jax.data.encoded import read_header
 from alchemint_jax.data.loader import Augment, LoaderConfig, latent_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
@@ -34,6 +35,7 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
+from alchemint_jax.train.dit_data import cached_conditions, check_data
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
@@ -78,6 +80,7 @@ class DiTTask:
         train_text: whether the text encoder moves; if not it is kept as it is.
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.
+        cached_text: states of texts come with `data`, and no text encoder is in the step.
     """
 
     model: DiTConfig
@@ -95,6 +98,7 @@ class DiTTask:
     lora: LoraConfig | None = None
     compute: str = "float32"
     augment: Augment = Augment()
+    cached_text: bool = False
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
@@ -115,9 +119,11 @@ class DiTTask:
         dit_key, text_key = jax.random.split(key)
         cfg = self.model
         transformer = DiT(cfg).init(dit_key, **DiT(cfg).example_inputs())["params"]
-        ids = jnp.zeros((1, 2), jnp.int32)
-        text = UMT5Encoder(self.text).init(text_key, ids, jnp.ones((1, 2), bool))["params"]
-        params = {"transformer": transformer, "text_encoder": text}
+        params = {"transformer": transformer}
+        if not self.cached_text:
+            ids = jnp.zeros((1, 2), jnp.int32)
+            text = UMT5Encoder(self.text).init(text_key, ids, jnp.ones((1, 2), bool))["params"]
+            params["text_encoder"] = text
         if self.lora:
             params["lora"] = init_lora(jax.random.fold_in(key, 2), transformer, self.lora)
         return params
@@ -126,7 +132,10 @@ class DiTTask:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
         if self.init_from is None:
             return {}
-        return initial_tensors(self.init_from, self.model, self.text)
+        found = initial_tensors(self.init_from, self.model, self.text)
+        if self.cached_text:
+            return {path: x for path, x in found.items() if not path.startswith("text_encoder.")}
+        return found
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
@@ -139,7 +148,7 @@ class DiTTask:
         noise = jax.random.normal(noise_key, data.shape)
         with_text, with_images = keep(drop_key, b, self.dropout)
         text, extra = model_inputs(
-            self.conditions(params["text_encoder"], batch), with_text, with_images
+            self.conditions(params.get("text_encoder", {}), batch), with_text, with_images
         )
         z = interpolate(data, noise, t)
         variables = {"params": params["transformer"]}
@@ -152,7 +161,9 @@ class DiTTask:
         return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
 
     def conditions(self, params: dict, batch: dict[str, jax.Array]) -> Conditions:
-        """The conditions of a loader's batch."""
+        """The conditions of a loader's batch, by the parameters of the text encoder."""
+        if self.cached_text:
+            return cached_conditions(batch)
         encoder = UMT5Encoder(self.text)
         b = batch["text_ids"].shape[0]
         ids, mask = self.tokenizer().encode([""])
@@ -181,34 +192,13 @@ class DiTTask:
         )
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
-        """Batches of encoded clips, shuffled, without end."""
-        header = read_header(self.data)
-        slots = header["references"][0]
-        if slots > self.model.slots:
-            raise ConfigError(
-                f"model.slots is {self.model.slots}, but clips in {self.data} have up to {slots} "
-                "references"
-            )
-        if self.model.events != bool(header.get("events")):
-            has, wanted = ("no ", "with") if self.model.events else ("", "without")
-            raise ConfigError(
-                f"model.events is {self.model.events}, but clips in {self.data} have {has}events; "
-                f"change it, or draw them {wanted} --events"
-            )
-        fitted = getattr(self.model.scheme, "stride", header["stride"])
-        if fitted != header["stride"]:
-            raise ConfigError(
-                f"model.scheme.stride is {fitted}, but a latent frame in {self.data} holds "
-                f"{header['stride']} pixel frames; set it to that"
-            )
-        size = self.sampling.size
-        latents, cells = header["references"][-3:-1], header["latents"][-3:-1]
-        found = tuple(n * s // c for n, s, c in zip(latents, size, cells, strict=True))
-        if found != tuple(self.sampling.reference_size or size):
-            raise ConfigError(
-                f"sampling.reference_size is {self.sampling.reference_size}, but references in "
-                f"{self.data} are of {found} pixels, beside clips of sampling.size {tuple(size)}"
-            )
+        """Batches of encoded clips, shuffled, without end.
+
+        Raises:
+            ConfigError: the clips are not those that the config is for.
+            DataError: there are none.
+        """
+        check_data(self, read_header(self.data))
         return self._batches("train", self.loader, share)
 
     def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
@@ -226,6 +216,7 @@ class DiTTask:
             tag_length=self.sampling.tag_length,
             event_length=self.sampling.event_length if self.model.events else None,
             share=share,
+            cached_text=self.cached_text,
         )
 
     def tokenizer(self) -> Tokenizer:
@@ -248,7 +239,7 @@ class DiTTask:
         vae, vae_params = weights.load(self.vae, "vae")
         dit = DiT(self.model, jnp.dtype(self.compute))
         models = Models(dit, self.merged(params), cast(VAE, vae), vae_params)
-        conditions = self.conditions(params["text_encoder"], batch)
+        conditions = self.conditions(params.get("text_encoder", {}), batch)
 
         noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)
         latents = sample_latents(models, conditions, noise, self.sampling.plan())
@@ -269,9 +260,14 @@ class DiTTask:
             for form in ("diffusers", "comfyui"):
                 file = directory / f"lora_{form}.safetensors"
                 save_lora(file, self.model, params["lora"], self.lora.scale, form)
-        weights.save(
-            directory, "text_encoder", self.text, params["text_encoder"], dtype=self.storage
-        )
+        if self.cached_text:  # nothing has read it: it is kept as it is
+            assert self.init_from is not None
+            found = weights.component_folder(weights.locate(self.init_from), "text_encoder")
+            shutil.copytree(found, directory / "text_encoder", dirs_exist_ok=True)
+        else:
+            weights.save(
+                directory, "text_encoder", self.text, params["text_encoder"], dtype=self.storage
+            )
         vae, vae_params = weights.load(self.vae, "vae")
         weights.save(directory, "vae", vae.config, vae_params, dtype=self.storage)
         settings.save(directory, self.sampling)
@@ -311,7 +307,8 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
     It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
-    `augment`, `samples`, `init_from`, `train_text`, `lora`, `compute` and `storage`.
+    `augment`, `samples`, `init_from`, `train_text`, `lora`, `compute`, `storage` and
+    `cached_text`.
     """
     model = config.model.to_dict()
     for name, allowed in NAMED.items():
@@ -325,6 +322,8 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
     if "unipc" in sampling:
         sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
+    if config.get("cached_text") and config.get("train_text", True):
+        raise ConfigError("cached_text is True: a text encoder that is not there cannot be trained")
     return DiTTask(
         model=build(DiTConfig, model, "model"),
         text=build(UMT5Config, config.text.to_dict(), "text"),
@@ -340,7 +339,7 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     )
 
 
-_OPTIONAL = ("samples", "init_from", "train_text", "compute", "storage")
+_OPTIONAL = ("samples", "init_from", "train_text", "compute", "storage", "cached_text")
 
 
 NAMED: dict[str, dict[str, Any]] = {

@@ -21,11 +21,11 @@ from flax.errors import FlaxError
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from alchemint_jax import sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax import places, sharding, weights
+from alchemint_jax.data.encoded import check_encoder, check_text_encoder
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
-from alchemint_jax.train.checkpoint import local_folder
+from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.initial_weights import initial_tensors
@@ -264,6 +264,8 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
                 weights.check_part(weights.locate(name), "vae")
                 weights.open_component(name, "vae")
             checks.say(field, f"{name}: fits the config")
+            if config.get("cached_text") and Path(config.data).exists():
+                check_text_encoder(config.data, name)
 
 
 def _data(checks: _Checks, config: ConfigDict, task: Any) -> Any:
@@ -293,7 +295,10 @@ def _step(checks: _Checks, plan: StatePlan, train: TrainConfig, batch: Any, shar
 
 def _workdir(checks: _Checks, workdir: Path | str) -> None:
     """That it can be written, and where the run would start."""
-    folder = local_folder(workdir)
+    folder = run_place(workdir)
+    if places.is_address(folder):
+        checks.say("workdir", f"{folder} is in a bucket: not checked")
+        return
     for path in (folder, folder / "checkpoints"):
         there = next(p for p in _upwards(path.absolute()) if p.exists())
         if not there.is_dir():

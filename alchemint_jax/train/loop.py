@@ -10,7 +10,6 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,11 +19,12 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from alchemint_jax import sharding
+from alchemint_jax import places, sharding
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
+from alchemint_jax.places import AnyPlace, Place
 from alchemint_jax.progress import Progress
-from alchemint_jax.train.checkpoint import Checkpoints, local_folder
+from alchemint_jax.train.checkpoint import Checkpoints, run_place
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.orbax_noise import quiet_orbax
@@ -77,9 +77,9 @@ class FitResult:
 
 
 def fit(
-    task: Task, config: TrainConfig, workdir: Path | str, *, mesh: Mesh | None = None
+    task: Task, config: TrainConfig, workdir: AnyPlace, *, mesh: Mesh | None = None
 ) -> FitResult:
-    """Trains, resuming from ``workdir`` if it has a checkpoint.
+    """Trains, resuming from ``workdir``, a folder or gs://bucket/path, if it has a checkpoint.
 
     Writes ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/`` and, at the end,
     ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns.
@@ -91,21 +91,22 @@ def fit(
     Raises:
         TrainingError: if the loss or the weights stop being finite, or the data ends.
     """
-    workdir = local_folder(workdir)
+    place = run_place(workdir)
+    places.check(place, writes=jax.process_index() == 0)
     mesh = sharding.make_mesh() if mesh is None else mesh
     _parse_grain_flags()
     share = Share(0, *sharding.batch_parts(mesh))
     task.train_data(share)  # what cannot start is found before anything is written
     with sharding.use_mesh(mesh):
         plan = plan_state(task, config.optimizer, mesh)
-        with quiet_orbax(), Checkpoints(workdir / "checkpoints", config.keep) as checkpoints:
-            result = _Run(task, config, workdir, plan, checkpoints, share).train()
+        with quiet_orbax(), Checkpoints(place / "checkpoints", config.keep) as checkpoints:
+            result = _Run(task, config, place, plan, checkpoints, share).train()
             checkpoints.wait()
         if not result.interrupted:
             weights = _to_host(everything(result.state, "ema"))
             if jax.process_index() == 0:
-                with _alone():
-                    task.export(weights, workdir / "export")
+                with _alone(), places.written(place / "export") as folder:
+                    task.export(weights, folder)
     return result
 
 
@@ -116,7 +117,7 @@ class _Run:
         self,
         task: Task,
         config: TrainConfig,
-        workdir: Path,
+        workdir: Place,
         plan: StatePlan,
         checkpoints: Checkpoints,
         share: Share,
@@ -126,6 +127,7 @@ class _Run:
         self.train_step = jit_train_step(plan, config.optimizer)
         self.validation_step = jit_validation_step(plan)
         self.key = self._key(0)
+        self.shapes: set[Any] = set()
         self.window: list[dict[str, float]] = []
         self.window_began = time.monotonic()
 
@@ -175,6 +177,7 @@ class _Run:
                     self._note(step, pending)  # raises before anything bad is saved
                     pending = None
                 if saves:
+                    self.writer.flush()  # a run that goes on keeps the lines before its checkpoint
                     checkpoints.save(step, state, examples)
                 if validates:
                     self._validate(step, state)
@@ -190,6 +193,12 @@ class _Run:
                 f"the training data ended after {step} of {self.config.total_steps} steps; "
                 "make it endless (grain: .repeat())"
             ) from None
+        shapes = tuple(np.shape(x) for x in jax.tree.leaves(batch))
+        if shapes not in self.shapes:
+            self.shapes.add(shapes)
+            if len(self.shapes) > 1:
+                largest = "x".join(map(str, max(shapes, key=math.prod)))
+                self.progress.say(f"batches of {largest}: shape {len(self.shapes)} to compile")
         return sharding.put_batch(batch, self.plan.mesh)
 
     def _note(self, step: int, metrics: Metrics) -> None:
@@ -214,6 +223,8 @@ class _Run:
             now = time.monotonic()
             means = {k: float(np.mean([f[k] for f in self.window])) for k in figures}
             means["steps_per_second"] = len(self.window) / max(1e-9, now - self.window_began)
+            if len(self.shapes) > 1:
+                means["compiled_shapes"] = len(self.shapes)
             self.writer.write(step, means)
             self.window, self.window_began = [], now
 

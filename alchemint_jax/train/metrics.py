@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,24 +15,41 @@ from typing import Any
 
 import numpy as np
 
+from alchemint_jax import places
+from alchemint_jax.errors import AlchemintError
+
+_EVERY = 30  # seconds; a bucket takes a new version of an object once a second at most
+
 
 class MetricWriter:
     """Appends one JSON object per log to ``metrics.jsonl`` and mirrors it to TensorBoard.
 
+    For a run in a bucket, where nothing can be appended to, files are kept in a temporary folder
+    and put there as wholes: every 30 seconds, at `flush`, and with every video.
+
     Args:
-        workdir: directory of the run; created if missing.
+        workdir: folder of the run, or its address in a bucket; created if missing.
         step: the step the run starts from. Lines after it, left by a run that was killed after
             its last checkpoint, are dropped, so that no step appears twice.
         active: False on processes that should write nothing.
     """
 
-    def __init__(self, workdir: Path | str, step: int = 0, *, active: bool = True) -> None:
-        self._workdir = Path(workdir)
+    def __init__(self, workdir: places.AnyPlace, step: int = 0, *, active: bool = True) -> None:
         self._active = active
         self._file: Any = None
         self._board: Any = None
+        self._mirror: places.Mirror | None = None
+        self._temporary: Any = None
         if not active:
             return
+        if places.is_address(workdir):
+            self._temporary = tempfile.TemporaryDirectory(prefix="alchemint-")
+            self._workdir = Path(self._temporary.name)
+            self._mirror = places.Mirror(self._workdir, places.place(workdir))
+            self._mirror.fetch("metrics.jsonl")
+            self._synced = time.monotonic()
+        else:
+            self._workdir = Path(workdir)
         self._workdir.mkdir(parents=True, exist_ok=True)
         path = self._workdir / "metrics.jsonl"
         truncate(path, step)
@@ -40,11 +59,28 @@ class MetricWriter:
     def __enter__(self) -> MetricWriter:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._file is not None:
             self._file.close()
         if self._board is not None:
             self._board.close()
+        try:
+            # What is on its way says more than that this fails, too.
+            with contextlib.suppress(*(() if kind is None else (AlchemintError,))):
+                self.flush()
+        finally:
+            if self._temporary is not None:
+                self._temporary.cleanup()
+
+    def flush(self) -> None:
+        """Returns once all lines are where the run is.
+
+        Raises:
+            AlchemintError: its bucket does not take them.
+        """
+        if self._mirror is not None:
+            self._mirror.sync()
+            self._synced = time.monotonic()
 
     def write(self, step: int, figures: Mapping[str, Any]) -> None:
         """Logs scalars. Non-finite values are written as null: JSON has none."""
@@ -59,6 +95,8 @@ class MetricWriter:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
             self._board.flush()
+        if self._mirror is not None and time.monotonic() - self._synced > _EVERY:
+            self.flush()
 
     def write_videos(self, step: int, videos: Mapping[str, np.ndarray], fps: float | int) -> None:
         """Writes uint8 ``[f, h, w, 3]`` videos to ``samples/step_000123_name.mp4``."""
@@ -71,6 +109,7 @@ class MetricWriter:
         for name, video in videos.items():
             safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
             media.write_video(folder / f"step_{step:06d}_{safe}.mp4", np.asarray(video), fps)
+        self.flush()
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,29 +10,37 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from alchemint_jax import sharding, weights
-from alchemint_jax.data.encode import check_encoder
+from alchemint_jax import places, sharding, weights
+from alchemint_jax.data.encoded import check_encoder, check_text_encoder, read_in_place
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.outputs import check_outputs
+from alchemint_jax.staging import staged
+from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 from alchemint_jax.train.tasks import TASKS, top_fields
+from alchemint_jax.weights.store import in_bucket
+
+_MODELS = ("init_from", "vae")  # fields of configs that name a model
 
 
 def run_config(
-    path: Path | str, workdir: Path | str, overrides: list[str] | tuple[str, ...] = ()
+    path: Path | str, workdir: places.AnyPlace, overrides: list[str] | tuple[str, ...] = ()
 ) -> FitResult:
     """Trains what the config file describes; `overrides` are `field.subfield=value` strings.
 
-    Its `mesh`, where it has one, are arguments of `sharding.make_mesh`.
+    `workdir` is a folder, or gs://bucket/path. The config's `mesh`, where it has one, are arguments
+    of `sharding.make_mesh`.
 
     Raises ConfigError, DataError and WeightsError, naming the file, and AlchemintError, naming
     `workdir`, before anything is written.
     """
+    where = run_place(workdir)
+    check_workdir(where, load_config(path, overrides))  # by the addresses that were given
     config, task, train = find_job(path, overrides)
-    check_workdir(workdir, config)
+    check_workdir(where, config)
     try:
-        return fit(task, train, workdir, mesh=build_mesh(config))
+        return fit(task, train, where, mesh=build_mesh(config))
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
 
@@ -41,10 +50,20 @@ def find_job(
 ) -> tuple[ConfigDict, Any, TrainConfig]:
     """A config, its task and how it is trained, once the autoencoder it exports has been found.
 
+    What the config names by an address is brought here, and the config then names the copy; but the
+    records of an encoded dataset are read from gs:// as they are needed.
+
     Raises:
         ConfigError, DataError, WeightsError: naming the config file.
     """
     config = load_config(path, overrides)
+    for field in ("data", *_MODELS):
+        name = config.get(field) or ""
+        if not (in_bucket(name) if field in _MODELS else places.is_address(name)):
+            continue
+        places.check(places.place(name))
+        if field != "data" or not read_in_place(name):
+            config[field] = os.fspath(staged(name))
     task, train = build_job(config, path)
     try:
         if "vae" in config:  # needed last, to export; hours may have passed by then
@@ -52,23 +71,25 @@ def find_job(
             weights.check_part(folder, "vae")
             weights.read_config(folder, "vae")
             check_encoder(config.data, config.vae)
+        if config.get("cached_text"):
+            check_text_encoder(config.data, config.init_from)
     except (ConfigError, DataError, WeightsError) as error:
         raise type(error)(f"{path}: {error}") from error
     return config, task, train
 
 
-def check_workdir(workdir: Path | str, config: ConfigDict) -> None:
+def check_workdir(workdir: places.AnyPlace, config: ConfigDict) -> None:
     """Refuses a run that would write over the models and the data that it reads.
 
     Raises:
         AlchemintError: naming both.
     """
     read = [("data", config.data)] if "data" in config else []
-    for field in ("init_from", "vae"):
+    for field in _MODELS:
         if config.get(field) is not None:
             read += [(field, part) for part in weights.parts(config[field])]
     written = ["checkpoints", "metrics.jsonl", *(f"export/{c}" for c in weights.COMPONENTS)]
-    check_outputs([("--workdir:", Path(workdir) / name) for name in written], read)
+    check_outputs([("--workdir:", places.place(workdir) / name) for name in written], read)
 
 
 def build_job(config: ConfigDict, path: Path | str) -> tuple[Any, TrainConfig]:

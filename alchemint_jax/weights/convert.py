@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from alchemint_jax.errors import WeightsError
+from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.weights import files, index, store
 from alchemint_jax.weights.tensors import size
@@ -59,7 +60,7 @@ def convert(
         raise WeightsError(f"format {format!r} is not one of {', '.join(store.FORMATS)}")
     if dtype is not None and dtype not in store.DTYPES:
         raise WeightsError(f"dtype {dtype!r} is not one of {', '.join(store.DTYPES)}")
-    target = Path(target)
+    target = local(target)
     if target.exists() or target.is_symlink():
         raise WeightsError(f"{target} exists already; give a new directory")
     if store.is_single_file(source):

@@ -21,6 +21,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from alchemint_jax.errors import NonFiniteError, WeightsError, listed
+from alchemint_jax.places import local
 from alchemint_jax.signatures import mistaken
 from alchemint_jax.weights.finite import check, is_finite
 from alchemint_jax.weights.tensors import (
@@ -288,6 +289,7 @@ def write(
     Raises:
         WeightsError: values do not fit the dtype, are NaN or infinite, or writing failed.
     """
+    folder = local(folder)
     shards = _shards(tensors, dtype, max_shard)
     count = len(shards)
     names = [f"{stem}-{i:05d}-of-{count:05d}.safetensors" for i in range(1, count + 1)]

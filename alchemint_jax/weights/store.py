@@ -19,8 +19,10 @@ import flax.linen as nn
 import jax
 from jaxtyping import PyTree
 
+from alchemint_jax import places
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.layers import unboxed
+from alchemint_jax.staging import staged
 from alchemint_jax.weights import files, signs, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.placing import place
@@ -64,11 +66,18 @@ def is_single_file(name_or_path: str | os.PathLike) -> bool:
     return name_or_path not in BUNDLED and Path(name_or_path).is_file()
 
 
-def parts(model: str | os.PathLike) -> list[Path]:
+def in_bucket(model: str | os.PathLike) -> bool:
+    """Whether a model is named by an address, and that is not the one of its page on the hub."""
+    return places.is_address(model) and not _HUB_ID.fullmatch(os.fspath(model))
+
+
+def parts(model: str | os.PathLike) -> list[places.Place]:
     """The files and folders of a model, bundled or not, that are there: what must stay as it is.
 
     Other things that its directory holds are not among them, nor is a directory that is no model.
     """
+    if in_bucket(model):
+        return [places.place(model)]
     root = locate(model) if model in BUNDLED else Path(os.path.expanduser(model))
     if not root.is_dir():
         return [root] if root.exists() else []
@@ -80,7 +89,7 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
     """The directory of a model: a bundled one by its name, or an existing directory.
 
     The strings in `BUNDLED` are bundled models; write "./sprites" or a `Path` for a directory that
-    happens to be called so.
+    happens to be called so. Of an address, such as gs://bucket/model, it is a local copy.
 
     Args:
         name_or_dir: the name or the directory.
@@ -106,6 +115,8 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
                 "missing); reinstall the package, or pass a directory of weights"
             )
         return path
+    if in_bucket(name_or_dir):
+        return locate(staged(name_or_dir))
     path = Path(os.path.expanduser(name_or_dir))  # ~nobody stays as it is
     if path.is_dir():
         at_top = (path / "config.json").is_file()  # the original's transformer

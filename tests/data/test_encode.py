@@ -13,9 +13,10 @@ from pool_encoder import CLIPS, VALIDATION, PoolEncoder
 from alchemint_jax import weights
 from alchemint_jax.data import encode as data_encode
 from alchemint_jax.data import encode_dataset, open_encoded, open_split
-from alchemint_jax.data.encode import encode_with, read_header
+from alchemint_jax.data.encode import encode_with
+from alchemint_jax.data.encoded import read_header
+from alchemint_jax.data.encoding import Encoding
 from alchemint_jax.errors import DataError, WeightsError
-from alchemint_jax.models import vae as models_vae
 from alchemint_jax.models.vae import TILE, VAE, VAEConfig
 from alchemint_jax.sampling.sample import encode_references
 
@@ -60,9 +61,12 @@ def test_every_record_is_its_clip_encoded(sprites, encoded):
 
 def test_the_header_says_what_it_is(encoded):
     header = read_header(encoded)
-    assert header["vae"] == "pool" and header["fps"] == 8 and header["frames"] == 33
-    assert header["latents"] == [9, 8, 8, 3] and header["references"] == [3, 3, 4, 4, 3]
+    assert header["vae"] == "pool" and header["fps"] == 8 and header["stride"] == 4
     assert header["splits"] == {"train": CLIPS, "validation": VALIDATION}
+    (bucket,) = header["buckets"]
+    assert bucket["folder"] == "33x64x64" and bucket["splits"] == header["splits"]
+    assert bucket["latents"] == [9, 8, 8, 3] and bucket["references"] == [3, 3, 4, 4, 3]
+    assert bucket["size"] == [64, 64] and bucket["reference_size"] == [32, 32]
 
 
 def test_the_encoder_sees_two_shapes_only(sprites, tmp_path):
@@ -92,13 +96,13 @@ def test_a_finished_dataset_is_kept_and_another_is_refused(sprites, encoded):
     assert encode_with(idle, "pool", sprites, encoded, batch=2, shard=8) == encoded
     for identity, views, shard in (("new", None, 8), ("pool", 1, 8), ("pool", None, 4)):
         with pytest.raises(DataError, match="another"):
-            encode_with(idle, identity, sprites, encoded, views=views, shard=shard)
+            encode_with(idle, identity, sprites, encoded, Encoding(views=views), shard=shard)
     with pytest.raises(DataError, match="something else"):
         encode_with(idle, "pool", sprites, sprites)
 
 
 def test_fewer_views_can_be_kept(sprites, encoded, tmp_path):
-    encode_with(PoolEncoder(), "pool", sprites, tmp_path / "out", views=1)
+    encode_with(PoolEncoder(), "pool", sprites, tmp_path / "out", Encoding(views=1))
     for few, all_views in zip(records_of(tmp_path / "out"), records_of(encoded), strict=True):
         assert np.array_equal(few["references"], all_views["references"][:, :1])
 
@@ -122,12 +126,12 @@ def test_damaged_datasets_are_explained(encoded, tmp_path):
         open_encoded(encoded, "test")
     broken = tmp_path / "broken"
     shutil.copytree(encoded, broken)
-    shard = broken / "train" / "train-00001-of-00002.array_record"
+    shard = broken / "33x64x64" / "train" / "train-00001-of-00002.array_record"
     _overwrite_middle(shard)
-    with pytest.raises(DataError, match=r"broken/train: .*cannot be (opened|read)"):
+    with pytest.raises(DataError, match=r"broken/33x64x64/train: .*cannot be (opened|read)"):
         source = open_encoded(broken, "train")
         [source[i] for i in range(len(source))]
-    shutil.copy(broken / "train" / "train-00000-of-00002.array_record", shard)
+    shutil.copy(broken / "33x64x64" / "train" / "train-00000-of-00002.array_record", shard)
     with pytest.raises(DataError, match="has 16 records, not 13"):
         open_encoded(broken, "train")
     shard.unlink()
@@ -190,18 +194,3 @@ def test_large_frames_are_encoded_as_generation_encodes_them(tmp_path, monkeypat
     finally:
         jax.config.update("jax_disable_most_optimizations", False)
     np.testing.assert_allclose(found[:, 0], pictures, atol=1e-4)
-
-
-def test_clips_of_large_frames_take_turns(tmp_path, monkeypatch):
-    """Memory is that of one clip's tile, however many clips a batch has."""
-    seen = []
-
-    def watched(vae, params, video):
-        seen.append(video.shape)
-        return video[:, ::4, ::8, ::8]
-
-    monkeypatch.setattr(weights, "load", lambda directory, component: (None, {}))
-    monkeypatch.setattr(models_vae, "tiled_encode", watched)
-    encode = data_encode._vae_encoder(tmp_path)
-    assert encode(np.zeros((8, 1, 8, TILE + 8, 3), np.uint8)).shape == (8, 1, 1, 33, 3)
-    assert seen == [(1, 1, 8, TILE + 8, 3)]

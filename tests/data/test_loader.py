@@ -20,12 +20,13 @@ from alchemint_jax.data import (
     open_split,
 )
 from alchemint_jax.data.loader import _Example, pipeline
+from alchemint_jax.data.words import Ids
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene import Clock
 from alchemint_jax.tokenizers import ByteTokenizer
 
 CLOCK = Clock(8, 33, 4)
-BYTES, TAGS = ByteTokenizer(112), ByteTokenizer(16)
+BYTES = Ids(ByteTokenizer(112), 16, None, 1)
 
 pytestmark = pytest.mark.slow
 
@@ -290,9 +291,7 @@ def test_a_subject_that_is_never_on_screen_is_not_used(encoded, rows):
     record["intervals"] = np.array([rows] * 3, np.int32)
     record |= {"n_subjects": 3, "words": ["disc", "star", "bar"]}
     record["references"] = np.ones_like(record["references"])
-    (batch,) = take(
-        pipeline([record], _Example(Augment(), BYTES, TAGS, None, 1, CLOCK), LoaderConfig(1)), 1
-    )
+    (batch,) = take(pipeline([record], _Example(Augment(), BYTES, CLOCK), LoaderConfig(1)), 1)
     there = bool(rows[0][1])
     for name in ("used", "tag_mask", "tag_ids", "references"):
         assert batch[name].any() == there, name

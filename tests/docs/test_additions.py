@@ -82,7 +82,7 @@ def test_a_dataset_is_looked_at_encoded_and_loaded(balls, tmp_path, monkeypatch)
     dark = (sheet == 40).all(-1).sum(0) > 32  # columns that hold frames of 32 rows and more
     assert dark.sum() >= 11 * 45  # eleven of them, 48 wide, none of which hides another
 
-    monkeypatch.setattr(encode, "_vae_encoder", lambda directory: PoolEncoder())
+    monkeypatch.setattr(encode, "_vae_encoder", lambda directory, tiles: PoolEncoder())
     latents = tmp_path / "latents"
     run("data", "encode", "--data", balls, "--vae", "sprites", "--out", latents)
     (batch,) = itertools.islice(latent_loader(latents, "train", LoaderConfig(4)), 1)

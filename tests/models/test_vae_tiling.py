@@ -14,6 +14,7 @@ from alchemint_jax.models.vae import (
     VAE,
     VARIANTS,
     VAEConfig,
+    host_encode,
     stream_decode,
     stream_encode,
     tiled_decode,
@@ -238,3 +239,12 @@ def test_sampling_tiles_large_frames_only(wide, latents):
         np.testing.assert_allclose(encoded, _run(tiled_encode, wide, pictures), atol=1e-4)
         difference = np.abs(encoded - _run(stream_encode, wide, pictures)).max()
         assert (difference > 1e-3) == tiled
+
+
+def test_a_clip_in_host_memory_is_encoded_as_on_the_device(wide):
+    pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, 36, 66, 3), dtype=np.uint8)
+    video = pixels[None].astype(np.float32) / 127.5 - 1
+    expected = tiled_encode(VAE_, wide, jnp.asarray(video), **TILES)[0]
+    for at_once in (1, 3):
+        found = host_encode(VAE_, wide, pixels, **TILES, at_once=at_once)
+        np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -129,9 +129,9 @@ def test_a_plan_without_a_batch_has_one_that_fits_the_config_and_the_mesh():
     setup = planner.prepare(request)
     mesh = sharding.make_mesh(fsdp=4, data=1, devices=setup.devices)
     batch = planner.steps.dit_batch(setup.task, setup.work, mesh)
-    # The clips and pictures of the sprites world, whose pictures are half as large.
-    assert batch["latents"].shape == (8, 9, 8, 8, 16)
-    assert batch["references"].shape == (8, 1, 4, 4, 16)
+    # Clips of 81 frames of 480 x 832 pixels, and pictures as large.
+    assert batch["latents"].shape == (8, 21, 60, 104, 16)
+    assert batch["references"].shape == (8, 1, 60, 104, 16)
 
 
 @needs_libtpu

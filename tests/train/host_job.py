@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 import toy_task
 
+from alchemint_jax import places
+
 ROOT = Path(__file__).parents[2]
 HEARTBEAT = 10  # seconds; also of a process that is only starved by the others
 WAIT = 20  # seconds for all to come
@@ -41,6 +43,7 @@ class Options:
     """Of a job, the same for all its processes; `batch` is that of one of them."""
 
     workdir: str
+    """A folder: also of what the processes say."""
     processes: int
     devices: int = 1
     mesh: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -48,6 +51,12 @@ class Options:
     total_steps: int = 40
     checkpoint_every: int = 4
     pause: float = 0.02
+    address: str = ""
+    """Where the run is, if that is a bucket."""
+
+    @property
+    def run(self) -> str:
+        return self.address or self.workdir
 
 
 class Job:
@@ -135,8 +144,12 @@ def free_port() -> int:
 
 def latest(workdir: Path | str) -> int:
     """The newest whole checkpoint, 0 if there is none."""
-    folder = Path(workdir) / "checkpoints"
-    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if places.is_address(workdir):
+        found = places.files_of(workdir).glob(f"{workdir}/checkpoints/*/commit_success.txt")
+        names = [name.split("/")[-2] for name in found]
+    else:
+        folder = Path(workdir) / "checkpoints"
+        names = [path.name for path in folder.iterdir()] if folder.exists() else []
     return max((int(name) for name in names if name.isdigit()), default=0)
 
 
@@ -181,7 +194,7 @@ def main() -> None:
     config = toy_task.config(options.total_steps, **periods)
     with joined(Hosts(sys.argv[2], options.processes, process, WAIT, HEARTBEAT)):
         mesh = sharding.make_mesh(**options.mesh)
-        result = train.fit(task, config, options.workdir, mesh=mesh)
+        result = train.fit(task, config, options.run, mesh=mesh)
         folder = Path(options.workdir) / "seen"
         folder.mkdir(exist_ok=True)
         (folder / f"{process}.json").write_text(json.dumps(task.steps))

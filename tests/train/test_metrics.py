@@ -5,7 +5,10 @@ import sys
 import types
 
 import numpy as np
+import pytest
 
+from alchemint_jax import places
+from alchemint_jax.errors import AlchemintError
 from alchemint_jax.train import MetricWriter, read_metrics
 
 
@@ -55,3 +58,30 @@ def test_damaged_lines_are_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n\xff\xfe\x80{"st\n{"step": 2}\n{"step"')
     assert [line["step"] for line in read_metrics(path)] == [1, 2]
+
+
+def test_a_run_in_a_bucket_has_its_lines_there_once_flushed(bucket, faults):
+    path = places.place(bucket) / "metrics.jsonl"
+
+    def lines():
+        return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+    with MetricWriter(bucket) as writer:
+        for step in (1, 2, 3):
+            writer.write(step, {"loss": step / 2})
+        assert not path.exists()
+        writer.flush()
+        assert lines() == [1, 2, 3]
+        writer.write(4, {"loss": 2.0})
+    assert lines() == [1, 2, 3, 4]
+    with pytest.raises(AlchemintError, match="permission"), MetricWriter(bucket, 2) as writer:
+        writer.write(3, {"loss": 9.0})
+        faults(403, "metrics")
+    faults(0)
+    with pytest.raises(KeyError, match="says more"), MetricWriter(bucket, 2):
+        faults(403, "metrics")
+        raise KeyError("says more")
+    faults(0)
+    with MetricWriter(bucket, step=2) as writer:
+        writer.write(3, {"loss": 9.0})
+    assert lines() == [1, 2, 3]

@@ -15,7 +15,8 @@ import pytest
 
 from alchemint_jax import weights
 from alchemint_jax.data import Augment, LoaderConfig, encode_dataset, latent_loader
-from alchemint_jax.data.encode import read_header
+from alchemint_jax.data.encoded import read_header
+from alchemint_jax.data.encoding import Encoding
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
@@ -75,7 +76,7 @@ def model(tmp_path_factory):
 def task(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     clips = write_sprites(folder / "clips", clips=2, validation=1, frames=FRAMES)
-    data = encode_dataset(clips, model, folder / "latents", batch=1, views=1)
+    data = encode_dataset(clips, model, folder / "latents", Encoding(views=1), batch=1)
     return DiTTask(
         model=DIT_CONFIG,
         text=TEXT_CONFIG,
@@ -89,7 +90,7 @@ def task(model, tmp_path_factory):
 
 def test_training_and_generation_time_a_clip_alike(task, model):
     header = read_header(task.data)
-    assert (header["stride"], header["latents"][0]) == (2, 5)
+    assert (header["stride"], header["buckets"][0]["latents"][0]) == (2, 5)
     batch = next(iter(task.train_data()))
     scenes = [sample_clip(i, split_seed(0, "train"), World.short(FRAMES)).scene for i in range(2)]
     pipe = Pipeline.load(model)
@@ -128,11 +129,13 @@ def test_a_model_whose_parts_have_two_strides_is_refused(model, tmp_path):
 
 
 def test_datasets_that_do_not_say_their_stride_are_read(task, tmp_path):
-    """As those were written before."""
-    old = shutil.copytree(Path(task.data), tmp_path / "old")
-    header = json.loads((old / "dataset.json").read_text())
-    del header["stride"]
-    (old / "dataset.json").write_text(json.dumps(header))
+    """As those were written before, in schema 1."""
+    header = read_header(task.data)
+    (bucket,) = header["buckets"]
+    old = shutil.copytree(Path(task.data) / bucket["folder"], tmp_path / "old")
+    card = {name: header[name] for name in ("dataset", "vae", "source", "fps")} | bucket
+    (old / "dataset.json").write_text(json.dumps(card | {"schema": 1}))
+    assert read_header(old)["stride"] == 2
     before, after = (
         next(iter(latent_loader(data, "train", task.loader, task.augment)))
         for data in (task.data, old)

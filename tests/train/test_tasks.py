@@ -13,7 +13,8 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from alchemint_jax import sharding, train, weights
-from alchemint_jax.data.encode import encode_with, fingerprint
+from alchemint_jax.data.encode import encode_with
+from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE

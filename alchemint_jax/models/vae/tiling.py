@@ -143,8 +143,8 @@ def _tiled(
 ) -> jax.Array:
     """`run` over tiles of x; tile and overlap in latent cells of `cell_in`, `cell_out` pixels."""
     rows, columns = (pixels // cell_in for pixels in x.shape[2:4])
-    height, tops, down = _axis(rows, tile, overlap, cell_out)
-    width, lefts, across = _axis(columns, tile, overlap, cell_out)
+    height, tops, down = tile_axis(rows, tile, overlap, cell_out)
+    width, lefts, across = tile_axis(columns, tile, overlap, cell_out)
     inputs = (*x.shape[:2], height * cell_in, width * cell_in, x.shape[4])
     piece = jax.eval_shape(run, jax.ShapeDtypeStruct(inputs, x.dtype))
     whole = (*piece.shape[:2], rows * cell_out, columns * cell_out, piece.shape[4])
@@ -164,7 +164,7 @@ def _tiled(
     return out.astype(piece.dtype)
 
 
-def _axis(size: int, tile: int, overlap: int, cell: int) -> tuple[int, np.ndarray, np.ndarray]:
+def tile_axis(size: int, tile: int, overlap: int, cell: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Cells of a tile, where the tiles begin, and their weights at each of their own positions."""
     tile = min(tile, size)
     starts = tile_starts(size, tile, overlap)

@@ -25,6 +25,7 @@ from alchemint_jax.data import records
 from alchemint_jax.data.clips import ClipShape
 from alchemint_jax.data.examples import padded
 from alchemint_jax.errors import DataError
+from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.clock import WAN_STRIDE
 from alchemint_jax.worlds.sprites.world import Clip, World, sample_clip
@@ -132,7 +133,7 @@ def write_sprites(
     already holds this very dataset. Raises DataError if something else is there, or if it cannot be
     written.
     """
-    out = Path(out)
+    out = local(out)
     if not (1 <= frames <= World.frames and World.short(frames).clock.whole):
         raise DataError(f"frames must be {WAN_STRIDE}k+1 and at most {World.frames}, got {frames}")
     if events and frames != World.frames:

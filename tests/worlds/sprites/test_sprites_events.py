@@ -11,7 +11,8 @@ from pool_encoder import PoolEncoder
 
 from alchemint_jax.data import LoaderConfig, latent_loader, open_encoded, open_split
 from alchemint_jax.data.clips import describe
-from alchemint_jax.data.encode import encode_with, read_header
+from alchemint_jax.data.encode import encode_with
+from alchemint_jax.data.encoded import read_header
 from alchemint_jax.errors import DataError
 from alchemint_jax.scene import Clock
 from alchemint_jax.tokenizers import ByteTokenizer
