@@ -44,6 +44,28 @@ def guidance_weight(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
 
 
+def gating_strength(text: str) -> float:
+    """How deep a gate is."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1024:
+            return value
+    raise argparse.ArgumentTypeError(
+        f"must be a number from 0 to 1024, or nothing (then write it last), got {text!r}"
+    )
+
+
+def add_gating(command: argparse.ArgumentParser) -> None:
+    """Adds --gating: its strength, or True where it is given without one."""
+    command.add_argument(
+        "--gating",
+        type=gating_strength,
+        nargs="?",
+        const=True,
+        metavar="STRENGTH",
+        help="attention sees subjects only while they are on screen (30 by default; 0 is off)",
+    )
+
+
 def lora(text: str) -> tuple[str, float]:
     """FILE or FILE:STRENGTH; the strength is 1 by default."""
     name, colon, strength = text.rpartition(":")

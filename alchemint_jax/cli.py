@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
+    arguments.add_gating(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -225,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
+    arguments.add_gating(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     data = names.add_parser("data", help="make and look at datasets")

@@ -42,9 +42,12 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
+        from alchemint_jax.sampling.control import Gating
+
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
+        control = Gating.of(args.gating)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         _warn(board.warnings())
         frames = pipe.generate(
@@ -54,6 +57,7 @@ def generate(args: argparse.Namespace) -> int:
             guidance=plan.guidance,
             progress=True,
             solver=plan.solver,
+            control=control,
         )
         fps = float(scene.clock.fps)
         with _tidy():
@@ -82,6 +86,7 @@ def generate(args: argparse.Namespace) -> int:
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
+            "gating": dataclasses.asdict(control) if control else None,
         }
         print(json.dumps(report))
     else:
@@ -137,6 +142,7 @@ def evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
+        from alchemint_jax.sampling.control import Gating
 
         benchmark = _benchmark(args)
         options = _given(
@@ -146,6 +152,7 @@ def evaluate(args: argparse.Namespace) -> int:
             batch=args.batch,
             guidance=weights or None,
             solver=args.solver,
+            control=Gating.of(args.gating),
         )
         report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(_lines(report)))

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int32
 
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.signatures import mistaken
+from alchemint_jax.wording import occurrences
 
 PAD = 0
 EOS = 1
@@ -83,6 +84,16 @@ class ByteTokenizer:
             row[: len(data)] = np.frombuffer(data, np.uint8).astype(np.int32) + FIRST_BYTE
             row[len(data)] = EOS
         return ids, ids != PAD
+
+    def tokens_of(self, text: str, word: str) -> Bool[np.ndarray, " l"]:
+        """Which tokens of `text`, as `encode` gives them, are of `word`, wherever it stands."""
+        text = clean_text(text)
+        found = np.zeros(self.length, np.bool_)
+        for start, end in occurrences(text, clean_text(word)):
+            before, after = (len(text[:i].encode("utf-8", "replace")) for i in (start, end))
+            found[before:after] = True
+        found[-1] = False  # at the most, the text ends there
+        return found
 
     def decode(self, ids: Iterable) -> list[str]:
         """Texts of rows of ids (arrays or lists), each read up to its end token.
@@ -173,6 +184,19 @@ class UMT5Tokenizer:
             row[: len(kept)] = kept
             seen[: len(kept)] = True
         return ids, mask
+
+    def tokens_of(self, text: str, word: str) -> Bool[np.ndarray, " l"]:
+        """Which tokens of `text`, as `encode` gives them, are of `word`, wherever it stands.
+
+        A token that is of the word in part is of it.
+        """
+        text = clean_prompt(text)
+        places = self.backend.encode(text, add_special_tokens=False).offsets[: self.length - 1]
+        found = np.zeros(self.length, np.bool_)
+        for start, end in occurrences(text, clean_prompt(word)):
+            inside = [max(a, start) < min(b, end) for a, b in places]
+            found[: len(places)] |= np.array(inside, np.bool_)
+        return found
 
 
 Tokenizer = ByteTokenizer | UMT5Tokenizer

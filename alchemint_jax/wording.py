@@ -42,6 +42,22 @@ def mentions(text: str, word: str) -> bool:
     return any(all(map(_fits, wanted, given[i : i + len(wanted)])) for i in starts)
 
 
+def occurrences(text: str, word: str) -> list[tuple[int, int]]:
+    """Where `text` has `word`: [start, end) in characters, whatever their case.
+
+    It stands there as it is; where it never does, with another ending ("cars" for a car) or, in a
+    script that sets no spaces, within other characters.
+    """
+    exact, most = re.escape(word), max(len(word) - 1, 0)
+    ways = [rf"(?<!\w){exact}(?!\w)", rf"(?<!\w){exact}\w{{0,{most}}}(?!\w)"]
+    if any(map(_joined, word)):
+        ways.append(exact)
+    for way in ways if word else ():
+        if found := [match.span() for match in re.finditer(way, text, re.IGNORECASE)]:
+            return found
+    return []
+
+
 def _fits(word: str, found: str) -> bool:
     stem = word[: len(word) - max(0, len(word) - 3) // 2]
     near = found.startswith(stem) and len(found) < 2 * len(word)

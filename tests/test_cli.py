@@ -21,6 +21,7 @@ import alchemint_jax as al
 from alchemint_jax import cli, commands, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.control import Gating
 from alchemint_jax.worlds import sprites
 
 BOARD = """
@@ -93,14 +94,14 @@ def test_generate_writes_the_video_and_prints_its_path(board, pipe, tmp_path, ca
     assert frames.shape == (9, 32, 32, 3) and fps == 8
     assert pipe.loaded == ["sprites"]
     # What was not given is the model's own; the seed is the storyboard's.
-    own = {"steps": 9, "guidance": pipe.settings.guidance, "solver": "euler"}
+    own = {"steps": 9, "guidance": pipe.settings.guidance, "solver": "euler", "control": None}
     assert pipe.calls == [{"seed": 5, "progress": True, **own}]
 
 
 def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
     options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
-    options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16"]
+    options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16", "--gating", "8"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
@@ -113,7 +114,18 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "steps": 12,
         "guidance": al.Guidance(text=2.0, image=1.5, both=10.0),
         "solver": "unipc",
+        "control": Gating(8.0),
     }
+
+
+def test_gating_without_a_number_is_the_usual_one(board, pipe, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "v.mp4"), "--json", "--gating"]
+    assert cli.main(["generate", board, *out]) == 0
+    assert pipe.calls[0]["control"] == Gating()
+    assert json.loads(capsys.readouterr().out)["gating"]["strength"] == Gating().strength
+    with pytest.raises(SystemExit):
+        cli.main(["generate", *out, board])
+    assert "write it last" in capsys.readouterr().err
 
 
 def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys):
@@ -127,6 +139,7 @@ def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys
     assert (report["frames"], report["fps"], report["size"]) == (9, 8.0, [32, 32])
     assert (report["seed"], report["steps"], report["solver"]) == (5, 9, "euler")
     assert report["guidance"] == {"text": 0.5, "image": 1.5, "both": 2.5}
+    assert report["gating"] is None
     assert report["subjects"] == [
         {"word": "red disc", "appears": [[0.25, 1.0]], "frames": [[2, 9]]}
     ]
@@ -208,6 +221,9 @@ def test_a_bad_storyboard_is_reported_without_importing_jax(tmp_path):
         "--guidance-text=nan",
         "--guidance-image=inf",
         "--guidance-both=-1",
+        "--gating=-1",
+        "--gating=2000",
+        "--gating=deep",
         "--stepps=3",
         "--step=3",
     ],
@@ -275,9 +291,9 @@ def test_evaluate_prints_the_figures(monkeypatch, tmp_path, capsys):
         return {"model": "sprites", "t_iou": figure, "groups": groups, "rows": [1, 2, 3]}
 
     monkeypatch.setitem(evaluate.__dict__, "run_benchmark", run_benchmark)
-    options = ["--limit", "4", "--batch", "2", "--solver", "unipc"]
+    options = ["--limit", "4", "--batch", "2", "--solver", "unipc", "--gating"]
     assert cli.main(["evaluate", "--out", str(tmp_path / "r"), *options]) == 0
-    asked = {"limit": 4, "batch": 2, "solver": "unipc"}
+    asked = {"limit": 4, "batch": 2, "solver": "unipc", "control": Gating()}
     assert calls == [(("sprites", sprites.SpritesBenchmark(), tmp_path / "r"), asked)]
     figure = "t_iou: 0.8123 (0.75 to 0.9)"
     group = f"groups:\n  few:\n    subjects: 2\n    {figure}\n"

@@ -101,6 +101,9 @@ def pipe(monkeypatch):
     monkeypatch.setattr(pipeline, "decode", lambda models, latents: video)
     monkeypatch.setattr(Texts, "states", states)
     monkeypatch.setattr(Texts, "excess", lambda *_: None)
+    monkeypatch.setattr(
+        Texts, "words", lambda _, texts, words, slots, n: np.zeros((len(texts), slots, n), bool)
+    )
     return Pipeline(models, Texts.__new__(Texts), settings.Settings(size=(16, 16), max_frames=9))
 
 

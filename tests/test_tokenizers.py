@@ -118,6 +118,17 @@ def test_decode_skips_what_is_no_byte():
     assert ByteTokenizer(4).decode([[2, 300, 68, 0, 68, 1, 68]]) == ["AA"]
 
 
+def test_bytes_of_a_word():
+    tokenizer = ByteTokenizer(12)
+    text = "a  café, a café"
+    (ids,), _ = tokenizer.encode([text])
+    found = tokenizer.tokens_of(text, "Café ")
+    assert found.tolist() == [False] * 2 + [True] * 5 + [False] * 5
+    assert tokenizer.decode([ids[found]]) == ["café"]  # the second one is cut off
+    assert dataclasses.replace(tokenizer, length=40).tokens_of(text, "café").sum() == 10
+    assert not tokenizer.tokens_of(text, "tea").any() and not tokenizer.tokens_of("", "tea").any()
+
+
 def test_misuse_of_bytes():
     with pytest.raises(TypeError, match=r"\[text\]"):
         ByteTokenizer(4).encode("disc")
@@ -155,6 +166,21 @@ def test_pieces_end_and_padding(directory):
         assert row[seen].tolist() == wanted and wanted[-1] == 1
         assert seen[: len(wanted)].all() and not row[len(wanted) :].any()
     assert tokenizer.backend.decode(ids[0].tolist()) == text
+
+
+def test_pieces_of_a_word(directory):
+    tokenizer = UMT5Tokenizer.load(directory, 40)
+    text = "a red disc  and a blue disc"
+    (ids,), (mask,) = tokenizer.encode([text])
+
+    def said(word, tokenizer=tokenizer):
+        found = tokenizer.tokens_of(text, word)
+        assert found.shape == (tokenizer.length,) and not (found & ~mask[: tokenizer.length]).any()
+        return tokenizer.backend.decode(ids[: tokenizer.length][found].tolist())
+
+    assert said("disc") == "disc disc" and said("red disc") == "red disc" and said("cat") == ""
+    short = dataclasses.replace(tokenizer, length=1)  # of which the end token is all
+    assert said("disc", short) == ""
 
 
 def test_a_long_text_is_cut_and_still_ends(directory):

@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from alchemint_jax.wording import mentions, same_word
+from alchemint_jax.wording import mentions, occurrences, same_word
 
 THERE = [
     ("two discs", "disc"),
@@ -88,3 +88,20 @@ def test_words_that_are_not(text, word):
 def test_the_same_word():
     assert same_word("E\u0301toile") == same_word("étoile") == same_word(" ÉTOILE ")
     assert same_word("ハス") != same_word("バス") != same_word("パス")  # lotus, bus, pass
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "found"),
+    [
+        ("a star, a Star and a starfish", "star", ["star", "Star"]),
+        ("two red discs and a disco", "red disc", ["red discs"]),
+        ("it starts; a mustard", "star", ["starts"]),
+        ("a mustard", "star", []),
+        ("一只猫和一只狗", "猫", ["猫"]),
+        ("a c++ book", "c++", ["c++"]),
+        ("a star", "", []),
+        ("a disc", "red disc", []),
+    ],
+)
+def test_where_words_are(text, word, found):
+    assert [text[start:end] for start, end in occurrences(text, word)] == found

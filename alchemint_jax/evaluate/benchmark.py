@@ -58,13 +58,14 @@ def run_benchmark(
     guidance: Any = None,
     progress: bool = True,
     solver: str | None = None,
+    control: Any = None,
 ) -> dict[str, Any]:
     """Renders a benchmark with a model, scores it, and writes report.json and .html.
 
     `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
     and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
-    `guidance`, a `Guidance` or some of its weights by name, those that are not given. Returns the
-    figures of the report, without its rows and titles.
+    `guidance`, a `Guidance` or some of its weights by name, those that are not given. `control` is
+    that of `Pipeline.render`. Returns the figures of the report, without its rows and titles.
 
     Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
@@ -80,7 +81,7 @@ def run_benchmark(
     weighed = fingerprints(model)
     began = time.perf_counter()
     videos = render(
-        functools.partial(pipe.render, solver=plan.solver),
+        functools.partial(pipe.render, solver=plan.solver, control=control),
         cases,
         seed=seed,
         steps=plan.steps,
@@ -100,6 +101,7 @@ def run_benchmark(
             "solver": plan.solver,
             "batch": batch,
             "guidance": dataclasses.asdict(plan.guidance),
+            **({"control": repr(control)} if control else {}),
             "t_l2": "root mean square over start and end, as a fraction of the duration",
             "seconds_per_clip": seconds / len(cases),
         },

@@ -60,6 +60,7 @@ def add_parser(commands: Any) -> None:
         help="clips per step, N/chip or N/device; default: 1/device, times accumulate",
     )
     c.add_argument("--step", choices=("train", "sample"), default="train")
+    arguments.add_gating(c)
     c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")
     c.add_argument(
         "--search", action="store_true", help="find the mesh, remat policy and micro-batches"
@@ -96,7 +97,13 @@ def plan_command(args: argparse.Namespace) -> Any:
     prepare()
     from alchemint_jax.plan.planner import Request, plan
     from alchemint_jax.plan.search import search
+    from alchemint_jax.sampling.control import Gating
 
+    control = None
+    if args.gating is not None:
+        if args.step != "sample":
+            raise ConfigError("--gating is of sampling; give --step sample as well")
+        control = Gating.of(args.gating)
     request = Request(
         config=args.config,
         target=args.target,
@@ -109,6 +116,7 @@ def plan_command(args: argparse.Namespace) -> Any:
         batch=args.batch,
         step=args.step,
         remat=args.remat,
+        control=control,
     )
     return search(request, _say) if args.search else plan(request)
 

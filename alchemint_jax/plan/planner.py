@@ -14,6 +14,7 @@ from alchemint_jax.plan.compile import compile_step
 from alchemint_jax.plan.estimate import Plan, make_plan
 from alchemint_jax.plan.steps import Step, Work
 from alchemint_jax.plan.targets import Target, parse_target, topology_devices
+from alchemint_jax.sampling.control import Control
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.run import build_task
@@ -37,6 +38,7 @@ class Request:
         step: "train" or "sample".
         remat: the policy of layers.
         accumulate: parts that a batch is split into.
+        control: that sampling runs under.
     """
 
     config: str
@@ -51,6 +53,7 @@ class Request:
     step: str = "train"
     remat: str | None = None
     accumulate: int | None = None
+    control: Control | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +119,7 @@ def with_remat(task: Any, policy: str) -> Any:
 def trace(setup: Setup, mesh: Mesh) -> Step:
     """The step that the setup asks for, on a mesh."""
     if setup.request.step == "sample":
-        return steps.sample_step(setup.task, setup.work, mesh)
+        return steps.sample_step(setup.task, setup.work, mesh, setup.request.control)
     return steps.train_step(setup.task, setup.optimizer, setup.work, mesh)
 
 
@@ -162,4 +165,5 @@ def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
         "mesh": sizes or "one device",
         "remat": setup.task.model.remat,
         "accumulate": setup.optimizer.accumulate,
+        **({"control": repr(setup.request.control)} if setup.request.control else {}),
     }

@@ -18,6 +18,7 @@ from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
+from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.packing import event_rows as rows_of
@@ -256,8 +257,11 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
     )
 
 
-def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
-    """One step of the solver with the branches of guidance that the config's sampling asks for."""
+def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = None) -> Step:
+    """One step of the solver with the branches of guidance that the config's sampling asks for.
+
+    It runs under a control, if there is one.
+    """
     if not isinstance(task, DiTTask):
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
     plan = task.sampling.plan()
@@ -279,6 +283,12 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
             jax.eval_shape(cached_conditions, batch),
         )
+        counts: tuple[Any, Any] = (None, None)
+        if control is not None:
+            counts = (jax.ShapeDtypeStruct((), jnp.int32, sharding=whole),) * 2
+            shape = (work.batch, work.references, task.sampling.text_length)
+            words = jax.ShapeDtypeStruct(shape, jnp.bool, sharding=split)
+            conditions = conditions._replace(words=words)
         latents = batch["latents"]
         state = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(
@@ -292,6 +302,8 @@ def sample_step(task: Any, work: Work, mesh: Mesh) -> Step:
             state,
             jax.ShapeDtypeStruct((1, columns), jnp.float32, sharding=whole),
             jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), guide),
+            control,
+            *counts,
             dit=DiT(task.model, dtype=jnp.dtype(task.compute)),
             solver=plan.solver,
         )

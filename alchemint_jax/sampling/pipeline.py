@@ -21,8 +21,9 @@ from alchemint_jax.models.dit.conditioning import Conditions, Events
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.progress import Progress
+from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.control import Control
+from alchemint_jax.sampling.control import Control, Gating
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.sample import Models, decode, encode_references, sample_latents
@@ -208,14 +209,14 @@ class Pipeline:
                 model's own weights where it is None.
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
-            control: acts on every step (see `alchemint_jax.sampling.control`).
+            control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
 
         Returns:
             The frames of the video, uint8 `[f, h, w, 3]`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
-            ConfigError: there is no such solver.
+            ConfigError: there is no such solver, or no such gating with this model.
             NonFiniteError: a network gave NaN or infinity.
 
         Examples:
@@ -274,7 +275,7 @@ class Pipeline:
         Raises:
             StoryboardError: a scene is not as this model can render it, or differs in size or
                 length from the others, or a text is longer than the model reads.
-            ConfigError: there is no such solver.
+            ConfigError: there is no such solver, or no such gating with this model.
             NonFiniteError: a network gave NaN or infinity.
 
         Examples:
@@ -290,6 +291,7 @@ class Pipeline:
         for scene in scenes:
             self.check(scene)
         self._check_length("render", "negative_prompt", negative_prompt)
+        control = self._control(control)
         size, clock = self._shape(scenes)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
@@ -308,6 +310,23 @@ class Pipeline:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
             latents = run(control, guide)
         return decode(self.models, latents)
+
+    def _control(self, control: Control | None) -> Control | None:
+        """The control, if it does something at all.
+
+        Raises:
+            ConfigError: it is a gating that this model cannot have.
+        """
+        if not isinstance(control, Gating):
+            return control
+        stride = self.models.vae.config.temporal_stride
+        if control.stride != stride:
+            raise ConfigError(f"Gating: stride = {control.stride}: the autoencoder's is {stride}")
+        if not self.limits.max_subjects:
+            raise ConfigError("gating times subjects with pictures, and this model takes none")
+        if control.edge is None and not isinstance(self.models.dit.config.scheme, NoInterval):
+            control = dataclasses.replace(control, edge=0)
+        return control if control.strength else None
 
     def _shape(self, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:
         """Size and clock of all scenes; latent frames are those of this model's autoencoder."""
@@ -345,6 +364,15 @@ class Pipeline:
             intervals=jnp.asarray(clock.latent(slots.intervals)),
             tags=tag,
             tag_mask=mask & jnp.asarray(slots.used)[..., None],
+            words=jnp.asarray(
+                self.texts.words(
+                    [scene.caption for scene in scenes],
+                    # Of subjects that are never there, too, whose slots are empty.
+                    [[subject.word for subject in scene.subjects] for scene in scenes],
+                    self.limits.max_subjects,
+                    long,
+                )
+            ),
         )
         if self.limits.events:
             conditions = self._with_events(conditions, scenes, clock)

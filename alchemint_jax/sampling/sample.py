@@ -64,6 +64,7 @@ def sample_latents(
             guide,
             control,
             None if control is None else start,
+            None if control is None else plan.steps,
             dit=models.dit,
             solver=plan.solver,
         )
@@ -82,14 +83,15 @@ def solve_piece(
     guide: Guide,
     control: Control | None = None,
     first: jax.Array | int | None = None,
+    steps: jax.Array | int | None = None,
     *,
     dit: DiT,
     solver: str,
 ) -> tuple[State, Control | None]:
     """The solver's state after `rows` of its table: the compiled part of `sample_latents`.
 
-    Beside it, the control that goes on from there. `first` is the number of the first row, which
-    only a control needs.
+    Beside it, the control that goes on from there. `first` is the number of the first row, and
+    `steps` that of all rows of the table, which only a control needs; these are all by default.
     """
     b = len(conditions.text)
     # Outside of the loop over steps, which would do it every time.
@@ -100,7 +102,7 @@ def solve_piece(
             copies = len(z) // b
             text, extra = model_inputs(stacked[copies], with_text, with_images)
             if bias is not None:
-                extra["bias"] = bias.repeated(copies)
+                extra["bias"] = bias.repeated(copies).without_captions(~with_text)
             time = jnp.broadcast_to(t, z.shape[:1])
             return cast(jax.Array, dit.apply({"params": params}, z, time, text, **extra))
 
@@ -120,7 +122,8 @@ def solve_piece(
         return cast(Attended, kept.apply({"params": params}, z, time, text, **extra)[1])
 
     def moment(step: jax.Array, time: jax.Array) -> Moment:
-        return Moment(step, time, conditions, look)
+        total = jnp.asarray(len(rows) if steps is None else steps, jnp.int32)
+        return Moment(step, total, time, conditions, dit.config.n_layers, look)
 
     assert first is not None
     return advance_controlled(SOLVERS[solver], velocity, state, rows, control, first, moment)

@@ -114,6 +114,17 @@ class Texts:
             found.append((jnp.asarray(states), jnp.asarray(mask)))
         return found
 
+    def words(
+        self, texts: Sequence[str], words: Sequence[Sequence[str]], slots: int, length: int
+    ) -> Bool[np.ndarray, "b r l"]:
+        """Which tokens of each text are of each of its words, in so many slots."""
+        tokenizer = dataclasses.replace(self.tokenizer, length=length)
+        found = np.zeros((len(texts), slots, length), bool)
+        for rows, text, own in zip(found, texts, words, strict=True):
+            for row, word in zip(rows, own, strict=False):
+                row[:] = tokenizer.tokens_of(text, word)
+        return found
+
     def excess(self, text: str, length: int) -> str | None:
         """What is wrong with a text that would be cut off at `length` tokens; None if it is not."""
         mask = dataclasses.replace(self.tokenizer, length=_ALL).encode([text])[1]

@@ -17,6 +17,7 @@ from alchemint_jax.plan import planner
 from alchemint_jax.plan.compile import needed, read, shard_bytes
 from alchemint_jax.plan.estimate import make_plan
 from alchemint_jax.plan.plan_text import as_text
+from alchemint_jax.sampling.control import Gating
 
 pytestmark = pytest.mark.slow
 
@@ -140,6 +141,26 @@ def test_latents_are_those_of_the_autoencoder_of_the_config():
     assert planner.steps.latent_grid(setup.task, setup.work) == (9, 16, 16, 8, 8)
     with pytest.raises(ConfigError, match="train_text=False --config.init_from=sprites"):
         planner.plan(planner.Request(sprites, "v5e:2x2"))
+
+
+@needs_libtpu
+def test_sampling_is_planned_with_gating():
+    request = dataclasses.replace(TINY, target=SPLIT[0], mesh=dict(SPLIT[1]), step="sample")
+    counts = []
+    for control in (None, Gating(8.0)):
+        setup = planner.prepare(dataclasses.replace(request, control=control))
+        mesh = sharding.make_mesh(**planner.complete(setup.mesh), devices=setup.devices)
+        step = planner.trace(setup, mesh)
+        counts.append(len(jax.tree.leaves(step.kinds["batch"])))
+        said = planner.describe(setup, mesh).get("control")
+        assert said == (None if control is None else repr(control))
+    assert counts[1] == counts[0] + 1  # which tokens are of which word
+
+
+def test_gating_is_not_planned_for_training(capsys):
+    arguments = ["plan", "--config", CONFIG, "--target", "v5e:2x2", "--gating"]
+    assert cli.main(arguments) == 2
+    assert "--step sample" in capsys.readouterr().err
 
 
 def test_both_messages_of_the_compiler_are_understood():

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool
 
 from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.ops.bias import LowRankBias
@@ -49,6 +50,12 @@ class Bias:
         tables = (self.subjects, self.frames, self.words)
         subjects, frames, words = jax.tree.map(lambda x: jnp.tile(x, (times, 1, 1)), tables)
         return Bias(subjects, frames, words, self.layers)
+
+    def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
+        """For a batch some of whose captions were replaced by other texts, of other tokens."""
+        if self.words is None:
+            return self
+        return dataclasses.replace(self, words=jnp.where(empty[:, None, None], 0, self.words))
 
     def of_sequence(self, sequence: SequenceLayout) -> LowRankBias | None:
         """The bias of self-attention: one channel for each subject and direction.

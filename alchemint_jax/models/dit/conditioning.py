@@ -58,6 +58,8 @@ class Conditions(NamedTuple):
     """Known frames of the video and their mask [b t h w c], for models that continue images."""
     image: jax.Array | None = None
     """CLIP states of the given images [b p c]."""
+    words: jax.Array | None = None
+    """Which tokens of the caption are of each subject's word [b r l], where somebody looked."""
     events: Events | None = None
     """For models with a dense-caption branch."""
 

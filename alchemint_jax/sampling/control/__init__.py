@@ -1,5 +1,6 @@
 """Control while sampling: what a step attends to, and where its latents are."""
 
+from alchemint_jax.sampling.control.gating import Gating
 from alchemint_jax.sampling.control.step import Control, Moment, Steered, advance_controlled
 
-__all__ = ["Control", "Moment", "Steered", "advance_controlled"]
+__all__ = ["Control", "Gating", "Moment", "Steered", "advance_controlled"]

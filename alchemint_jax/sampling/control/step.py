@@ -31,14 +31,18 @@ class Moment:
 
     Attributes:
         step: how many steps were made before [].
+        steps: how many there are in all [].
         time: flow time of the latents [], 1 is noise.
         conditions: what the batch is conditioned on; `conditions.intervals` says when its subjects
             are on screen, in latent frames.
+        layers: how many the transformer has.
     """
 
     step: jax.Array
+    steps: jax.Array
     time: jax.Array
     conditions: Conditions
+    layers: int
     _look: Look
 
     def look(
@@ -64,7 +68,8 @@ class Steered(NamedTuple):
     """Where the step starts [b t h w c]; those that the control was given leave it alone."""
     bias: Bias | None = None
     """Of every pass of this step, with and without text and pictures: if it held for one of them
-    only, guidance would amplify the difference."""
+    only, guidance would amplify the difference. What it says of words is of passes that have the
+    caption."""
     control: Any = None
     """The control of the next step, if it remembers something; None leaves it as it is."""
 
