@@ -32,10 +32,14 @@ def begin(out: Path, wanted: Mapping[str, Any], mark: str) -> Path | None:
         _check_same(out, wanted, mark)
         return None
     partial = out.parent / f".{out.name}.partial"
-    if partial.exists():
+    if (partial / mark).is_file() and not (partial / _PLAN).exists():  # only the name was missing
+        _check_same(partial, wanted, mark)
+        _name(partial, out)
+        return None
+    if partial.exists() and [path for path in partial.iterdir() if path.name[0] != "."]:
         _check_same(partial, wanted, _PLAN)
     else:
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=True)
         records.write_json(partial / _PLAN, wanted)
     return partial
 
@@ -44,6 +48,10 @@ def finish(partial: Path, out: Path, content: Mapping[str, Any], mark: str) -> N
     """Gives a folder that is whole its name, and a file named `mark` that says what it is."""
     records.write_json(partial / mark, content)
     (partial / _PLAN).unlink()
+    _name(partial, out)
+
+
+def _name(partial: Path, out: Path) -> None:
     if out.exists():
         out.rmdir()  # an empty directory made by the caller
     os.replace(partial, out)
