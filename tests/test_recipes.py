@@ -1,11 +1,12 @@
 """The commands in the docstring of every config run as they are printed, one after the other.
 
 A shell reads them out of the docstring, so that its loops and quotes count. Data are drawn and
-encoded for real, a few clips of them; in place of what `annotate` would find in videos there are
-drawn clips. Training is a dry run of the config in full, which reads the data and the weights and
-traces the step (of one layer at a time), with what it would write put in its place; the recipe of
-Wan takes steps for real, too. Where a config starts from published weights, the sizes of the tiny
-model that stands in for those are appended.
+encoded for real, a few clips of them; videos are those of a photograph that is pushed through the
+picture, in which `annotate` finds a person by the networks of the package. Training is a dry run of
+the config in full, which reads the data and the weights and traces the step (of one layer at a
+time), with what it would write put in its place; the recipe of Wan takes steps for real, too. Where
+a config starts from published weights, the sizes of the tiny model that stands in for those are
+appended.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ import subprocess
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
-from drawn_clips import drawn
+from matplotlib.cbook import get_sample_data
 from ml_collections import ConfigDict
+from PIL import Image
 
 import alchemint_jax as al
 from alchemint_jax import cli, weights
-from alchemint_jax.data import write_timed_clips
+from alchemint_jax.media import encode_mp4
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
@@ -103,21 +106,30 @@ def place(tmp_path_factory):
     return folder
 
 
-def annotated(out):
-    """What `annotate` makes of three videos, two of which show subjects."""
-    if not out.exists():
-        clips = [
-            drawn([[[2, 30]], [[20, 40]]], frames=40, name="two", fps=16)[0],
-            drawn([[[0, 9]]], frames=12, size=(40, 60), name="one", fps=16)[0],
-            drawn([], frames=1, name="none", fps=16)[0],
-        ]
-        write_timed_clips(out, {"train": clips, "validation": clips[:1]}, {})
+def film(folder):
+    """Three short videos of a photographed person, who comes, goes, and stays."""
+    with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as photograph:
+        person = np.asarray(photograph.convert("RGB").resize((96, 112)))
+    ground = np.full((120, 200, 3), np.linspace(90, 180, 200)[:, None], np.uint8)
+    folder.mkdir()
+    for name, places in {
+        "comes": [None] * 6 + [200 - 8 * f for f in range(14)] + [96] * 20,
+        "goes": [60] * 18 + [60 - 8 * f for f in range(20)] + [None] * 6,
+        "stays": [50] * 8,  # too short for a clip: a picture
+    }.items():
+        wide = np.stack([np.pad(ground, ((0, 0), (100, 100), (0, 0)))] * len(places))
+        for frame, left in zip(wide, places, strict=True):
+            if left is not None and left < 200:
+                frame[8:, 100 + left : 196 + left] = person
+        (folder / f"{name}.mp4").write_bytes(encode_mp4(wide[:, :, 100:300], 16))
 
 
 def execute(words):
     """One command, made small."""
     if words[:2] == ["alchemint", "annotate"]:
-        annotated(Path(words[words.index("--out") + 1]) / "dataset")
+        if not Path(words[2]).exists():
+            film(Path(words[2]))
+        assert cli.main(words[1:]) == 0, words
     elif words[:2] == ["alchemint", "train"]:
         workdir = words[words.index("--workdir") + 1]
         published = "wan" in workdir or "kaleido" in workdir
@@ -168,6 +180,15 @@ def test_the_recipe_of_wan_trains_and_what_it_makes_renders(place, monkeypatch, 
     printed = commands(CONFIGS / "wan_1_3b.py")
     for words in printed[:2]:
         execute(words)
+    lines = [json.loads(line) for line in Path("data/clips/scenes.jsonl").read_text().splitlines()]
+    found = {line["source"]: line["subjects"] for line in lines if line["status"] == "ok"}
+    assert {s["word"] for subjects in found.values() for s in subjects} == {"person"}
+    spans = {name: [s["frames"] for s in subjects] for name, subjects in found.items()}
+    ((start, end),) = spans["comes.mp4"][0]
+    assert 7 <= start <= 13 and end == 40
+    ((start, end),) = spans["goes.mp4"][0]
+    assert start == 0 and 30 <= end <= 38
+    assert spans["stays.mp4"] == [[[0, 8]]]
     words = printed[2]
     assert words[:4] == ["alchemint", "train", "--config", "configs/wan_1_3b.py"]
     few = ["--config.train.total_steps=3", "--config.loader.batch_size=2"]

@@ -174,7 +174,7 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     options = {"limit": 5, "steps": 7, "batch": 2, "solver": "unipc"}
     returned = evaluate.run_benchmark("sprites", SPRITES, out, **options)
     # The guidance is of the model, since none is asked for.
-    how = {"guidance": Guidance(both=2.0), "solver": "unipc"}
+    how = {"guidance": Guidance(both=2.0), "control": None, "solver": "unipc"}
     assert FakePipeline.calls == [(2, 0, 7, how), (2, 1, 7, how), (2, 2, 7, how)]
     assert returned["settings"]["solver"] == "unipc"
     assert returned["settings"]["guidance"] == {"text": 0.0, "image": 0.0, "both": 2.0}
