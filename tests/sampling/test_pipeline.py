@@ -17,6 +17,7 @@ from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
 from alchemint_jax.flow import GRIDS
 from alchemint_jax.images import fit_references
 from alchemint_jax.models.dit import DiT, DiTConfig
+from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, pipeline, settings, solve
@@ -240,10 +241,10 @@ def test_a_grid_solved_in_pieces_is_the_whole_grid(pipe, solver, grid):
     @jax.jit
     def whole(noise):
         def velocity(z, t):
-            inputs = {name: getattr(conditions, name) for name in conditions._fields[2:]}
+            text, inputs = model_inputs(conditions, jnp.ones(2, bool), jnp.ones(2, bool))
             time = jnp.broadcast_to(t, (2,))
             dit = pipe.models.dit
-            return dit.apply({"params": pipe.models.dit_params}, z, time, conditions.text, **inputs)
+            return dit.apply({"params": pipe.models.dit_params}, z, time, text, **inputs)
 
         return solve(velocity, noise, GRIDS[grid](12, 3.0), solver)
 
