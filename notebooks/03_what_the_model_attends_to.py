@@ -27,6 +27,7 @@ import numpy as np
 import alchemint_jax as al
 from alchemint_jax import flow, rotary
 from alchemint_jax.models.dit import DiT, Probe
+from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED, named
 from alchemint_jax.worlds.sprites.world import sample_clip
 
@@ -56,13 +57,12 @@ noise = jax.random.normal(jax.random.key(0), latents.shape)
 @jax.jit
 def attention_at(time):
     times = jnp.full(len(latents), time)
-    inputs = {
-        "latents": flow.interpolate(jnp.asarray(latents), noise, times),
-        "time": times,
-        **{name: value for name, value in conditions._asdict().items() if name != "null_text"},
-    }
+    points = flow.interpolate(jnp.asarray(latents), noise, times)
+    given = jnp.ones(len(latents), bool)  # all of them have their captions and their pictures
+    text, inputs = model_inputs(conditions, given, given)
     probe = Probe(heads=True, places=False)
-    _, seen = DiT(config).apply({"params": pipe.models.dit_params}, **inputs, probe=probe)
+    variables = {"params": pipe.models.dit_params}
+    _, seen = DiT(config).apply(variables, points, times, text, **inputs, probe=probe)
     return seen.references[..., 0, 0, :]  # one number for all places of a frame
 
 
