@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax.numpy as jnp
-from safetensors.numpy import load_file
 
 from alchemint_jax.perceive.layers import Layer
+from alchemint_jax.weights import files
 
 FOLDER = Path(__file__).parent / "weights"
 
 
 def load_layers(name: str) -> dict[str, Layer]:
     """The layers of a network in float32, by name; its file stores most of them in float16."""
-    tensors = {k: jnp.asarray(v, jnp.float32) for k, v in load_file(FOLDER / name).items()}
+    stored = files.open_files([FOLDER / name])
+    tensors = {k: jnp.asarray(v.read(), jnp.float32) for k, v in stored.items()}
     names = dict.fromkeys(key.rpartition(".")[0] for key in tensors)
     return {n: Layer(tensors[f"{n}.kernel"], tensors[f"{n}.bias"]) for n in names}

@@ -289,7 +289,7 @@ def test_unreadable_config(saved, text):
 def test_config_is_a_directory(saved):
     (saved / PART / "config.json").unlink()
     (saved / PART / "config.json").mkdir()
-    with pytest.raises(WeightsError, match="cannot read"):
+    with pytest.raises(WeightsError, match="cannot be read: Is a directory"):
         weights.load(saved, PART)
 
 
