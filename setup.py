@@ -18,7 +18,7 @@ assert VERSION is not None, "alchemint_jax/__init__.py must state __version__"
 # Lower bounds are what the newest JAX for Python 3.11 resolves to; newer Pythons resolve higher.
 REQUIRES = [
     "absl-py>=2.1",
-    "array_record>=0.8.1",
+    "array_record>=0.8.3",
     "av>=17",
     "einops>=0.8",
     "etils[epath]>=1.9",
