@@ -137,7 +137,7 @@ def word_bias(gate: Float[Array, "b r t"], words: Bool[Array, "b r l"]) -> Float
     return jnp.where(words.any(1)[:, None], tokens, 0)
 
 
-def inside(number: Array, of: Array | int, window: Window) -> Float[Array, "..."]:
+def inside(number: Array, of: Array | int, window: Window) -> Float[Array, "*parts"]:
     """1 where the middle of the so-manieth of `of` parts lies in a window of shares, else 0."""
     share = (number + 0.5) / of
     return ((share >= window[0]) & (share < window[1])).astype(jnp.float32)
