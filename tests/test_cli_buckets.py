@@ -6,6 +6,8 @@ import pytest
 
 import alchemint_jax as al
 from alchemint_jax import cli, commands, places, shipped, staging
+from alchemint_jax.annotate import annotate
+from alchemint_jax.data import encode_dataset, write_timed_clips
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.train.run import find_job
 from alchemint_jax.worlds.sprites import write_sprites
@@ -100,6 +102,10 @@ def test_the_data_of_a_config_are_brought_here(bucket, sprites, tmp_path):
         lambda place: al.weights.convert("sprites", place),
         lambda place: al.weights.save(place, "vae", {}, {}),
         lambda place: write_sprites(place, 2, 0),
+        lambda place: write_timed_clips(place, {}, {}),
+        lambda place: encode_dataset("clips", "sprites", place),
+        lambda place: annotate("videos", place),
+        lambda place: annotate(place, "out"),
     ],
 )
 def test_functions_refuse_what_commands_refuse(write):

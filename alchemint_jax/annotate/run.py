@@ -69,8 +69,8 @@ def annotate(
     settings = settings or Settings()
     if perceivers is not None and workers:
         raise AlchemintError("perceivers that are given work in this process: workers=0")
-    base, rows = find_sources(source)
     folder = media.check_folder(out)
+    base, rows = find_sources(source)
     folder.mkdir(parents=True, exist_ok=True)
     stages = folder / "stages"
     stages.mkdir(exist_ok=True)

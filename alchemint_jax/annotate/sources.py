@@ -10,6 +10,7 @@ from typing import Any
 
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.places import local
 
 SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
@@ -18,6 +19,10 @@ SUFFIXES = (
 SIDECARS = (".json", ".txt")
 """Endings of files beside a video that say what it shows."""
 _ENDS = 1 << 16  # bytes at each end of a file that tell it from others of its length
+_FETCH = (
+    "videos are read from this machine; copy them here first (gcloud storage cp --recursive, "
+    "aws s3 cp --recursive)"
+)
 
 
 def find_sources(path: str | os.PathLike[str]) -> tuple[Path, list[Row]]:
@@ -29,7 +34,7 @@ def find_sources(path: str | os.PathLike[str]) -> tuple[Path, list[Row]]:
     Raises:
         AlchemintError: there is nothing to annotate, or the list makes no sense.
     """
-    path = Path(path)
+    path = local(path, _FETCH)
     if path.is_dir():
         found = sorted(
             one.relative_to(path).as_posix()

@@ -25,6 +25,7 @@ from alchemint_jax.data.sources import open_source
 from alchemint_jax.data.text_states import TextEncoder, TextRows, as_half, shard_names
 from alchemint_jax.data.views import Made, make
 from alchemint_jax.errors import DataError
+from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.clock import Clock
 
@@ -72,7 +73,7 @@ def encode_dataset(
     """
     from alchemint_jax import weights
 
-    directory = weights.locate(vae_dir)
+    out, directory = local(out), weights.locate(vae_dir)
     weights.check_part(directory, "vae")
     identity = fingerprint(weights.component_folder(directory, "vae"))
     module: Any = weights.open_component(directory, "vae")[0]  # no weights are read yet
@@ -82,7 +83,7 @@ def encode_dataset(
         _check_fits(data_dir, vae_dir, module.config)
     texts = TextEncoder.load(text, int8_text) if text is not None else None
     # A dataset that is already there needs no weights; without them nothing is to be begun.
-    encode = None if (Path(out) / MARK).is_file() else _vae_encoder(directory, tiles)
+    encode = None if (out / MARK).is_file() else _vae_encoder(directory, tiles)
 
     def lazily(pixels: np.ndarray) -> np.ndarray:
         nonlocal encode
@@ -133,7 +134,7 @@ def encode_with(
     stride: int | None = None,
 ) -> Path:
     """`encode_dataset` with any encoder; `identity` tells its datasets from another encoder's."""
-    data_dir, out = Path(data_dir), Path(out)
+    data_dir, out = Path(data_dir), local(out)
     if batch < 1 or (shard is not None and shard < 1):
         raise DataError(f"batch and shard must be at least 1: {batch=}, {shard=}")
     sources, room = open_source(data_dir)

@@ -32,6 +32,7 @@ from PIL import Image
 from alchemint_jax.data import clips, decode, records, whole
 from alchemint_jax.data.lines import read_line
 from alchemint_jax.errors import DataError
+from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.scene import Scene
 
@@ -137,7 +138,7 @@ def write_timed_clips(
         DataError: a clip cannot be written, there are none for `train`, or something else is at
             `out`.
     """
-    out = Path(out)
+    out = local(out)
     if shard < 1:
         raise DataError(f"a shard has at least one clip, not {shard}")
     splits = {split: members for split, members in splits.items() if len(members)}
