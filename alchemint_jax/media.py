@@ -159,6 +159,10 @@ def write_video(
     write_bytes(path, encode_mp4(frames, fps, upscale))
 
 
+SAME_BYTES = "cpu-independent=1"
+"""Without it x264 may write other bytes for the same frames, even twice in one process."""
+
+
 def encode_mp4(
     frames: UInt8[np.ndarray, "f h w 3"], fps: Fraction | int | float, upscale: int = 1
 ) -> bytes:
@@ -170,7 +174,8 @@ def encode_mp4(
     buffer = io.BytesIO()  # encoded video is small next to the frames already in memory
     with av.open(buffer, "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "12"})
+        options = {"crf": "12", "x264-params": SAME_BYTES}
+        stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         # Untagged video is shown in whichever of two colour spaces the player prefers.

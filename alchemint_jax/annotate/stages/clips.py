@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alchemint_jax import media
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Clips
 from alchemint_jax.annotate.stages.detect import scene_frames
@@ -76,6 +77,7 @@ def _encode(row: Row, base: Path, path: Path, settings: Clips) -> None:
     try:
         with av.open(str(path), "w", format="mp4") as container:
             options = {"crf": str(settings.quality), "preset": settings.preset, "threads": "1"}
+            options["x264-params"] = media.SAME_BYTES
             stream: Any = container.add_stream("libx264", rate=rate, options=options)
             stream.width, stream.height = width + width % _ODD, height + height % _ODD
             stream.pix_fmt = "yuv420p"
