@@ -308,7 +308,7 @@ def _located(model: str) -> Path:
 
 def _model(option: str, name: str) -> str:
     from alchemint_jax.weights import BUNDLED, locate, no_model
-    from alchemint_jax.weights.store import in_bucket
+    from alchemint_jax.weights.directories import in_bucket
 
     if in_bucket(name):
         return str(locate(name))

@@ -18,7 +18,7 @@ from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.rotary import WeRope
-from alchemint_jax.sampling import Pipeline, pipeline, settings
+from alchemint_jax.sampling import Pipeline, conditions, pipeline, settings
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene import Spans, Storyboard
@@ -95,7 +95,7 @@ def pipe(monkeypatch):
     def encode(params, pictures, *, vae):
         return jnp.zeros((*pictures.shape[:2], 4, 4, 2))
 
-    monkeypatch.setattr(pipeline, "encode_references", encode)
+    monkeypatch.setattr(conditions, "encode_references", encode)
     monkeypatch.setattr(pipeline, "sample_latents", sample)
     video = np.zeros((1, 9, 16, 16, 3), np.uint8)
     monkeypatch.setattr(pipeline, "decode", lambda models, latents: video)

@@ -14,31 +14,29 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax import weights
-from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
-from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
+from alchemint_jax.errors import ConfigError, StoryboardError
+from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Conditions, Events
-from alchemint_jax.models.dit.keyframes import keyframe_condition
-from alchemint_jax.models.vae import VAE, tiled_encode
+from alchemint_jax.models.dit.conditioning import Conditions
+from alchemint_jax.models.vae import VAE
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.conditions import common_shape, encode_conditions
 from alchemint_jax.sampling.control import Control, Gating
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
-from alchemint_jax.sampling.sample import Models, decode, encode_references, sample_latents
+from alchemint_jax.sampling.parts import Parts, check_parts
+from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
-from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.limits import Limits
-from alchemint_jax.scene.packing import pack, pack_events
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.weights import lora
 
 
 @dataclasses.dataclass(frozen=True)
-class Pipeline:
+class Pipeline(Parts):
     """A loaded model; make one with `Pipeline.load`.
 
     Attributes:
@@ -55,11 +53,6 @@ class Pipeline:
     Source:
         AlcheMinT, arXiv 2512.10943, on Wan2.1, arXiv 2503.20314.
     """
-
-    models: Models
-    texts: Texts
-    settings: settings.Settings
-    image_encoder: tuple[CLIPVision, dict] | None = None
 
     @classmethod
     def load(
@@ -122,28 +115,8 @@ class Pipeline:
             tower, tower_params = weights.load(directory, "image_encoder")
             image_encoder = (cast(CLIPVision, tower), tower_params)
         pipe = cls(models, texts, chosen, image_encoder)
-        pipe._check_parts(str(directory))
+        check_parts(pipe, str(directory))
         return pipe
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of every video this model makes."""
-        return self.settings.fps
-
-    @property
-    def limits(self) -> Limits:
-        """What storyboards this model can do."""
-        config = self.models.dit.config
-        stride = self.models.vae.config.temporal_stride
-        return self.settings.limits(config.slots, config.events, stride, self.keyframes)
-
-    @property
-    def keyframes(self) -> int:
-        """How many frames the model must be given: 0, 1 (the first) or 2 (the last one too)."""
-        if self.image_encoder is None:
-            return 0
-        tokens = self.image_encoder[0].config.n_tokens
-        return max(1, self.models.dit.config.image_positions // tokens)
 
     def scene(self, board: Storyboard) -> Scene:
         """What a storyboard asks this model for, if it can render it.
@@ -292,7 +265,7 @@ class Pipeline:
             self.check(scene)
         self._check_length("render", "negative_prompt", negative_prompt)
         control = self._control(control)
-        size, clock = self._shape(scenes)
+        size, clock = common_shape(self, scenes)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         conditions = self.conditions(scenes, negative_prompt)
@@ -328,105 +301,9 @@ class Pipeline:
             control = dataclasses.replace(control, edge=0)
         return control if control.strength else None
 
-    def _shape(self, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:
-        """Size and clock of all scenes; latent frames are those of this model's autoencoder."""
-        sizes = [scene.size or self.settings.size for scene in scenes]
-        for scene, size in zip(scenes, sizes, strict=True):
-            if (size, scene.clock.frames) != (sizes[0], scenes[0].clock.frames):
-                raise StoryboardError(
-                    f"{scene.id}: has another size or length than {scenes[0].id}, and both cannot "
-                    "be rendered together; render them one by one"
-                )
-        clock = dataclasses.replace(scenes[0].clock, stride=self.limits.stride)
-        return sizes[0], clock
-
     def conditions(self, scenes: Sequence[Scene], negative_prompt: str = "") -> Conditions:
         """What the transformer is conditioned on, encoded; the scenes are those of `render`."""
-        size, clock = self._shape(scenes)
-        reference_size = self.settings.reference_size or size
-        slots = pack(scenes, self.limits.max_subjects)
-        blank = np.full((*reference_size, 3), 255, np.uint8)
-        images = slots.fill(lambda subject: subject.picture(reference_size), blank)
-        long, short = self.settings.text_length, self.settings.tag_length
-        (text, _), (null, _), (tag, mask) = self.texts.states(
-            ([scene.caption for scene in scenes], long),
-            ([negative_prompt] * len(scenes), long),
-            ([word for scene in slots.words for word in scene], short),
-        )
-        tag, mask = (x.reshape(*slots.used.shape, *x.shape[1:]) for x in (tag, mask))
-        conditions = Conditions(
-            text=text,
-            null_text=null,
-            references=encode_references(
-                self.models.vae_params, jnp.asarray(images), vae=self.models.vae
-            ),
-            used=jnp.asarray(slots.used),
-            intervals=jnp.asarray(clock.latent(slots.intervals)),
-            tags=tag,
-            tag_mask=mask & jnp.asarray(slots.used)[..., None],
-            words=jnp.asarray(
-                self.texts.words(
-                    [scene.caption for scene in scenes],
-                    # Of subjects that are never there, too, whose slots are empty.
-                    [[subject.word for subject in scene.subjects] for scene in scenes],
-                    self.limits.max_subjects,
-                    long,
-                )
-            ),
-        )
-        if self.limits.events:
-            conditions = self._with_events(conditions, scenes, clock)
-        if self.keyframes:
-            conditions = self._with_keyframes(conditions, scenes, clock)
-        return conditions
-
-    def _with_events(
-        self, conditions: Conditions, scenes: Sequence[Scene], clock: Clock
-    ) -> Conditions:
-        """The conditions with the events of each scene.
-
-        A model that has events always takes some: where nothing is said, an empty text is (see
-        `alchemint_jax.scene.packing`).
-        """
-        events = pack_events(scenes)
-        length = self.settings.event_length
-        (states, _), (null, _) = self.texts.states(
-            ([text for texts in events.texts for text in texts], length),
-            ([""] * len(scenes), length),
-        )
-        return conditions._replace(
-            events=Events(
-                states=states.reshape(*events.used.shape, *states.shape[1:]),
-                used=jnp.asarray(events.used),
-                intervals=jnp.asarray(clock.latent(events.intervals)),
-                null=null,
-            )
-        )
-
-    def _with_keyframes(
-        self, conditions: Conditions, scenes: Sequence[Scene], clock: Clock
-    ) -> Conditions:
-        """The conditions of a model that continues pictures."""
-        assert self.image_encoder is not None
-        tower, params = self.image_encoder
-        size, _ = self._shape(scenes)
-        keyframes = np.stack(
-            [[scene.keyframe(i, size) for i in range(self.keyframes)] for scene in scenes]
-        )
-        prepared = np.stack(
-            [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
-        )
-        states = _see(params, jnp.asarray(prepared), tower=tower)
-        images = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
-        return conditions._replace(
-            image=states.reshape(len(keyframes), -1, states.shape[-1]),
-            condition=keyframe_condition(
-                partial(_encode_video, self.models.vae_params, vae=self.models.vae),
-                clock,
-                images[:, 0],
-                images[:, 1] if self.keyframes > 1 else None,
-            ),
-        )
+        return encode_conditions(self, scenes, negative_prompt)
 
     def check_texts(self, scene: Scene) -> None:
         """Refuses text that the model would cut off.
@@ -445,53 +322,3 @@ class Pipeline:
     def _check_length(self, source: str, name: str, text: str, length: int | None = None) -> None:
         if problem := self.texts.excess(text, length or self.settings.text_length):
             raise StoryboardError(f"{source}: {name}: {problem}")
-
-    def _check_parts(self, source: str) -> None:
-        """Parts of different models are refused before they meet inside a network."""
-        dit, vae = self.models.dit.config, self.models.vae.config
-        pairs = {
-            # Beside the latents: a mask for each frame that one latent frame holds, and pictures.
-            "transformer in_channels": (
-                dit.in_channels - (vae.temporal_stride + vae.z_dim if dit.image_dim else 0),
-                "vae z_dim",
-                vae.z_dim,
-            ),
-            "transformer out_channels": (dit.out_channels, "vae z_dim", vae.z_dim),
-            "transformer scheme.stride": (
-                getattr(dit.scheme, "stride", vae.temporal_stride),
-                "vae temporal_stride",
-                vae.temporal_stride,
-            ),
-            "transformer text_dim": (
-                dit.text_dim,
-                "text_encoder dim",
-                self.texts.encoder.config.dim,
-            ),
-        }
-        for name, (value, other, wanted) in pairs.items():
-            if value != wanted:
-                raise WeightsError(
-                    f"{source}: {name} is {value}, but {other} is {wanted}; all parts must come "
-                    "from the same model"
-                )
-        units = [vae.spatial_stride * patch for patch in dit.patch[1:]]
-        size = self.settings.size
-        for name, sides in (
-            ("size", size),
-            ("reference_size", self.settings.reference_size or size),
-        ):
-            if any(side % unit for side, unit in zip(sides, units, strict=True)):
-                raise WeightsError(
-                    f"{source}: {settings.FILE}: {name} {list(sides)} is not a multiple of "
-                    f"{units}, what the autoencoder and the transformer join to one token"
-                )
-
-
-@partial(jax.jit, static_argnames=("tower",))
-def _see(params: dict, images: jax.Array, *, tower: CLIPVision) -> jax.Array:
-    return cast(CLIPStates, tower.apply({"params": params}, images)).penultimate
-
-
-@partial(jax.jit, static_argnames=("vae",))
-def _encode_video(params: dict, video: jax.Array, *, vae: VAE) -> jax.Array:
-    return tiled_encode(vae, params, video)

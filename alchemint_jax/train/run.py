@@ -19,7 +19,7 @@ from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 from alchemint_jax.train.tasks import TASKS, top_fields
-from alchemint_jax.weights.store import in_bucket
+from alchemint_jax.weights.directories import in_bucket
 
 _MODELS = ("init_from", "vae")  # fields of configs that name a model
 

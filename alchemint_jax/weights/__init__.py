@@ -2,17 +2,19 @@
 
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.convert import carry, convert, left_out
-from alchemint_jax.weights.index import check_bytes, check_model, check_part, tokenizer_folder
-from alchemint_jax.weights.store import (
+from alchemint_jax.weights.directories import (
     BUNDLED,
     COMPONENTS,
-    FORMATS,
     component_folder,
-    load,
     locate,
     no_model,
-    open_component,
     parts,
+)
+from alchemint_jax.weights.index import check_bytes, check_model, check_part, tokenizer_folder
+from alchemint_jax.weights.store import (
+    FORMATS,
+    load,
+    open_component,
     read_config,
     read_params,
     save,

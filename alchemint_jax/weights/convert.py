@@ -11,7 +11,7 @@ from pathlib import Path
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
-from alchemint_jax.weights import files, index, store
+from alchemint_jax.weights import directories, files, index, store
 from alchemint_jax.weights.tensors import size
 
 CARRIED = ("tokenizer", "scheduler", "image_processor", index.FILE)
@@ -63,15 +63,15 @@ def convert(
     target = local(target)
     if target.exists() or target.is_symlink():
         raise WeightsError(f"{target} exists already; give a new directory")
-    if store.is_single_file(source):
+    if directories.is_single_file(source):
         root, components = Path(source), ["transformer"]
     else:
-        root = store.locate(source)
+        root = directories.locate(source)
         announced = index.check_model(root)
         components = [
             c
-            for c in store.COMPONENTS
-            if (store.holds(root, c) if announced is None else c in announced)
+            for c in directories.COMPONENTS
+            if (directories.holds(root, c) if announced is None else c in announced)
         ]
     if format == "wan":
         components = [c for c in components if c == "transformer"]
@@ -115,10 +115,10 @@ def convert(
 
 def left_out(source: str | os.PathLike, format: str) -> list[str]:
     """What of a model's directory holds weights that `convert` does not write."""
-    if store.is_single_file(source):
+    if directories.is_single_file(source):
         return []
-    written = ["transformer"] if format == "wan" else store.COMPONENTS
-    found = list(store.locate(source).iterdir())
+    written = ["transformer"] if format == "wan" else directories.COMPONENTS
+    found = list(directories.locate(source).iterdir())
     folders = [
         f"{p.name}/" for p in found if p.name not in written and any(p.glob("*.safetensors"))
     ]

@@ -21,7 +21,7 @@ from alchemint_jax import weights
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
-from alchemint_jax.weights import files, store
+from alchemint_jax.weights import directories, files
 
 pytestmark = pytest.mark.slow
 
@@ -394,7 +394,7 @@ def test_locate(tmp_path, monkeypatch):
     assert weights.locate(str(tmp_path)) == tmp_path == weights.locate(tmp_path)
     with pytest.raises(WeightsError, match=r"no model at 'sprite'.*'sprites'.*transformer/"):
         weights.locate("sprite")
-    monkeypatch.setattr(store, "__file__", str(tmp_path / "weights" / "store.py"))
+    monkeypatch.setattr(directories, "__file__", str(tmp_path / "weights" / "directories.py"))
     with pytest.raises(WeightsError, match="not in this installation"):
         weights.locate("sprites")
     (tmp_path / "bundled" / "sprites").mkdir(parents=True)

@@ -1,0 +1,141 @@
+"""From scenes to what the transformer is conditioned on: texts, pictures and intervals, encoded."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from alchemint_jax.errors import StoryboardError
+from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
+from alchemint_jax.models.dit.conditioning import Conditions, Events
+from alchemint_jax.models.dit.keyframes import keyframe_condition
+from alchemint_jax.models.vae import VAE, tiled_encode
+from alchemint_jax.sampling.parts import Parts
+from alchemint_jax.sampling.sample import encode_references
+from alchemint_jax.scene.clock import Clock
+from alchemint_jax.scene.packing import pack, pack_events
+from alchemint_jax.scene.scene import Scene
+
+
+def common_shape(parts: Parts, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:
+    """Size and clock of all scenes; latent frames are those of this model's autoencoder.
+
+    Raises:
+        StoryboardError: naming two scenes that differ in size or length.
+    """
+    sizes = [scene.size or parts.settings.size for scene in scenes]
+    for scene, size in zip(scenes, sizes, strict=True):
+        if (size, scene.clock.frames) != (sizes[0], scenes[0].clock.frames):
+            raise StoryboardError(
+                f"{scene.id}: has another size or length than {scenes[0].id}, and both cannot "
+                "be rendered together; render them one by one"
+            )
+    clock = dataclasses.replace(scenes[0].clock, stride=parts.limits.stride)
+    return sizes[0], clock
+
+
+def encode_conditions(
+    parts: Parts, scenes: Sequence[Scene], negative_prompt: str = ""
+) -> Conditions:
+    """What the transformer is conditioned on; the scenes are those of `Pipeline.render`."""
+    size, clock = common_shape(parts, scenes)
+    config, max_subjects = parts.settings, parts.limits.max_subjects
+    reference_size = config.reference_size or size
+    slots = pack(scenes, max_subjects)
+    blank = np.full((*reference_size, 3), 255, np.uint8)
+    images = slots.fill(lambda subject: subject.picture(reference_size), blank)
+    (text, _), (null, _), (tag, mask) = parts.texts.states(
+        ([scene.caption for scene in scenes], config.text_length),
+        ([negative_prompt] * len(scenes), config.text_length),
+        ([word for scene in slots.words for word in scene], config.tag_length),
+    )
+    tag, mask = (x.reshape(*slots.used.shape, *x.shape[1:]) for x in (tag, mask))
+    conditions = Conditions(
+        text=text,
+        null_text=null,
+        references=encode_references(
+            parts.models.vae_params, jnp.asarray(images), vae=parts.models.vae
+        ),
+        used=jnp.asarray(slots.used),
+        intervals=jnp.asarray(clock.latent(slots.intervals)),
+        tags=tag,
+        tag_mask=mask & jnp.asarray(slots.used)[..., None],
+        words=jnp.asarray(
+            parts.texts.words(
+                [scene.caption for scene in scenes],
+                # Of subjects that are never there, too, whose slots are empty.
+                [[subject.word for subject in scene.subjects] for scene in scenes],
+                max_subjects,
+                config.text_length,
+            )
+        ),
+    )
+    if parts.limits.events:
+        conditions = conditions._replace(events=_events(parts, scenes, clock))
+    if parts.image_encoder is not None:
+        conditions = _with_keyframes(parts, parts.image_encoder, conditions, scenes)
+    return conditions
+
+
+def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
+    """The events of each scene.
+
+    A model that has events always takes some: where nothing is said, an empty text is (see
+    `alchemint_jax.scene.packing`).
+    """
+    events = pack_events(scenes)
+    length = parts.settings.event_length
+    (states, _), (null, _) = parts.texts.states(
+        ([text for texts in events.texts for text in texts], length),
+        ([""] * len(scenes), length),
+    )
+    return Events(
+        states=states.reshape(*events.used.shape, *states.shape[1:]),
+        used=jnp.asarray(events.used),
+        intervals=jnp.asarray(clock.latent(events.intervals)),
+        null=null,
+    )
+
+
+def _with_keyframes(
+    parts: Parts,
+    image_encoder: tuple[CLIPVision, dict],
+    conditions: Conditions,
+    scenes: Sequence[Scene],
+) -> Conditions:
+    """The conditions of a model that continues pictures."""
+    tower, params = image_encoder
+    size, clock = common_shape(parts, scenes)
+    keyframes = np.stack(
+        [[scene.keyframe(i, size) for i in range(parts.keyframes)] for scene in scenes]
+    )
+    prepared = np.stack(
+        [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
+    )
+    states = _see(params, jnp.asarray(prepared), tower=tower)
+    images = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
+    return conditions._replace(
+        image=states.reshape(len(keyframes), -1, states.shape[-1]),
+        condition=keyframe_condition(
+            partial(_encode_video, parts.models.vae_params, vae=parts.models.vae),
+            clock,
+            images[:, 0],
+            images[:, 1] if parts.keyframes > 1 else None,
+        ),
+    )
+
+
+@partial(jax.jit, static_argnames=("tower",))
+def _see(params: dict, images: jax.Array, *, tower: CLIPVision) -> jax.Array:
+    return cast(CLIPStates, tower.apply({"params": params}, images)).penultimate
+
+
+@partial(jax.jit, static_argnames=("vae",))
+def _encode_video(params: dict, video: jax.Array, *, vae: VAE) -> jax.Array:
+    return tiled_encode(vae, params, video)
