@@ -6,6 +6,7 @@ once, by the logical axes: "embed", "mlp", "heads", "vocab", "layers", "text" or
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -151,7 +152,20 @@ def unboxed(tree: PyTree) -> PyTree:
 def abstract_params(module: nn.Module, *inputs, **kwargs) -> PyTree:
     """The parameters `module.init` would make for `inputs`, as bare `jax.ShapeDtypeStruct`s.
 
-    Nothing is computed or allocated; `inputs` may be `jax.ShapeDtypeStruct`s themselves.
+    Nothing is computed or allocated; `inputs` may be `jax.ShapeDtypeStruct`s themselves. A process
+    traces a module once: that takes a second for each of Wan's networks.
     """
-    boxed = jax.eval_shape(lambda *a: module.init(jax.random.key(0), *a, **kwargs), *inputs)
+    leaves, structure = jax.tree.flatten((inputs, kwargs))
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    return jax.tree.map(lambda leaf: leaf, _abstract_params(module, structure, shapes))
+
+
+@functools.lru_cache(maxsize=64)
+def _abstract_params(
+    module: nn.Module, structure: jax.tree_util.PyTreeDef, shapes: tuple[jax.ShapeDtypeStruct, ...]
+) -> PyTree:
+    inputs, kwargs = jax.tree.unflatten(structure, shapes)
+    boxed = jax.eval_shape(
+        lambda args, named: module.init(jax.random.key(0), *args, **named), inputs, kwargs
+    )
     return unboxed(boxed["params"])

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from alchemint_jax.models import layers
 from alchemint_jax.models.vae.config import VAEConfig
 from alchemint_jax.ops.conv import (
     causal_conv3d,
@@ -316,13 +317,14 @@ class VAE(nn.Module):
         """Decodes latents that are not normalised, without clipping, as the training loss does."""
         return self.decoder(raw, Past())
 
+    @nn.nowrap
     def abstract_params(self) -> dict:
         """Shapes and types of the parameters, without computing any."""
         side = self.config.spatial_stride
         video = jax.ShapeDtypeStruct(
             (1, 1 + self.config.temporal_stride, side, side, 3), jnp.float32
         )
-        return jax.eval_shape(self.init, jax.random.key(0), video)["params"]
+        return layers.abstract_params(self, video)
 
     def _mean(self, like: jax.Array) -> jax.Array:
         return jnp.asarray(self.config.latents_mean, like.dtype)[None, None, None, None]
