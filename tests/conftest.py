@@ -33,6 +33,12 @@ if FLAG not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = wanted
 
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # tests compile for TPUs side by side
+# Most programs here run for less time than it takes to optimise them; so do those of processes that
+# tests start. See the fixture `optimised`.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+jax.config.update(
+    "jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+)
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend has started yet
@@ -53,11 +59,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def compile_fast() -> Iterator[None]:
-    """For modules whose programs run for less time than it takes to optimise them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimised() -> Iterator[None]:
+    """For modules whose programs run for long, or are those of other hardware."""
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture

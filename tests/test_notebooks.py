@@ -23,7 +23,6 @@ def test_there_are_notebooks():
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_the_notebook_runs(path):
     settings = {"NOTEBOOK_SMALL": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
-    settings["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes longest
     done = subprocess.run(
         [sys.executable, path.name],
         cwd=path.parent,

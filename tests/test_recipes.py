@@ -84,7 +84,7 @@ def commands(path):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compile_little(compile_fast, tmp_path_factory):
+def compile_little(tmp_path_factory):
     """Nothing here runs for long; on one device, and what is compiled twice is kept."""
     cache, one = tmp_path_factory.mktemp("cache"), jax.devices()[:1]
     before = jax.config.jax_compilation_cache_dir

@@ -184,13 +184,9 @@ def test_large_frames_are_encoded_as_generation_encodes_them(tmp_path, monkeypat
         latents_std=(1.0,) * 3,
     )
     vae = VAE(config)
-    jax.config.update("jax_disable_most_optimizations", True)  # compiled in less time
     params = jax.jit(vae.init)(jax.random.key(0), jnp.zeros((1, 1, 4, 4, 3)))["params"]
     monkeypatch.setattr(weights, "load", lambda directory, component: (vae, params))
     pixels = np.random.default_rng(0).integers(0, 256, (2, 1, 4, TILE + 8, 3), dtype=np.uint8)
-    try:
-        found = data_encode._vae_encoder(tmp_path)(pixels)
-        pictures = encode_references(params, jnp.asarray(pixels.swapaxes(0, 1)), vae=vae)[0]
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    found = data_encode._vae_encoder(tmp_path)(pixels)
+    pictures = encode_references(params, jnp.asarray(pixels.swapaxes(0, 1)), vae=vae)[0]
     np.testing.assert_allclose(found[:, 0], pictures, atol=1e-4)

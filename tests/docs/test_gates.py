@@ -14,7 +14,7 @@ from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.sample import Models, sample_latents
 from alchemint_jax.sampling.settings import Plan
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repe
 from alchemint_jax.models.layers import unboxed
 from alchemint_jax.rotary import FittedRope, MidRope, NoInterval, WeRope
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 PLAIN = DiTConfig(
     dim=24,

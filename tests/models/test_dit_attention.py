@@ -14,7 +14,7 @@ import quick
 from alchemint_jax import sharding
 from alchemint_jax.models.dit import DiT, DiTConfig
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 # Two heads of 64. Without text states, gradients would not pass through cross-attention.
 CONFIG = DiTConfig(

@@ -17,7 +17,7 @@ from alchemint_jax import weights
 from alchemint_jax.models.dit import VARIANTS, DiT, DiTConfig
 from alchemint_jax.sharding import make_mesh, state_shardings
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "dit_image"
 WITH_IMAGE = ["i2v", "flf2v"]

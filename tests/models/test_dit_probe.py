@@ -18,7 +18,7 @@ from alchemint_jax.models.layers import rms_norm, unboxed
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.rotary import FittedRope, apply_gains, axis_frequencies, sequence_gains
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 CONFIG = DiTConfig(
     dim=24,

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from alchemint_jax import weights
 from alchemint_jax.models.dit import DiT
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "dit"
 

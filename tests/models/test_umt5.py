@@ -20,7 +20,7 @@ from alchemint_jax.models.umt5 import (
     zero_padded,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 SMALL = UMT5Config(vocab=40, dim=12, n_heads=3, head_dim=5, ffn_dim=20, n_layers=3)
 LENGTHS = (23, 14)

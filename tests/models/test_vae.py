@@ -13,7 +13,7 @@ from vae_setup import TINY, normal, random_params
 from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.models.vae.model import ChannelNorm, Downsample, Past, Upsample
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 SIDE = 8
 

@@ -24,7 +24,7 @@ from alchemint_jax.models.vae.model import (
     Upsample,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 OF_TIME = {
     "conv": CausalConv(2),

@@ -18,7 +18,7 @@ from alchemint_jax.ops.cudnn import cudnn
 from alchemint_jax.ops.plain import blocked
 from alchemint_jax.ops.splash import splash
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 KERNELS = {
     "blocked": functools.partial(blocked, block=24),

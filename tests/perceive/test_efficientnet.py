@@ -12,7 +12,7 @@ from signs import WORDS, draw
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.perceive.efficientnet import EfficientnetEmbedder
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "goldens" / "perceive" / "efficientnet_lite0.npz"
 
 

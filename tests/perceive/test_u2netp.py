@@ -14,7 +14,7 @@ from alchemint_jax.perceive import u2netp
 from alchemint_jax.perceive.embedded import load_layers
 from alchemint_jax.perceive.u2netp import U2netSegmenter
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "goldens" / "perceive" / "u2netp.npz"
 BOX = np.array([78, 48, 162, 132], np.float32)
 

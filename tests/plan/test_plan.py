@@ -19,7 +19,7 @@ from alchemint_jax.plan.estimate import make_plan
 from alchemint_jax.plan.plan_text import as_text
 from alchemint_jax.sampling.control import Gating
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
 
 
 @functools.cache

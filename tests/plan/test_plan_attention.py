@@ -19,7 +19,7 @@ from alchemint_jax.plan import collectives, planner
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.targets import parse_target, topology_devices
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
 
 
 @functools.cache

@@ -33,15 +33,7 @@ CONFIG = DiTConfig(
     slots=2,
 )
 PLAN = Plan(12, 3.0, Guidance(0.5, 0.5, 1.0))
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
-
-
-@pytest.fixture(scope="module")
-def compile_fast():
-    """Nothing here runs for long; optimising it would take most of the time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

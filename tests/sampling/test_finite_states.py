@@ -22,7 +22,7 @@ from alchemint_jax.sampling.sample import decode
 from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.scene import Clock, Scene
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
 

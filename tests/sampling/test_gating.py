@@ -25,7 +25,7 @@ from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS
 from alchemint_jax.scene import Clock
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 FRAMES = 5
 CLOCK = Clock(8, 17, 4)

@@ -26,7 +26,7 @@ from alchemint_jax.sampling.sample import encode_references, sample_latents
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Storyboard, Subject
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 SETTINGS = Settings(
     size=(16, 16),

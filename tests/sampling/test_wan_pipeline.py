@@ -24,7 +24,7 @@ from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.scene import Clock, Scene, Storyboard
 from alchemint_jax.weights.lora import save_lora
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
 

@@ -16,7 +16,7 @@ from toy_task import ToyTask, config
 from alchemint_jax import places, sharding, train
 from alchemint_jax.errors import AlchemintError, ConfigError, TrainingError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 
 class Sampling(ToyTask):

@@ -19,7 +19,7 @@ from toy_task import ToyTask, config
 from alchemint_jax import sharding, train
 from alchemint_jax.errors import ConfigError, DataError, TrainingError, WeightsError
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 ROOT = Path(toy_task.__file__).parents[2]
 
@@ -30,7 +30,6 @@ def small_mesh():
 
 def start(workdir, options):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # as in this process: to the same bits
     return subprocess.Popen(
         [sys.executable, toy_task.__file__, str(workdir), options],
         stdout=subprocess.PIPE,

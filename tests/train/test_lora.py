@@ -34,7 +34,7 @@ from alchemint_jax.weights import lora as lora_files
 from alchemint_jax.weights.tensors import in_memory
 from alchemint_jax.worlds.sprites import write_sprites
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 WAN = DiTConfig(

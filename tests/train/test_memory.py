@@ -18,7 +18,7 @@ from alchemint_jax.compilation import fresh_compilations
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
 
 
 def operations(jaxpr):

@@ -15,7 +15,7 @@ from alchemint_jax.train import OptimizerConfig, learning_rate, plan_state, upda
 from alchemint_jax.train.optimizer import decayed, group_labels, make_optimizer, matrices
 from alchemint_jax.weights.tensors import in_memory
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 
 def test_warmup_then_cosine_ends_at_the_final_fraction():

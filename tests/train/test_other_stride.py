@@ -28,7 +28,7 @@ from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.worlds.sprites import World, sample_clip, write_sprites
 from alchemint_jax.worlds.sprites.builder import split_seed
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 FRAMES = 9
 VAE_CONFIG = VAEConfig(
@@ -43,13 +43,6 @@ TEXT_CONFIG = UMT5Config(vocab=259, dim=8, n_heads=2, head_dim=4, ffn_dim=8, n_l
 SETTINGS = settings.Settings(
     size=(64, 64), max_frames=FRAMES, steps=1, reference_size=(32, 32), guidance=Guidance(0, 0, 1)
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ MESHES = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_the_steps(compile_fast):
+def forget_the_steps():
     yield
     stepped.cache_clear()
 

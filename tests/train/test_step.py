@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_what_was_trained(compile_fast):
+def forget_what_was_trained():
     yield
     trained.cache_clear()
 

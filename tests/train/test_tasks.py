@@ -25,7 +25,7 @@ from alchemint_jax.train.run import build_task, run_config
 from alchemint_jax.train.vae_task import edge_loss, random_crop
 from alchemint_jax.worlds.sprites import write_sprites
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHORT = [

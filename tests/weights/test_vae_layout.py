@@ -18,7 +18,7 @@ from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.weights.layouts.moves import to_foreign
 from alchemint_jax.weights.layouts.vae import config_from_diffusers, config_to_diffusers, entries
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 GOLDENS = Path(__file__).parents[1] / "goldens" / "vae"
 NAMES = ("wan", "small")

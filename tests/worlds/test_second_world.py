@@ -19,7 +19,7 @@ from alchemint_jax.train import fit
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.run import build_task
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 VAE_CONFIG = VAEConfig(
@@ -57,13 +57,6 @@ SMALL = {
     "sampling.reference_size": "(8,8)",
     "sampling.steps": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def compile_fast():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def run(*words):
