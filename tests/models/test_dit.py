@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 from wan_formulas import wan_velocity
 
 from alchemint_jax.errors import ConfigError
@@ -59,7 +58,7 @@ def _params(config):
     return _random_params(config)
 
 
-@functools.partial(quick.jit, static_argnames=("config", "dtype"))
+@functools.partial(jax.jit, static_argnames=("config", "dtype"))
 def _jitted(params, inputs, *, config, dtype=jnp.float32):
     return DiT(config, dtype).apply({"params": params}, **inputs)
 
@@ -388,7 +387,7 @@ def _loss(config, params, inputs):
 
 
 def _value_and_grad(config, params, inputs):
-    return quick.jit(jax.value_and_grad(lambda p: _loss(config, p, inputs)))(params)
+    return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, inputs)))(params)
 
 
 def test_unrolled_layers_are_the_same_and_every_parameter_is_trained(timed):

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from alchemint_jax import sharding
 from alchemint_jax.models.dit import DiT, DiTConfig
@@ -55,7 +54,7 @@ def _loss(config, params, dtype=jnp.float32):
 
 def _value_and_grad(**changes):
     config = dataclasses.replace(CONFIG, **changes)
-    return quick.jit(jax.value_and_grad(functools.partial(_loss, config)))(_params())
+    return jax.jit(jax.value_and_grad(functools.partial(_loss, config)))(_params())
 
 
 @pytest.mark.parametrize("remat", ["none", "attention"])

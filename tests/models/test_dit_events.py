@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from quick import jit
 
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import Conditions, Events, model_inputs, repeat
@@ -39,7 +38,7 @@ def params():
 
 @pytest.fixture(scope="module")
 def run(params):
-    apply = jit(lambda inputs: DiT(CONFIG).apply({"params": params}, **inputs))
+    apply = jax.jit(lambda inputs: DiT(CONFIG).apply({"params": params}, **inputs))
     return lambda inputs: np.asarray(apply(inputs))
 
 

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 import scipy.special
 from einops import rearrange
 
@@ -74,7 +73,7 @@ def _bias():
 ALL = Probe(words=jnp.tile(jnp.eye(TOKENS)[None], (2, 1, 1)), heads=True)
 
 
-@functools.partial(quick.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0)
 def _inside(config, params, inputs, bias):
     """Queries and keys as they meet [l b n k d], values and outputs of every attention."""
     _, state = DiT(config).apply(
@@ -144,7 +143,7 @@ def _definition(config, params, inputs, bias=None):
 
 @functools.cache
 def _compiled(config):
-    return quick.jit(lambda p, x, e: DiT(config).apply({"params": p}, **x, **e))
+    return jax.jit(lambda p, x, e: DiT(config).apply({"params": p}, **x, **e))
 
 
 def _run(config=CONFIG, inputs=None, **extra):
@@ -232,8 +231,8 @@ def test_the_probe_has_a_gradient():
         return seen.references[1, :, :, 1].sum() + seen.words[..., 2].sum()
 
     at = inputs["latents"]
-    gradient = quick.jit(jax.grad(given))(at)
-    slope, run = jnp.linalg.norm(gradient), quick.jit(given)
+    gradient = jax.jit(jax.grad(given))(at)
+    slope, run = jnp.linalg.norm(gradient), jax.jit(given)
     aside = 0.03 * gradient / slope
     assert slope > 0.03
     np.testing.assert_allclose((run(at + aside) - run(at - aside)) / 0.06, slope, rtol=0.02)
@@ -274,8 +273,8 @@ def test_an_untrained_model_already_looks_at_references_during_their_intervals()
         "tags": jnp.zeros((1, 2, 1, 10)),
         "tag_mask": jnp.ones((1, 2, 1), bool),
     }
-    params = unboxed(quick.jit(DiT(config).init)(jax.random.key(0), **inputs)["params"])
-    run = quick.jit(lambda p: DiT(config).apply({"params": p}, **inputs, probe=Probe(places=False)))
+    params = unboxed(jax.jit(DiT(config).init)(jax.random.key(0), **inputs)["params"])
+    run = jax.jit(lambda p: DiT(config).apply({"params": p}, **inputs, probe=Probe(places=False)))
 
     def inside_over_outside(params):
         pictures = np.asarray(run(params)[1].references)

@@ -7,7 +7,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
-import quick
 from streaming import check_streams
 from vae_setup import TINY, normal, random_params
 
@@ -49,7 +48,7 @@ def test_a_layer_of_time_streams(name):
     abstract = jax.eval_shape(lambda: layer.init(jax.random.key(0), X, Past()))["params"]
     params = random_params(abstract, 1.0)
 
-    @quick.jit
+    @jax.jit
     def step(x, state):
         past = Past(state)
         return layer.apply({"params": params}, x, past), past.kept
@@ -61,7 +60,7 @@ def test_a_layer_of_time_streams(name):
 def test_a_layer_of_frames_streams(name):
     layer = OF_FRAMES[name]
     params = random_params(jax.eval_shape(layer.init, jax.random.key(0), X)["params"], 1.0)
-    step = quick.jit(lambda x, state: (layer.apply({"params": params}, x), state))
+    step = jax.jit(lambda x, state: (layer.apply({"params": params}, x), state))
     check_streams(step, X, examples=3)
 
 
@@ -69,6 +68,6 @@ def test_a_layer_of_frames_streams(name):
 def test_the_autoencoder_streams(method):
     vae = VAE(SHALLOW)
     params = random_params(vae.abstract_params(), 1.0)
-    step = quick.jit(lambda x, state: vae.apply({"params": params}, x, state, method=method))
+    step = jax.jit(lambda x, state: vae.apply({"params": params}, x, state, method=method))
     clip, latents = jnp.tanh(normal(1, 1, 9, 4, 4, 3)), 0.5 * normal(2, 1, 4, 1, 1, 3)
     check_streams(step, clip if method == "encode_chunk" else latents, examples=2)

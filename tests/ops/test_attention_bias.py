@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from alchemint_jax import sharding
 from alchemint_jax.ops import cudnn as cudnn_module
@@ -77,7 +76,7 @@ def _gradients(attend):
         y, probabilities = attend(q, k, v, bias, groups, mask)
         return jnp.sum(jnp.sin(y)) + jnp.sum(jnp.cos(3 * probabilities)), (y, probabilities)
 
-    return quick.jit(jax.grad(loss, (0, 1, 2, 3), has_aux=True))
+    return jax.jit(jax.grad(loss, (0, 1, 2, 3), has_aux=True))
 
 
 @functools.cache
@@ -105,7 +104,7 @@ def test_a_split_sequence_has_the_same(sizes):
 def test_half_precision_is_near(name):
     q, k, v, *rest = _arrays()
     half = (x.astype(jnp.bfloat16) for x in (q, k, v))
-    found = quick.jit(IMPLEMENTATIONS[name])(*half, *rest)
+    found = jax.jit(IMPLEMENTATIONS[name])(*half, *rest)
     for a, b in zip(found, _expected(q, k, v, *rest), strict=True):
         np.testing.assert_allclose(a.astype(jnp.float32), b, atol=HALF_TOLERANCE)
 
@@ -117,7 +116,7 @@ def test_hidden_keys_get_exactly_nothing_and_a_query_without_others_stays_finite
     q, k, v = (x.astype(jnp.bfloat16) for x in (q, k, v))
     groups = jnp.ones((1, 30, 2)).at[:, 8:, 0].set(0).at[:, :8, 1].set(0)  # two halves
     hide = jnp.full((1, 40, 2), HIDDEN).at[:, :20, 1].set(0)  # all of the later queries' keys
-    run, bias = quick.jit(IMPLEMENTATIONS[name]), LowRankBias(hide, groups)
+    run, bias = jax.jit(IMPLEMENTATIONS[name]), LowRankBias(hide, groups)
     y, probabilities = run(q, k, v, bias, groups, jnp.ones_like(mask))
     early, late = np.split(np.asarray(probabilities, np.float32), [20], axis=1)
     assert (early[..., 0] == 0).all()
@@ -137,7 +136,7 @@ def test_a_bias_that_half_precision_rounds_is_near_and_hidden_is_exact():
 def test_a_sample_that_sees_no_key_has_the_mean_whatever_the_bias():
     q, k, v, bias, groups, mask = _arrays()
     for implementation in ("xla", "splash"):
-        y, _ = quick.jit(observed_attention, static_argnums=5)(
+        y, _ = jax.jit(observed_attention, static_argnums=5)(
             q, k, v, groups, mask.at[1].set(False), implementation, bias
         )
         np.testing.assert_allclose(y[1], jnp.broadcast_to(v[1].mean(0), y[1].shape), atol=TOLERANCE)

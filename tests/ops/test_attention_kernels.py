@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from alchemint_jax.ops.cudnn import cudnn
 from alchemint_jax.ops.plain import blocked, plain
@@ -52,7 +51,7 @@ def _result(name, queries, keys, masked):
         y = attend(q, k, v, _mask(keys) if masked else None)
         return jnp.sum(jnp.sin(y)), y
 
-    gradients, y = quick.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*_qkv(queries, keys))
+    gradients, y = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*_qkv(queries, keys))
     return [y, *gradients]
 
 
@@ -71,7 +70,7 @@ def test_outputs_and_gradients_are_those_of_plain_attention(name, shape):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_masked_keys_have_exactly_no_effect_and_no_gradient(name):
-    attend, (q, k, v), mask = quick.jit(KERNELS[name]), _qkv(40, 50), _mask(50)
+    attend, (q, k, v), mask = jax.jit(KERNELS[name]), _qkv(40, 50), _mask(50)
     hidden = ~mask[:, :, None, None]
     y = attend(q, k, v, mask)
     other = attend(q, jnp.where(hidden, 50 * k + 3, k), jnp.where(hidden, 1e3 - v, v), mask)
@@ -115,7 +114,7 @@ def test_gradients_of_keys_are_summed_over_blocks_in_float32():
 def _temporaries(attend, tokens):
     x = jax.ShapeDtypeStruct((1, tokens, 1, 16), jnp.float32)
     gradient = jax.grad(lambda q, k, v: jnp.sum(attend(q, k, v) ** 2), (0, 1, 2))
-    return quick.jit(gradient).lower(x, x, x).compile().memory_analysis().temp_size_in_bytes
+    return jax.jit(gradient).lower(x, x, x).compile().memory_analysis().temp_size_in_bytes
 
 
 def test_blocks_need_memory_that_grows_with_the_sequence_not_its_square():

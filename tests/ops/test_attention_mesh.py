@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import quick
 
 from alchemint_jax import sharding
 from alchemint_jax.ops.attention import attention
@@ -47,7 +46,7 @@ def _gradients(attend, masked):
         y = attend(q, k, v, seen if masked else None)
         return jnp.sum(jnp.sin(y)), y
 
-    return quick.jit(jax.grad(loss, (0, 1, 2), has_aux=True))
+    return jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))
 
 
 def _mesh(sizes):
@@ -112,7 +111,7 @@ def test_a_sample_that_sees_nothing_gets_the_mean(sizes, implementation):
     q, k, v, seen = _arrays(8, 5, 13, 2, dim=64)
     seen = seen.at[3].set(False)
     with sharding.use_mesh(_mesh(sizes)):
-        y = quick.jit(attention, static_argnums=4)(q, k, v, seen, implementation)
+        y = jax.jit(attention, static_argnums=4)(q, k, v, seen, implementation)
     np.testing.assert_allclose(y, plain(q, k, v, seen), atol=TOLERANCE)
     np.testing.assert_allclose(y[3], jnp.broadcast_to(v[3].mean(0), y[3].shape), atol=TOLERANCE)
 

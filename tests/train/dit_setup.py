@@ -79,7 +79,7 @@ def trained(plan: StatePlan) -> dict:
     return state | {"ema": state["params"]}
 
 
-def compiled_step(plan: StatePlan, config=None, options=None, size: int = 8):
+def compiled_step(plan: StatePlan, config=None, size: int = 8):
     """The compiled training step for a batch of made-up clips; works on topologies too."""
     place = sharding.batch_sharding(plan.mesh)
     shapes = jax.tree.map(
@@ -90,4 +90,4 @@ def compiled_step(plan: StatePlan, config=None, options=None, size: int = 8):
     key = jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=whole)
     with sharding.use_mesh(plan.mesh):
         lowered = jit_train_step(plan, config or optimizer()).lower(plan.abstract, shapes, key)
-    return lowered.compile(compiler_options=options)
+    return lowered.compile()

@@ -8,7 +8,6 @@ import dit_setup
 import jax
 import numpy as np
 import pytest
-import quick
 
 from alchemint_jax import sharding
 
@@ -37,7 +36,7 @@ def stepped(name):
     count = int(np.prod(list(MESHES[name].values())))
     mesh = sharding.make_mesh(**MESHES[name], devices=jax.devices()[:count])
     plan = dit_setup.plan_of(mesh)
-    compiled = dit_setup.compiled_step(plan, options=quick.options())
+    compiled = dit_setup.compiled_step(plan)
     host = dit_setup.trained(plan)
     state = jax.device_put(host, plan.shardings)
     key = jax.device_put(jax.random.key(0), sharding.replicated(mesh))
