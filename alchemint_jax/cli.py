@@ -145,6 +145,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE[:STRENGTH]",
         help="merge a LoRA (a file, or a folder of peft's) into the transformer; may be repeated",
     )
+    c.add_argument(
+        "--transformer",
+        metavar="FILE|DIR",
+        help="read the transformer from here: a file in Wan's or diffusers' names, or the index of "
+        "several",
+    )
+    c.add_argument(
+        "--model-kind",
+        choices=("phantom", "kaleido", "plain"),
+        help="how a published model takes pictures; default: as its file or folder is called",
+    )
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
     precisions = ("float32", "bfloat16")
     c.add_argument("--dtype", choices=precisions, help="default: float32 on CPU, else bfloat16")

@@ -35,6 +35,8 @@ def generate(args: argparse.Namespace) -> int:
     model = _model("--model", args.model)
     inputs = [("STORYBOARD", args.storyboard), *board.pictures(), *_parts(model)]
     inputs += [("--lora", path) for path, _ in args.lora]
+    if args.transformer:
+        inputs.append(("--transformer", Path(args.transformer)))
     check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
     weights = _weights(args)
@@ -45,6 +47,7 @@ def generate(args: argparse.Namespace) -> int:
         from alchemint_jax.sampling.control import Gating
 
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
+        options |= {"transformer": args.transformer, "kind": args.model_kind}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
         control = Gating.of(args.gating)
@@ -70,6 +73,7 @@ def generate(args: argparse.Namespace) -> int:
             "video": str(out),
             "sheet": str(sheet) if sheet else None,
             "model": model,
+            "transformer": args.transformer,
             "seed": seed,
             "frames": len(frames),
             "fps": fps,

@@ -30,10 +30,12 @@ class ReferenceLayout:
             larger than the offset overlap, and tags lie on the diagonal of the next reference.
         slot_times: latent time of each slot, whatever its interval; the scheme is then unused.
             R-RoPE has (0, 1, 2, ...).
+        after_video: count `slot_times` from the first latent frame after the video, as Phantom
+            does, so that they move with its length.
 
     Raises:
         ConfigError: `offset` is not such a pair; or `offset` or `stagger` is given without
-            `shift_hw`, where it would do nothing.
+            `shift_hw`, or `after_video` without `slot_times`, where it would do nothing.
 
     Examples:
         The corner (row, column) of each of two references beside a video of 8 x 12 patches:
@@ -44,13 +46,15 @@ class ReferenceLayout:
         (0, 1)
 
     Source:
-        AlcheMinT, arXiv 2512.10943; Kaleido (R-RoPE), arXiv 2510.18573, equation 4.
+        AlcheMinT, arXiv 2512.10943; Kaleido (R-RoPE), arXiv 2510.18573, equation 4; Phantom,
+        arXiv 2502.11079.
     """
 
     shift_hw: bool = False
     offset: tuple[int, int] | None = None
     stagger: bool = False
     slot_times: tuple[float | int, ...] | None = None
+    after_video: bool = False
 
     def __post_init__(self) -> None:
         if self.offset is not None and not (
@@ -65,6 +69,8 @@ class ReferenceLayout:
         if not self.shift_hw and (self.offset is not None or self.stagger):
             idle = "stagger" if self.offset is None else "offset"
             raise ConfigError(f"ReferenceLayout: {idle}: does nothing without shift_hw = True")
+        if self.after_video and self.slot_times is None:
+            raise ConfigError("ReferenceLayout: after_video: does nothing without slot_times")
 
     @classmethod
     def r_rope(cls, slots: int, offset: tuple[int, int] | None = None) -> ReferenceLayout:
@@ -88,6 +94,43 @@ class ReferenceLayout:
             Kaleido, arXiv 2510.18573, equation 4.
         """
         return cls(shift_hw=True, offset=offset, slot_times=tuple(range(slots)))
+
+    @classmethod
+    def trailing(cls, slots: int) -> ReferenceLayout:
+        """Phantom's: references follow the video in time, one latent frame after the other.
+
+        Args:
+            slots: how many references the model has.
+
+        Returns:
+            The layout.
+
+        Examples:
+            >>> al.rotary.ReferenceLayout.trailing(3).times(3, n_frames=21)
+            (21, 22, 23)
+
+        Source:
+            Phantom, arXiv 2502.11079, and its released code.
+        """
+        return cls(slot_times=tuple(range(slots)), after_video=True)
+
+    def times(self, slots: int, n_frames: int) -> tuple[float | int, ...] | None:
+        """Latent time of each of `slots` references beside a video of `n_frames` latent frames.
+
+        None where the intervals decide.
+
+        Raises:
+            ConfigError: `slot_times` names fewer.
+        """
+        if self.slot_times is None:
+            return None
+        if len(self.slot_times) < slots:
+            raise ConfigError(
+                f"ReferenceLayout: {len(self.slot_times)} slot_times for {slots} references: give "
+                "one for each"
+            )
+        first = n_frames if self.after_video else 0
+        return tuple(first + time for time in self.slot_times[:slots])
 
     def starts(self, video_grid: tuple[int, int], slots: int) -> np.ndarray:
         """(row, column) where each slot's reference begins: int [slots, 2]."""
@@ -193,8 +236,10 @@ def sequence_gains(
         ]
         return jnp.concatenate([video, *parts], axis=1)
 
-    if layout.slot_times is not None:
-        keys = queries = _slot_gains(layout.slot_times, b, r, freqs)
+    times = layout.times(r, t)
+    if times is not None:
+        gains = whole_gains(rotation(np.array(times, np.float32), freqs.t), 1.0, freqs)
+        keys = queries = jnp.broadcast_to(gains[None], (b, *gains.shape))
     else:
         keys = queries = scheme.gains(intervals, t, freqs)
         if not (mix_queries or isinstance(scheme, MidRope | NoInterval)):
@@ -205,14 +250,3 @@ def sequence_gains(
 
 def _half(freqs: Frequencies) -> int:
     return sum(f.shape[0] for f in freqs)
-
-
-def _slot_gains(
-    times: tuple[float | int, ...], b: int, r: int, freqs: Frequencies
-) -> Complex[Array, "b r half"]:
-    if len(times) < r:
-        raise ConfigError(
-            f"ReferenceLayout: {len(times)} slot_times for {r} references: give one for each"
-        )
-    gains = whole_gains(rotation(np.array(times[:r], np.float32), freqs.t), 1.0, freqs)
-    return jnp.broadcast_to(gains[None], (b, *gains.shape))

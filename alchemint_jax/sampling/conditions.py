@@ -41,10 +41,12 @@ def common_shape(parts: Parts, scenes: Sequence[Scene]) -> tuple[tuple[int, int]
 
 
 def encode_conditions(
-    parts: Parts, scenes: Sequence[Scene], negative_prompt: str = ""
+    parts: Parts, scenes: Sequence[Scene], negative_prompt: str | None = None
 ) -> Conditions:
-    """What the transformer is conditioned on; the scenes are those of `Pipeline.render`."""
+    """What the transformer is conditioned on; the arguments are those of `Pipeline.render`."""
     size, clock = common_shape(parts, scenes)
+    if negative_prompt is None:
+        negative_prompt = parts.settings.negative_prompt
     config, max_subjects = parts.settings, parts.limits.max_subjects
     reference_size = config.reference_size or size
     slots = pack(scenes, max_subjects)

@@ -26,6 +26,7 @@ from alchemint_jax.sampling.conditions import common_shape, encode_conditions
 from alchemint_jax.sampling.control import Control, Gating
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
+from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.sampling.parts import Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
@@ -61,6 +62,8 @@ class Pipeline(Parts):
         int8_text: bool = False,
         loras: lora.Given | None = None,
         dtype: str | None = None,
+        transformer: str | os.PathLike[str] | None = None,
+        kind: str | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -74,14 +77,19 @@ class Pipeline(Parts):
             dtype: of the transformer's computation, and of its matrices on the device: "float32" or
                 "bfloat16"; None is float32 on a CPU and bfloat16 elsewhere. Norms, modulations and
                 the embedding of time are float32 in any case, and so are the other networks.
+            transformer: read it from here instead: a file in Wan's or diffusers' names, the index
+                of several, or a folder.
+            kind: "phantom" or "kaleido" for published models of subjects that are a rule on top of
+                Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by what the
+                transformer or the model is called.
 
         Returns:
             The pipeline, its parameters on the default device.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype, a LoRA is named twice, or its strength is not a
-                finite number.
+            ConfigError: there is no such dtype or kind, a LoRA is named twice, or its strength is
+                not a finite number.
 
         Examples:
             >>> al.Pipeline.load("sprites").settings.size
@@ -93,13 +101,18 @@ class Pipeline(Parts):
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
+        rule = kind_of(kind, transformer, model)
         directory = weights.locate(model)
         indexed = weights.check_model(directory) is not None
         foreign = indexed and not os.path.lexists(directory / settings.FILE)
         chosen = None if foreign else settings.load(directory)
-        module, tensors = weights.open_component(directory, "transformer")
+        source = directory if transformer is None else transformer
+        if rule:
+            rule.refuse_pickle(source)
+        module, tensors = weights.open_component(source, "transformer")
         # `open_component` has checked that each component is of its class.
-        dit = DiT(cast(DiT, module).config, jnp.dtype(dtype))
+        config = cast(DiT, module).config
+        dit = DiT(rule.config(config, str(source)) if rule else config, jnp.dtype(dtype))
         if loras:
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
             tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
@@ -109,6 +122,8 @@ class Pipeline(Parts):
         if chosen is None:
             unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])
             chosen = wan_settings(directory, unit)
+        if rule:
+            chosen = rule.settings(chosen, config.dim)
         texts = Texts.load(directory, int8_text)
         image_encoder = None
         if models.dit.config.image_dim:
@@ -206,7 +221,7 @@ class Pipeline(Parts):
             seed=next(s for s in (seed, board.seed, 0) if s is not None),
             steps=steps,
             guidance=guidance,
-            negative_prompt=board.negative_prompt,
+            negative_prompt=board.negative_prompt or None,
             progress=progress,
             solver=solver,
             control=control,
@@ -219,7 +234,7 @@ class Pipeline(Parts):
         seed: int = 0,
         steps: int | None = None,
         guidance: Guidance | Guide | None = None,
-        negative_prompt: str = "",
+        negative_prompt: str | None = None,
         noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
         progress: bool = False,
         solver: str | None = None,
@@ -236,7 +251,7 @@ class Pipeline(Parts):
             steps: of the solver; the model's own number where it is None.
             guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
                 model's own weights where it is None.
-            negative_prompt: what no video should show.
+            negative_prompt: what no video should show; the model's own text where it is None.
             noise: what to start from instead of what `seed` draws, `[b, t, h2, w2, c]`.
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
@@ -263,7 +278,7 @@ class Pipeline(Parts):
         """
         for scene in scenes:
             self.check(scene)
-        self._check_length("render", "negative_prompt", negative_prompt)
+        self._check_length("render", "negative_prompt", negative_prompt or "")
         control = self._control(control)
         size, clock = common_shape(self, scenes)
         guide = guidance if callable(guidance) else None
@@ -301,7 +316,7 @@ class Pipeline(Parts):
             control = dataclasses.replace(control, edge=0)
         return control if control.strength else None
 
-    def conditions(self, scenes: Sequence[Scene], negative_prompt: str = "") -> Conditions:
+    def conditions(self, scenes: Sequence[Scene], negative_prompt: str | None = None) -> Conditions:
         """What the transformer is conditioned on, encoded; the scenes are those of `render`."""
         return encode_conditions(self, scenes, negative_prompt)
 

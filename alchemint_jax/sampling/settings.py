@@ -110,6 +110,7 @@ class Settings:
         size_multiple: other sizes are fine too, if both sides are multiples of this; None: only
             `size`.
         max_pixels: height * width of such another size.
+        negative_prompt: what guidance leads away from, where a storyboard does not say.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -130,6 +131,7 @@ class Settings:
     reference_size: tuple[int, int] | None = None
     size_multiple: int | None = None
     max_pixels: int | None = None
+    negative_prompt: str = ""
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in _COUNTS}

@@ -84,7 +84,7 @@ class Storyboard:
         fps: frames per second; None leaves it to the model.
         size: (height, width) in pixels; None leaves it to the model.
         seed: of the noise; None leaves it to the caller.
-        negative_prompt: what the video should not show.
+        negative_prompt: what the video should not show; the model's own text where it is empty.
         first_frame: the picture that the video starts from, for models that continue pictures.
         last_frame: the picture that it ends with.
         source: what messages call this storyboard.

@@ -54,7 +54,7 @@ def find(folder: Path) -> list[Path]:
         whole = folder / f"{stem}.safetensors"
         _check_links([index, whole])
         if index.is_file():
-            return _indexed(index)
+            return indexed(index)
         if whole.is_file():
             return [whole]
     if others := sorted(f.name for f in folder.glob("*.safetensors") if f.is_file()):
@@ -68,7 +68,12 @@ def find(folder: Path) -> list[Path]:
     )
 
 
-def _indexed(index: Path) -> list[Path]:
+def indexed(index: Path) -> list[Path]:
+    """The files that the index of a sharded network names.
+
+    Raises:
+        WeightsError: the index is damaged, or a file is missing.
+    """
     values = read_json(index)
     try:
         names = sorted(set(values["weight_map"].values()))

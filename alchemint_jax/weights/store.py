@@ -168,8 +168,8 @@ def open_component(
     """A component's module and its tensors by our paths, none of them read yet.
 
     Args:
-        directory: a model's directory (see `locate`), or a single safetensors file with a
-            transformer of Wan2.1 in diffusers' or the original names.
+        directory: a model's directory (see `locate`), or a single safetensors file (or the index
+            of several) with a transformer of Wan2.1 in diffusers' or the original names.
         component: a key of `COMPONENTS`.
 
     Raises:
@@ -210,7 +210,8 @@ def open_component(
 def _open_single(file: Path, component: str) -> tuple[nn.Module, dict[str, Tensor]]:
     if component != "transformer":
         raise WeightsError(f"{file} is a file; a {component} is read from a model's directory")
-    found = files.open_files([file])
+    parts = files.indexed(file) if file.name.endswith(".index.json") else [file]
+    found = files.open_files(parts)
     config, layout = wan.guess_config(found, file)
     module, shapes = _build(component, config, str(file))
     found = wan.named(found, layout, config)

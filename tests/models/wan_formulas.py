@@ -8,8 +8,12 @@ import jax
 import numpy as np
 
 
-def wan_velocity(params, latents, time, text, heads):
-    """One sample through the formulas of Wan2.1 in float64, one head and one layer at a time."""
+def wan_velocity(params, latents, time, text, heads, references=()):
+    """One sample through the formulas of Wan2.1 in float64, one head and one layer at a time.
+
+    References are pairs of a clean latent frame and the place of its corner (frame, row, column).
+    They go through the network with the video, and what comes out of them is dropped.
+    """
     p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     latents, text = np.asarray(latents, np.float64), np.asarray(text, np.float64)
 
@@ -37,6 +41,11 @@ def wan_velocity(params, latents, time, text, heads):
         (f, i, j) for f in range(frames) for i in range(rows // 2) for j in range(columns // 2)
     ]
     patches = [latents[f, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].reshape(-1) for f, i, j in places]
+    n_video = len(places)
+    for reference, (f, top, left) in references:
+        for i, j in np.ndindex(reference.shape[0] // 2, reference.shape[1] // 2):
+            places.append((f, top + i, left + j))
+            patches.append(reference[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].reshape(-1))
     x = linear(p["patch_embedding"], np.stack(patches))
     width = x.shape[-1]
     d = width // heads
@@ -91,6 +100,6 @@ def wan_velocity(params, latents, time, text, heads):
     shift, scale = p["head_modulation"][0] + e  # e, not e0
     x = linear(p["head"], layer_norm(x) * (1 + scale) + shift)
     output = np.zeros((frames, rows, columns, x.shape[-1] // 4))
-    for (f, i, j), token in zip(places, x, strict=True):
+    for (f, i, j), token in zip(places[:n_video], x[:n_video], strict=True):
         output[f, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2] = token.reshape(2, 2, -1)
     return output
