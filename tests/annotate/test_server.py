@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from alchemint_jax.annotate import load_settings
-from alchemint_jax.annotate.chat import ChatClient, ChatError
 from alchemint_jax.annotate.stages.captions import captions
 from alchemint_jax.annotate.stages.entities import entities
+from alchemint_jax.endpoints import ChatClient, EndpointError
 
 SCHEMA = {"type": "object"}
 
@@ -121,7 +121,7 @@ def test_it_waits_for_a_server_that_is_full(serve):
 def test_what_never_answers_is_an_error(serve, answers, why):
     url, asked = serve(*answers)
     chat, _ = client(url, tries=2)
-    with pytest.raises(ChatError, match=why):
+    with pytest.raises(EndpointError, match=why):
         chat.ask("s", "t", SCHEMA, number)
     assert len(asked) <= 2
 
@@ -147,7 +147,7 @@ def test_a_server_without_schemas_is_asked_in_words(serve):
 
 def test_who_is_slow_or_away_is_an_error():
     chat, waits = client("http://127.0.0.1:9/v1", tries=3, model="m")
-    with pytest.raises(ChatError, match="no answer"):
+    with pytest.raises(EndpointError, match="no answer"):
         chat.ask("s", "t", SCHEMA, number)
     assert len(waits) == 2
 
