@@ -105,7 +105,8 @@ def _remarks(board: Board) -> list[str]:
     if len({*_pictures(board)}) < len(_pictures(board)):
         found.append(f"{board.where}: two subjects share a picture, so nobody can tell them apart")
     whole = [(0.0, float(story.duration))]
-    if story.subjects and all([*s.appears] == whole for s in story.subjects):
+    always = [[*s.appears] == whole for s in story.subjects]
+    if always and all(always) and not story.events:
         found.append(f"{board.where}: everybody is always on screen; no time is asked for")
     return found
 

@@ -18,6 +18,7 @@ from alchemint_jax.annotate.words import category_of
 from alchemint_jax.data.timed_clips import is_timed_clips, open_timed_clips
 from alchemint_jax.endpoints import PictureClient
 from alchemint_jax.errors import DataError, StoryboardError
+from alchemint_jax.evaluate.boards.draft import Picture
 from alchemint_jax.perceive import Segmenter
 from alchemint_jax.wording import same_word
 
@@ -54,8 +55,8 @@ class Wanted:
 class PictureSource(Protocol):
     """Who has pictures of subjects."""
 
-    def find(self, wanted: Wanted, rng: np.random.Generator, taken: set[str]) -> Pixels | None:
-        """A picture of a subject, RGB or RGBA; None if there is none.
+    def find(self, wanted: Wanted, rng: np.random.Generator, taken: set[str]) -> Picture | None:
+        """A picture of a subject; None if there is none.
 
         Args:
             wanted: the subject.
@@ -123,6 +124,8 @@ class CutOut:
     def find(self, wanted: Wanted, rng: np.random.Generator, taken: set[str]) -> Pixels | None:
         """RGBA, as large as the subject. See `PictureSource`."""
         found = self.source.find(wanted, rng, taken)
+        if isinstance(found, Path):
+            found = read(found)
         return None if found is None else cut_out(found, self.segmenter)
 
 
@@ -136,7 +139,7 @@ class First:
 
     sources: tuple[PictureSource, ...]
 
-    def find(self, wanted: Wanted, rng: np.random.Generator, taken: set[str]) -> Pixels | None:
+    def find(self, wanted: Wanted, rng: np.random.Generator, taken: set[str]) -> Picture | None:
         """See `PictureSource`."""
         found = (source.find(wanted, rng, taken) for source in self.sources)
         return next((one for one in found if one is not None), None)

@@ -86,11 +86,11 @@ def described(board: Storyboard, stretch: Stretch, names: Sequence[str] | None =
     Args:
         board: the board.
         stretch: one of its `stretches`.
-        names: what to call the subjects; their words, where it is None.
+        names: what to call subjects that are in view; their words, where it is None.
     """
-    names = [the(subject.word) for subject in board.subjects] if names is None else names
-    here = [name for i, name in enumerate(names) if i in stretch.present]
-    away = [name for i, name in enumerate(names) if i not in stretch.present]
+    words = [the(subject.word) for subject in board.subjects]
+    here = [name for i, name in enumerate(names or words) if i in stretch.present]
+    away = [word for i, word in enumerate(words) if i not in stretch.present]
     said = []
     if here:
         said.append(f"{listed(here)} {'is' if len(here) == 1 else 'are'} in view")

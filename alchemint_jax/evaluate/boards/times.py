@@ -15,15 +15,17 @@ SHORTEST = 0.5
 """Seconds: what is on screen for less can hardly be told from a flicker."""
 
 _SHARE = (0.25, 0.6)  # of the video: who is always there scores about .42
-_RETURNS = 0.2  # how often a subject leaves and comes back
+_EDGE = 0.2  # how often a subject is there from the beginning; and how often until the end
+_RETURNS = 0.2  # how often one leaves and comes back
 _STEP = 10  # times are tenths of a second, for people to read
 
 
 def drawn(rng: np.random.Generator, count: int, duration: Real) -> list[Spans]:
     """Times of `count` subjects, in the order in which they come.
 
-    Each is on screen for a quarter to six tenths of the video, and one in five leaves and comes
-    back. Videos of less than a second show everybody all the time.
+    Each is on screen for a quarter to six tenths of the video. One in five is there from the
+    beginning, one in five until the end, and one in five leaves and comes back. Videos of less than
+    a second show everybody all the time.
 
     Args:
         rng: what they are drawn from.
@@ -36,6 +38,11 @@ def drawn(rng: np.random.Generator, count: int, duration: Real) -> list[Spans]:
     for _ in range(count):
         length = max(SHORTEST, duration * rng.uniform(*_SHARE))
         start = rng.uniform(0, duration - length)
+        edge = rng.random()
+        if edge < _EDGE:
+            start = 0.0
+        elif edge < 2 * _EDGE:
+            start = duration - length
         rows = [(start, start + length)]
         if rng.random() < _RETURNS and length >= 3 * SHORTEST:
             gap = rng.uniform(SHORTEST, length - 2 * SHORTEST)

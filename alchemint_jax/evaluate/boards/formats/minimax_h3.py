@@ -68,12 +68,11 @@ def _with_references(story: Storyboard) -> str:
         kept.append(
             f"{name} (appears in {seen}): fully_preserved - it looks as in <Picture {i + 1}>."
         )
-    called = [f"{name}, {the(s.word)}," for name, s in zip(names, story.subjects, strict=True)]
     parts = [
         "subject_definitions:\n" + "\n".join(defined),
         f"summary:\n[reference generation] {sentence(story.prompt)}",
         "retention_analysis:\n" + "\n".join(kept),
-        f"detailed_description:\n{sentence(story.prompt)}\n{_shots(story, called)}",
+        f"detailed_description:\n{sentence(story.prompt)}\n{_shots(story, names)}",
         _SOUND.format("\n", "\n"),
     ]
     return "\n\n".join(parts)
@@ -82,6 +81,6 @@ def _with_references(story: Storyboard) -> str:
 def _text_alone(story: Storyboard) -> str:
     names = [the(subject.word) for subject in story.subjects]
     shots = _shots(story, names).replace("\n", " ")
-    first, rest = "[Shot 1] ", shots.removeprefix("[Shot 1] ")
-    said = f"integrated_multimodal_description: {first}{sentence(story.prompt)} {rest}"
+    rest = shots.removeprefix("[Shot 1] ")
+    said = f"integrated_multimodal_description: [Shot 1] {sentence(story.prompt)} {rest}"
     return f"{said}\n\n{_SOUND.format(' ', ' ')}"

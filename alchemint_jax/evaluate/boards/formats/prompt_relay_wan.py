@@ -37,8 +37,8 @@ def write(boards: Sequence[Board], options: Options, notes: Notes) -> Iterator[t
         lengths = np.bincount(owner, minlength=len(parts)).tolist()
         if 0 in lengths:
             notes.remarks.append(
-                f"{board.id}: {lengths.count(0)} stretches are shorter than a latent frame, and "
-                "are left out"
+                f"{board.id}: stretches that are shorter than a latent frame are left out: "
+                f"{lengths.count(0)}"
             )
         texts = [described(story, part) or story.prompt for part in parts]
         kept = [(text, length) for text, length in zip(texts, lengths, strict=True) if length]

@@ -21,12 +21,12 @@ from pathlib import Path
 
 import numpy as np
 
+from alchemint_jax.annotate.words import caption_of
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.boards.board import Board, name_of
 from alchemint_jax.evaluate.boards.draft import Draft, Role
 from alchemint_jax.evaluate.boards.formats import common
 from alchemint_jax.evaluate.boards.formats.common import Content, Notes, Options
-from alchemint_jax.evaluate.boards.timeline import listed
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.spans import Spans
 
@@ -100,6 +100,8 @@ def _draft(kind: str, row: Mapping[str, str], name: str, where: str) -> Draft:
         always = _spans(row.get("control_signal2"), f"{where}: control_signal2")
         if kind == "two_objects":
             roles.append(Role(other, always))
+            if row.get("Object 1") == other:
+                roles.reverse()
         else:
             said = _MOVEMENT.fullmatch(prompt)
             text = said[1] if said else f"{other} {word}"
@@ -155,11 +157,10 @@ def _row(board: Board) -> tuple[str, dict[str, object]]:
         return "one_object", {"temp_object": words[0], "control_signal1": signals[0]}
     if len(words) == 2 and not story.events and signals.count(always) == 1:
         still = signals.index(always)
-        pair = sorted(words)
         return "two_objects", {
-            "original_prompt": listed([f"a {word}" for word in pair]),
-            "Object 1": pair[0],
-            "Object 2": pair[1],
+            "original_prompt": caption_of(words),
+            "Object 1": words[0],
+            "Object 2": words[1],
             "temp_object": words[1 - still],
             "static_object": words[still],
             "control_signal1": signals[1 - still],

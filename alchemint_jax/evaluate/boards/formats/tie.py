@@ -7,9 +7,10 @@ Also read are its other forms, as its loader knows them: `[[starts], [ends], [te
 text is the global one; `participants` with a `timeline`; and `behaviors` in place of `events`.
 
 Entities have no names and no pictures. Written, each subject is an entity whose first events say
-that it is in view; read, that is how it is known again. Of other entities the subject is the first
-single thing that the taxonomy finds in their texts, on screen while any of them goes on. The loader
-gives the global text 10 seconds; nothing says how long a video is.
+that it is in view; read, that is how it is known again. Of other entities the subject is whom a
+text begins with (person_1), or the first single thing that the taxonomy finds, on screen while any
+of their texts goes on. The loader gives the global text 10 seconds; nothing says how long a video
+is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ SECONDS = 10.0
 
 Event = tuple[str, tuple[float, float]]
 _IN_VIEW = re.compile(r"(?:The )?(.+) is in view\.")
+_NUMBERED = re.compile(r"([A-Za-z]+)_(\d+)\b")  # as its examples call people: person_1
 
 
 def read(source: Path, options: Options, notes: Notes) -> Iterator[Draft]:
@@ -104,8 +106,16 @@ def _by_subject(rows: Sequence[Event]) -> list[list[Event]]:
     """Events that are not grouped: those that begin with one subject belong together."""
     found: dict[str, list[Event]] = {}
     for i, row in enumerate(rows):
-        found.setdefault(common.first_subject(row[0]) or f"\0{i}", []).append(row)
+        numbered = _NUMBERED.match(row[0])
+        key = numbered[0] if numbered else common.first_subject(row[0]) or f"\0{i}"
+        found.setdefault(key, []).append(row)
     return [*found.values()]
+
+
+def _subject(text: str) -> str | None:
+    """Whom a text is about: person_1 is a person."""
+    numbered = _NUMBERED.match(text)
+    return numbered[1].lower() if numbered else common.first_subject(text)
 
 
 def _role(entity: Sequence[Event]) -> tuple[Role | None, list[Event]]:
@@ -114,7 +124,7 @@ def _role(entity: Sequence[Event]) -> tuple[Role | None, list[Event]]:
     others = [(text, span) for text, span in entity if not _IN_VIEW.fullmatch(text)]
     if seen:
         return Role(seen[0][0], Spans(span for _, span in seen)), others
-    word = next(filter(None, (common.first_subject(text) for text, _ in others)), None)
+    word = next(filter(None, (_subject(text) for text, _ in others)), None)
     return (Role(word, Spans(span for _, span in others)) if word else None), others
 
 
