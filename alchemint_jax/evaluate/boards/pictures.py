@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -52,6 +52,7 @@ class Wanted:
         return _category(self.word)
 
 
+@runtime_checkable
 class PictureSource(Protocol):
     """Who has pictures of subjects."""
 

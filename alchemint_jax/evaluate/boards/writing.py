@@ -127,8 +127,8 @@ def _write(picture: Picture, name: str, folder: Path) -> str:
     return f"{_PICTURES}/{path.name}"
 
 
-def png(picture: np.ndarray) -> bytes:
-    """Pixels as the bytes of a PNG."""
+def png(picture: np.ndarray, small: bool = True) -> bytes:
+    """Pixels as the bytes of a PNG; to make it small takes time."""
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(picture).save(buffer, format="PNG", optimize=small)
     return buffer.getvalue()

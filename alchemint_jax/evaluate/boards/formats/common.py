@@ -127,4 +127,4 @@ def picture_png(path: Path, least: int = 0, most: int = 1024) -> bytes:
         scale = least / min(height, width)
         size = (max(least, round(height * scale)), max(least, round(width * scale)))
         pixels = images.fit_references(np.ascontiguousarray(pixels), size)
-    return png(pixels)
+    return png(pixels, small=False)
