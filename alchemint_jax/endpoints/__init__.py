@@ -8,6 +8,6 @@ file.
 from alchemint_jax.endpoints.answers import Answers
 from alchemint_jax.endpoints.chat import ChatClient
 from alchemint_jax.endpoints.painter import PictureClient
-from alchemint_jax.endpoints.transport import EndpointError, Server
+from alchemint_jax.endpoints.transport import EndpointError, Fuse, Server
 
-__all__ = ["Answers", "ChatClient", "EndpointError", "PictureClient", "Server"]
+__all__ = ["Answers", "ChatClient", "EndpointError", "Fuse", "PictureClient", "Server"]

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax.endpoints.answers import Answers
-from alchemint_jax.endpoints.transport import Endpoint, Refused, Server
+from alchemint_jax.endpoints.transport import Endpoint, Fuse, Refused, Server
 
 
 class ChatClient:
@@ -25,6 +25,7 @@ class ChatClient:
         server: where it is, and how patient to be.
         sleep: what waits between tries.
         answers: where answers are kept, and looked for.
+        fuse: what gives the server up; None asks it every time.
 
     Raises:
         ConfigError: see `Endpoint`.
@@ -35,10 +36,12 @@ class ChatClient:
         server: Server,
         sleep: Callable[[float], None] = time.sleep,
         answers: Answers | None = None,
+        fuse: Fuse | None = None,
     ):
         self._endpoint = Endpoint(server, sleep)
         self._named = server.model
         self._answers = answers or Answers(None)
+        self._fuse = fuse
         self._formats = ["json_schema", "json_object", "text"]
 
     def ask(
@@ -82,7 +85,10 @@ class ChatClient:
             said = self._post(messages, schema)
             return said, check(_json(said))
 
-        said, found = self._endpoint.persist(once, unusable)
+        def ask() -> tuple[str, Any]:
+            return self._endpoint.persist(once, unusable)
+
+        said, found = self._fuse(ask) if self._fuse else ask()
         self._answers.put(question, said.encode(errors="replace"))
         return found
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from alchemint_jax.endpoints.answers import Answers
-from alchemint_jax.endpoints.transport import Endpoint, Refused, Server
+from alchemint_jax.endpoints.transport import Endpoint, Fuse, Refused, Server
 
 T = TypeVar("T")
 _MOST = 64 * 2**20  # bytes of an answer
@@ -25,6 +25,7 @@ class PictureClient:
         size: of the pictures, as the server writes it.
         sleep: what waits between tries.
         answers: where pictures are kept, and looked for.
+        fuse: what gives the server up; None asks it every time.
 
     Raises:
         ConfigError: see `Endpoint`.
@@ -36,11 +37,13 @@ class PictureClient:
         size: str = "1024x1024",
         sleep: Callable[[float], None] = time.sleep,
         answers: Answers | None = None,
+        fuse: Fuse | None = None,
     ):
         self._endpoint = Endpoint(server, sleep)
         self._named = server.model
         self._size = size
         self._answers = answers or Answers(None)
+        self._fuse = fuse
         # Some servers refuse what they do not know, and some what they always do.
         self._extras = [("response_format", "seed"), ("response_format",), ()]
 
@@ -64,7 +67,10 @@ class PictureClient:
             drawn = self._post(prompt, seed + attempt)
             return drawn, check(drawn)
 
-        drawn, found = self._endpoint.persist(once, lambda error: None)
+        def ask() -> tuple[bytes, T]:
+            return self._endpoint.persist(once, lambda error: None)
+
+        drawn, found = self._fuse(ask) if self._fuse else ask()
         self._answers.put(question, drawn)
         return found
 

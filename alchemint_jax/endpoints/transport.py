@@ -57,6 +57,30 @@ class Server:
     tries: int = 4
 
 
+class Fuse:
+    """Gives a server up that failed too often in a row: a long run cannot wait for it each time.
+
+    Args:
+        most: failures in a row, after which it is asked no more.
+    """
+
+    def __init__(self, most: int = 5):
+        self._most = most
+        self._failed = 0
+
+    def __call__(self, ask: Callable[[], T]) -> T:
+        """What `ask` returns. Raises what it raises, or an EndpointError without asking."""
+        if self._failed >= self._most:
+            raise EndpointError(f"it failed {self._most} times in a row, and is asked no more")
+        try:
+            found = ask()
+        except EndpointError:
+            self._failed += 1
+            raise
+        self._failed = 0
+        return found
+
+
 class Endpoint:
     """Requests to one server.
 

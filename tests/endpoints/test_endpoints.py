@@ -12,6 +12,7 @@ from alchemint_jax.endpoints import (
     Answers,
     ChatClient,
     EndpointError,
+    Fuse,
     PictureClient,
     Server,
 )
@@ -158,3 +159,15 @@ def test_data_addresses_are_pictures():
     body = json.dumps({"data": [{"b64_json": f"data:image/png;base64,{text}"}]})
     with serving((200, body)) as (url, _):
         assert painter(url).draw("a dog", 0, bytes_of) == png()
+
+
+def test_a_server_that_fails_again_and_again_is_given_up():
+    with serving((401, ""), said({"n": 1}), (401, "")) as (url, asked):
+        client = ChatClient(Server(url, "m", 5.0, 1), lambda s: None, fuse=Fuse(2))
+        outcomes = []
+        for number_of in range(6):
+            try:
+                outcomes.append(client.ask("s", str(number_of), SCHEMA, number))
+            except EndpointError as error:
+                outcomes.append("no more" in str(error))
+    assert outcomes == [False, 1, False, False, True, True] and len(asked) == 4

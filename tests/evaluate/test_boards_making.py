@@ -12,7 +12,7 @@ from PIL import Image
 
 from alchemint_jax import cli
 from alchemint_jax.endpoints import ChatClient, Server
-from alchemint_jax.errors import DataError
+from alchemint_jax.errors import DataError, StoryboardError
 from alchemint_jax.evaluate import boards
 from alchemint_jax.evaluate.boards import casting, times
 from alchemint_jax.evaluate.boards.pictures import CutOut, from_bytes, from_place
@@ -144,6 +144,7 @@ def test_a_server_brings_in_nobody_that_the_prompt_does_not_have():
         said({"subjects": [subject("dog", (3, 9))]}),
         said({"subjects": [{**subject("dog"), "kind": "god"}]}),
         said({"subjects": {"word": "dog"}}),
+        said({"subjects": [subject("cat"), subject("tiger")]}),  # nobody of the prompt
     ],
 )
 def test_without_a_usable_answer_the_taxonomy_and_the_seed_do_it(answer):
@@ -299,6 +300,33 @@ def test_pictures_of_annotated_clips(place, tmp_path):
     assert {word: [name for name, _ in some] for word, some in shelf.known.items()} == {
         "dog": ["pictures/a-segment.png"]
     }
+
+
+def test_a_broken_picture_is_passed_over(place):
+    rng = np.random.default_rng(0)
+    for name in ("cat.png", "cat-2.png", "cat-3.png"):
+        (place / "pictures" / name).write_bytes(png(3)[:100])
+    with pytest.raises(StoryboardError, match="damaged or truncated"):
+        from_place(place / "pictures").find(boards.pictures.Wanted("cat"), rng, set())
+    (place / "pictures" / "cat-2.png").write_bytes(png(3))
+    for _ in range(5):
+        found = from_place(place / "pictures").find(boards.pictures.Wanted("cat"), rng, set())
+        assert found.shape == (48, 40, 3)
+
+
+def test_other_pictures_make_another_set(place, capsys):
+    words = [
+        "make",
+        place / "prompts.txt",
+        "--pictures",
+        place / "pictures",
+        "--out",
+        place / "set",
+    ]
+    assert run(*words) == 0 == run(*words)
+    (place / "pictures" / "cat.png").write_bytes(png(3))
+    assert run(*words) == 2
+    assert "was made with another pictures" in capsys.readouterr().err
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path):

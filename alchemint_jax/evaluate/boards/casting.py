@@ -118,7 +118,9 @@ def cast(
     if client is not None:
         system = _SYSTEM.format(most=most, duration=duration)
         try:
-            found = client.ask(system, prompt, _SCHEMA, lambda said: _checked(said, duration))
+            found = client.ask(
+                system, prompt, _SCHEMA, lambda said: _checked(said, prompt, duration)
+            )
         except EndpointError as error:
             remark = f"has its subjects from the taxonomy: {error}"
     candidates = extract(prompt) if found is None else found
@@ -149,7 +151,7 @@ def cast(
     return Cast(chosen, "taxonomy" if found is None else "server", tuple(lost), remark)
 
 
-def _checked(answer: Any, duration: Real) -> list[dict[str, Any]]:
+def _checked(answer: Any, prompt: str, duration: Real) -> list[dict[str, Any]]:
     """The subjects of an answer; ValueError where it is of another form."""
     listed = answer.get("subjects") if isinstance(answer, Mapping) else None
     if not isinstance(listed, list) or not listed:
@@ -162,6 +164,8 @@ def _checked(answer: Any, duration: Real) -> list[dict[str, Any]]:
             raise ValueError(f"kind must be one of {', '.join(_KINDS)}; count one or many")
         when = times.checked(one.get("appears"), duration)
         found.append({**{name: one[name] for name in _WORDS}, "appears": when})
+    if not choose(prompt, found, len(found))[0]:
+        raise ValueError("none of these is a single thing whose phrase and word the prompt has")
     whole = Spans([(0.0, float(duration))])
     if all(one["appears"] == whole for one in found) and duration >= 2 * times.SHORTEST:
         raise ValueError("at least one subject must be off screen for a part of the video")

@@ -17,6 +17,7 @@ from alchemint_jax.errors import AlchemintError, ConfigError, DataError, listed
 from alchemint_jax.evaluate.boards.board import find, names
 from alchemint_jax.evaluate.boards.formats import EXPORTS, IMPORTS, export_boards, import_boards
 from alchemint_jax.evaluate.boards.formats.common import Options
+from alchemint_jax.evaluate.boards.writing import signature
 from alchemint_jax.outputs import check_outputs
 
 _LONGEST = 600.0  # seconds
@@ -143,7 +144,7 @@ def _rate(text: str) -> float:
 
 def make_command(args: argparse.Namespace) -> int:
     """Makes a set from prompts."""
-    from alchemint_jax.endpoints import ChatClient
+    from alchemint_jax.endpoints import ChatClient, Fuse
     from alchemint_jax.evaluate.boards.making import Rules, make, read_prompts
 
     check_outputs([("--out", args.out)], [("PROMPTS", args.prompts), ("--pictures", args.pictures)])
@@ -158,7 +159,7 @@ def make_command(args: argparse.Namespace) -> int:
     )
     client = None
     if server := _server(args, "llm"):
-        client = ChatClient(server, answers=_answers(args))
+        client = ChatClient(server, answers=_answers(args), fuse=Fuse())
     with contextlib.redirect_stdout(sys.stderr):
         pictures, made_of = _pictures(args)
         if client is not None:
@@ -264,7 +265,7 @@ def _answers(args: argparse.Namespace) -> Any:
 
 def _pictures(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """Who has pictures, and what says so in benchmark.json; no one has, if nobody was named."""
-    from alchemint_jax.endpoints import PictureClient
+    from alchemint_jax.endpoints import Fuse, PictureClient
     from alchemint_jax.evaluate.boards import pictures
 
     sources: list[pictures.PictureSource] = []
@@ -272,9 +273,9 @@ def _pictures(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     server = _server(args, "image")
     if args.pictures:
         sources.append(pictures.from_place(args.pictures))
-        made_of["pictures"] = Path(args.pictures).name
+        made_of["pictures"] = [Path(args.pictures).name, signature(args.pictures)]
     if server:
-        client = PictureClient(server, args.image_size, answers=_answers(args))
+        client = PictureClient(server, args.image_size, answers=_answers(args), fuse=Fuse())
         sources.append(pictures.Drawn(client))
         made_of["image_model"] = args.image_model or "auto"
     if not sources:

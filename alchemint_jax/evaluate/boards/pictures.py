@@ -17,7 +17,7 @@ from alchemint_jax import images
 from alchemint_jax.annotate.words import category_of
 from alchemint_jax.data.timed_clips import is_timed_clips, open_timed_clips
 from alchemint_jax.endpoints import PictureClient
-from alchemint_jax.errors import DataError, StoryboardError
+from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
 from alchemint_jax.evaluate.boards.draft import Picture
 from alchemint_jax.perceive import Segmenter
 from alchemint_jax.wording import same_word
@@ -80,14 +80,22 @@ class Shelf:
     known: Mapping[str, Sequence[tuple[str, Callable[[], Pixels]]]]
 
     def find(self, wanted: Wanted, rng: np.random.Generator, taken: set[str]) -> Pixels | None:
-        """One of those of the word; else, of its last part or its category. See `PictureSource`."""
-        word = same_word(wanted.word)
+        """One of those of the word; else, of its last part or its category. See `PictureSource`.
+
+        Those that cannot be read are passed over, unless all of them are so.
+        """
+        word, problem = same_word(wanted.word), None
         for name in dict.fromkeys((word, word.rpartition(" ")[2], wanted.category)):
             free = [one for one in self.known.get(name, ()) if one[0] not in taken]
-            if free:
-                chosen, read = free[int(rng.integers(len(free)))]
+            for i in rng.permutation(len(free)):
+                chosen, read = free[i]
                 taken.add(chosen)
-                return read()
+                try:
+                    return read()
+                except AlchemintError as error:  # another one may be whole
+                    problem = error
+        if problem is not None:
+            raise problem
         return None
 
 
@@ -259,7 +267,7 @@ def _of_dataset(folder: Path) -> Iterator[Entry]:
                     word = words[clip.pictures[i].subject]
 
                     def pixels(clips: Any = clips, number: int = number, i: int = i) -> Pixels:
-                        return from_bytes(clips[number].pictures[i].png)
+                        return _decoded(clips[number].pictures[i].png, f"picture {i}")
 
                     yield word, _category(word), f"{split}-{number}-{i}", pixels
                 if some:
@@ -282,6 +290,13 @@ def read(path: Path) -> Pixels:
     if found.std() < FLAT:
         raise DataError(f"{path}: shows nothing: it is of one colour")
     return found
+
+
+def _decoded(data: bytes, where: str) -> Pixels:
+    try:
+        return from_bytes(data)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def from_bytes(data: bytes) -> Pixels:

@@ -53,6 +53,20 @@ def is_there(out: str | Path, made: Mapping[str, Any]) -> bool:
     return there and whole.begin(out, made, MARK) is None
 
 
+def signature(place: str | Path) -> str:
+    """SHA-256 of a file or folder: of names and sizes, and of what tables and lines say."""
+    place = Path(place)
+    found = hashlib.sha256()
+    for path in [place] if place.is_file() else sorted(place.rglob("*")):
+        if path.is_file():
+            name = path.name if path == place else path.relative_to(place).as_posix()
+            found.update(f"{name}\t{path.stat().st_size}\n".encode())
+            if path.suffix in (".csv", ".json", ".jsonl") or path == place:
+                with path.open("rb") as file:
+                    found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
 def known(out: str | Path) -> Made:
     """What benchmark.json says of a set that is there."""
     said = records.read_json(Path(out) / MARK)

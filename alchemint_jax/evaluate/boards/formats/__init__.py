@@ -26,7 +26,7 @@ from alchemint_jax.evaluate.boards.board import read_boards
 from alchemint_jax.evaluate.boards.draft import Draft, Role
 from alchemint_jax.evaluate.boards.formats.common import Notes, Options
 from alchemint_jax.evaluate.boards.pictures import PictureSource, Wanted
-from alchemint_jax.evaluate.boards.writing import Made, is_there, known, write_set
+from alchemint_jax.evaluate.boards.writing import Made, is_there, known, signature, write_set
 from alchemint_jax.scene.storyboard import Storyboard
 
 IMPORTS = {
@@ -107,7 +107,7 @@ def import_boards(
         raise DataError(f"{source}: no such file or folder")
     identity = {
         "made_by": name,
-        "source": source.name,
+        "source": [source.name, signature(source)],
         "options": dataclasses.asdict(options),
         "limit": limit,
         "seed": seed,
