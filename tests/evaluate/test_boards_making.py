@@ -277,7 +277,7 @@ def test_pictures_of_annotated_clips(place, tmp_path):
     (out / "pictures").mkdir(parents=True)
     for i, name in enumerate(("a-crop.png", "a-segment.png", "b-crop.png")):
         (out / "pictures" / name).write_bytes(png(i))
-    (tmp_path / "secret.png").write_bytes(png(7))
+    (tmp_path / "secret-crop.png").write_bytes(png(7))
 
     def entry(word, *files):
         pictures = [{"file": name, "kind": name.rpartition("-")[2][:-4]} for name in files]
@@ -288,10 +288,11 @@ def test_pictures_of_annotated_clips(place, tmp_path):
             "status": "ok",
             "subjects": [entry("dog", "pictures/a-crop.png", "pictures/a-segment.png")],
         },
+        {"status": "ok", "subjects": [3, {"pictures": 4}, {"pictures": [5]}]},
         {"status": "failed", "subjects": [entry("horse", "pictures/b-crop.png")]},
         {
             "status": "ok",
-            "subjects": [entry("cat", "../secret-crop.png", "pictures/gone-crop.png")],
+            "subjects": [entry("cat", "../secret-crop.png", "a\0-crop.png")],
         },
     ]
     text = "\n".join(map(json.dumps, scenes)) + "\nnot JSON\n[]\n"
@@ -370,6 +371,8 @@ def test_a_subject_is_cut_out(place):
         ("p.jsonl", '{"prompt": "a dog", "id": "../x"}', "no name of a file"),
         ("p.jsonl", '{"prompt": "a dog", "duration": -1}', "duration"),
         ("p.jsonl", '{"prompt": "a", "id": "x"}\n{"prompt": "b", "id": "x"}', "given twice"),
+        ("p.jsonl", '{"prompt": "a", "id": "X"}\n{"prompt": "b", "id": "x"}', "given twice"),
+        ("p.jsonl", '{"prompt": "a dog \\ud800"}', "half a character"),
         ("p.txt", "x" * 10_001, "longer than 10000"),
     ],
 )
@@ -399,6 +402,7 @@ def test_captions_of_scenes_are_prompts(tmp_path):
         (["--cut-out"], "--cut-out: there are no pictures"),
         (["--llm-url", "file:///etc"], "write http://HOST"),
         (["--pictures", "nowhere"], "nowhere: no such folder"),
+        (["--size", "5000x64"], "the rules: size[0]: must be between 1 and 4096"),
     ],
 )
 def test_options_that_make_no_sense(place, words, why, capsys):

@@ -22,7 +22,7 @@ from alchemint_jax.evaluate.boards.draft import Draft, Role
 from alchemint_jax.evaluate.boards.pictures import PictureSource, Wanted
 from alchemint_jax.evaluate.boards.writing import Made, is_there, known, write_set
 from alchemint_jax.progress import Progress
-from alchemint_jax.scene.storyboard import MAX_DURATION, MAX_TEXT
+from alchemint_jax.scene.storyboard import MAX_DURATION, MAX_TEXT, Storyboard
 
 Real = float | int
 T = TypeVar("T")
@@ -96,9 +96,9 @@ def read_prompts(path: str | Path) -> list[Request]:
         else:
             fields = {"prompt": line}
         one = _request(fields, where, f"{name_of(path.stem)}-{len(found):04d}")
-        if one.id in found:
+        if one.id.casefold() in found:
             raise DataError(f"{where}: the id {one.id!r} is given twice; ids must differ")
-        found[one.id] = one
+        found[one.id.casefold()] = one
         if len(found) > _MOST:
             raise DataError(f"{path}: holds more than {_MOST} prompts")
     if not found:
@@ -112,6 +112,8 @@ def _request(fields: dict[str, Any], where: str, name: str) -> Request:
         raise DataError(f"{where}: prompt: is missing or empty")
     if len(prompt) > MAX_TEXT:
         raise DataError(f"{where}: prompt: is longer than {MAX_TEXT} characters")
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        raise DataError(f"{where}: prompt: holds half a character (a lone surrogate)")
     duration = fields.get("duration")
     if duration is not None and (
         isinstance(duration, bool)
@@ -156,8 +158,11 @@ def make(
 
     Raises:
         DataError: no prompt became a board, or something else is at `out`.
+        StoryboardError: no storyboard can be as the rules want it.
     """
     rules = rules or Rules()
+    line = Draft("x", "x", rules.seconds, fps=rules.fps, size=rules.size).line()
+    Storyboard.from_dict({name: line[name] for name in line if name != "id"}, source="the rules")
     text = "\n".join(f"{r.id}\t{r.prompt}\t{r.duration}" for r in requests)
     identity = {
         "made_by": "prompts",

@@ -219,14 +219,23 @@ def _of_files(folder: Path) -> Iterator[Entry]:
 
 
 def _of_scenes(folder: Path) -> Iterator[Entry]:
-    base = folder.resolve()
     for line in _lines(folder / "scenes.jsonl"):
-        for subject in line.get("subjects") or ():
+        subjects = line.get("subjects")
+        for subject in subjects if isinstance(subjects, list) else ():
             for one in best_pictures(subject):
-                path = (folder / str(one["file"])).resolve()
-                if path.is_file() and path.is_relative_to(base):
+                path = inside(folder, str(one["file"]))
+                if path is not None and path.is_file():
                     word = same_word(str(subject.get("word", "")))
                     yield word, _category(word), str(one["file"]), lambda path=path: read(path)
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """What a name means in a folder; None where it leads out of it, or can be no name."""
+    try:
+        path = (folder / name).resolve()
+    except (OSError, ValueError, RuntimeError):  # null characters, loops of links
+        return None
+    return path if path.is_relative_to(folder.resolve()) else None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -241,9 +250,10 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield line
 
 
-def best_pictures(subject: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def best_pictures(subject: Any) -> list[Mapping[str, Any]]:
     """The pictures of an annotated subject that are of the best kind there is."""
-    found = [one for one in subject.get("pictures") or () if isinstance(one, Mapping)]
+    listed = subject.get("pictures") if isinstance(subject, Mapping) else None
+    found = [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
     for kind in _KINDS:
         if some := [one for one in found if one.get("kind") == kind and "file" in one]:
             return some

@@ -16,7 +16,7 @@ from alchemint_jax.evaluate.boards.board import name_of, object_of
 from alchemint_jax.evaluate.boards.draft import Draft, Role
 from alchemint_jax.evaluate.boards.formats import common
 from alchemint_jax.evaluate.boards.formats.common import Notes, Options
-from alchemint_jax.evaluate.boards.pictures import best_pictures
+from alchemint_jax.evaluate.boards.pictures import best_pictures, inside
 
 READS: tuple[str, ...] = ()
 
@@ -24,7 +24,6 @@ READS: tuple[str, ...] = ()
 def read(source: Path, options: Options, notes: Notes) -> Iterator[Draft]:
     """A board for each scene that is kept."""
     path = source / "scenes.jsonl" if source.is_dir() else source
-    base = path.parent.resolve()
     for where, text in common.filled_lines(path):
         line = object_of(text, where)
         name = name_of(str(line.get("id") or where.rpartition(":")[2]))
@@ -38,12 +37,8 @@ def read(source: Path, options: Options, notes: Notes) -> Iterator[Draft]:
             continue
         roles = []
         for subject, one in zip(scene.subjects, line["subjects"], strict=True):
-            picture = None
-            for best in best_pictures(one):
-                file = (path.parent / str(best["file"])).resolve()
-                if file.is_file() and file.is_relative_to(base):
-                    picture = file
-                    break
+            files = (inside(path.parent, str(best["file"])) for best in best_pictures(one))
+            picture = next((file for file in files if file is not None and file.is_file()), None)
             if subject.spans:
                 roles.append(Role(subject.word, scene.clock.seconds(subject.spans), picture))
         events = tuple(

@@ -27,7 +27,7 @@ from alchemint_jax.evaluate.boards.board import Board, name_of
 from alchemint_jax.evaluate.boards.draft import Draft
 from alchemint_jax.evaluate.boards.formats import common
 from alchemint_jax.evaluate.boards.formats.common import Content, Notes, Options
-from alchemint_jax.evaluate.boards.pictures import SUFFIXES
+from alchemint_jax.evaluate.boards.pictures import SUFFIXES, inside
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 READS = ("fps", "frames")
@@ -62,8 +62,8 @@ def read(source: Path, options: Options, notes: Notes) -> Iterator[Draft]:
 def _draft(entry: object, where: str, source: Path, length: int, fps: float | int) -> Draft:
     fields = common.mapping_in(entry, where)
     name = common.words_in(fields.get("folder"), f"{where}: folder")
-    folder = (source / name).resolve()
-    if not folder.is_relative_to(source.resolve()) or not folder.is_dir():
+    folder = inside(source, name)
+    if folder is None or not folder.is_dir():
         raise DataError(f"{where}: folder: there is no {name!r:.60} here")
     pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     numbered = {int(path.stem): path for path in pictures if path.stem.isdecimal()}
