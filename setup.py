@@ -103,7 +103,13 @@ EXTRAS = {
 
 # What commands read by name. It stays at the top of the repository, where people look for it, and
 # is inside the package where that is installed: see alchemint_jax/shipped.py.
-SHIPPED = ("configs/*.py", "examples/*.yaml", "examples/refs/*.png")
+SHIPPED = (
+    "benchmarks/*/*.json*",
+    "benchmarks/*/pictures/*",
+    "configs/*.py",
+    "examples/*.yaml",
+    "examples/refs/*.png",
+)
 
 
 class BuildWithShipped(build_py):

@@ -22,6 +22,7 @@ from alchemint_jax.annotate import command as annotate_command
 from alchemint_jax.bench import command as bench_command
 from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.evaluate.boards import command as benchmark_command
 from alchemint_jax.plan import command as plan_command
 
 
@@ -220,9 +221,10 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument(
         "--benchmark",
         default="sprites",
-        metavar="sprites|FILE.jsonl|MODULE:NAME",
-        help="'sprites' (default), a file with one storyboard (JSON) per line, or the benchmark of "
-        "a world of your own: an object in a Python module",
+        metavar="sprites|FILE.jsonl|NAME|MODULE:NAME",
+        help="'sprites' (default), a file with one storyboard (JSON) per line, a set of this "
+        "package such as 'everyday', or the benchmark of a world of your own: an object in a "
+        "Python module",
     )
     c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
     c.add_argument(
@@ -239,6 +241,8 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
+
+    benchmark_command.add_parser(names)
 
     data = names.add_parser("data", help="make and look at datasets")
     kinds = data.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -139,8 +139,8 @@ def evaluate(args: argparse.Namespace) -> int:
         media.check_folder(where)
     model = _model("--model", args.model)
     inputs = [*_parts(model)]
-    if Path(args.benchmark).is_file():
-        inputs.append(("--benchmark", args.benchmark))
+    if (file := _board_file(args.benchmark)) is not None:
+        inputs.append(("--benchmark", file))
     check_outputs([("--out", where / name) for name in ("report.json", "report.html")], inputs)
     weights = _weights(args)
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
@@ -166,11 +166,12 @@ def evaluate(args: argparse.Namespace) -> int:
 def _benchmark(args: argparse.Namespace) -> Any:
     """The cases that were asked for, and who measures them."""
     from alchemint_jax.evaluate import read_benchmark
+    from alchemint_jax.evaluate.boards.board import names
     from alchemint_jax.worlds import named
 
-    if Path(args.benchmark).is_file():
+    if (file := _board_file(args.benchmark)) is not None:
         tracker = named.tracker(args.tracker or "sprites")
-        return read_benchmark(args.benchmark, tracker, args.limit)
+        return read_benchmark(file, tracker, args.limit)
     if args.tracker:
         raise ConfigError(
             f"--tracker {args.tracker}: is for files; the world of --benchmark {args.benchmark} "
@@ -178,10 +179,19 @@ def _benchmark(args: argparse.Namespace) -> Any:
         )
     if args.benchmark not in named.OURS and ":" not in args.benchmark:
         raise DataError(
-            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line) "
-            "nor MODULE:NAME (a benchmark in a Python module)"
+            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per "
+            f"line), nor a set of this package ({', '.join(names())}), nor MODULE:NAME (a "
+            "benchmark in a Python module)"
         )
     return named.benchmark(args.benchmark)
+
+
+def _board_file(name: str) -> Path | None:
+    """The file of a benchmark, if it is one; a world of that name comes first."""
+    from alchemint_jax.evaluate.boards import find
+    from alchemint_jax.worlds import named
+
+    return None if name in named.OURS and not Path(name).is_file() else find(name)
 
 
 def draw_sprites(args: argparse.Namespace) -> int:

@@ -84,6 +84,17 @@ def load_keyframe(
     return np.array(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
+def load_picture(path: str | os.PathLike[str], side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """An image as a whole, no longer than ``side`` pixels; it is read as references are.
+
+    Raises:
+        StoryboardError: the image cannot be used; the message begins with its path.
+    """
+    image = _open(Path(path))[0]
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.array(image)
+
+
 def _on_white(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     height, width = size
     scale = min(height / image.height, width / image.width)

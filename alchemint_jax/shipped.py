@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-FOLDERS = ("configs", "examples")
+FOLDERS = ("benchmarks", "configs", "examples")
 """Where they are, below `root`; `setup.py` puts these into the package that is installed."""
 
 

@@ -49,7 +49,8 @@ def installed(tmp_path_factory):
 
 def test_a_wheel_has_all_that_is_read_by_name(installed):
     there = installed / "alchemint_jax" / "bundled"
-    for pattern in ("configs/*.py", "examples/*.yaml", "examples/refs/*"):
+    sets = ("benchmarks/*/*.json*", "benchmarks/*/pictures/*")
+    for pattern in ("configs/*.py", "examples/*.yaml", "examples/refs/*", *sets):
         files = [path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()]
         assert files and all((there / "files" / path).is_file() for path in files)
     for name in ("pipeline.json", "vae/model.safetensors", "pictures/transformer/config.json"):

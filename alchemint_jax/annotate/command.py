@@ -10,6 +10,7 @@ from typing import Any
 
 from alchemint_jax import arguments
 from alchemint_jax.annotate.settings import load_settings
+from alchemint_jax.endpoints import ChatClient
 from alchemint_jax.outputs import check_outputs
 
 _MOST_WORKERS = 8  # unless more are asked for
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if args.no_dataset:
         overrides.append("pack.dataset=false")
     settings = load_settings(args.settings, overrides)
+    if settings.chat.url:
+        ChatClient(settings.chat)  # refuses an address that is none, before any work
     check_outputs([("--out", args.out)], [("the source", args.source), ("--config", args.settings)])
     with contextlib.redirect_stdout(sys.stderr):
         from alchemint_jax.annotate.run import annotate

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alchemint_jax import documents
+from alchemint_jax.endpoints import Server
 from alchemint_jax.errors import ConfigError, StoryboardError
 
 Real = float | int
@@ -62,22 +63,14 @@ class Shots:
 
 
 @dataclass(frozen=True)
-class Chat:
-    """A server that speaks the OpenAI chat protocol; its key is read from $OPENAI_API_KEY.
+class Chat(Server):
+    """A server that speaks the OpenAI chat protocol: see `Server`.
 
     Attributes:
-        url: such as http://localhost:8000/v1; empty is none.
-        model: its name; "auto" is the first one that the server lists.
-        timeout: seconds for one answer.
-        tries: requests for one answer, in all.
         frames: pictures of the scene that are sent along for a caption.
         side: their longest side, in pixels.
     """
 
-    url: str = ""
-    model: str = "auto"
-    timeout: Real = 120.0
-    tries: int = 4
     frames: int = 6
     side: int = 512
 

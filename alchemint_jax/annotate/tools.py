@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alchemint_jax.annotate.chat import ChatClient
 from alchemint_jax.annotate.engine import Stage, each
 from alchemint_jax.annotate.probe import Probe
 from alchemint_jax.annotate.settings import Settings
@@ -25,6 +24,7 @@ from alchemint_jax.annotate.stages import shots as shots_stage
 from alchemint_jax.annotate.stages import spans as spans_stage
 from alchemint_jax.annotate.stages import track as track_stage
 from alchemint_jax.compilation import prepare_jax
+from alchemint_jax.endpoints import ChatClient
 from alchemint_jax.perceive.choose import Perceivers, load_perceivers
 
 EMBEDDED = "yolov3-tiny"

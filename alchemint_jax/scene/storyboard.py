@@ -59,7 +59,7 @@ class SubjectEntry:
     """An entry of `subjects`: its word in the prompt, its picture, and when it is on screen."""
 
     word: str
-    image: Path
+    image: Path | None  # None only where pictures may be left out
     appears: Spans  # seconds
 
 
@@ -137,7 +137,11 @@ class Storyboard:
 
     @classmethod
     def from_dict(
-        cls, data: Any, base: Path | None = None, source: str | None = None
+        cls,
+        data: Any,
+        base: Path | None = None,
+        source: str | None = None,
+        pictures: bool = True,
     ) -> Storyboard:
         """Checks a mapping with the fields of a storyboard file.
 
@@ -145,6 +149,9 @@ class Storyboard:
             data: the mapping.
             base: the folder that pictures are relative to; the current one where it is None.
             source: what errors call the storyboard.
+            pictures: whether every subject needs one. Without, the board can be asked of systems
+                that read text alone, and its videos can be measured; `scene` is for those with
+                pictures.
 
         Returns:
             The storyboard.
@@ -159,13 +166,13 @@ class Storyboard:
         Source:
             This repository.
         """
-        return _build(data, _Check(source or "storyboard", {}), base or Path())
+        return _build(data, _Check(source or "storyboard", {}), base or Path(), pictures)
 
     def pictures(self) -> list[tuple[str, Path]]:
         """Every picture that is asked for, by the name of its field."""
         found = [(f"subjects[{i}].image", s.image) for i, s in enumerate(self.subjects)]
-        keyframes = [(name, getattr(self, name)) for name in KEYFRAMES]
-        return found + [(name, path) for name, path in keyframes if path is not None]
+        found += [(name, getattr(self, name)) for name in KEYFRAMES]
+        return [(name, path) for name, path in found if path is not None]
 
     def warnings(self) -> list[str]:
         """What is allowed but probably not meant, one sentence each; there may be many."""
@@ -194,6 +201,10 @@ class Storyboard:
         Raises:
             StoryboardError: naming the field and everything that the model can do.
         """
+        for number, subject in enumerate(self.subjects):
+            if subject.image is None:
+                where = f"{self.source}: subjects[{number}].image"
+                raise StoryboardError(f"{where}: is missing; this model draws from pictures")
         fps = limits.fps[0] if self.fps is None else self.fps
         size = limits.sizes[0] if self.size is None else self.size
         limits.check(
@@ -226,7 +237,11 @@ class Storyboard:
             caption=self.prompt,
             clock=clock,
             subjects=tuple(
-                Subject(entry.word, clock.spans(entry.appears, self.duration), (entry.image,))
+                Subject(
+                    entry.word,
+                    clock.spans(entry.appears, self.duration),
+                    () if entry.image is None else (entry.image,),
+                )
                 for entry in self.subjects
             ),
             events=tuple(
@@ -356,7 +371,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _build(data: Any, check: _Check, base: Path) -> Storyboard:
+def _build(data: Any, check: _Check, base: Path, needed: bool = True) -> Storyboard:
     if data is None:
         check.fail((), "is empty; a storyboard needs a prompt and a duration")
     optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt", *KEYFRAMES)
@@ -372,11 +387,17 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
     subjects = []
     for i, entry in enumerate(entries("subjects")):
         at: FieldPath = ("subjects", i)
-        fields = check.mapping(entry, at, ("word", "image", "appears"))
+        fields = check.mapping(
+            entry,
+            at,
+            ("word", "image", "appears") if needed else ("word", "appears"),
+            () if needed else ("image",),
+        )
+        picture = fields["image"]
         subjects.append(
             SubjectEntry(
                 word=check.text(fields["word"], (*at, "word"), MAX_WORD),
-                image=check.image(fields["image"], (*at, "image"), base),
+                image=None if picture is None else check.image(picture, (*at, "image"), base),
                 appears=check.appears(fields["appears"], (*at, "appears"), duration),
             )
         )
@@ -409,7 +430,9 @@ def _build(data: Any, check: _Check, base: Path) -> Storyboard:
     }
 
     pictures: list[tuple[FieldPath, Path]] = [
-        (("subjects", i, "image"), subject.image) for i, subject in enumerate(subjects)
+        (("subjects", i, "image"), subject.image)
+        for i, subject in enumerate(subjects)
+        if subject.image is not None
     ]
     pictures += [((name,), path) for name, path in keyframes.items() if path is not None]
     remarks: dict[Path, str | None] = {}  # last, for decoding pictures is slow

@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import blobs
 import numpy as np
 import pytest
+from openai_server import said, serving
 
 from alchemint_jax.annotate import load_settings
-from alchemint_jax.annotate.chat import ChatClient, ChatError
 from alchemint_jax.annotate.stages.captions import captions
 from alchemint_jax.annotate.stages.entities import entities
+from alchemint_jax.endpoints import ChatClient, EndpointError
 
 SCHEMA = {"type": "object"}
-
-
-def answer(value):
-    said = value if isinstance(value, str) else json.dumps(value)
-    return 200, json.dumps({"choices": [{"message": {"content": said}}]})
 
 
 @pytest.fixture
 def serve():
     """A server with answers: (status, body) or (status, body, headers), one after the other."""
-    servers = []
-
-    def start(*answers):
-        left, asked = list(answers), []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self._say(200, json.dumps({"data": [{"id": "first"}, {"id": "second"}]}))
-
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                asked.append({**json.loads(body), "headers": dict(self.headers)})
-                self._say(*(left.pop(0) if len(left) > 1 else left[0]))
-
-            def _say(self, status, text, headers=None):
-                if status is None:  # hangs up
-                    return
-                self.send_response(status)
-                for name, value in (headers or {}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *args):
-                pass
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.server_port}/v1", asked
-
-    yield start
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with contextlib.ExitStack() as servers:
+        yield lambda *answers: servers.enter_context(serving(*answers))
 
 
 def client(url, tries=4, timeout=5.0, model="auto"):
@@ -87,7 +47,7 @@ def number(value):
 
 def test_a_question_and_its_answer(serve, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    url, asked = serve(answer('<think>{"n": 1}</think> ```json\n{"n": 7}\n```'))
+    url, asked = serve(said('<think>{"n": 1}</think> ```json\n{"n": 7}\n```'))
     chat, waits = client(url)
     image = np.zeros((4, 6, 3), np.uint8)
     assert chat.ask("system", "text", SCHEMA, number, [image]) == 7 and not waits
@@ -99,7 +59,7 @@ def test_a_question_and_its_answer(serve, monkeypatch):
 
 
 def test_it_waits_for_a_server_that_is_full(serve):
-    url, _ = serve((429, "", {"Retry-After": "7"}), (503, ""), (None, ""), answer({"n": 3}))
+    url, _ = serve((429, "", {"Retry-After": "7"}), (503, ""), (None, ""), said({"n": 3}))
     chat, waits = client(url)
     assert chat.ask("s", "t", SCHEMA, number) == 3
     assert waits[0] == 7 and len(waits) == 3 and 1 <= waits[1] <= 2
@@ -110,30 +70,30 @@ def test_it_waits_for_a_server_that_is_full(serve):
     [
         ([(500, "")], "status 500"),
         ([(401, "")], "status 401"),
-        ([answer("no JSON")], "no JSON object"),
-        ([answer({"n": "x"})], "n must be a whole number"),
+        ([said("no JSON")], "no JSON object"),
+        ([said({"n": "x"})], "n must be a whole number"),
         ([(200, "{")], "cannot be used"),
         ([(200, "[]")], "no message"),
-        ([answer('{"n":' * 3000 + "}")], "cannot be used"),
+        ([said('{"n":' * 3000 + "}")], "cannot be used"),
         ([(200, json.dumps({"choices": [{"message": {"content": None}}]}))], "empty"),
     ],
 )
 def test_what_never_answers_is_an_error(serve, answers, why):
     url, asked = serve(*answers)
     chat, _ = client(url, tries=2)
-    with pytest.raises(ChatError, match=why):
+    with pytest.raises(EndpointError, match=why):
         chat.ask("s", "t", SCHEMA, number)
     assert len(asked) <= 2
 
 
 def test_a_wrong_answer_is_asked_for_again_with_the_reason(serve):
-    url, asked = serve(answer({"n": "x"}), answer({"n": 2}))
+    url, asked = serve(said({"n": "x"}), said({"n": 2}))
     assert client(url)[0].ask("s", "t", SCHEMA, number) == 2
     assert "n must be a whole number" in asked[1]["messages"][2]["content"]
 
 
 def test_a_server_without_schemas_is_asked_in_words(serve):
-    url, asked = serve((400, ""), (400, ""), answer({"n": 2}))
+    url, asked = serve((400, ""), (400, ""), said({"n": 2}))
     chat, _ = client(url)
     assert chat.ask("s", "t", SCHEMA, number) == 2
     assert [a.get("response_format", {}).get("type") for a in asked] == [
@@ -147,7 +107,7 @@ def test_a_server_without_schemas_is_asked_in_words(serve):
 
 def test_who_is_slow_or_away_is_an_error():
     chat, waits = client("http://127.0.0.1:9/v1", tries=3, model="m")
-    with pytest.raises(ChatError, match="no answer"):
+    with pytest.raises(EndpointError, match="no answer"):
         chat.ask("s", "t", SCHEMA, number)
     assert len(waits) == 2
 
@@ -174,7 +134,7 @@ def test_words_of_a_server_must_be_in_the_caption(serve):
         {"phrase": "A dog", "word": "dog", "kind": "animal", "count": "one"},
         {"phrase": "a secret cat", "word": "cat", "kind": "animal", "count": "one"},
     ]
-    url, asked = serve(answer({"entities": listed}))
+    url, asked = serve(said({"entities": listed}))
     found = entities(row(caption), client(url)[0], load_settings().entities)
     assert found["entities_from"] == "server"
     # It is in the caption; a detector then has to find it.
@@ -194,7 +154,7 @@ def test_words_of_a_server_must_be_in_the_caption(serve):
     ],
 )
 def test_without_a_usable_answer_the_taxonomy_does_it(serve, bad):
-    url, _ = serve(answer(bad))
+    url, _ = serve(said(bad))
     found = entities(row("A dog sits."), client(url, 2)[0], load_settings().entities)
     assert [one["word"] for one in found["entities"]] == ["dog"]
     assert found["entities_from"] == "taxonomy" and "taxonomy" in found["remarks"][0]
@@ -202,7 +162,7 @@ def test_without_a_usable_answer_the_taxonomy_does_it(serve, bad):
 
 def test_captions_and_events_by_a_server(serve, tmp_path):
     blobs.write(tmp_path / "a.mp4", blobs.draw(30, []))
-    said = {
+    answer = {
         "caption": " A dog\n runs. ",
         "events": [
             {"text": "it runs", "start": 0.5, "end": 9},
@@ -210,7 +170,7 @@ def test_captions_and_events_by_a_server(serve, tmp_path):
         ],
     }
     url, asked = serve(
-        answer({"caption": "x", "events": [{"text": "y", "start": 2, "end": 1}]}), answer(said)
+        said({"caption": "x", "events": [{"text": "y", "start": 2, "end": 1}]}), said(answer)
     )
     settings = load_settings(None, [f"chat.url={url}"])
     chat = ChatClient(settings.chat, lambda s: None)

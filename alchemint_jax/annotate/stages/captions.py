@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate.chat import ChatClient, ChatError
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Captions, Chat
 from alchemint_jax.annotate.sources import read_events
 from alchemint_jax.annotate.stages.detect import scene_frames
+from alchemint_jax.endpoints import ChatClient, EndpointError
 from alchemint_jax.errors import AlchemintError
 
 _LONGEST = 2000  # characters of a caption
@@ -95,7 +95,7 @@ def captions(
     text = f"The frames are at {times} seconds; the video ends at {clock.duration:.2f}."
     try:
         caption, said = client.ask(_SYSTEM, text, _SCHEMA, _checked, images)
-    except ChatError as error:
+    except EndpointError as error:
         return {**found, "remarks": [*row["remarks"], f"has no caption: {error}"]}
     if settings.events and not events:
         events = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alchemint_jax.annotate.chat import ChatClient, ChatError
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Entities
 from alchemint_jax.annotate.words import choose, extract
+from alchemint_jax.endpoints import ChatClient, EndpointError
 
 _KINDS = ("human", "animal", "vehicle", "object", "logo", "background")
 _SYSTEM = (
@@ -53,7 +53,7 @@ def entities(row: Row, client: ChatClient | None, settings: Entities) -> Row:
     if caption and client is not None:
         try:
             found = client.ask(_SYSTEM, caption, _SCHEMA, _checked)
-        except ChatError as error:
+        except EndpointError as error:
             remarks = [*remarks, f"has its words from the taxonomy: {error}"]
     by = "server" if found is not None else "taxonomy"
     kept, lost = choose(caption, extract(caption) if found is None else found, settings.most)

@@ -1,0 +1,142 @@
+"""Chat completions: one question, one JSON answer."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from alchemint_jax.endpoints.answers import Answers
+from alchemint_jax.endpoints.transport import Endpoint, Fuse, Refused, Server
+
+
+class ChatClient:
+    """Asks one server.
+
+    Args:
+        server: where it is, and how patient to be.
+        sleep: what waits between tries.
+        answers: where answers are kept, and looked for.
+        fuse: what gives the server up; None asks it every time.
+
+    Raises:
+        ConfigError: see `Endpoint`.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        sleep: Callable[[float], None] = time.sleep,
+        answers: Answers | None = None,
+        fuse: Fuse | None = None,
+    ):
+        self._endpoint = Endpoint(server, sleep)
+        self._named = server.model
+        self._answers = answers or Answers(None)
+        self._fuse = fuse
+        self._formats = ["json_schema", "json_object", "text"]
+
+    def ask(
+        self,
+        system: str,
+        text: str,
+        schema: Mapping[str, Any],
+        check: Callable[[Any], Any],
+        images: Sequence[np.ndarray] = (),
+    ) -> Any:
+        """What `check` makes of the answer.
+
+        Args:
+            system: what is to be done.
+            text: what it is about: data, which the server is told not to obey.
+            schema: JSON schema of the answer.
+            check: reads the answer, or raises ValueError, whose message the server is then told.
+            images: uint8 [h w 3] each.
+
+        Raises:
+            EndpointError: no answer passed the check, in as many tries as there are.
+        """
+        content: list[dict[str, Any]] = [{"type": "text", "text": text}]
+        content += [_image(image) for image in images]
+        asked: list[dict[str, Any]] = [
+            {"role": "system", "content": system},
+            {"role": "user", "content": content if images else text},
+        ]
+        question = [self._endpoint.url, self._named, asked, dict(schema)]
+        if (known := self._answers.get(question)) is not None:
+            with contextlib.suppress(ValueError):
+                return check(_json(known.decode()))
+        messages = asked
+
+        def unusable(error: ValueError) -> None:
+            nonlocal messages
+            again = f"That cannot be used: {error}. Answer with JSON of the schema alone."[:500]
+            messages = [*asked, {"role": "user", "content": again}]
+
+        def once(attempt: int) -> tuple[str, Any]:
+            said = self._post(messages, schema)
+            return said, check(_json(said))
+
+        def ask() -> tuple[str, Any]:
+            return self._endpoint.persist(once, unusable)
+
+        said, found = self._fuse(ask) if self._fuse else ask()
+        self._answers.put(question, said.encode(errors="replace"))
+        return found
+
+    def _post(self, messages: Sequence[Any], schema: Mapping[str, Any]) -> str:
+        body: dict[str, Any] = {
+            "model": self._endpoint.model,
+            "messages": list(messages),
+            "temperature": 0,
+            "seed": 0,
+        }
+        kind = self._formats[0]
+        if kind == "json_schema":
+            given = {"name": "answer", "strict": True, "schema": dict(schema)}
+            body["response_format"] = {"type": kind, "json_schema": given}
+        elif kind == "json_object":
+            body["response_format"] = {"type": kind}
+        try:
+            answer = self._endpoint.request("chat/completions", body)
+        except Refused:
+            if self._formats[0] != kind:  # somebody else has just found out
+                return self._post(messages, schema)
+            if len(self._formats) == 1:
+                raise
+            self._formats.pop(0)  # it does not know how to keep to a schema: asked in words
+            return self._post(messages, schema)
+        try:
+            said = answer["choices"][0]["message"]["content"]
+        except (KeyError, IndexError, TypeError):
+            raise ValueError("it holds no message") from None
+        if not isinstance(said, str):
+            raise ValueError("its message is empty")
+        return said
+
+
+def _json(said: str) -> Any:
+    """The value in an answer, also where it is fenced, or follows thoughts."""
+    said = re.sub(r"<think>.*?</think>", "", said, flags=re.DOTALL)
+    start, end = said.find("{"), said.rfind("}")
+    if start < 0 or end < start:
+        raise ValueError("there is no JSON object in it")
+    try:
+        return json.loads(said[start : end + 1])
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _image(image: np.ndarray) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="JPEG", quality=85)
+    text = base64.b64encode(buffer.getvalue()).decode()
+    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{text}"}}
