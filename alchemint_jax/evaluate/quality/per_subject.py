@@ -9,13 +9,14 @@ from jaxtyping import Bool, Float, UInt8
 
 from alchemint_jax.evaluate.quality import cutting, likeness, timing
 from alchemint_jax.evaluate.quality.cutting import Reference
+from alchemint_jax.evaluate.quality.fidelity import Video
 from alchemint_jax.evaluate.quality.judges import Judges
 from alchemint_jax.evaluate.quality.seen import Seen, look
 from alchemint_jax.perceive import Embedder
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 
-Video = UInt8[np.ndarray, "f h w 3"]
+Shown = UInt8[np.ndarray, "n h w 3"]
 Asked = Bool[np.ndarray, "k f"]
 Images = Sequence[np.ndarray | None]
 
@@ -78,7 +79,7 @@ def _timing(seen: Seen, asked: Asked) -> dict[str, float]:
 
 def _looks(
     embedder: Embedder,
-    shown: Video,
+    shown: Shown,
     references: Sequence[Sequence[Reference]],
     masks: Sequence[np.ndarray] | None,
     asked: Asked,
@@ -103,7 +104,7 @@ def _looks(
 
 def _decoupling(
     embedder: Embedder,
-    shown: Video,
+    shown: Shown,
     references: Sequence[Sequence[Reference]],
     masks: Sequence[np.ndarray],
 ) -> float:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.metrics import presence
 from alchemint_jax.evaluate.quality import fidelity, likeness, motion, steadiness
+from alchemint_jax.evaluate.quality.fidelity import Truth, Video
 from alchemint_jax.evaluate.quality.judges import Judges
 from alchemint_jax.evaluate.quality.per_subject import mean_of_known, of_subjects
 from alchemint_jax.evaluate.quality.seen import Seen
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
-
-Video = UInt8[np.ndarray, "f h w 3"]
 
 
 def figures(
@@ -25,7 +24,7 @@ def figures(
     judges: Judges,
     spans: Sequence[Spans] | None = None,
     seen: Seen | None = None,
-    truth: Video | None = None,
+    truth: Truth | None = None,
 ) -> Mapping[str, float]:
     """All figures of a video that these judges can give.
 
@@ -81,7 +80,7 @@ def figures(
     return found
 
 
-def _fidelity(video: Video, truth: Video, judges: Judges) -> dict[str, float]:
+def _fidelity(video: Video, truth: Truth, judges: Judges) -> dict[str, float]:
     found = {"psnr": fidelity.psnr(video, truth), "ssim": fidelity.ssim(video, truth)}
     return found if judges.lpips is None else {**found, "lpips": judges.lpips(video, truth)}
 
