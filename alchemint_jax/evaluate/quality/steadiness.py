@@ -68,7 +68,8 @@ def steady_runs(spans: Sequence[Spans], n_frames: int) -> list[tuple[int, int]]:
         ValueError: an entry is not made of pairs.
 
     Examples:
-        >>> al.evaluate.quality.steady_runs([((2, 6),), ((6, 9),)], n_frames=9)
+        >>> from alchemint_jax.scene import Spans
+        >>> al.evaluate.quality.steady_runs([Spans([(2, 6)]), Spans([(6, 9)])], n_frames=9)
         [(0, 2), (2, 6), (6, 9)]
 
     Source:
