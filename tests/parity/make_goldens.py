@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 GOLDENS = HERE.parent / "goldens"
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(HERE))
+    sys.path[:0] = [str(HERE), str(HERE.parent)]
     wanted = sys.argv[1:] or sorted(p.stem[10:] for p in HERE.glob("reference_*.py"))
     for name in wanted:
         target = GOLDENS / name

@@ -1,0 +1,95 @@
+"""Who looks at a video for its figures, and what these are called."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.evaluate.quality import motion
+from alchemint_jax.evaluate.quality.lpips import Lpips
+from alchemint_jax.perceive import Detector, Embedder, Segmenter, TextEmbedder
+from alchemint_jax.perceive.choose import Perceivers
+
+TITLES = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "temporal_flickering": "temporal flickering",
+    "dynamic_degree": "dynamic degree",
+    "movement": "movement accuracy",
+    "one_object": "one-object accuracy",
+    "two_objects": "two-object accuracy",
+    "subject_consistency": "subject consistency",
+    "subject_consistency_inside": "subject consistency between entrances",
+    "background_consistency": "background consistency",
+    "background_consistency_inside": "background consistency between entrances",
+    "subject_similarity": "Subj-S inside",
+    "s2v_consistency": "S2V consistency",
+    "s2v_decoupling": "S2V decoupling",
+    "text_similarity": "Text-S",
+    "text_similarity_inside": "Text-S inside",
+    "event_similarity": "Text-S of events",
+}
+"""What each figure is called in reports."""
+
+LESS_IS_BETTER = frozenset({"lpips"})
+
+Distance = Callable[[np.ndarray, np.ndarray], float]
+"""How different a video looks from another one, such as `Lpips`."""
+
+_T = TypeVar("_T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Judges:
+    """Whoever looks at a video. What is None is done without.
+
+    Attributes:
+        embedder: tells how alike images are.
+        clip: tells how well a text describes an image, and how alike backgrounds are.
+        detector: finds subjects.
+        segmenter: cuts them out.
+        flow: optical flow.
+        lpips: how different frames look from those of the truth.
+
+    Examples:
+        >>> al.evaluate.quality.Judges().flow is None
+        True
+
+    Source:
+        This repository.
+    """
+
+    embedder: Embedder | None = None
+    clip: TextEmbedder | None = None
+    detector: Detector | None = None
+    segmenter: Segmenter | None = None
+    flow: motion.Flow | None = None
+    lpips: Distance | None = None
+
+    @classmethod
+    def of(cls, perceivers: Perceivers) -> Judges:
+        """Perceivers, and what is there of the extra [metrics].
+
+        Their embedder is `clip` too, if it knows texts.
+        """
+        looks = perceivers.embedder
+        return cls(
+            looks,
+            looks if isinstance(looks, TextEmbedder) else None,
+            perceivers.detector,
+            perceivers.segmenter,
+            _if_there(motion.load_farneback),
+            _if_there(Lpips.load),
+        )
+
+
+def _if_there(load: Callable[[], _T]) -> _T | None:
+    try:
+        return load()
+    except ConfigError:  # the extra is not installed
+        return None
