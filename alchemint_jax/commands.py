@@ -127,6 +127,7 @@ def _hosts(args: argparse.Namespace) -> Any:
 def evaluate(args: argparse.Namespace) -> int:
     """Measures a model on a benchmark."""
     from alchemint_jax import media
+    from alchemint_jax.evaluate import html_report
 
     where = places.place(args.out)
     if places.is_address(where):
@@ -137,7 +138,7 @@ def evaluate(args: argparse.Namespace) -> int:
     inputs = [*_parts(model)]
     if Path(args.benchmark).is_file():
         inputs.append(("--benchmark", args.benchmark))
-    check_outputs([("--out", where / name) for name in ("report.json", "report.html")], inputs)
+    check_outputs([("--out", where / name) for name in html_report.FILES], inputs)
     weights = _weights(args)
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()

@@ -24,24 +24,34 @@ from alchemint_jax.evaluate.metrics import (
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
+    from alchemint_jax.evaluate.compare import Report, compare, read_report, report_of
     from alchemint_jax.evaluate.html_report import save_report
+    from alchemint_jax.evaluate.leaderboard import save_leaderboard
+    from alchemint_jax.evaluate.paired import holm, permutation_p
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracker
 
 __all__ = [
     "Benchmark",
+    "Report",
     "Sighting",
     "Tracker",
     "absence_rate",
     "always_present",
     "bootstrap_ci",
+    "compare",
     "detection_rate",
     "frame_iou",
+    "holm",
+    "permutation_p",
     "presence",
     "presence_rate",
     "read_benchmark",
+    "read_report",
     "recalls",
+    "report_of",
     "run_benchmark",
+    "save_leaderboard",
     "save_report",
     "score",
     "t_iou",
@@ -50,8 +60,11 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Benchmark", "read_benchmark"), "cases"),
+    **dict.fromkeys(("Report", "compare", "read_report", "report_of"), "compare"),
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
+    **dict.fromkeys(("holm", "permutation_p"), "paired"),
     "run_benchmark": "benchmark",
+    "save_leaderboard": "leaderboard",
     "save_report": "html_report",
     "score": "scores",
 }
