@@ -144,8 +144,9 @@ def evaluate(args: argparse.Namespace) -> int:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
         from alchemint_jax.sampling.control import Gating
+        from alchemint_jax.worlds import named
 
-        benchmark = _benchmark(args)
+        benchmark = named.chosen(args.benchmark, args.tracker, args.limit)
         options = _given(
             limit=args.limit,
             seed=args.seed,
@@ -158,27 +159,6 @@ def evaluate(args: argparse.Namespace) -> int:
         report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(_lines(report)))
     return 0
-
-
-def _benchmark(args: argparse.Namespace) -> Any:
-    """The cases that were asked for, and who measures them."""
-    from alchemint_jax.evaluate import read_benchmark
-    from alchemint_jax.worlds import named
-
-    if Path(args.benchmark).is_file():
-        tracker = named.tracker(args.tracker or "sprites")
-        return read_benchmark(args.benchmark, tracker, args.limit)
-    if args.tracker:
-        raise ConfigError(
-            f"--tracker {args.tracker}: is for files; the world of --benchmark {args.benchmark} "
-            "has a tracker of its own"
-        )
-    if args.benchmark not in named.OURS and ":" not in args.benchmark:
-        raise DataError(
-            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line) "
-            "nor MODULE:NAME (a benchmark in a Python module)"
-        )
-    return named.benchmark(args.benchmark)
 
 
 def draw_sprites(args: argparse.Namespace) -> int:

@@ -22,9 +22,12 @@ from jax.sharding import PartitionSpec as P
 from alchemint_jax import places, sharding
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
+from alchemint_jax.evaluate.curve import render_curves
 from alchemint_jax.places import AnyPlace, Place
 from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints, run_place
+from alchemint_jax.train.evaluation import PREFIX, Best, EvaluateConfig, Evaluator
+from alchemint_jax.train.hosts import gathered
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.orbax_noise import quiet_orbax
@@ -41,6 +44,7 @@ class TrainConfig:
         seed: of the parameters and of all randomness in the steps.
         keep: number of checkpoints kept.
         sample_fps: frames per second of sample videos.
+        evaluate: what is scored while it trains, and how often; None is nothing.
     """
 
     total_steps: int
@@ -52,6 +56,7 @@ class TrainConfig:
     keep: int = 3
     sample_fps: float = 8.0
     optimizer: OptimizerConfig = OptimizerConfig()
+    evaluate: EvaluateConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("log_every", "validate_every", "sample_every", "checkpoint_every"):
@@ -82,7 +87,8 @@ def fit(
     """Trains, resuming from ``workdir``, a folder or gs://bucket/path, if it has a checkpoint.
 
     Writes ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/`` and, at the end,
-    ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns.
+    ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns. Where it evaluates
+    it also writes ``evaluation.html``, ``best.json`` and, at the end, ``export_best/``.
 
     The mesh has all devices on its data axis by default. Several processes (see ``hosts.joined``)
     call this alike, with a ``workdir`` that all see; a signal to one of them has all stop after the
@@ -97,17 +103,30 @@ def fit(
     _parse_grain_flags()
     share = Share(0, *sharding.batch_parts(mesh))
     task.train_data(share)  # what cannot start is found before anything is written
+    scored = config.evaluate is not None and config.evaluate.every > 0
+    evaluator = Evaluator(task, config.evaluate) if scored and config.evaluate else None
     with sharding.use_mesh(mesh):
         plan = plan_state(task, config.optimizer, mesh)
         with quiet_orbax(), Checkpoints(place / "checkpoints", config.keep) as checkpoints:
-            result = _Run(task, config, place, plan, checkpoints, share).train()
+            result = _Run(task, config, place, plan, checkpoints, share, evaluator).train()
             checkpoints.wait()
-        if not result.interrupted:
-            weights = _to_host(everything(result.state, "ema"))
-            if jax.process_index() == 0:
-                with _alone(), places.written(place / "export") as folder:
-                    task.export(weights, folder)
+            if not result.interrupted:
+                _export(task, result.state, place / "export")
+                best = checkpoints.best
+                if best is not None:
+                    # Beside the state that the run ended with there may be no room for another.
+                    same = best == result.step
+                    ema = result.state["ema"] if same else checkpoints.average(best, plan.abstract)
+                    _export(task, {**result.state, "ema": ema}, place / "export_best")
     return result
+
+
+def _export(task: Task, state: State, where: Place) -> None:
+    """Writes the averaged weights of a state, which all processes have a part of."""
+    weights = _to_host(everything(state, "ema"))
+    if jax.process_index() == 0:
+        with _alone(), places.written(where) as folder:
+            task.export(weights, folder)
 
 
 class _Run:
@@ -121,7 +140,10 @@ class _Run:
         plan: StatePlan,
         checkpoints: Checkpoints,
         share: Share,
+        evaluator: Evaluator | None,
     ) -> None:
+        self.evaluator = evaluator
+        self.best: Best | None = None
         self.task, self.config, self.plan, self.checkpoints = task, config, plan, checkpoints
         self.workdir, self.share = workdir, share
         self.train_step = jit_train_step(plan, config.optimizer)
@@ -159,6 +181,10 @@ class _Run:
             Progress(config.total_steps, "training", start, quiet=not first) as self.progress,
         ):
             asked = _asked_to_stop(self.plan.mesh, stopped)
+            if self.evaluator is not None:
+                self._find_best(start)
+                if self._evaluates(start) and self._missed(start):
+                    self._evaluate(start, state)
             while step < config.total_steps and not stop:
                 batch = self._next_batch(data, step)
                 examples += len(jax.tree.leaves(batch)[0])
@@ -170,7 +196,8 @@ class _Run:
                 step, pending = step + 1, metrics
                 stop = asked()
                 last = stop or step == config.total_steps
-                saves = last or _due(step, config.checkpoint_every)
+                evaluates = self._evaluates(step)
+                saves = last or evaluates or _due(step, config.checkpoint_every)
                 validates = _due(step, config.validate_every)
                 samples = _due(step, config.sample_every)
                 if saves or validates or samples:
@@ -183,6 +210,8 @@ class _Run:
                     self._validate(step, state)
                 if samples:
                     self._sample(step, state)
+                if evaluates and not (stop and step < config.total_steps):
+                    self._evaluate(step, state)  # otherwise, it is the first thing to do next time
         return FitResult(state, step, step < config.total_steps, stopped.signal)
 
     def _next_batch(self, data: Iterator[Any], step: int) -> Any:
@@ -255,6 +284,64 @@ class _Run:
                 warnings.warn(f"no samples of step {step}: {error}", stacklevel=2)
                 return
             self.writer.write_videos(step, videos, self.config.sample_fps)
+
+    # ------------------------------------------------------------------------------- evaluation
+
+    def _evaluates(self, step: int) -> bool:
+        """Whether this step is to be evaluated."""
+        if self.evaluator is None or step == 0:
+            return False
+        return step == self.config.total_steps or _due(step, self.evaluator.config.every)
+
+    def _find_best(self, start: int) -> None:
+        """Goes on with the best of an earlier process, if its checkpoint is there and its score is
+        one of the same boards.
+        """
+        assert self.evaluator is not None
+        found = Best.read(self.writer.read_text("best.json"))
+        usable = found is not None and found.asked == self.evaluator.config.asked
+        told = gathered(found.step if found and usable else None)[0]
+        if told is not None and told <= start and told in self.checkpoints.steps():
+            self.best, self.checkpoints.best = found, told
+
+    def _missed(self, step: int) -> bool:
+        """Whether a process ended between the checkpoint of this step and its evaluation."""
+        lines = (line for line in self.writer.lines() if line["step"] == step)
+        return gathered(not any(key.startswith(PREFIX) for line in lines for key in line))[0]
+
+    def _evaluate(self, step: int, state: State) -> None:
+        """Scores the averaged weights; each process renders a share of the boards by itself."""
+        evaluator, began = self.evaluator, time.monotonic()
+        assert evaluator is not None
+        weights = everything(state, "ema")
+        if jax.process_count() > 1:
+            weights = jax.device_put(_to_host(weights), jax.local_devices()[0])
+        with _alone():
+            own = evaluator.share(weights, jax.process_index(), jax.process_count())
+        del weights
+        shares = gathered(own)
+        figures, value = dict.fromkeys(evaluator.titles, float("nan")), float("nan")
+        if jax.process_index() == 0:
+            try:
+                figures = evaluator.figures(shares)
+            except NonFiniteError as error:  # of weights that are finite, and may yet improve
+                warnings.warn(f"no scores of step {step}: {error}", stacklevel=2)
+            value = figures[evaluator.config.best]
+        before = None if self.best is None else self.best.value
+        # The first process decides for all: others may add the same numbers in another order.
+        if gathered(evaluator.better(value, before))[0]:
+            self.checkpoints.wait()  # what is called the best is whole
+            self.checkpoints.best = step
+            self.best = Best(step, value, evaluator.config.asked)
+            self.writer.write_text("best.json", self.best.text())
+        # Last: a step that has these lines is not evaluated again.
+        self.writer.write(step, {f"{PREFIX}{k}": v for k, v in figures.items()})
+        if jax.process_index() == 0:
+            title = evaluator.titles[evaluator.config.best]
+            curves = evaluator.curves(self.writer.lines())
+            page = render_curves(curves, str(self.workdir), self.checkpoints.best, title)
+            self.writer.write_text("evaluation.html", page)
+        self.window_began += time.monotonic() - began  # it is no part of the steps' time
 
 
 def _due(step: int, every: int) -> bool:
