@@ -76,8 +76,9 @@ def read_report(given: str) -> Report:
     return report_of(content, called, path)
 
 
-def report_of(content: Any, name: str, path: Path) -> Report:
+def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
     """A report by what its file holds. Raises DataError, naming the file, for what is none."""
+    path = Path(path)
     rows: dict[Key, Mapping[str, Any]] = {}
     try:
         measures = dict(content["measures"])
