@@ -24,7 +24,7 @@ from alchemint_jax.evaluate.metrics import (
 if TYPE_CHECKING:
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
-    from alchemint_jax.evaluate.compare import Report, compare, read_report, report_of
+    from alchemint_jax.evaluate.comparison import Report, compare, read_report, report_of
     from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.leaderboard import save_leaderboard
     from alchemint_jax.evaluate.paired import holm, permutation_p
@@ -60,7 +60,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Benchmark", "read_benchmark"), "cases"),
-    **dict.fromkeys(("Report", "compare", "read_report", "report_of"), "compare"),
+    **dict.fromkeys(("Report", "compare", "read_report", "report_of"), "comparison"),
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
     **dict.fromkeys(("holm", "permutation_p"), "paired"),
     "run_benchmark": "benchmark",

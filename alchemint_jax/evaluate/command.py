@@ -38,7 +38,7 @@ def add_parsers(commands: Any) -> None:
 
 def compare(args: argparse.Namespace) -> int:
     """Compares two reports; prints a table, or JSON."""
-    from alchemint_jax.evaluate import compare as comparing
+    from alchemint_jax.evaluate import comparison
 
     folder = data = None
     if args.out is not None and args.out.lower().endswith(".json"):
@@ -50,21 +50,21 @@ def compare(args: argparse.Namespace) -> int:
             )
         folder = media.check_folder(args.out)
         data = folder / "compare.json"
-    a, b = (comparing.read_report(given) for given in (args.a, args.b))
+    a, b = (comparison.read_report(given) for given in (args.a, args.b))
     written = [("--out", data), ("--out", folder and folder / "compare.html")]
     check_outputs(written, [("REPORT_A", a.path), ("REPORT_B", b.path)])
-    found = comparing.compare(a, b)
+    found = comparison.compare(a, b)
     if folder is not None:
-        comparing.save_comparison(found, folder)
+        comparison.save_comparison(found, folder)
     elif data is not None:
         results.write_json(data, found)
-    print(results.to_json(found).rstrip() if args.json else comparing.table(found))
+    print(results.to_json(found).rstrip() if args.json else comparison.table(found))
     return 0
 
 
 def leaderboard(args: argparse.Namespace) -> int:
     """Writes a page that ranks reports."""
-    from alchemint_jax.evaluate.compare import read_report
+    from alchemint_jax.evaluate.comparison import read_report
     from alchemint_jax.evaluate.leaderboard import save_leaderboard
 
     out = media.check_writable(args.out, [".html"])

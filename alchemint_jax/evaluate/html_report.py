@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
-from alchemint_jax.evaluate.compare import lower_is_better
+from alchemint_jax.evaluate.comparison import lower_is_better
 from alchemint_jax.evaluate.pages import known, page
 from alchemint_jax.evaluate.papers import PAPERS
 from alchemint_jax.scene.scene import Scene, Subject
@@ -211,10 +211,9 @@ def _times(case: Scene, rows: Sequence[Sequence[int]]) -> str:
 def _badness(row: dict[str, Any], headline: str, lower: Sequence[str]) -> float:
     """Large where a subject went wrong; what is not known is worst."""
     value = row.get(headline)
-    if not known(value):
+    if value is None or not known(value):
         return float("inf")
-    wrong = value if headline in lower else -value
-    return float(wrong - 0.01 * float(row.get("identity") or 0))
+    return float(value if headline in lower else -value) - 0.01 * float(row.get("identity") or 0)
 
 
 def choose(

@@ -10,7 +10,7 @@ import numpy as np
 
 from alchemint_jax import media
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.compare import SYSTEM, Report, lower_is_better, same_board
+from alchemint_jax.evaluate.comparison import SYSTEM, Report, lower_is_better, same_board
 from alchemint_jax.evaluate.pages import page
 from alchemint_jax.evaluate.paired import holm, tested
 from alchemint_jax.evaluate.papers import PAPERS

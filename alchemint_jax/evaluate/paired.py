@@ -81,6 +81,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     Returns:
         The adjusted values, by the same names, each at least as large as before.
 
+    Raises:
+        TypeError: a value is not a number.
+
     Examples:
         >>> al.evaluate.holm({"t_iou": 0.01, "identity": 0.04, "detected": 0.03})
         {'t_iou': 0.03, 'identity': 0.06, 'detected': 0.06}
@@ -109,9 +112,7 @@ def difference(
     return estimate(_less(one, other, figure), [row["case"] for row in one])
 
 
-def tested(
-    one: list[dict[str, Any]], other: list[dict[str, Any]], figure: str
-) -> dict[str, float | int]:
+def tested(one: list[dict[str, Any]], other: list[dict[str, Any]], figure: str) -> dict[str, Any]:
     """Means of both, `one` less `other` with its 95 % interval, and the `p` of a permutation test.
 
     Rows are in pairs. All of it is of those pairs alone in which the figure is known of both, of

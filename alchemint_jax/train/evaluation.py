@@ -12,7 +12,7 @@ from typing import Any
 from alchemint_jax.errors import ConfigError, NonFiniteError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import check_model, render
-from alchemint_jax.evaluate.compare import lower_is_better
+from alchemint_jax.evaluate.comparison import lower_is_better
 from alchemint_jax.evaluate.curve import Curves, Point
 from alchemint_jax.train.task import Params, Task
 from alchemint_jax.worlds import named

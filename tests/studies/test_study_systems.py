@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_all_systems_are_asked_for_the_same_boards_and_get_pages(tmp_path):
-    cases = sprites_cases(3, seed=3)
+    cases = sprites_cases(2, seed=3)
     truth = {
         case.id: sample_clip(i, seed=FIRST_SEED + 3, subjects=len(case.subjects)).video
         for i, case in enumerate(cases)
