@@ -24,9 +24,10 @@ from alchemint_jax import media
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.comparison import Report, compare, report_of
+from alchemint_jax.evaluate.comparison import compare
 from alchemint_jax.evaluate.html_report import save_report
 from alchemint_jax.evaluate.leaderboard import save_leaderboard
+from alchemint_jax.evaluate.reports import Report, report_of
 from alchemint_jax.sampling.control import Gating
 from alchemint_jax.scene.scene import Scene
 from studies import gating, variants

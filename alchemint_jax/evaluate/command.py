@@ -39,6 +39,7 @@ def add_parsers(commands: Any) -> None:
 def compare(args: argparse.Namespace) -> int:
     """Compares two reports; prints a table, or JSON."""
     from alchemint_jax.evaluate import comparison
+    from alchemint_jax.evaluate.reports import read_report
 
     folder = data = None
     if args.out is not None and args.out.lower().endswith(".json"):
@@ -50,7 +51,7 @@ def compare(args: argparse.Namespace) -> int:
             )
         folder = media.check_folder(args.out)
         data = folder / "compare.json"
-    a, b = (comparison.read_report(given) for given in (args.a, args.b))
+    a, b = (read_report(given) for given in (args.a, args.b))
     written = [("--out", data), ("--out", folder and folder / "compare.html")]
     check_outputs(written, [("REPORT_A", a.path), ("REPORT_B", b.path)])
     found = comparison.compare(a, b)
@@ -64,8 +65,8 @@ def compare(args: argparse.Namespace) -> int:
 
 def leaderboard(args: argparse.Namespace) -> int:
     """Writes a page that ranks reports."""
-    from alchemint_jax.evaluate.comparison import read_report
     from alchemint_jax.evaluate.leaderboard import save_leaderboard
+    from alchemint_jax.evaluate.reports import read_report
 
     out = media.check_writable(args.out, [".html"])
     reports = [read_report(given) for given in args.reports]

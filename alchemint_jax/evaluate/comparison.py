@@ -2,127 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from alchemint_jax import media, results
 from alchemint_jax.errors import DataError, listed
 from alchemint_jax.evaluate.pages import known, page
 from alchemint_jax.evaluate.paired import holm, tested
-
-Key = tuple[str, int]
-
-SYSTEM = ("model", "weights", "control", "system", "videos", "seconds_per_clip")
-"""Settings of a report that say who was measured: all others say how."""
-LOWER = ("t_l2",)
-"""Figures of which less is better, where a report does not say so itself."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """A report that was read.
-
-    Attributes:
-        name: what tables call it.
-        path: of its report.json.
-        content: that file.
-        rows: what it says of each subject, by case and place in it.
-    """
-
-    name: str
-    path: Path
-    content: Mapping[str, Any]
-    rows: Mapping[Key, Mapping[str, Any]]
-
-    @property
-    def measures(self) -> dict[str, str]:
-        """Titles of its figures, by name."""
-        return dict(self.content.get("measures", {}))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """How it was made."""
-        return dict(self.content.get("settings", {}))
-
-
-def lower_is_better(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of a report's figures of which less is better."""
-    return tuple(content.get("lower_is_better", LOWER))
-
-
-def read_report(given: str) -> Report:
-    """The report that an argument names: report.json, its folder, or NAME=PATH of either.
-
-    Without NAME a report is called by its folder. Raises DataError, naming the file, where there is
-    none or it is something else.
-    """
-    name, equals, rest = given.partition("=")
-    if not equals or os.path.exists(given):
-        name, rest = "", given
-    path = Path(rest)
-    if path.is_dir():
-        path = path / "report.json"
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"{path}: cannot read this report: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON that can be read: {error}") from error
-    called = name or path.absolute().parent.name or str(path)
-    return report_of(content, called, path)
-
-
-def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
-    """A report by what its file holds. Raises DataError, naming the file, for what is none."""
-    path = Path(path)
-    rows: dict[Key, Mapping[str, Any]] = {}
-    try:
-        measures = dict(content["measures"])
-        for row in content["rows"]:
-            key = str(row["case"]), int(row["subject"])
-            if key in rows:
-                raise DataError(
-                    f"{path}: subject {key[1]} of case {key[0]} is there twice, so it has no "
-                    "partner in another report"
-                )
-            for figure in measures:
-                if not isinstance(row.get(figure), int | float | None):
-                    raise TypeError(f"{figure} of {key[0]} is {row[figure]!r}, not a number")
-            float(row["fps"]), [(float(s), float(e)) for s, e in row["asked_seconds"]]
-            rows[key] = row
-    except DataError:
-        raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        problem = f"{type(error).__name__}: {error}"
-        raise DataError(
-            f"{path}: is not a report of `alchemint evaluate` ({problem}); give its report.json, "
-            "or the folder it is in"
-        ) from error
-    if not rows:
-        raise DataError(f"{path}: this report has no rows, so there is nothing to compare")
-    return Report(name, path, content, rows)
-
-
-def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two rows were asked for the same: one word, and the same seconds.
-
-    Systems of other frame rates round seconds to other frames: half a frame of each is allowed.
-    """
-    a, b = one["asked_seconds"], other["asked_seconds"]
-    slack = 0.5 / one["fps"] + 0.5 / other["fps"] + 1e-6
-    return (
-        one.get("word") == other.get("word")
-        and len(a) == len(b)
-        and all(
-            abs(x - y) <= slack
-            for s, t in zip(a, b, strict=True)
-            for x, y in zip(s, t, strict=True)
-        )
-    )
+from alchemint_jax.evaluate.reports import SYSTEM, Key, Report, chosen, less_is_better, same_board
 
 
 def compare(a: Report, b: Report) -> dict[str, Any]:
@@ -134,8 +22,8 @@ def compare(a: Report, b: Report) -> dict[str, Any]:
 
     Returns:
         Plain values, ready for JSON. `figures` has for each figure that both measured its `title`,
-        whether `lower_is_better`, the means `a` and `b` and their `difference` (b less a, with its
-        95 % interval) over `pairs` subjects, `p` of a permutation test, `p_adjusted` for the number
+        whether `less_is_better`, the means `a` and `b` and their `difference` (b less a, with its
+        95 % interval) over `pairs` of subjects, or of videos, `p` of a permutation test, `p_adjusted` for the number
         of figures (Holm), and `better`: "a", "b", or None where the adjusted p is 0.05 or more.
         `notes` are sentences: what was asked or measured otherwise. `rows` are the pairs.
 
@@ -168,40 +56,43 @@ def compare(a: Report, b: Report) -> dict[str, Any]:
             f"{a.path} and {b.path}: boards of the same names ({_ids(a)}) ask for other subjects "
             "or other times, so there is nothing to compare: measure both on one benchmark"
         )
-    titles = {name: title for name, title in a.measures.items() if name in b.measures}
-    if not titles:
+    titles, of_videos = (
+        {name: title for name, title in one.items() if name in other}
+        for one, other in ((a.measures, b.measures), (a.video_measures, b.video_measures))
+    )
+    if not titles and not of_videos:
         raise DataError(
             f"{a.path} and {b.path} have no figure in common ({', '.join(a.measures)}; "
             f"{', '.join(b.measures)}), so there is nothing to compare"
         )
-    # A figure that a row does not have is one that is not known.
-    unknown = dict.fromkeys(titles)
-    ones, others = ([{**unknown, **report.rows[key]} for key in pairs] for report in (a, b))
+    ones, others = (chosen(report.rows, pairs, titles) for report in (a, b))
+    found = {name: tested(others, ones, name) for name in titles}
+    moved = {case for case, i in (*a.rows, *b.rows) if (case, i) not in pairs}
+    cases = [case for case in a.videos if case in b.videos and case not in moved]
+    first, second = (chosen(report.videos, cases, of_videos) for report in (a, b))
+    found |= {name: tested(second, first, name) for name in of_videos}
     return {
         "a": _about(a),
         "b": _about(b),
         "clips": len({case for case, _ in pairs}),
         "subjects": len(pairs),
         "notes": [*_asked_otherwise(a, b, shared, pairs), *_measured_otherwise(a, b)],
-        "figures": _figures(ones, others, titles, lower_is_better(b.content)),
+        "figures": _figures(found, titles | of_videos, less_is_better(b.content)),
         "rows": [_pair(one, other, titles) for one, other in zip(ones, others, strict=True)],
     }
 
 
 def _figures(
-    ones: list[dict[str, Any]],
-    others: list[dict[str, Any]],
-    titles: Mapping[str, str],
-    lower: Sequence[str],
+    found: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str], less: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    found = {name: tested(others, ones, name) for name in titles}
+    """What `tested` gives of each figure, with the number of figures taken into account."""
     adjusted = holm({name: figure["p"] for name, figure in found.items()})
     figures = {}
     for name, figure in found.items():
-        gain = figure["difference"]["mean"] * (-1 if name in lower else 1)
+        gain = figure["difference"]["mean"] * (-1 if name in less else 1)
         figures[name] = {
             "title": titles[name],
-            "lower_is_better": name in lower,
+            "less_is_better": name in less,
             "pairs": figure["pairs"],
             "a": figure["other"],
             "b": figure["one"],
@@ -266,7 +157,8 @@ def _measured_otherwise(a: Report, b: Report) -> list[str]:
                 f"{other.get(name, 'not given')} of {b.name}."
             )
     for report, rest in ((a, b), (b, a)):
-        alone = [title for name, title in report.measures.items() if name not in rest.measures]
+        own, theirs = (x.measures | x.video_measures for x in (report, rest))
+        alone = [title for name, title in own.items() if name not in theirs]
         if alone:
             notes.append(f"Only {report.name} has {', '.join(alone)}.")
     return notes
@@ -280,7 +172,7 @@ def table(comparison: Mapping[str, Any]) -> str:
         gap = figure["difference"]
         lines.append(
             [
-                figure["title"] + (" (lower is better)" if figure["lower_is_better"] else ""),
+                figure["title"] + (" (lower is better)" if figure["less_is_better"] else ""),
                 number(figure["a"]),
                 number(figure["b"]),
                 number(gap["mean"], "+.3f"),
@@ -318,7 +210,7 @@ def render_comparison(comparison: Mapping[str, Any], most: int = 50) -> str:
     gaps = [
         (row, row["b"][first] - row["a"][first])
         for row in comparison["rows"]
-        if known(row["a"][first]) and known(row["b"][first])
+        if known(row["a"].get(first)) and known(row["b"].get(first))
     ]
     far = sorted(gaps, key=lambda pair: abs(pair[1]), reverse=True)[:most]
     settings = {**comparison["a"]["settings"], **comparison["b"]["settings"]}

@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
-from alchemint_jax.evaluate.comparison import lower_is_better
 from alchemint_jax.evaluate.pages import known, page
 from alchemint_jax.evaluate.papers import PAPERS
+from alchemint_jax.evaluate.reports import chosen, less_is_better
+from alchemint_jax.evaluate.scores import summarise
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.scene.spans import Spans
 
@@ -111,11 +112,11 @@ def render_html(
 ) -> str:
     """The whole page as text: but for the `clips`, by index of their case, all is in it.
 
-    It shows every figure that the report names among its `measures`.
+    It shows every figure that the report names among its `measures` and `video_measures`.
     """
     settings = report.get("settings", {})
     measures = report["measures"]
-    lower = lower_is_better(report)
+    lower = less_is_better(report)
     headline = next(iter(measures))
     of_case: dict[str, list[dict[str, Any]]] = {}
     for row in report["rows"]:
@@ -131,6 +132,7 @@ def render_html(
         headline=headline,
         tiles=[name for name in measures if name in report["overall"]][:TILES],
         parts=[("all", report["overall"]), *report["groups"].items()],
+        of_videos=_of_videos(report),
         scatters={name: _scatter(report, name) for name in ("midpoint", "length")},
         gallery=[
             (name, [_card(cases[i], clips[i], of_case.get(cases[i].id, []), hues) for i in picks])
@@ -142,6 +144,18 @@ def render_html(
         times=_times,
         hues=hues,
     )
+
+
+def _of_videos(report: dict[str, Any]) -> list[tuple[str, str, int, dict[str, float]]]:
+    """Of each figure of whole videos: its name, title, of how many it is known, and the mean."""
+    titles = report.get("video_measures", {})
+    by_case = {row["case"]: row for row in report.get("videos", ())}
+    rows = chosen(by_case, by_case, titles)
+    means = summarise(rows, titles) if titles else {}
+    return [
+        (name, title, sum(known(row[name]) for row in rows), means[name])
+        for name, title in titles.items()
+    ]
 
 
 def _settings_line(settings: dict[str, Any]) -> str:
@@ -222,7 +236,7 @@ def choose(
     """Indices of the clips to show: the worst, those around the median, and some of the rest at
     random.
     """
-    headline, lower = next(iter(report["measures"])), lower_is_better(report)
+    headline, lower = next(iter(report["measures"])), less_is_better(report)
     bad: dict[str, list[float]] = {case.id: [] for case in cases}
     for row in report["rows"]:
         bad[row["case"]].append(_badness(row, headline, lower))

@@ -10,10 +10,10 @@ import numpy as np
 
 from alchemint_jax import media
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.comparison import SYSTEM, Report, lower_is_better, same_board
 from alchemint_jax.evaluate.pages import page
 from alchemint_jax.evaluate.paired import holm, tested
 from alchemint_jax.evaluate.papers import PAPERS
+from alchemint_jax.evaluate.reports import SYSTEM, Report, chosen, less_is_better, same_board
 from alchemint_jax.evaluate.scores import summarise
 
 
@@ -66,16 +66,24 @@ def _same_boards(one: Report, other: Report) -> bool:
 def _section(reports: Sequence[Report]) -> dict[str, Any]:
     keys = list(reports[0].rows)
     titles: dict[str, str] = {}
+    of_videos: dict[str, str] = {}
     for report in reports:
-        titles = {**report.measures, **titles}
-    lower = [name for name in titles if any(name in lower_is_better(r.content) for r in reports)]
-    unknown = dict.fromkeys(titles)
-    rows = {report.name: [{**unknown, **report.rows[key]} for key in keys] for report in reports}
-    figures: dict[str, dict[str, Any]] = {
-        report.name: summarise(rows[report.name], titles) for report in reports
+        titles, of_videos = report.measures | titles, report.video_measures | of_videos
+    less = {name for report in reports for name in less_is_better(report.content)}
+    watched = [case for case in dict.fromkeys(case for case, _ in keys)]
+    unseen = {case: {"case": case} for case in watched}
+    rows = {report.name: chosen(report.rows, keys, titles) for report in reports}
+    videos = {
+        report.name: chosen({**unseen, **report.videos}, watched, of_videos) for report in reports
     }
-    for name in titles:
-        _mark(name, -1 if name in lower else 1, figures, rows)
+    figures: dict[str, dict[str, Any]] = {
+        name: summarise(rows[name], titles) | summarise(videos[name], of_videos) for name in rows
+    }
+    for names, of in ((titles, rows), (of_videos, videos)):
+        for name in names:
+            _mark(name, -1 if name in less else 1, figures, of)
+    titles = titles | of_videos
+    lower = [name for name in titles if name in less]
     first = next(iter(titles))
     systems = [
         {"name": report.name, "told": _told(report), "figures": figures[report.name]}

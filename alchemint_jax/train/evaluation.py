@@ -12,8 +12,8 @@ from typing import Any
 from alchemint_jax.errors import ConfigError, NonFiniteError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.benchmark import check_model, render
-from alchemint_jax.evaluate.comparison import lower_is_better
 from alchemint_jax.evaluate.curve import Curves, Point
+from alchemint_jax.evaluate.reports import less_is_better
 from alchemint_jax.train.task import Params, Task
 from alchemint_jax.worlds import named
 
@@ -110,7 +110,7 @@ class Evaluator:
                 progress=False,
             )
             report = scores.score(part, videos, self.tracker, resamples=1)
-            self._sign = -1 if config.best in lower_is_better(report) else 1
+            self._sign = -1 if config.best in less_is_better(report) else 1
             found += report["rows"]
         return found
 

@@ -393,10 +393,17 @@ def test_the_page_shows_every_figure_that_a_report_names(cases, report):
         "rows": rows,
         "overall": report["overall"] | estimate,
         "groups": groups,
-        "lower_is_better": ["t_l2", "gloss"],
+        "less_is_better": ["t_l2", "gloss"],
+        "smallest_difference": {"gloss": 0.0421},
+        "boundaries": {"start": {"errors": 7, "bias": 0.0312, "median": None, "p90": 0.5}},
     }
-    text = render_html(report | more, cases, fake_clips(cases), 3)
+    more["rows"][0]["remark"] = "it is 0.42 s shorter than asked"
+    more["video_measures"] = {"shake": "how it shakes"}
+    more["videos"] = [{"case": cases[0].id, "shake": 0.3125}, {"case": "x", "shake": None}]
+    text = render_html(report | more, cases, fake_clips(cases), 20)
     assert text.count("how it shines (lower is better)") >= 3  # tables, cards
+    assert "how it shakes" in text and "0.312" in text
+    assert "0.042" in text and "0.031" in text and "0.42 s shorter" in text
     assert "0.1375" not in text and "0.138" in text and "0.125" in text and "0.188" in text
 
 

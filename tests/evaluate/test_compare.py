@@ -10,10 +10,11 @@ import pytest
 
 from alchemint_jax import cli
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate.comparison import compare, read_report, render_comparison, table
+from alchemint_jax.evaluate.comparison import compare, render_comparison, table
 from alchemint_jax.evaluate.curve import render_curves
 from alchemint_jax.evaluate.leaderboard import leaderboard, save_leaderboard
 from alchemint_jax.evaluate.papers import PAPERS
+from alchemint_jax.evaluate.reports import read_report
 
 MEASURES = {"t_iou": "t-IOU", "t_l2": "t-L2", "gloss": "how it shines"}
 
@@ -48,10 +49,32 @@ def test_figures_of_pairs_by_hand(tmp_path):
     assert (iou["a"], iou["b"], iou["pairs"]) == (0.5, pytest.approx(0.7), 5)
     assert iou["difference"]["mean"] == pytest.approx(0.2)
     assert iou["p"] == 2 / 16 and iou["p_adjusted"] == 4 / 16 and iou["better"] is None
-    assert error["lower_is_better"] and not iou["lower_is_better"]
+    assert error["less_is_better"] and not iou["less_is_better"]
     assert error["difference"]["mean"] == pytest.approx(-0.1)
     assert gloss["pairs"] == 0 and np.isnan(gloss["difference"]["mean"])
     assert [(r["case"], r["b"]["t_iou"]) for r in found["rows"][:2]] == [("a", 0.6), ("b", 0.7)]
+
+
+def test_figures_of_whole_videos_are_paired_by_case(tmp_path):
+    """One video is missing, and one board asks for other times: two pairs are left."""
+    for name, gain in (("one", 0.0), ("other", 0.25)):
+        cases = ["a", "b", "moved"]
+        late = {"asked_seconds": [[gain * 8, 4.0]]}
+        rows = [row(case, **(late if case == "moved" else {})) for case in [*cases, "c"]]
+        videos = [{"case": case, "psnr": 20 + gain} for case in cases]
+        videos.append({"case": "c", "psnr": None})
+        content = {"measures": MEASURES, "rows": rows, "videos": videos, "settings": {}}
+        (tmp_path / name).mkdir()
+        content |= {"video_measures": {"psnr": "PSNR (dB)"}, "less_is_better": ["psnr", "t_l2"]}
+        (tmp_path / name / "report.json").write_text(json.dumps(content))
+    a, b = (read_report(str(tmp_path / name)) for name in ("one", "other"))
+    found = compare(a, b)["figures"]["psnr"]
+    assert (found["a"], found["b"], found["pairs"]) == (20, 20.25, 2)
+    assert found["difference"] == {"mean": 0.25, "low": 0.25, "high": 0.25}
+    assert found["less_is_better"] and found["title"] == "PSNR (dB)" and found["p"] == 0.5
+    assert "PSNR (dB)" in render_comparison(compare(a, b))
+    (section,) = leaderboard([a])
+    assert section["systems"][0]["figures"]["psnr"]["mean"] == 20 and "psnr" in section["titles"]
 
 
 def test_a_clear_gain_is_said_of_whom_it_is(tmp_path):

@@ -1,4 +1,4 @@
-"""Three systems on the same boards: the page says what the file has."""
+"""Three systems on the same boards, and what scores cost: the guide says what the files have."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED, sprites_cases
 from alchemint_jax.worlds.sprites.world import sample_clip
-from studies import three_systems
+from studies import evaluating, three_systems
 
 pytestmark = pytest.mark.slow
 
@@ -54,3 +54,36 @@ def test_the_guide_says_what_was_measured():
     assert f"{found['limit']} boards in {found['steps']} sampling steps" in " ".join(page.split())
     for line in three_systems.table(found).splitlines():
         assert line in page, line
+
+
+def test_the_guide_says_what_scores_cost():
+    found = json.loads((DOCS / "results" / "evaluating.json").read_text())
+    assert found["weights"] == fingerprints("sprites")
+    page = " ".join((DOCS / "guides" / "evaluate.md").read_text().split())
+    seconds = found["seconds"]
+    for said in (
+        f"{found['limit']} boards in {found['steps']} sampling steps takes",
+        f"takes {seconds['evaluation']:.1f} s, as long as",
+        f"{seconds['steps_of_an_evaluation']:.1f} training steps",
+        f"first time takes {seconds['first_evaluation']:.1f} s",
+    ):
+        assert said in page, said
+
+
+def test_seconds_are_those_of_the_lines():
+    """The first step is compiled, and so is the first evaluation."""
+    lines = [{"steps_per_second": rate} for rate in (0.1, 2.0, 4.0, 2.0)]
+    lines += [{"evaluation/seconds": seconds} for seconds in (9.0, 3.0, 5.0)]
+    assert evaluating.measured(lines) == {
+        "first_evaluation": 9.0,
+        "evaluation": 4.0,
+        "step": 0.5,
+        "steps_of_an_evaluation": 8.0,
+    }
+
+
+def test_a_folder_that_is_there_is_not_written_over(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluating, "prepare_jax", lambda: None)
+    with pytest.raises(SystemExit) as error:
+        evaluating.main(["--workdir", str(tmp_path), "--out", str(tmp_path / "e.json")])
+    assert error.value.code == 2 and "give a new folder" in capsys.readouterr().err
