@@ -21,11 +21,12 @@ def compare(a: Report, b: Report) -> dict[str, Any]:
         b: what is compared.
 
     Returns:
-        Plain values, ready for JSON. `figures` has for each figure that both measured its `title`,
-        whether `less_is_better`, the means `a` and `b` and their `difference` (b less a, with its
-        95 % interval) over `pairs` of subjects, or of videos, `p` of a permutation test, `p_adjusted` for the number
-        of figures (Holm), and `better`: "a", "b", or None where the adjusted p is 0.05 or more.
-        `notes` are sentences: what was asked or measured otherwise. `rows` are the pairs.
+        Plain values, ready for JSON. `figures` has, for each figure that both measured, its
+        `title`, whether `less_is_better`, the means `a` and `b` and their `difference` (b less a,
+        with its 95 % interval) over `pairs` of subjects or of videos, `p` of a permutation test,
+        `p_adjusted` for the number of figures (Holm), and `better`: "a", "b", or None where the
+        adjusted p is 0.05 or more. `notes` are sentences: what was asked or measured otherwise.
+        `rows` are the pairs.
 
     Raises:
         DataError: the reports share no board, or no figure.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -157,31 +156,3 @@ class Evaluator:
         first = self.config.best
         names = [first, *(name for name in found if name != first)]
         return {self.titles[name]: found[name] for name in names if found[name]}
-
-
-@dataclasses.dataclass(frozen=True)
-class Best:
-    """The best evaluation of a run, as best.json has it.
-
-    Attributes:
-        step: whose checkpoint is kept.
-        value: of the figure.
-        asked: `EvaluateConfig.asked` of the evaluation.
-    """
-
-    step: int
-    value: float
-    asked: Mapping[str, Any]
-
-    def text(self) -> str:
-        """The file."""
-        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def read(cls, text: str | None) -> Best | None:
-        """What a file says; None where there is none, or it is damaged."""
-        try:
-            found = json.loads(text or "")
-            return cls(int(found["step"]), float(found["value"]), dict(found["asked"]))
-        except (KeyError, TypeError, ValueError):
-            return None

@@ -21,6 +21,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from alchemint_jax import sharding
 from alchemint_jax.errors import AlchemintError, ConfigError
 
 LOST = 1
@@ -107,6 +108,23 @@ def joined(hosts: Hosts | None) -> Iterator[None]:
     except BaseException as error:
         _end(error)
     jax.distributed.shutdown()
+
+
+def to_host(tree: Any) -> Any:
+    """NumPy copies of arrays, whole on every process; all must call it."""
+    if jax.process_count() > 1:
+        return multihost_utils.process_allgather(tree, tiled=True)
+    return jax.device_get(tree)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """For what one of several processes does by itself: a mesh that the others are not part of."""
+    if jax.process_count() == 1:
+        yield
+        return
+    with sharding.use_mesh(sharding.make_mesh(devices=jax.local_devices()[:1])):
+        yield
 
 
 def gathered(value: Any) -> list[Any]:

@@ -15,22 +15,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from alchemint_jax import places, sharding
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
-from alchemint_jax.evaluate.curve import render_curves
 from alchemint_jax.places import AnyPlace, Place
 from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints, run_place
-from alchemint_jax.train.evaluation import PREFIX, Best, EvaluateConfig, Evaluator
-from alchemint_jax.train.hosts import gathered
+from alchemint_jax.train.evaluation import EvaluateConfig, Evaluator
+from alchemint_jax.train.hosts import alone, to_host
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.orbax_noise import quiet_orbax
+from alchemint_jax.train.scoring import Scoring
 from alchemint_jax.train.state import State, StatePlan, everything, plan_state
 from alchemint_jax.train.step import GUARDED, Metrics, jit_train_step, jit_validation_step
 from alchemint_jax.train.task import Task
@@ -123,9 +122,9 @@ def fit(
 
 def _export(task: Task, state: State, where: Place) -> None:
     """Writes the averaged weights of a state, which all processes have a part of."""
-    weights = _to_host(everything(state, "ema"))
+    weights = to_host(everything(state, "ema"))
     if jax.process_index() == 0:
-        with _alone(), places.written(where) as folder:
+        with alone(), places.written(where) as folder:
             task.export(weights, folder)
 
 
@@ -143,7 +142,6 @@ class _Run:
         evaluator: Evaluator | None,
     ) -> None:
         self.evaluator = evaluator
-        self.best: Best | None = None
         self.task, self.config, self.plan, self.checkpoints = task, config, plan, checkpoints
         self.workdir, self.share = workdir, share
         self.train_step = jit_train_step(plan, config.optimizer)
@@ -181,10 +179,10 @@ class _Run:
             Progress(config.total_steps, "training", start, quiet=not first) as self.progress,
         ):
             asked = _asked_to_stop(self.plan.mesh, stopped)
+            scoring = None
             if self.evaluator is not None:
-                self._find_best(start)
-                if self._evaluates(start) and self._missed(start):
-                    self._evaluate(start, state)
+                scoring = Scoring(self.evaluator, self.writer, checkpoints, str(self.workdir))
+                scoring.begin(start, state, config.total_steps)
             while step < config.total_steps and not stop:
                 batch = self._next_batch(data, step)
                 examples += len(jax.tree.leaves(batch)[0])
@@ -196,7 +194,7 @@ class _Run:
                 step, pending = step + 1, metrics
                 stop = asked()
                 last = stop or step == config.total_steps
-                evaluates = self._evaluates(step)
+                evaluates = scoring is not None and scoring.due(step, config.total_steps)
                 saves = last or evaluates or _due(step, config.checkpoint_every)
                 validates = _due(step, config.validate_every)
                 samples = _due(step, config.sample_every)
@@ -210,8 +208,9 @@ class _Run:
                     self._validate(step, state)
                 if samples:
                     self._sample(step, state)
-                if evaluates and not (stop and step < config.total_steps):
-                    self._evaluate(step, state)  # otherwise, it is the first thing to do next time
+                # If it is to stop, this is the first thing to do next time.
+                if scoring is not None and evaluates and not (stop and step < config.total_steps):
+                    self.window_began += scoring.score(step, state)  # no part of the steps' time
         return FitResult(state, step, step < config.total_steps, stopped.signal)
 
     def _next_batch(self, data: Iterator[Any], step: int) -> Any:
@@ -275,94 +274,19 @@ class _Run:
         """Videos of the averaged weights; of several processes the first one makes them alone."""
         weights = everything(state, "ema")
         if jax.process_count() > 1:
-            weights = _to_host(weights)
+            weights = to_host(weights)
         if jax.process_index() == 0:
             try:
-                with _alone():
+                with alone():
                     videos = self.task.sample(weights)
             except NonFiniteError as error:  # of weights that are finite, and may yet improve
                 warnings.warn(f"no samples of step {step}: {error}", stacklevel=2)
                 return
             self.writer.write_videos(step, videos, self.config.sample_fps)
 
-    # ------------------------------------------------------------------------------- evaluation
-
-    def _evaluates(self, step: int) -> bool:
-        """Whether this step is to be evaluated."""
-        if self.evaluator is None or step == 0:
-            return False
-        return step == self.config.total_steps or _due(step, self.evaluator.config.every)
-
-    def _find_best(self, start: int) -> None:
-        """Goes on with the best of an earlier process, if its checkpoint is there and its score is
-        one of the same boards.
-        """
-        assert self.evaluator is not None
-        found = Best.read(self.writer.read_text("best.json"))
-        usable = found is not None and found.asked == self.evaluator.config.asked
-        told = gathered(found.step if found and usable else None)[0]
-        if told is not None and told <= start and told in self.checkpoints.steps():
-            self.best, self.checkpoints.best = found, told
-
-    def _missed(self, step: int) -> bool:
-        """Whether a process ended between the checkpoint of this step and its evaluation."""
-        lines = (line for line in self.writer.lines() if line["step"] == step)
-        return gathered(not any(key.startswith(PREFIX) for line in lines for key in line))[0]
-
-    def _evaluate(self, step: int, state: State) -> None:
-        """Scores the averaged weights; each process renders a share of the boards by itself."""
-        evaluator, began = self.evaluator, time.monotonic()
-        assert evaluator is not None
-        weights = everything(state, "ema")
-        if jax.process_count() > 1:
-            weights = jax.device_put(_to_host(weights), jax.local_devices()[0])
-        with _alone():
-            own = evaluator.share(weights, jax.process_index(), jax.process_count())
-        del weights
-        shares = gathered(own)
-        figures, value = dict.fromkeys(evaluator.titles, float("nan")), float("nan")
-        if jax.process_index() == 0:
-            try:
-                figures = evaluator.figures(shares)
-            except NonFiniteError as error:  # of weights that are finite, and may yet improve
-                warnings.warn(f"no scores of step {step}: {error}", stacklevel=2)
-            value = figures[evaluator.config.best]
-        before = None if self.best is None else self.best.value
-        # The first process decides for all: others may add the same numbers in another order.
-        if gathered(evaluator.better(value, before))[0]:
-            self.checkpoints.wait()  # what is called the best is whole
-            self.checkpoints.best = step
-            self.best = Best(step, value, evaluator.config.asked)
-            self.writer.write_text("best.json", self.best.text())
-        # Last: a step that has these lines is not evaluated again.
-        self.writer.write(step, {f"{PREFIX}{k}": v for k, v in figures.items()})
-        if jax.process_index() == 0:
-            title = evaluator.titles[evaluator.config.best]
-            curves = evaluator.curves(self.writer.lines())
-            page = render_curves(curves, str(self.workdir), self.checkpoints.best, title)
-            self.writer.write_text("evaluation.html", page)
-        self.window_began += time.monotonic() - began  # it is no part of the steps' time
-
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _to_host(tree: Any) -> Any:
-    """NumPy copies, whole on every process."""
-    if jax.process_count() > 1:
-        return multihost_utils.process_allgather(tree, tiled=True)
-    return jax.device_get(tree)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """For what one of several processes does by itself: a mesh that the others are not part of."""
-    if jax.process_count() == 1:
-        yield
-        return
-    with sharding.use_mesh(sharding.make_mesh(devices=jax.local_devices()[:1])):
-        yield
 
 
 def _parse_grain_flags() -> None:

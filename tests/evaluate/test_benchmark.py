@@ -430,7 +430,8 @@ def test_clips_lie_beside_the_page_the_worst_first(cases, videos, tmp_path):
     for video, poster in shown:
         frames, _ = media.read_video(tmp_path / video)
         assert frames.shape == (33, 128, 128, 3)  # twice as large: players blur small ones
-        assert Image.open(tmp_path / poster).size == (128, 128)
+        with Image.open(tmp_path / poster) as picture:
+            assert picture.size == (128, 128)
     assert len(list((tmp_path / "videos").iterdir())) == 6
     below = page[page.index("All subjects") :]
     assert below.index(cases[1].id) < below.index(cases[0].id)

@@ -14,7 +14,8 @@ from toy_world import Pipe
 
 from alchemint_jax import sharding, train
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.train.evaluation import Best, EvaluateConfig, Evaluator
+from alchemint_jax.train.evaluation import EvaluateConfig, Evaluator
+from alchemint_jax.train.scoring import Best
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
 
