@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax.errors import DataError
+from alchemint_jax.scene.clock import Clock
 
 Key = tuple[str, int]
 
@@ -101,7 +102,7 @@ def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
                     "partner in another report"
                 )
             _check_figures(row, measures, key[0])
-            1 / float(row["fps"]), [(float(s), float(e)) for s, e in row["asked_seconds"]]
+            _frame(row), [(float(s), float(e)) for s, e in row["asked_seconds"]]
             rows[key] = row
     except DataError:
         raise
@@ -114,6 +115,11 @@ def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
     if not rows:
         raise DataError(f"{path}: this report has no rows, so there is nothing to compare")
     return Report(name, path, content, rows, videos)
+
+
+def _frame(row: Mapping[str, Any]) -> float:
+    """The seconds of a frame."""
+    return float(Clock(float(row["fps"]), 1, 1).second(1))
 
 
 def _check_figures(row: Mapping[str, Any], names: Iterable[str], case: str) -> None:
@@ -136,7 +142,7 @@ def same_board(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     Systems of other frame rates round seconds to other frames: half a frame of each is allowed.
     """
     a, b = one["asked_seconds"], other["asked_seconds"]
-    slack = 0.5 / one["fps"] + 0.5 / other["fps"] + 1e-6
+    slack = (_frame(one) + _frame(other)) / 2 + 1e-6
     return (
         one.get("word") == other.get("word")
         and len(a) == len(b)
