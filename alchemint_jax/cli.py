@@ -22,6 +22,7 @@ from alchemint_jax.annotate import command as annotate_command
 from alchemint_jax.bench import command as bench_command
 from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.evaluate import command as evaluate_command
 from alchemint_jax.evaluate.boards import command as benchmark_command
 from alchemint_jax.plan import command as plan_command
 
@@ -242,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_gating(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
+    evaluate_command.add_parsers(names)
     benchmark_command.add_parser(names)
 
     data = names.add_parser("data", help="make and look at datasets")

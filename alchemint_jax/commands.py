@@ -131,6 +131,8 @@ def _hosts(args: argparse.Namespace) -> Any:
 def evaluate(args: argparse.Namespace) -> int:
     """Measures a model on a benchmark."""
     from alchemint_jax import media
+    from alchemint_jax.evaluate import html_report
+    from alchemint_jax.worlds import named
 
     where = places.place(args.out)
     if places.is_address(where):
@@ -139,16 +141,16 @@ def evaluate(args: argparse.Namespace) -> int:
         media.check_folder(where)
     model = _model("--model", args.model)
     inputs = [*_parts(model)]
-    if (file := _board_file(args.benchmark)) is not None:
+    if (file := named.file(args.benchmark)) is not None:
         inputs.append(("--benchmark", file))
-    check_outputs([("--out", where / name) for name in ("report.json", "report.html")], inputs)
+    check_outputs([("--out", where / name) for name in html_report.FILES], inputs)
     weights = _weights(args)
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
         from alchemint_jax.sampling.control import Gating
 
-        benchmark = _benchmark(args)
+        benchmark = named.chosen(args.benchmark, args.tracker, args.limit)
         options = _given(
             limit=args.limit,
             seed=args.seed,
@@ -161,37 +163,6 @@ def evaluate(args: argparse.Namespace) -> int:
         report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(_lines(report)))
     return 0
-
-
-def _benchmark(args: argparse.Namespace) -> Any:
-    """The cases that were asked for, and who measures them."""
-    from alchemint_jax.evaluate import read_benchmark
-    from alchemint_jax.evaluate.boards.board import names
-    from alchemint_jax.worlds import named
-
-    if (file := _board_file(args.benchmark)) is not None:
-        tracker = named.tracker(args.tracker or "sprites")
-        return read_benchmark(file, tracker, args.limit)
-    if args.tracker:
-        raise ConfigError(
-            f"--tracker {args.tracker}: is for files; the world of --benchmark {args.benchmark} "
-            "has a tracker of its own"
-        )
-    if args.benchmark not in named.OURS and ":" not in args.benchmark:
-        raise DataError(
-            f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per "
-            f"line), nor a set of this package ({', '.join(names())}), nor MODULE:NAME (a "
-            "benchmark in a Python module)"
-        )
-    return named.benchmark(args.benchmark)
-
-
-def _board_file(name: str) -> Path | None:
-    """The file of a benchmark, if it is one; a world of that name comes first."""
-    from alchemint_jax.evaluate.boards import find
-    from alchemint_jax.worlds import named
-
-    return None if name in named.OURS and not Path(name).is_file() else find(name)
 
 
 def draw_sprites(args: argparse.Namespace) -> int:

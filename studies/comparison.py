@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.evaluate import scores
+from alchemint_jax.evaluate import paired, scores
 from studies.charts import Panel, forest
 from studies.rows import MEASURES, Rows
 
@@ -52,7 +52,7 @@ def compare(arms: Mapping[str, Rows], baseline: str) -> dict[str, Any]:
         "baseline": baseline,
         "differences": {
             arm: {
-                name: {figure: scores.difference(part, other, figure) for figure in FIGURES}
+                name: {figure: paired.difference(part, other, figure) for figure in FIGURES}
                 for (name, part), (_, other) in zip(
                     groups(rows), groups(arms[baseline]), strict=True
                 )

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import metrics, scores
+from alchemint_jax.evaluate import metrics, paired, scores
 from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.scene import Event, Scene
@@ -150,7 +150,7 @@ def measure(
         "events": len(rows["events"]),
         "variants": {name: summarise(own) for name, own in rows.items()},
         "differences": {
-            name: {figure: scores.difference(rows["events"], own, figure) for figure in MEASURES}
+            name: {figure: paired.difference(rows["events"], own, figure) for figure in MEASURES}
             for name, own in rows.items()
             if name != "events"
         },

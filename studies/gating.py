@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import scores
+from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.control import Gating, Moment, Steered
 from alchemint_jax.sampling.pipeline import Pipeline
@@ -131,7 +131,7 @@ def measure(
         "differences": {
             name: {
                 group: {
-                    figure: scores.difference(own, parts[PAIRS[name]][group], figure)
+                    figure: paired.difference(own, parts[PAIRS[name]][group], figure)
                     for figure in SHOWN
                 }
                 for group, own in parts[name].items()

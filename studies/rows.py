@@ -12,7 +12,7 @@ from typing import Any
 
 from alchemint_jax import media
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import scores
+from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.worlds.sprites import SpritesBenchmark
 
 Rows = list[dict[str, Any]]
@@ -73,9 +73,9 @@ def write_rows(
     """
     lines = []
     every = read_rows(path, settings) | dict(known)
-    first = {seed: scores.boards(rows) for (_, seed), rows in reversed(every.items())}
+    first = {seed: paired.boards(rows) for (_, seed), rows in reversed(every.items())}
     for (arm, seed), rows in every.items():
-        if scores.boards(rows) != first[seed]:
+        if paired.boards(rows) != first[seed]:
             raise ConfigError(f"{path}: {arm}, seed {seed}: has other boards; use another --rows")
         kept = [{name: row[name] for name in KEPT} for row in rows]
         entry = {"arm": arm, "seed": seed, "settings": settings, "rows": kept}

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate import scores
+from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.scene import Scene
@@ -82,7 +82,7 @@ def measure(
     return {
         "variants": {name: scores.summarise(own, MEASURES) for name, own in rows.items()},
         "differences": {
-            name: {figure: scores.difference(own, rows["tags"], figure) for figure in SHOWN}
+            name: {figure: paired.difference(own, rows["tags"], figure) for figure in SHOWN}
             for name, own in rows.items()
             if name != "tags"
         },

@@ -45,9 +45,13 @@ class Study:
     draw: Callable[[Mapping[str, Any]], bytes] | None = None
 
 
-def main(study: Study, argv: Sequence[str] | None = None) -> int:
-    """The command line of a study."""
-    parser = argparse.ArgumentParser(description=study.description)
+def main(
+    study: Study,
+    argv: Sequence[str] | None = None,
+    parents: Sequence[argparse.ArgumentParser] = (),
+) -> int:
+    """The command line of a study; help tells of the options of `parents`, too."""
+    parser = argparse.ArgumentParser(description=study.description, parents=list(parents))
     parser.add_argument("--model", default=study.model)
     count = arguments.whole(1)
     parser.add_argument("--limit", type=count, default=study.limit, help="boards")

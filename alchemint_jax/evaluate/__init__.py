@@ -25,25 +25,36 @@ if TYPE_CHECKING:
     from alchemint_jax.evaluate import quality
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
+    from alchemint_jax.evaluate.comparison import compare
     from alchemint_jax.evaluate.html_report import save_report
+    from alchemint_jax.evaluate.leaderboard import save_leaderboard
+    from alchemint_jax.evaluate.paired import holm, permutation_p
+    from alchemint_jax.evaluate.reports import Report, read_report, report_of
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracker
 
 __all__ = [
     "Benchmark",
+    "Report",
     "Sighting",
     "Tracker",
     "absence_rate",
     "always_present",
     "bootstrap_ci",
+    "compare",
     "detection_rate",
     "frame_iou",
+    "holm",
+    "permutation_p",
     "presence",
     "presence_rate",
     "quality",
     "read_benchmark",
+    "read_report",
     "recalls",
+    "report_of",
     "run_benchmark",
+    "save_leaderboard",
     "save_report",
     "score",
     "t_iou",
@@ -52,8 +63,12 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Benchmark", "read_benchmark"), "cases"),
+    **dict.fromkeys(("Report", "read_report", "report_of"), "reports"),
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
+    **dict.fromkeys(("holm", "permutation_p"), "paired"),
+    "compare": "comparison",
     "run_benchmark": "benchmark",
+    "save_leaderboard": "leaderboard",
     "save_report": "html_report",
     "score": "scores",
 }

@@ -1,26 +1,31 @@
-"""The report of a benchmark run: report.json for programs, report.html (one file, no network) for
-people.
+"""The report of a benchmark run: report.json for programs, and for people report.html, which shows
+the clips in videos/ beside it. It needs no network.
 """
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
-import math
 import os
-import tempfile
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
+from alchemint_jax.evaluate.pages import known, page
+from alchemint_jax.evaluate.papers import PAPERS
+from alchemint_jax.evaluate.reports import chosen, less_is_better
+from alchemint_jax.evaluate.scores import summarise
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.scene.spans import Spans
 
+FILES = ("report.json", "report.html", "videos")
+"""What a report is made of, in its folder."""
 NOTES = {
     "t-IOU, t-L2": "Overlap of the interval asked for and the one shown (several intervals: their "
     "span), and the root mean square error of start and end as a fraction of the duration. A "
@@ -28,12 +33,34 @@ NOTES = {
     "Frame IoU, presence, absence": "The same frame by frame: overlap of the two sets of frames; "
     "share of the frames asked for that show the subject; share of all other frames that do not.",
     "R@x": "Share of subjects whose t-IOU is at least x.",
-    "Seconds and frames": "Under each bar: seconds, and in brackets the frames, of which the last "
-    "one is not part.",
-    "Intervals of 95%": "Bootstrap over clips (point at a figure in the table).",
+    "Seconds and frames": "Under each pair of bars: seconds, and in brackets the frames, of which "
+    "the last one is not part.",
+    "Intervals of 95 %": "Bootstrap over clips.",
     "Baselines": "Every subject shown all the time; every subject shown from 25% to 75%.",
 }
 """What is measured always: sentences by heading. What trackers add is theirs to explain."""
+TILES = 8
+_SMALL = 128  # pixels: narrower clips are enlarged, by whole pixels
+_SIDE = 88  # pixels of a reference's picture
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """Files of a clip that a page shows, relative to the page.
+
+    Attributes:
+        video: the mp4.
+        poster: a picture of a frame that should show the first subject.
+        width: in pixels, of both.
+        height: in pixels, of both.
+        small: whether it was so small that it is enlarged.
+    """
+
+    video: str
+    poster: str
+    width: int
+    height: int
+    small: bool
 
 
 def save_report(
@@ -43,57 +70,92 @@ def save_report(
     out: str | os.PathLike[str],
     gallery: int = 24,
 ) -> None:
-    """Writes out/report.json and out/report.html, each whole or not at all; AlchemintError if it
-    cannot.
+    """Writes out/report.json, out/report.html and out/videos, each file whole or not at all;
+    AlchemintError if it cannot.
 
-    `report` is what `benchmark.score` returns, with "settings" added if there are any; `gallery` is
+    `report` is what `scores.score` returns, with "settings" added if there are any. `gallery` is
     the number of clips shown: a third of them the worst, a third around the median, a third drawn
-    at random.
+    at random. Of `videos`, which may well read one only when it is asked for, these alone are
+    looked at, one at a time.
     """
     folder = media.check_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    text = render_html(report, videos, cases, gallery)
+    shown = [i for _, picks in choose(report, cases, gallery) for i in picks]
+    clips = {i: write_clip(videos[i], cases[i], folder, i) for i in shown}
+    text = render_html(report, cases, clips, gallery)
     results.write_json(folder / "report.json", report)
     media.write_bytes(folder / "report.html", text.encode())
 
 
+def write_clip(video: np.ndarray, case: Scene, folder: Path, index: int) -> Shown:
+    """Writes the files of one clip into folder/videos; `index` is that of its case."""
+    name = f"{index:04d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', case.id)[-80:]}"
+    upscale = max(1, _SMALL // video.shape[2])
+    place = folder / "videos" / f"{name}.mp4"
+    media.write_video(place, video, float(case.clock.fps), upscale=upscale)
+    spans = next((subject.spans for subject in case.subjects if subject.spans), None)
+    moment = (spans[0][0] + spans[0][1]) // 2 if spans else 0
+    poster = Image.fromarray(np.ascontiguousarray(video[min(moment, len(video) - 1)]))
+    size = (upscale * poster.width, upscale * poster.height)
+    poster = poster.resize(size, Image.Resampling.NEAREST)
+    buffer = io.BytesIO()
+    poster.save(buffer, format="JPEG", quality=88)
+    media.write_bytes(place.with_suffix(".jpg"), buffer.getvalue())
+    return Shown(f"videos/{name}.mp4", f"videos/{name}.jpg", *poster.size, upscale > 1)
+
+
 def render_html(
     report: dict[str, Any],
-    videos: Sequence[np.ndarray] | np.ndarray,
     cases: Sequence[Scene],
+    clips: Mapping[int, Shown],
     gallery: int = 24,
 ) -> str:
-    """The whole page as text: no scripts from elsewhere, no fonts, no links.
+    """The whole page as text: but for the `clips`, by index of their case, all is in it.
 
-    Everything that is put into it is escaped.
+    It shows every figure that the report names among its `measures` and `video_measures`.
     """
-    page = jinja2.Environment(
-        loader=jinja2.PackageLoader("alchemint_jax.evaluate"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page.tests["finite"] = math.isfinite
     settings = report.get("settings", {})
-    return page.get_template("report.html").render(
+    measures = report["measures"]
+    lower = less_is_better(report)
+    headline = next(iter(measures))
+    of_case: dict[str, list[dict[str, Any]]] = {}
+    for row in report["rows"]:
+        of_case.setdefault(row["case"], []).append(row)
+    hues = {case.id: [_hue(s, i) for i, s in enumerate(case.subjects)] for case in cases}
+    return page(
+        "report.html",
         title=f"{settings.get('model', 'model')} on {settings.get('benchmark', 'benchmark')}",
         settings=_settings_line(settings),
         report=report,
+        measures=measures,
+        lower=lower,
+        headline=headline,
+        tiles=[name for name in measures if name in report["overall"]][:TILES],
         parts=[("all", report["overall"]), *report["groups"].items()],
+        of_videos=_of_videos(report),
         scatters={name: _scatter(report, name) for name in ("midpoint", "length")},
         gallery=[
-            (name, [_card(cases[i], videos[i], _of(report, cases[i])) for i in picks])
-            for name, picks in _choose(report, cases, gallery)
+            (name, [_card(cases[i], clips[i], of_case.get(cases[i].id, []), hues) for i in picks])
+            for name, picks in choose(report, cases, gallery)
         ],
-        measures=report["measures"],
+        rows=sorted(report["rows"], key=lambda row: _badness(row, headline, lower), reverse=True),
+        papers=PAPERS,
         notes={**NOTES, **report["notes"]},
         times=_times,
-        hues={
-            case.id: [_hue(_view(subject, video)) for subject in case.subjects]
-            for case, video in zip(cases, videos, strict=True)
-        },
+        hues=hues,
     )
+
+
+def _of_videos(report: dict[str, Any]) -> list[tuple[str, str, int, dict[str, float]]]:
+    """Of each figure of whole videos: its name, title, of how many it is known, and the mean."""
+    titles = report.get("video_measures", {})
+    by_case = {row["case"]: row for row in report.get("videos", ())}
+    rows = chosen(by_case, by_case, titles)
+    means = summarise(rows, titles) if titles else {}
+    return [
+        (name, title, sum(known(row[name]) for row in rows), means[name])
+        for name, title in titles.items()
+    ]
 
 
 def _settings_line(settings: dict[str, Any]) -> str:
@@ -115,27 +177,41 @@ def _scatter(report: dict[str, Any], name: str) -> list[tuple[float, float, dict
     return dots
 
 
-def _hue(image: np.ndarray) -> str:
+def _hue(subject: Subject, number: int) -> str:
     """The style of marks that stand for a subject: the colour that its picture has most of."""
-    pixels = image.reshape(-1, 3).astype(np.float64)
-    weight = np.ptp(pixels, axis=1) ** 2 + 1e-3
-    red, green, blue = np.round(weight @ pixels / weight.sum()).astype(int)
-    return f"--hue: rgb({red}, {green}, {blue})"
+    if len(subject.pictures) == 0:
+        color = media.PALETTE[number % len(media.PALETTE)]
+    else:
+        pixels = subject.picture((_SIDE, _SIDE)).reshape(-1, 3).astype(np.float64)
+        weight = np.ptp(pixels, axis=1) ** 2 + 1e-3
+        red, green, blue = np.round(weight @ pixels / weight.sum()).astype(int)
+        color = (red, green, blue)
+    return f"--hue: rgb({color[0]}, {color[1]}, {color[2]})"
 
 
-def _card(case: Scene, video: np.ndarray, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _card(
+    case: Scene, clip: Shown, rows: list[dict[str, Any]], hues: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     """What is shown of a clip."""
     return {
         "case": case,
         "rows": rows,
-        "video": _mp4(video, float(case.clock.fps)),
-        "references": [(s.word, _png(_view(s, video))) for s in case.subjects],
+        "clip": clip,
+        "references": [
+            (subject.word, _picture(subject), hue)
+            for subject, hue in zip(case.subjects, hues[case.id], strict=True)
+        ],
     }
 
 
-def _view(subject: Subject, video: np.ndarray) -> np.ndarray:
-    """Its picture, half as large as the clip."""
-    return subject.picture((video.shape[1] // 2, video.shape[2] // 2))
+def _picture(subject: Subject) -> str:
+    """A reference as a data URI; nothing where a subject has none."""
+    if len(subject.pictures) == 0:
+        return ""
+    buffer = io.BytesIO()
+    image = Image.fromarray(subject.picture((_SIDE, _SIDE)))
+    image.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _times(case: Scene, rows: Sequence[Sequence[int]]) -> str:
@@ -146,21 +222,26 @@ def _times(case: Scene, rows: Sequence[Sequence[int]]) -> str:
     return f"{seconds} s ({', '.join(f'{s}–{e}' for s, e in spans)})"
 
 
-def _of(report: dict[str, Any], case: Scene) -> list[dict[str, Any]]:
-    return [row for row in report["rows"] if row["case"] == case.id]
+def _badness(row: dict[str, Any], headline: str, lower: Sequence[str]) -> float:
+    """Large where a subject went wrong; what is not known is worst."""
+    value = row.get(headline)
+    if value is None or not known(value):
+        return float("inf")
+    return float(value if headline in lower else -value) - 0.01 * float(row.get("identity") or 0)
 
 
-def _choose(
+def choose(
     report: dict[str, Any], cases: Sequence[Scene], count: int
 ) -> list[tuple[str, list[int]]]:
     """Indices of the clips to show: the worst, those around the median, and some of the rest at
     random.
     """
-    quality = [
-        float(np.mean([r["t_iou"] + 0.01 * r["identity"] for r in _of(report, case)]))
-        for case in cases
-    ]
-    order = [int(i) for i in np.argsort(quality, kind="stable")]
+    headline, lower = next(iter(report["measures"])), less_is_better(report)
+    bad: dict[str, list[float]] = {case.id: [] for case in cases}
+    for row in report["rows"]:
+        bad[row["case"]].append(_badness(row, headline, lower))
+    means = [-float(np.mean(bad[case.id] or [np.inf])) for case in cases]
+    order = [int(i) for i in np.argsort(means, kind="stable")]
     count = min(count, len(order))
     each = min(count, max(1, count // 3))
     worst = order[:each]
@@ -173,16 +254,3 @@ def _choose(
         ("Around the median", median),
         ("At random", sorted(int(i) for i in drawn)),
     ]
-
-
-def _png(image: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _mp4(video: np.ndarray, fps: float) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "clip.mp4")
-        media.write_video(path, video, fps, upscale=max(1, 128 // video.shape[2]))
-        return "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()

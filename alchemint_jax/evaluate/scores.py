@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from alchemint_jax.errors import ConfigError, DataError
+from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate import metrics
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.scene.scene import Scene
@@ -177,23 +177,3 @@ def estimate(
     known = values[np.isfinite(values)]
     low, high = metrics.bootstrap_ci(values, clips, resamples)
     return {"mean": float(known.mean()) if known.size else float("nan"), "low": low, "high": high}
-
-
-def difference(
-    one: list[dict[str, Any]], other: list[dict[str, Any]], figure: str
-) -> dict[str, float]:
-    """Mean of `one` less `other`, subject by subject of the same boards and seeds.
-
-    Rows are those of `score`, or of a report, each with the `seed` of its noise. The 95 % interval
-    resamples boards. Raises ConfigError if the two did not see the same subjects.
-    """
-    if boards(one) != boards(other):
-        raise ConfigError("two arms have rows of different boards or seeds; they do not compare")
-    # A report has None for a rate that nothing could be counted for; as a float it is NaN.
-    a, b = (np.array([row[figure] for row in rows], np.float64) for rows in (one, other))
-    return estimate(a - b, [row["case"] for row in one])
-
-
-def boards(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    """What rows are about: they compare only if this is the same, in the same order."""
-    return [(row["seed"], row["case"], row["subject"], row["asked"]) for row in rows]

@@ -8,11 +8,12 @@ array by array: so other processes, of another number, on another mesh, can go o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -48,8 +49,22 @@ _FULL = re.compile(r"No space left|[Qq]uota exceeded")
 _STATUS = re.compile(r"[A-Z_]+: ")  # of tensorstore, which reads and writes files
 
 
+@dataclasses.dataclass
+class _Kept:
+    """Says to orbax which checkpoints stay: the newest, and the best."""
+
+    newest: int
+    best: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """For each of the checkpoints, oldest first."""
+        del context
+        first = len(checkpoints) - self.newest
+        return [i >= first or found.step == self.best for i, found in enumerate(checkpoints)]
+
+
 class Checkpoints:
-    """The checkpoints of a run; the newest ``keep`` steps stay.
+    """The checkpoints of a run; the newest ``keep`` steps stay, and the one of the step ``best``.
 
     In a bucket a step is whole once its last object is there, ``commit_success.txt`` of orbax.
 
@@ -60,6 +75,7 @@ class Checkpoints:
     def __init__(self, directory: places.AnyPlace, keep: int = 3) -> None:
         self.directory = run_place(directory)
         self._remote = places.is_address(self.directory)
+        self._kept = _Kept(keep)
         folders: tuple[places.Place, ...] = ()
         if not self._remote:
             self.directory = self.directory.absolute()
@@ -73,10 +89,21 @@ class Checkpoints:
                     "workdir"
                 )
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
+            preservation_policy=self._kept,
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=True,
         )
         with places.reaching(self.directory) if self._remote else contextlib.nullcontext():
             self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    @property
+    def best(self) -> int | None:
+        """The step that stays, however old it is; set it on all processes alike."""
+        return self._kept.best
+
+    @best.setter
+    def best(self, step: int | None) -> None:
+        self._kept.best = step
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -197,6 +224,21 @@ class Checkpoints:
             told = [f"{n} is {saved.get(n)} there, {wanted.get(n)} here" for n in names[:5]]
             raise self._misfit(step, "; ".join(told))
         return self._read(step, "state", ocp.args.StandardRestore(_moving(abstract)))
+
+    def average(self, step: int, abstract: State) -> Any:
+        """The averaged weights of a step alone, with the shardings of ``abstract``.
+
+        Raises:
+            TrainingError: if the checkpoint is damaged.
+        """
+        wanted = {"ema": abstract["ema"]}
+        args = ocp.args.PyTreeRestore(
+            item=wanted,
+            restore_args=ocp.checkpoint_utils.construct_restore_args(wanted),
+            partial_restore=True,
+        )
+        with self._reading(step), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            return reader.restore(self._path(step), args=args)["ema"]
 
     def examples(self, step: int) -> int:
         """How many examples had been read when a step was saved.

@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.train.evaluation import EvaluateConfig
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.optimizer import OptimizerConfig
@@ -62,10 +63,9 @@ def run_file(path: Path) -> dict[str, Any]:
 
 
 def build_train(config: ConfigDict) -> TrainConfig:
-    """The `train` part of a config, with its optimizer."""
+    """The `train` part of a config, with its optimizer and what it is scored on."""
     fields = config.train.to_dict()
-    return build(
-        TrainConfig,
-        fields | {"optimizer": build(OptimizerConfig, fields["optimizer"], "train.optimizer")},
-        "train",
-    )
+    parts = {"optimizer": build(OptimizerConfig, fields["optimizer"], "train.optimizer")}
+    if fields.get("evaluate") is not None:
+        parts["evaluate"] = build(EvaluateConfig, fields["evaluate"], "train.evaluate")
+    return build(TrainConfig, fields | parts, "train")

@@ -33,7 +33,11 @@ from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.guidance import Guidance
+from alchemint_jax.sampling.parts import check_parts
+from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.solvers import UniPC
+from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
 from alchemint_jax.train.dit_data import cached_conditions, check_data
 from alchemint_jax.train.fields import build
@@ -230,8 +234,6 @@ class DiTTask:
 
     def sample(self, params: dict) -> dict[str, np.ndarray]:
         """Validation prompts and references rendered with the averaged weights."""
-        from alchemint_jax.sampling.sample import Models, decode, sample_latents
-
         batch = {
             name: jnp.asarray(x[: self.samples])
             for name, x in next(iter(self.validation_data())).items()
@@ -244,6 +246,29 @@ class DiTTask:
         noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)
         latents = sample_latents(models, conditions, noise, self.sampling.plan())
         return {f"clip{i}": video for i, video in enumerate(decode(models, latents))}
+
+    def pipeline(self, params: dict | None) -> Pipeline:
+        """What renders storyboards with these parameters, and is exported with them.
+
+        Where they are None it renders none, and only says which it could.
+
+        Raises:
+            WeightsError: the parts do not belong together.
+        """
+        vae, vae_params = weights.load(self.vae, "vae")
+        trained = {} if params is None else self.merged(params)
+        models = Models(
+            DiT(self.model, jnp.dtype(self.compute)), trained, cast(VAE, vae), vae_params
+        )
+        if self.cached_text:
+            assert self.init_from is not None
+            texts = Texts.load(weights.locate(self.init_from))
+        else:
+            read = (params or {}).get("text_encoder")
+            texts = Texts(self.tokenizer(), UMT5Encoder(self.text), lambda: read)
+        pipe = Pipeline(models, texts, self.sampling)
+        check_parts(pipe, self.vae)
+        return pipe
 
     def export(self, params: dict, directory: Path) -> None:
         """Writes a whole model directory.

@@ -28,6 +28,7 @@ from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
+from alchemint_jax.train.evaluation import Evaluator
 from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.run import build_job, build_mesh, check_workdir
@@ -136,6 +137,8 @@ def dry_run(
             _state(checks, plan)
     with checks.noting():
         _weights(checks, config, task)
+    with checks.noting():
+        _evaluation(checks, config, task, train)
     batch = None
     with checks.noting():
         batch = _data(checks, config, task)
@@ -266,6 +269,20 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
             checks.say(field, f"{name}: fits the config")
             if config.get("cached_text") and Path(config.data).exists():
                 check_text_encoder(config.data, name)
+
+
+def _evaluation(checks: _Checks, config: ConfigDict, task: Any, train: TrainConfig) -> None:
+    """That the boards are there, and that the model can render them."""
+    scored = train.evaluate
+    if scored is None or not scored.every:
+        return
+    for name in filter(None, (config.get("init_from"), config.get("vae"))):
+        if name not in weights.BUNDLED and not os.path.exists(os.path.expanduser(name)):
+            checks.say("evaluation", f"{name} is not on this machine: not checked")
+            return
+    boards = len(Evaluator(task, scored).cases)
+    what = f"{boards} boards of {scored.benchmark} every {scored.every} steps"
+    checks.say("evaluation", f"{what}; the best checkpoint by {scored.best} is kept")
 
 
 def _data(checks: _Checks, config: ConfigDict, task: Any) -> Any:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import multiprocessing
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
+from alchemint_jax import sharding
 from alchemint_jax.errors import AlchemintError, ConfigError
 
 LOST = 1
@@ -104,6 +108,38 @@ def joined(hosts: Hosts | None) -> Iterator[None]:
     except BaseException as error:
         _end(error)
     jax.distributed.shutdown()
+
+
+def to_host(tree: Any) -> Any:
+    """NumPy copies of arrays, whole on every process; all must call it."""
+    if jax.process_count() > 1:
+        return multihost_utils.process_allgather(tree, tiled=True)
+    return jax.device_get(tree)
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """For what one of several processes does by itself: a mesh that the others are not part of."""
+    if jax.process_count() == 1:
+        yield
+        return
+    with sharding.use_mesh(sharding.make_mesh(devices=jax.local_devices()[:1])):
+        yield
+
+
+def gathered(value: Any) -> list[Any]:
+    """What each process gives, in the order of their numbers; all must call it.
+
+    Args:
+        value: anything that JSON can hold, NaN too. It should be small.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    data = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array(len(data), np.int32))
+    padded = np.pad(data, (0, int(sizes.max()) - len(data)))
+    rows = multihost_utils.process_allgather(padded)
+    return [json.loads(row[: int(size)].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
 
 def lost(error: BaseException) -> bool:

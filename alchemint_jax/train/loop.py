@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -25,9 +24,12 @@ from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
 from alchemint_jax.places import AnyPlace, Place
 from alchemint_jax.progress import Progress
 from alchemint_jax.train.checkpoint import Checkpoints, run_place
+from alchemint_jax.train.evaluation import EvaluateConfig, Evaluator
+from alchemint_jax.train.hosts import alone, to_host
 from alchemint_jax.train.metrics import MetricWriter
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.orbax_noise import quiet_orbax
+from alchemint_jax.train.scoring import Scoring
 from alchemint_jax.train.state import State, StatePlan, everything, plan_state
 from alchemint_jax.train.step import GUARDED, Metrics, jit_train_step, jit_validation_step
 from alchemint_jax.train.task import Task
@@ -41,6 +43,7 @@ class TrainConfig:
         seed: of the parameters and of all randomness in the steps.
         keep: number of checkpoints kept.
         sample_fps: frames per second of sample videos.
+        evaluate: what is scored while it trains, and how often; None is nothing.
     """
 
     total_steps: int
@@ -52,6 +55,7 @@ class TrainConfig:
     keep: int = 3
     sample_fps: float = 8.0
     optimizer: OptimizerConfig = OptimizerConfig()
+    evaluate: EvaluateConfig | None = None
 
     def __post_init__(self) -> None:
         for name in ("log_every", "validate_every", "sample_every", "checkpoint_every"):
@@ -82,7 +86,8 @@ def fit(
     """Trains, resuming from ``workdir``, a folder or gs://bucket/path, if it has a checkpoint.
 
     Writes ``checkpoints/``, ``metrics.jsonl``, ``tensorboard/``, ``samples/`` and, at the end,
-    ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns.
+    ``export/``. SIGTERM, or SIGINT once, finishes the step, saves and returns. Where it evaluates
+    it also writes ``evaluation.html``, ``best.json`` and, at the end, ``export_best/``.
 
     The mesh has all devices on its data axis by default. Several processes (see ``hosts.joined``)
     call this alike, with a ``workdir`` that all see; a signal to one of them has all stop after the
@@ -97,17 +102,30 @@ def fit(
     _parse_grain_flags()
     share = Share(0, *sharding.batch_parts(mesh))
     task.train_data(share)  # what cannot start is found before anything is written
+    scored = config.evaluate is not None and config.evaluate.every > 0
+    evaluator = Evaluator(task, config.evaluate) if scored and config.evaluate else None
     with sharding.use_mesh(mesh):
         plan = plan_state(task, config.optimizer, mesh)
         with quiet_orbax(), Checkpoints(place / "checkpoints", config.keep) as checkpoints:
-            result = _Run(task, config, place, plan, checkpoints, share).train()
+            result = _Run(task, config, place, plan, checkpoints, share, evaluator).train()
             checkpoints.wait()
-        if not result.interrupted:
-            weights = _to_host(everything(result.state, "ema"))
-            if jax.process_index() == 0:
-                with _alone(), places.written(place / "export") as folder:
-                    task.export(weights, folder)
+            if not result.interrupted:
+                _export(task, result.state, place / "export")
+                best = checkpoints.best
+                if best is not None:
+                    # Beside the state that the run ended with there may be no room for another.
+                    same = best == result.step
+                    ema = result.state["ema"] if same else checkpoints.average(best, plan.abstract)
+                    _export(task, {**result.state, "ema": ema}, place / "export_best")
     return result
+
+
+def _export(task: Task, state: State, where: Place) -> None:
+    """Writes the averaged weights of a state, which all processes have a part of."""
+    weights = to_host(everything(state, "ema"))
+    if jax.process_index() == 0:
+        with alone(), places.written(where) as folder:
+            task.export(weights, folder)
 
 
 class _Run:
@@ -121,7 +139,9 @@ class _Run:
         plan: StatePlan,
         checkpoints: Checkpoints,
         share: Share,
+        evaluator: Evaluator | None,
     ) -> None:
+        self.evaluator = evaluator
         self.task, self.config, self.plan, self.checkpoints = task, config, plan, checkpoints
         self.workdir, self.share = workdir, share
         self.train_step = jit_train_step(plan, config.optimizer)
@@ -159,6 +179,10 @@ class _Run:
             Progress(config.total_steps, "training", start, quiet=not first) as self.progress,
         ):
             asked = _asked_to_stop(self.plan.mesh, stopped)
+            scoring = None
+            if self.evaluator is not None:
+                scoring = Scoring(self.evaluator, self.writer, checkpoints, str(self.workdir))
+                scoring.begin(start, state, config.total_steps)
             while step < config.total_steps and not stop:
                 batch = self._next_batch(data, step)
                 examples += len(jax.tree.leaves(batch)[0])
@@ -170,7 +194,8 @@ class _Run:
                 step, pending = step + 1, metrics
                 stop = asked()
                 last = stop or step == config.total_steps
-                saves = last or _due(step, config.checkpoint_every)
+                evaluates = scoring is not None and scoring.due(step, config.total_steps)
+                saves = last or evaluates or _due(step, config.checkpoint_every)
                 validates = _due(step, config.validate_every)
                 samples = _due(step, config.sample_every)
                 if saves or validates or samples:
@@ -183,6 +208,9 @@ class _Run:
                     self._validate(step, state)
                 if samples:
                     self._sample(step, state)
+                # If it is to stop, this is the first thing to do next time.
+                if scoring is not None and evaluates and not (stop and step < config.total_steps):
+                    self.window_began += scoring.score(step, state)  # no part of the steps' time
         return FitResult(state, step, step < config.total_steps, stopped.signal)
 
     def _next_batch(self, data: Iterator[Any], step: int) -> Any:
@@ -246,10 +274,10 @@ class _Run:
         """Videos of the averaged weights; of several processes the first one makes them alone."""
         weights = everything(state, "ema")
         if jax.process_count() > 1:
-            weights = _to_host(weights)
+            weights = to_host(weights)
         if jax.process_index() == 0:
             try:
-                with _alone():
+                with alone():
                     videos = self.task.sample(weights)
             except NonFiniteError as error:  # of weights that are finite, and may yet improve
                 warnings.warn(f"no samples of step {step}: {error}", stacklevel=2)
@@ -259,23 +287,6 @@ class _Run:
 
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
-
-
-def _to_host(tree: Any) -> Any:
-    """NumPy copies, whole on every process."""
-    if jax.process_count() > 1:
-        return multihost_utils.process_allgather(tree, tiled=True)
-    return jax.device_get(tree)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    """For what one of several processes does by itself: a mesh that the others are not part of."""
-    if jax.process_count() == 1:
-        yield
-        return
-    with sharding.use_mesh(sharding.make_mesh(devices=jax.local_devices()[:1])):
-        yield
 
 
 def _parse_grain_flags() -> None:

@@ -18,6 +18,8 @@ import numpy as np
 from alchemint_jax import places
 from alchemint_jax.errors import AlchemintError
 
+_KEPT = ("best.json",)
+"""Files that a run which goes on reads, beside its lines."""
 _EVERY = 30  # seconds; a bucket takes a new version of an object once a second at most
 
 
@@ -46,7 +48,8 @@ class MetricWriter:
             self._temporary = tempfile.TemporaryDirectory(prefix="alchemint-")
             self._workdir = Path(self._temporary.name)
             self._mirror = places.Mirror(self._workdir, places.place(workdir))
-            self._mirror.fetch("metrics.jsonl")
+            for name in ("metrics.jsonl", *_KEPT):
+                self._mirror.fetch(name)
             self._synced = time.monotonic()
         else:
             self._workdir = Path(workdir)
@@ -110,6 +113,23 @@ class MetricWriter:
             safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)
             media.write_video(folder / f"step_{step:06d}_{safe}.mp4", np.asarray(video), fps)
         self.flush()
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a file beside ``metrics.jsonl``, whole or not at all."""
+        if self._active:
+            from alchemint_jax import media
+
+            media.write_bytes(self._workdir / name, text.encode())
+            self.flush()
+
+    def read_text(self, name: str) -> str | None:
+        """What an earlier process wrote into such a file; None where there is none."""
+        path = self._workdir / name if self._active else None
+        return path.read_text(encoding="utf-8") if path and path.is_file() else None
+
+    def lines(self) -> list[dict[str, Any]]:
+        """All that has been logged; nothing where this process writes nothing."""
+        return read_metrics(self._workdir / "metrics.jsonl") if self._active else []
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:

@@ -22,6 +22,10 @@ class Task(Protocol):
     A task may further have ``pretrained() -> dict[str, Tensor]``: weights by their path, keys
     joined with dots, complete or partial, that a new run starts from instead of those of ``init``.
     Each process reads what its devices hold of them (``weights.read_params``).
+
+    A task that renders storyboards has ``pipeline(params) -> Pipeline``, by which a run is scored
+    while it trains (``train.evaluate``). ``pipeline(None)`` renders nothing: scenes are checked
+    with it before the run begins.
     """
 
     def init(self, key: jax.Array) -> Params:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from alchemint_jax.evaluate.cases import Benchmark
+from pathlib import Path
+
+from alchemint_jax.errors import ConfigError, DataError
+from alchemint_jax.evaluate.boards import board as boards
+from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.imported import imported
 
@@ -26,3 +30,41 @@ def tracker(name: str) -> Tracker:
     if name in OURS:
         return benchmark(name).tracker
     return imported(name, Tracker, OURS, "alchemint_jax.evaluate")
+
+
+def file(name: str) -> Path | None:
+    """The file of a benchmark, if it is one; a world of that name comes first."""
+    return None if name in OURS and not Path(name).is_file() else boards.find(name)
+
+
+def chosen(
+    name: str,
+    watched_by: str | None,
+    limit: int | None,
+    options: tuple[str, str] = ("--benchmark", "--tracker"),
+) -> Benchmark:
+    """The benchmark of a file, of a world of ours, or MODULE:NAME.
+
+    Args:
+        name: which.
+        watched_by: who measures the clips of a file, by name; None is the tracker of sprites.
+        limit: reads no more than the first so many storyboards of a file.
+        options: what users call `name` and `watched_by`.
+
+    Raises:
+        ConfigError, DataError: there is none of that name, or a world was given a tracker.
+    """
+    if (path := file(name)) is not None:
+        return read_benchmark(path, tracker(watched_by or "sprites"), limit)
+    if watched_by:
+        raise ConfigError(
+            f"{options[1]} {watched_by}: is for files; the world of {options[0]} {name} has a "
+            "tracker of its own"
+        )
+    if name not in OURS and ":" not in name:
+        raise DataError(
+            f"{options[0]} {name}: neither 'sprites' nor a file (one storyboard per line), nor a "
+            f"set of this package ({', '.join(boards.names())}), nor MODULE:NAME (a benchmark in "
+            "a Python module)"
+        )
+    return benchmark(name)

@@ -2,18 +2,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 import types
+from collections.abc import Sequence
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from alchemint_jax import evaluate
+from alchemint_jax import evaluate, media
 from alchemint_jax.errors import AlchemintError, DataError, StoryboardError
 from alchemint_jax.evaluate.benchmark import check_model
-from alchemint_jax.evaluate.html_report import render_html, save_report
+from alchemint_jax.evaluate.html_report import Shown, render_html, save_report
+from alchemint_jax.evaluate.papers import PAPERS
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.scene import Event, Spans
@@ -91,7 +94,7 @@ def test_rows_and_the_page_say_seconds_frames_and_rate(cases, videos, report):
     for kind in ("asked", "shown"):
         seconds = [list(span) for span in clock.seconds(row[kind])]
         assert row[f"{kind}_seconds"] == seconds != row[kind]
-    page = render_html(report, videos, cases, gallery=60)
+    page = render_html(report, cases, fake_clips(cases), gallery=60)
     (start, end), (begin, stop) = row["asked"][0], row["asked_seconds"][0]
     assert f"asked {begin:.2f}–{stop:.2f} s ({start}–{end})" in page
     assert "33 frames at 8 fps" in page
@@ -183,7 +186,7 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     stored = json.loads((out / "report.json").read_text())
     assert stored["clips"] == 5
     assert len(stored["rows"]) == 9
-    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json"]
+    assert sorted(path.name for path in out.iterdir()) == ["report.html", "report.json", "videos"]
     assert "5/5" in capsys.readouterr().err
 
 
@@ -358,23 +361,84 @@ def test_the_page_is_whole_and_self_contained_and_escapes(cases, videos, report)
     nasty = "<script>alert(1)</script> & 'quotes'"
     subject = dataclasses.replace(cases[0].subjects[0], word=nasty)
     odd = [dataclasses.replace(cases[0], caption=nasty, subjects=(subject,)), *cases[1:]]
-    text = render_html({"settings": {"model": nasty}, **report}, videos, odd, gallery=30)
+    text = render_html({"settings": {"model": nasty}, **report}, odd, fake_clips(odd), gallery=30)
     page = Page()
     page.feed(text)
     page.close()
     assert page.open == []
     assert page.videos == len(cases)
     assert page.sources
-    assert all(source.startswith("data:") for source in page.sources)
-    assert "http" not in text.replace("http-equiv", "")
+    assert all(source.startswith(("data:image/png", "videos/")) for source in page.sources)
+    assert "http" not in text
     assert "<script>alert" not in text
     assert page.text.count("alert(1)") >= 3  # title, heading, prompt
+    assert "prefers-color-scheme:dark" in text and "width=device-width" in text
+    assert text.count("controls") >= len(cases) and "autoplay" not in text
+    assert all(paper.citation in page.text for paper in PAPERS)
 
 
 @pytest.mark.parametrize("gallery", [0, 1, 2, 4, 7])
 def test_the_page_shows_as_many_clips_as_asked(cases, videos, report, gallery):
     assert len(cases) > 7
-    assert render_html(report, videos, cases, gallery).count("<video") == gallery
+    assert render_html(report, cases, fake_clips(cases), gallery).count("<video") == gallery
+
+
+def test_the_page_shows_every_figure_that_a_report_names(cases, report):
+    rows = [row | {"gloss": 0.125 + 0.0625 * (i % 2)} for i, row in enumerate(report["rows"])]
+    measured = {**report["measures"], "gloss": "how it shines"}
+    estimate = {"gloss": {"mean": 0.1375, "low": 0.1, "high": 0.2}}
+    groups = {name: part | estimate for name, part in report["groups"].items()}
+    more = {
+        "measures": measured,
+        "rows": rows,
+        "overall": report["overall"] | estimate,
+        "groups": groups,
+        "less_is_better": ["t_l2", "gloss"],
+        "smallest_difference": {"gloss": 0.0421},
+        "boundaries": {"start": {"errors": 7, "bias": 0.0312, "median": None, "p90": 0.5}},
+    }
+    more["rows"][0]["remark"] = "it is 0.42 s shorter than asked"
+    more["video_measures"] = {"shake": "how it shakes"}
+    more["videos"] = [{"case": cases[0].id, "shake": 0.3125}, {"case": "x", "shake": None}]
+    text = render_html(report | more, cases, fake_clips(cases), 20)
+    assert text.count("how it shines (lower is better)") >= 3  # tables, cards
+    assert "how it shakes" in text and "0.312" in text
+    assert "0.042" in text and "0.031" in text and "0.42 s shorter" in text
+    assert "0.1375" not in text and "0.138" in text and "0.125" in text and "0.188" in text
+
+
+def test_clips_lie_beside_the_page_the_worst_first(cases, videos, tmp_path):
+    """And only those that are shown are looked at."""
+
+    class Lazily(Sequence):
+        read: list = []
+
+        def __len__(self):
+            return 6
+
+        def __getitem__(self, index):
+            self.read.append(index)
+            return videos[index]
+
+    spoilt = [videos[0], np.full_like(videos[1], 120), *videos[2:6]]
+    scored = evaluate.score(cases[:6], spoilt, TRACKER, resamples=20)
+    save_report(scored, Lazily(), cases[:6], tmp_path, gallery=3)
+    assert len(Lazily.read) <= 5  # of which the check of types reads two
+    page = (tmp_path / "report.html").read_text()
+    shown = re.findall(r'<video [^>]*src="(videos/[^"]+)" poster="(videos/[^"]+)"', page)
+    assert len(shown) == 3 and cases[1].id in shown[0][0]
+    for video, poster in shown:
+        frames, _ = media.read_video(tmp_path / video)
+        assert frames.shape == (33, 128, 128, 3)  # twice as large: players blur small ones
+        with Image.open(tmp_path / poster) as picture:
+            assert picture.size == (128, 128)
+    assert len(list((tmp_path / "videos").iterdir())) == 6
+    below = page[page.index("All subjects") :]
+    assert below.index(cases[1].id) < below.index(cases[0].id)
+
+
+def fake_clips(cases):
+    return {i: Shown(f"videos/{i}.mp4", f"videos/{i}.jpg", 64, 64, True) for i in range(len(cases))}
 
 
 def test_the_report_is_plain_json(cases, videos, report, tmp_path):

@@ -51,6 +51,7 @@ class Options:
     total_steps: int = 40
     checkpoint_every: int = 4
     pause: float = 0.02
+    evaluate_every: int = 0
     address: str = ""
     """Where the run is, if that is a bucket."""
 
@@ -185,13 +186,15 @@ def main() -> None:
     import jax
 
     from alchemint_jax import sharding, train
+    from alchemint_jax.train.evaluation import EvaluateConfig
     from alchemint_jax.train.hosts import Hosts, joined
 
     options, process = Options(**json.loads(sys.argv[1])), int(sys.argv[3])
     jax.config.update("jax_num_cpu_devices", options.devices)
     task = Watched(batch=options.batch, pause=options.pause)
     periods = {"checkpoint_every": options.checkpoint_every, "validate_every": 6, "sample_every": 9}
-    config = toy_task.config(options.total_steps, **periods)
+    scored = EvaluateConfig(options.evaluate_every, "toy_world:BOARDS", limit=6, batch=2)
+    config = toy_task.config(options.total_steps, **periods, evaluate=scored)
     with joined(Hosts(sys.argv[2], options.processes, process, WAIT, HEARTBEAT)):
         mesh = sharding.make_mesh(**options.mesh)
         result = train.fit(task, config, options.run, mesh=mesh)

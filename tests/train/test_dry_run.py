@@ -78,8 +78,21 @@ def get_config():
     return path
 
 
+def test_a_dry_run_finds_what_cannot_be_scored(tmp_path):
+    for config, scored, says in (
+        ("sprites_vae.py", "every=5", "a VAETask renders no storyboards"),
+        ("sprites.py", "best=beauty", "'beauty' is not measured; use t_iou"),
+        ("sprites.py", "benchmark=none", "neither 'sprites' nor a file"),
+    ):
+        overrides = ["data=nowhere", *(["vae=sprites"] if config == "sprites.py" else [])]
+        overrides.append(f"train.evaluate.{scored}")
+        report = dry_run(TOP / "configs" / config, tmp_path / "run", overrides)
+        assert any(says in problem for problem in report.problems), report.problems
+
+
 def test_a_dry_run_sees_the_whole_job_and_writes_nothing(recipe, encoded, tmp_path):
     overrides = [*SMALL, f"data={encoded}", "mesh.fsdp=4", "loader.batch_size=8"]
+    overrides += ["train.evaluate.every=500", "train.evaluate.limit=3"]
     report = dry_run(recipe, tmp_path / "run", overrides, devices=8, processes=2)
     text = str(report)
     assert report.problems == ()
@@ -87,6 +100,7 @@ def test_a_dry_run_sees_the_whole_job_and_writes_nothing(recipe, encoded, tmp_pa
     assert "16 in all, 8 for each process; 2 for each of 8 parts" in text
     assert "traced and sharded" in text and "latents [8, " in text
     assert "starts at step 0" in text and "has an autoencoder" in text
+    assert "3 boards of sprites every 500 steps; the best checkpoint by t_iou is kept" in text
     assert not (tmp_path / "run").exists()
 
 

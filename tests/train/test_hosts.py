@@ -6,6 +6,7 @@ Every process here has to start, import and compile on two cores: so few jobs te
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from toy_task import ToyTask, config
 
 from alchemint_jax import sharding, train
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.train.evaluation import EvaluateConfig, Evaluator
 from alchemint_jax.train.hosts import Hosts, joined, lost
 
 pytestmark = pytest.mark.slow
@@ -60,9 +62,24 @@ def together(workdir, parts):
     return steps
 
 
+def scored_alike(workdir, last):
+    """That jobs score what one process does of the same weights, and keep the best of them."""
+    alone = Evaluator(ToyTask(), EvaluateConfig(2, "toy_world:BOARDS", limit=6, batch=2))
+    lines = [x for x in train.read_metrics(workdir / "metrics.jsonl") if "evaluation/t_iou" in x]
+    scored = {line["step"]: line["evaluation/t_iou"] for line in lines}
+    assert {*range(2, last, 2), last} <= {*scored, last} and len(scored) == len(lines)
+    best = json.loads((workdir / "best.json").read_text())
+    assert best["value"] == max(scored.values()) == scored[best["step"]] > min(scored.values())
+    for step in {best["step"], last} & set(scored):
+        ema = jax.device_get(restored(workdir, step)["ema"])
+        figures = alone.figures([alone.share(ema, 0, 1)])
+        assert figures["t_iou"] == pytest.approx(scored[step], abs=1e-6)
+
+
 def test_any_number_of_processes_trains_the_same_on_the_same_examples(tmp_path):
     """Four processes are stopped by a signal to one; two go on, and one goes on from there."""
     first = Options(str(tmp_path), 4, mesh={"data": 2, "fsdp": 2}, batch=4, total_steps=400)
+    first = dataclasses.replace(first, evaluate_every=2)
     log = tmp_path / "metrics.jsonl"
     with running(first) as job:
         job.until(lambda: log.exists() and len(train.read_metrics(log)) >= 3)
@@ -76,9 +93,11 @@ def test_any_number_of_processes_trains_the_same_on_the_same_examples(tmp_path):
     # A sequence over both processes: they read the same, and hold half of every weight.
     second = Options(str(tmp_path), 2, mesh={"data": 1, "context": 2}, batch=GLOBAL)
     second = dataclasses.replace(second, total_steps=stop + 6, checkpoint_every=0)
+    second = dataclasses.replace(second, evaluate_every=2)
     with running(second) as job:
         assert job.results() == [["finished", str(stop + 6)]] * 2
     assert any("validation/loss" in line for line in train.read_metrics(log))
+    scored_alike(tmp_path, stop + 6)
     read += together(tmp_path, [0, 0])
     assert (tmp_path / "export" / "weights.npz").exists()
     assert read == stream(stop + 6)

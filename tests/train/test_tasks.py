@@ -203,9 +203,12 @@ def test_edges_are_differences_of_neighbours():
 
 
 def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, tmp_path):
-    config = build_train(load_config(CONFIGS / "sprites.py", dit_overrides))
+    scored = [f"train.evaluate.{field}" for field in ("every=16", "limit=2", "batch=2")]
+    config = build_train(load_config(CONFIGS / "sprites.py", [*dit_overrides, *scored]))
     result = train.fit(dit_task, config, tmp_path, mesh=_one_device())
     assert result.step == 24 and not result.interrupted
+    lines = train.read_metrics(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines if "evaluation/t_iou" in line] == [16, 24]
     first, last = _losses(tmp_path, 24)
     assert last < 0.9 * first
     assert len(list((tmp_path / "samples").iterdir())) == 4
@@ -216,6 +219,10 @@ def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, 
     saved = {"transformer": pipe.models.dit_params, "text_encoder": pipe.texts.params()}
     for a, b in zip(jax.tree.leaves(saved), jax.tree.leaves(ema), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # stored as float16
+    scored = dit_task.pipeline(ema)  # what is scored while it trains is what is exported
+    held = {"transformer": scored.models.dit_params, "text_encoder": scored.texts.params()}
+    jax.tree.map(np.testing.assert_array_equal, held, dict(ema))
+    assert (scored.settings, scored.limits) == (pipe.settings, pipe.limits)
 
 
 def test_a_run_is_what_its_config_says(monkeypatch, dit_overrides, dit_task, tmp_path):

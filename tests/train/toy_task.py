@@ -13,10 +13,12 @@ import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
+from toy_world import Pipe
 
 from alchemint_jax import train
 from alchemint_jax.data.loader import shared
 from alchemint_jax.data.share import WHOLE
+from alchemint_jax.train.evaluation import EvaluateConfig
 
 
 class Mlp(nn.Module):
@@ -79,6 +81,9 @@ class ToyTask:
     def sample(self, params):
         return {}
 
+    def pipeline(self, params):
+        return Pipe(params)
+
     def export(self, params, directory):
         directory.mkdir(parents=True, exist_ok=True)
         leaves = jax.tree_util.tree_leaves_with_path(params)
@@ -102,6 +107,8 @@ def config(total_steps: int = 8, **changes) -> train.TrainConfig:
 def main() -> None:
     """``toy_task.py WORKDIR '{"total_steps": ..., "pause": ...}'``: one run in one process."""
     options = json.loads(sys.argv[2])
+    if "evaluate" in options:
+        options["evaluate"] = EvaluateConfig(**options["evaluate"])
     task = ToyTask(pause=options.pop("pause", 0.0), width=options.pop("width", 16))
     result = train.fit(task, config(**options), Path(sys.argv[1]))
     print("interrupted" if result.interrupted else "finished", result.step, flush=True)
