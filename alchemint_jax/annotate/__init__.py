@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alchemint_jax.annotate.categories import on_screen
     from alchemint_jax.annotate.run import Summary, annotate
     from alchemint_jax.annotate.settings import Settings, load_settings
 
@@ -23,9 +24,10 @@ _HOMES = {
     "Summary": "run",
     "annotate": "run",
     "load_settings": "settings",
+    "on_screen": "categories",
 }
 
-__all__ = ["Settings", "Summary", "annotate", "load_settings"]
+__all__ = ["Settings", "Summary", "annotate", "load_settings", "on_screen"]
 
 
 def __getattr__(name: str) -> Any:

@@ -123,7 +123,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "track",
-            1,
+            2,
             [s.track, see.embedder],
             each(
                 lambda row: track_stage.track(
@@ -136,10 +136,10 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
                 )
             ),
         ),
-        Stage("spans", 1, [s.presence], each(lambda row: spans_stage.spans(row, s.presence))),
+        Stage("spans", 2, [s.presence], each(lambda row: spans_stage.spans(row, s.presence))),
         Stage(
             "pictures",
-            1,
+            2,
             [s.pictures, see.segmenter],
             each(
                 lambda row: pictures_stage.pictures(
@@ -148,8 +148,8 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
             ),
         ),
         Stage("scores", 1, [s.scores], each(lambda row: scores_stage.scores(row, out, s.scores))),
-        Stage("pairs", 1, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),
+        Stage("pairs", 2, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),
         Stage("clips", 1, [s.clips], each(lambda row: clips_stage.clip(row, base, out, s.clips))),
-        Stage("select", 1, [s.select], each(lambda row: select_stage.select(row, s.select))),
+        Stage("select", 2, [s.select], each(lambda row: select_stage.select(row, s.select))),
         Stage("sheets", 1, [], each(lambda row: sheets_stage.sheet(row, base, out))),
     ]
