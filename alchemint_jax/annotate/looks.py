@@ -56,7 +56,9 @@ def _histogram(pixels: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " bins"]:
 
 
 def joined(
-    vectors: Float[np.ndarray, "n d"], images: Sequence[UInt8[np.ndarray, "_ _ 3"]], weight: float
+    vectors: Float[np.ndarray, "n d"],
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]],
+    weight: float | int,
 ) -> Float[np.ndarray, "n d2"]:
     """Vectors of images with those of their colours: inner products are weighted means of both.
 
