@@ -1,7 +1,7 @@
 """Real videos become scenes: who is on screen when, with pictures of everyone, in stages.
 
-    ingest -> shots -> captions -> entities -> detect -> track -> spans -> pictures -> scores
-           -> pairs -> select -> clips -> pack
+    ingest -> shots -> captions -> entities -> detect -> track -> spans -> pictures -> redux
+           -> scores -> pairs -> clips -> select -> sheets -> pack
 
 Each stage is a function of rows (dictionaries of plain values, one for each scene), of what looks
 at frames (`perceive`) and of its own part of the `Settings`. What it made lies in

@@ -200,7 +200,6 @@ class Pictures:
         areas: seconds between the frames in which a subject is cut out to measure its area; 0
             measures it where pictures are taken, which costs nothing. Less than the time of a
             frame measures every one.
-        redux: a folder with pictures of the same subjects in another pose or light; see the guide.
     """
 
     views: int = 4
@@ -209,7 +208,19 @@ class Pictures:
     margin: Real = 0.12
     inpaint: bool = True
     areas: Real = 0.0
-    redux: str = ""
+
+
+@dataclass(frozen=True)
+class Redux:
+    """Pictures of the same subjects in another pose or light, made elsewhere; see the guide.
+
+    Attributes:
+        folder: with a folder for each scene; empty is none.
+        side: longer sides are scaled down to it, in pixels.
+    """
+
+    folder: str = ""
+    side: int = 384
 
 
 @dataclass(frozen=True)
@@ -330,6 +341,7 @@ class Settings:
     track: Track = Track()
     presence: Presence = Presence()
     pictures: Pictures = Pictures()
+    redux: Redux = Redux()
     scores: Scores = Scores()
     pairs: Pairs = Pairs()
     select: Select = Select()

@@ -18,6 +18,7 @@ from alchemint_jax.annotate.stages import detect as detect_stage
 from alchemint_jax.annotate.stages import entities as entities_stage
 from alchemint_jax.annotate.stages import pairs as pairs_stage
 from alchemint_jax.annotate.stages import pictures as pictures_stage
+from alchemint_jax.annotate.stages import redux as redux_stage
 from alchemint_jax.annotate.stages import scores as scores_stage
 from alchemint_jax.annotate.stages import select as select_stage
 from alchemint_jax.annotate.stages import sheets as sheets_stage
@@ -69,6 +70,11 @@ class Tools:
     def probe(self) -> Probe:
         """The process that looks at files first."""
         return Probe(self._settings.ingest.timeout)
+
+    @functools.cached_property
+    def redux(self) -> str:
+        """What tells the folder of variants from what it was before."""
+        return redux_stage.contents(self._settings.redux)
 
     def close(self) -> None:
         """Ends the probe."""
@@ -146,6 +152,12 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
                     row, base, out, tools.perceivers.segmenter, s.pictures
                 )
             ),
+        ),
+        Stage(
+            "redux",
+            1,
+            [s.redux, tools.redux],
+            each(lambda row: redux_stage.redux(row, out, s.redux)),
         ),
         Stage("scores", 1, [s.scores], each(lambda row: scores_stage.scores(row, out, s.scores))),
         Stage("pairs", 2, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),

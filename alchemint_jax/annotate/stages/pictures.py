@@ -135,7 +135,7 @@ def _take(
     made = []
     for kind, pixels in kinds.items():
         file = f"{name}-{kind}.png"
-        _write_png(folder / file, pixels)
+        write_picture(folder / file, pixels)
         made.append(
             {
                 "file": f"{FOLDER}/{scene}/{file}",
@@ -197,7 +197,8 @@ def _resized(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def write_picture(path: Path, pixels: UInt8[np.ndarray, "h w 4"]) -> None:
+    """Writes a PNG, whole or not at all; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3)
