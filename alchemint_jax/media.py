@@ -166,8 +166,9 @@ def encode_mp4(
 ) -> bytes:
     """The bytes of the file that `write_video` writes."""
     import av  # a quarter of a second that only videos should cost
-    from av.video.reformatter import ColorRange, Colorspace
+    from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+    reformatter = VideoReformatter()  # one for all frames: it is slow to make
     height, width = (upscale * size for size in frames.shape[1:3])
     buffer = io.BytesIO()  # encoded video is small next to the frames already in memory
     with av.open(buffer, "w", format="mp4") as container:
@@ -184,7 +185,7 @@ def encode_mp4(
             frame = frame.repeat(upscale, axis=0).repeat(upscale, axis=1)
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             image = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            image = reformatter.reformat(image, format="yuv420p", dst_colorspace=Colorspace.ITU709)
             container.mux(stream.encode(image))
         container.mux(stream.encode())
     return buffer.getvalue()
