@@ -6,6 +6,7 @@ system is looked for; where none will do, what cannot be written is left out.
 
 from __future__ import annotations
 
+import bisect
 import functools
 import shutil
 import subprocess
@@ -44,6 +45,22 @@ def fitted(text: str, size: int, otherwise: str = "") -> tuple[str, Any, bool]:
     if 2 * _letters(kept) > _letters(text):
         return kept, font, False
     return otherwise, fonts[0], False
+
+
+def shortened(line: str, most: int = 24) -> str:
+    """The beginning of a line, at most so many letters."""
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def cut_to(line: str, font: Any, width: int | float) -> str:
+    """As much of a line as fits into `width` pixels."""
+    line = shortened(line, max(2, round(width)))  # a letter takes a pixel at the least
+    if font.getlength(line) <= width:
+        return line
+    longest = bisect.bisect_right(
+        range(2, len(line)), width, key=lambda n: font.getlength(shortened(line, n))
+    )
+    return shortened(line, 1 + longest) if longest else "…"
 
 
 def _letters(text: str) -> int:

@@ -6,7 +6,6 @@ name. Nothing here needs JAX.
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import io
 import math
@@ -15,14 +14,13 @@ import secrets
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from alchemint_jax.errors import AlchemintError
-from alchemint_jax.lettering import fitted
+from alchemint_jax.lettering import cut_to, fitted, shortened
 from alchemint_jax.places import local
 from alchemint_jax.reading import read_video as read_video
 from alchemint_jax.scene.scene import Scene, Subject
@@ -168,8 +166,9 @@ def encode_mp4(
 ) -> bytes:
     """The bytes of the file that `write_video` writes."""
     import av  # a quarter of a second that only videos should cost
-    from av.video.reformatter import ColorRange, Colorspace
+    from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+    reformatter = VideoReformatter()  # one for all frames: it is slow to make
     height, width = (upscale * size for size in frames.shape[1:3])
     buffer = io.BytesIO()  # encoded video is small next to the frames already in memory
     with av.open(buffer, "w", format="mp4") as container:
@@ -186,7 +185,7 @@ def encode_mp4(
             frame = frame.repeat(upscale, axis=0).repeat(upscale, axis=1)
             frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             image = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+            image = reformatter.reformat(image, format="yuv420p", dst_colorspace=Colorspace.ITU709)
             container.mux(stream.encode(image))
         container.mux(stream.encode())
     return buffer.getvalue()
@@ -244,7 +243,7 @@ def contact_sheet(
     cell_h, cell_w = (max(1, round(scale * size)) for size in frames.shape[1:3])
     small = ImageFont.load_default(size=16)
     lettered = [fitted(name, 20, f"subject {i}") for i, name in enumerate(names)]
-    labels = [(_shorten(name), font) for name, font, _ in lettered]
+    labels = [(shortened(name), font) for name, font, _ in lettered]
     spoken = [fitted(said, 16, f"event {i}") for i, (said, _) in enumerate(events)]
     title, big, whole = fitted(title[:500], 22)
     whole = whole and all(complete for _, _, complete in (*lettered, *spoken))
@@ -265,7 +264,7 @@ def contact_sheet(
 
     if title:
         start = left - cell_w // 2
-        draw.text((start, _MARGIN - 6), _fit(title, big, size[0] - _MARGIN - start), _INK, big)
+        draw.text((start, _MARGIN - 6), cut_to(title, big, size[0] - _MARGIN - start), _INK, big)
     for index in columns:
         x = round(at(clock.second(index)))
         draw.line([(x, strip_y + cell_h + 30), (x, axis_y)], _FAINT, 1)
@@ -289,7 +288,7 @@ def contact_sheet(
     ):
         middle = rows_y + _ROW * row + _ROW // 2
         _bar(sheet, at(start), at(end), middle, _TALL, _mix(_SOFT, 0.25))
-        said = _fit(said, font, right - left)
+        said = cut_to(said, font, right - left)
         half = font.getlength(said) / 2
         centre = min(max((at(start) + at(end)) / 2, left + half), max(right - half, left + half))
         draw.text((centre, middle), said, _INK, font, anchor="mm")
@@ -318,22 +317,6 @@ def _tick(seconds: int | float) -> float:
     """A round step that gives at most nine ticks."""
     power = 10.0 ** math.floor(math.log10(seconds / 8))
     return next(power * k for k in (1, 2, 5, 10) if seconds / (power * k) <= 8.001)
-
-
-def _shorten(name: str, most: int = 24) -> str:
-    """The beginning of a line."""
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def _fit(line: str, font: Any, width: int | float) -> str:
-    """As much of a line as fits into `width` pixels."""
-    line = _shorten(line, max(2, round(width)))  # a letter takes a pixel at the least
-    if font.getlength(line) <= width:
-        return line
-    longest = bisect.bisect_right(
-        range(2, len(line)), width, key=lambda n: font.getlength(_shorten(line, n))
-    )
-    return _shorten(line, 1 + longest) if longest else "…"
 
 
 def _mix(color: Color, weight: float) -> Color:

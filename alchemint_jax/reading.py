@@ -25,7 +25,9 @@ def read_video(
     with the first frame. Raises `DataError`.
     """
     import av  # a quarter of a second that only videos should cost
+    from av.video.reformatter import VideoReformatter
 
+    reformatter = VideoReformatter()
     try:
         with av.open(os.fspath(path)) as container:
             streams = [s for s in container.streams.video if not is_cover(s)]
@@ -38,7 +40,7 @@ def read_video(
             for frame in container.decode(stream):
                 # A stream may change its size on the way; what is read keeps the first.
                 size = size or (frame.width, frame.height)
-                frames.append(as_shown(frame, *size))
+                frames.append(as_shown(frame, *size, reformatter=reformatter))
                 base = frame.time_base
                 times.append(None if frame.pts is None or not base else frame.pts * base)
             fps = stream.average_rate or stream.guessed_rate
@@ -87,19 +89,35 @@ def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & Disposition.attached_pic)
 
 
-def as_shown(frame: Any, width: int, height: int, *, area: bool = False) -> np.ndarray:
-    """RGB of a decoded frame, as it is to be shown; `area` is a faster way to make it smaller."""
-    from av.video.reformatter import Colorspace, Interpolation
+def as_shown(
+    frame: Any, width: int, height: int, *, area: bool = False, reformatter: Any = None
+) -> np.ndarray:
+    """RGB of a decoded frame, as it is to be shown.
+
+    Args:
+        frame: of PyAV.
+        width: of the result, before the frame is turned.
+        height: likewise.
+        area: a faster way to make it smaller.
+        reformatter: a `VideoReformatter` of PyAV that frames of one stream share. One for each
+            frame, with threads of its own, takes longer than the work itself.
+    """
+    from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 
     alpha = any(component.is_alpha for component in frame.format.components)
-    image = frame.reformat(
-        width,
-        height,
-        "rgba" if alpha else "rgb24",
-        # Frames that do not say are BT.601, as swscale and most players assume.
-        src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
-        interpolation=Interpolation.AREA if area else None,
-    ).to_ndarray()
+    image = (
+        (reformatter or VideoReformatter())
+        .reformat(
+            frame,
+            width,
+            height,
+            "rgba" if alpha else "rgb24",
+            # Frames that do not say are BT.601, as swscale and most players assume.
+            src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
+            interpolation=Interpolation.AREA if area else None,
+        )
+        .to_ndarray()
+    )
     if alpha:
         cover = image[..., 3:].astype(np.uint16)
         image = ((image[..., :3] * cover + 255 * (255 - cover) + 127) // 255).astype(np.uint8)

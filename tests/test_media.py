@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from alchemint_jax import media
+from alchemint_jax import lettering, media
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.scene import Clock, Event, Scene, Subject
 
@@ -267,11 +267,11 @@ def test_a_title_of_any_length_is_measured_a_few_times(monkeypatch, title):
 def test_a_title_takes_the_room_there_is():
     font = media.ImageFont.load_default(size=22)
     for text in ("as it is", "word " * 100, "W" * 500):
-        fitted = media._fit(text, font, 400)
+        fitted = lettering.cut_to(text, font, 400)
         assert font.getlength(fitted) <= 400
         if fitted != text:
             assert fitted.endswith("…") and font.getlength(fitted) > 370
-    assert media._fit("W" * 500, font, 1) == "…"
+    assert lettering.cut_to("W" * 500, font, 1) == "…"
 
 
 def test_the_same_frames_are_the_same_bytes():

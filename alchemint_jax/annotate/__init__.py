@@ -1,7 +1,7 @@
 """Real videos become scenes: who is on screen when, with pictures of everyone, in stages.
 
-    ingest -> shots -> captions -> entities -> detect -> track -> spans -> pictures -> scores
-           -> pairs -> select -> clips -> pack
+    ingest -> shots -> captions -> entities -> detect -> track -> spans -> pictures -> redux
+           -> scores -> pairs -> clips -> select -> sheets -> pack
 
 Each stage is a function of rows (dictionaries of plain values, one for each scene), of what looks
 at frames (`perceive`) and of its own part of the `Settings`. What it made lies in
@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alchemint_jax.annotate.categories import on_screen
     from alchemint_jax.annotate.run import Summary, annotate
     from alchemint_jax.annotate.settings import Settings, load_settings
 
@@ -23,9 +24,10 @@ _HOMES = {
     "Summary": "run",
     "annotate": "run",
     "load_settings": "settings",
+    "on_screen": "categories",
 }
 
-__all__ = ["Settings", "Summary", "annotate", "load_settings"]
+__all__ = ["Settings", "Summary", "annotate", "load_settings", "on_screen"]
 
 
 def __getattr__(name: str) -> Any:

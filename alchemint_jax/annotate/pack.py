@@ -47,6 +47,10 @@ def line_of(row: Row) -> Row:
     def seconds(frames: Sequence[Sequence[int]]) -> list[list[float]]:
         return [[round(s, 6), round(e, 6)] for s, e in clock.seconds(frames)]
 
+    line["categories"] = {
+        name: {"appears": seconds(frames), "frames": frames}
+        for name, frames in row.get("categories", {}).items()
+    }
     for event in row.get("events", []):
         if "frames" in event:
             line["events"].append(
@@ -61,6 +65,7 @@ def line_of(row: Row) -> Row:
             "word",
             "category",
             "kind",
+            "named_by",
             "frames",
             "score",
             "best",
@@ -76,6 +81,7 @@ def line_of(row: Row) -> Row:
                 "appears": seconds(subject["frames"]),
                 "pictures": subject["pictures"],
                 "track": subject["seen"],
+                "areas": subject["areas"],
             }
         )
     return line

@@ -131,9 +131,12 @@ class Track:
         overlap: the least IoU of a detection with where its track is expected.
         patience: seconds for which a track waits for a detection.
         views: pictures of each track by which it is compared.
+        colors: how much of what makes pictures alike is colours above and below the waist, from 0
+            to 1; the rest is what the embedder says.
         alike: two tracks that are never on screen together are one subject if their pictures are
-            so alike, as the inner product of unit vectors.
-        near: what is added to that where one is first seen near where the other was last seen ...
+            so alike, from 0 to 1.
+        near: what is added to that where one is first seen near where the other was last seen,
+            away from the border of the frame ...
         soon: ... within so many seconds.
         shortest: seconds; what is seen for less is noise.
         sure: the least of the best score of a track.
@@ -145,7 +148,8 @@ class Track:
     overlap: Real = 0.2
     patience: Real = 1.0
     views: int = 5
-    alike: Real = 0.84
+    colors: Real = 0.5
+    alike: Real = 0.86
     near: Real = 0.08
     soon: Real = 3.0
     shortest: Real = 0.3
@@ -160,6 +164,8 @@ class Presence:
     Attributes:
         on: a score at which it is there.
         off: a score below which it is not, once it was.
+        idle: what does not move and stays below `on` for more seconds than this is not there: a
+            stone that is taken for a person now and then.
         gap: shorter gaps are closed, in seconds.
         inside: so are shorter gaps than this, in seconds, between two boxes near each other of
             which neither is at the border of the frame: nobody leaves through the middle.
@@ -168,6 +174,7 @@ class Presence:
 
     on: Real = 0.35
     off: Real = 0.08
+    idle: Real = 3.0
     gap: Real = 0.35
     inside: Real = 1.2
     least: Real = 0.25
@@ -183,6 +190,9 @@ class Pictures:
         side: longer sides are scaled down to it, in pixels.
         margin: around a box, as a share of its sides.
         inpaint: whether pictures are also made in front of a smooth fill of their surroundings.
+        areas: seconds between the frames in which a subject is cut out to measure its area; 0
+            measures it where pictures are taken, which costs nothing. Less than the time of a
+            frame measures every one.
     """
 
     views: int = 4
@@ -190,6 +200,20 @@ class Pictures:
     side: int = 384
     margin: Real = 0.12
     inpaint: bool = True
+    areas: Real = 0.0
+
+
+@dataclass(frozen=True)
+class Redux:
+    """Pictures of the same subjects in another pose or light, made elsewhere; see the guide.
+
+    Attributes:
+        folder: with a folder for each scene; empty is none.
+        side: longer sides are scaled down to it, in pixels.
+    """
+
+    folder: str = ""
+    side: int = 384
 
 
 @dataclass(frozen=True)
@@ -214,8 +238,8 @@ class Pairs:
     """
 
     most: int = 2
-    alike: Real = 0.84
-    copy: Real = 0.97
+    alike: Real = 0.86
+    copy: Real = 0.985
 
 
 @dataclass(frozen=True)
@@ -224,6 +248,7 @@ class Select:
 
     Attributes:
         subjects: the most in a scene.
+        guessed: whether a subject is kept whose word is a guess: see `named_by` in the guide.
         shortest: seconds on screen.
         sure: mean score over its time on screen.
         smallest, largest: share of the frame that its box covers.
@@ -239,7 +264,8 @@ class Select:
         cross: share of draws that take a picture from another scene, where there is one.
     """
 
-    subjects: int = 6
+    subjects: int = 12
+    guessed: bool = True
     shortest: Real = 0.5
     sure: Real = 0.2
     smallest: Real = 0.003
@@ -308,6 +334,7 @@ class Settings:
     track: Track = Track()
     presence: Presence = Presence()
     pictures: Pictures = Pictures()
+    redux: Redux = Redux()
     scores: Scores = Scores()
     pairs: Pairs = Pairs()
     select: Select = Select()

@@ -217,7 +217,10 @@ def frames(
 def _shown(
     container: Any, line: Timeline, numbers: list[int], side: int
 ) -> Iterator[tuple[int, np.ndarray]]:
+    from av.video.reformatter import VideoReformatter
+
     stream = _stream(container)
+    reformatter = VideoReformatter()
     place, position, count = 0, None, -1
     held: Any = None
     made: tuple[Any, np.ndarray] | None = None
@@ -247,7 +250,7 @@ def _shown(
             raise DataError(f"frame {numbers[place]} cannot be decoded")
         while place < len(numbers):
             if made is None or made[0] is not held:
-                made = (held, _pixels(held, side))
+                made = (held, _pixels(held, side, reformatter))
             yield numbers[place], made[1]
             place += 1
             if place < len(numbers) and line.stamps[numbers[place]] != target:
@@ -267,6 +270,7 @@ def _key_before(keys: np.ndarray, target: int) -> int | None:
     return int(keys[at]) if at >= 0 else None
 
 
-def _pixels(frame: Any, side: int) -> np.ndarray:
+def _pixels(frame: Any, side: int, reformatter: Any) -> np.ndarray:
     height, width = fitted((frame.height, frame.width), side)
-    return reading.as_shown(frame, width, height, area=width < frame.width)
+    smaller = width < frame.width
+    return reading.as_shown(frame, width, height, area=smaller, reformatter=reformatter)

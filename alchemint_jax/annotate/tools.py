@@ -17,6 +17,7 @@ from alchemint_jax.annotate.stages import detect as detect_stage
 from alchemint_jax.annotate.stages import entities as entities_stage
 from alchemint_jax.annotate.stages import pairs as pairs_stage
 from alchemint_jax.annotate.stages import pictures as pictures_stage
+from alchemint_jax.annotate.stages import redux as redux_stage
 from alchemint_jax.annotate.stages import scores as scores_stage
 from alchemint_jax.annotate.stages import select as select_stage
 from alchemint_jax.annotate.stages import sheets as sheets_stage
@@ -69,6 +70,11 @@ class Tools:
     def probe(self) -> Probe:
         """The process that looks at files first."""
         return Probe(self._settings.ingest.timeout)
+
+    @functools.cached_property
+    def redux(self) -> str:
+        """What tells the folder of variants from what it was before."""
+        return redux_stage.contents(self._settings.redux)
 
     def close(self) -> None:
         """Ends the probe."""
@@ -123,7 +129,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "track",
-            1,
+            2,
             [s.track, see.embedder],
             each(
                 lambda row: track_stage.track(
@@ -136,10 +142,10 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
                 )
             ),
         ),
-        Stage("spans", 1, [s.presence], each(lambda row: spans_stage.spans(row, s.presence))),
+        Stage("spans", 2, [s.presence], each(lambda row: spans_stage.spans(row, s.presence))),
         Stage(
             "pictures",
-            1,
+            2,
             [s.pictures, see.segmenter],
             each(
                 lambda row: pictures_stage.pictures(
@@ -147,9 +153,15 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
                 )
             ),
         ),
+        Stage(
+            "redux",
+            1,
+            [s.redux, tools.redux],
+            each(lambda row: redux_stage.redux(row, out, s.redux)),
+        ),
         Stage("scores", 1, [s.scores], each(lambda row: scores_stage.scores(row, out, s.scores))),
-        Stage("pairs", 1, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),
+        Stage("pairs", 2, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),
         Stage("clips", 1, [s.clips], each(lambda row: clips_stage.clip(row, base, out, s.clips))),
-        Stage("select", 1, [s.select], each(lambda row: select_stage.select(row, s.select))),
+        Stage("select", 2, [s.select], each(lambda row: select_stage.select(row, s.select))),
         Stage("sheets", 1, [], each(lambda row: sheets_stage.sheet(row, base, out))),
     ]

@@ -286,33 +286,46 @@ def identities(
 ) -> list[list[int]]:
     """Which tracks are one subject: the most alike are joined first, never two that meet.
 
+    Groups are as alike as the mean over their pairs, so that a row of tracks of which each is like
+    the next one does not make one subject of its ends.
+
     Args:
         tracks: of one scene.
         alike: inner products of their vectors [n, n].
         least: what is less alike is not joined.
         same: whether two may be one at all.
     """
-    groups = [[i] for i in range(len(tracks))]
+    count = len(tracks)
     frames = [{one.frame for one in track.seen} for track in tracks]
-    pairs = [(alike[i, j], i, j) for i in range(len(tracks)) for j in range(i)]
-    for value, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2])):
-        if value < least or not same(tracks[i], tracks[j]):
-            continue
-        a, b = (next(group for group in groups if k in group) for k in (i, j))
-        if a is b or any(
-            frames[x] & frames[y] or _crossed(tracks[x], tracks[y]) for x in a for y in b
-        ):
-            continue
-        groups.remove(b)
-        a += b
-    return sorted(sorted(group) for group in groups)
+    apart = np.array(
+        [
+            [
+                bool(frames[i] & frames[j]) or _crossed(a, b) or not same(a, b)
+                for j, b in enumerate(tracks)
+            ]
+            for i, a in enumerate(tracks)
+        ]
+    ).reshape(count, count)
+    groups = [[i] for i in range(count)]
+    while True:
+        pairs = [
+            (round(float(alike[np.ix_(a, b)].mean()), 9), x, y)
+            for x, a in enumerate(groups)
+            for y, b in enumerate(groups[:x])
+            if not apart[np.ix_(a, b)].any()
+        ]
+        value, x, y = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]), default=(0, 0, 0))
+        if x == y or value < least:
+            return sorted(sorted(group) for group in groups)
+        groups[y] += groups.pop(x)
 
 
-def continued(tracks: Sequence[Track], soon: int) -> np.ndarray:
+def continued(tracks: Sequence[Track], soon: int, size: Sequence[int]) -> np.ndarray:
     """Which pairs of tracks may be one that was lost [n, n]: 1 where they are, else 0.
 
     One of them is first seen within so many frames after the other one was last seen, and within
-    the length of a box of that place.
+    the length of a box of that place, and neither box is at the border of a frame of this size: who
+    leaves there makes room for the next one.
     """
     near = np.zeros((len(tracks), len(tracks)))
     for i, before in enumerate(tracks):
@@ -321,7 +334,8 @@ def continued(tracks: Sequence[Track], soon: int) -> np.ndarray:
                 last, first = before.seen[-1].box, after.seen[0].box
                 sides = max((last[2:] - last[:2]).max(), (first[2:] - first[:2]).max())
                 close = np.abs(_centre(last) - _centre(first)).max() <= sides
-                near[i, j] = near[j, i] = float(close)
+                inside = all(border_share(box.tolist(), size) == 0 for box in (last, first))
+                near[i, j] = near[j, i] = float(close and inside)
     return near
 
 

@@ -76,6 +76,12 @@ def category_of(phrase: str) -> Category | None:
     return None
 
 
+def detected_kind(word: str) -> str:
+    """The word of COCO for what a word means, so that "woman" is "person"; else its category."""
+    category = category_of(word)
+    return (category.detector or category.name) if category else word
+
+
 def _singulars(phrase: str) -> list[str]:
     """The phrase, and what it is the plural of, if it is one."""
     head, _, last = phrase.rpartition(" ")

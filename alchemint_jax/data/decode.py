@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -32,7 +31,9 @@ def frames(
         DataError: it is no video, or it ends before `stop`.
     """
     import av  # a quarter of a second that only videos should cost
+    from av.video.reformatter import VideoReformatter
 
+    reformatter = VideoReformatter()
     expected = start
     try:
         with av.open(io.BytesIO(video), "r") as container:
@@ -58,13 +59,9 @@ def frames(
                 if number != expected:
                     raise DataError(f"frame {expected} is missing")
                 expected += 1
-                yield _pixels(frame, size)
+                height, width = size or (frame.height, frame.width)
+                yield as_shown(frame, width, height, reformatter=reformatter)
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"the video cannot be decoded: {error}") from error
     if stop is not None and expected != stop:
         raise DataError(f"the video ends at frame {expected}, not at {stop}")
-
-
-def _pixels(frame: Any, size: tuple[int, int] | None) -> np.ndarray:
-    height, width = size or (frame.height, frame.width)
-    return as_shown(frame, width, height)

@@ -119,18 +119,27 @@ class ShapedClips(Sequence[ShapedClip]):
         return ShapedClip(self._source[index])
 
 
+def open_clips(data_dir: Path | str, split: str) -> ShapedClips | TimedClips:
+    """The clips of a split of a dataset of either kind.
+
+    Raises DataError if there is none, or it is broken.
+    """
+    if is_timed_clips(data_dir):
+        return open_timed_clips(data_dir, split)
+    return ShapedClips(clips.open_split(data_dir, split))
+
+
 def open_source(data_dir: Path | str) -> tuple[dict[str, ShapedClips | TimedClips], Room | None]:
     """The splits of a dataset of either kind; and what its records have room for, if it says so.
 
     Raises DataError if there is none, or it is broken.
     """
-    names = clips.splits(data_dir)
-    if is_timed_clips(data_dir):
-        return {split: open_timed_clips(data_dir, split) for split in names}, None
-    found = {split: ShapedClips(clips.open_split(data_dir, split)) for split in names}
+    found = {split: open_clips(data_dir, split) for split in clips.splits(data_dir)}
     first = next((source for source in found.values() if len(source)), None)
     if first is None:
         return {}, None
+    if not isinstance(first, ShapedClips):
+        return found, None
     record = first[0].record
     slots, spans = record["intervals"].shape[:2]
     events = len(record["events"]) if "events" in record else None

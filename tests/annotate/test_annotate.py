@@ -9,7 +9,7 @@ import blobs
 import numpy as np
 import pytest
 
-from alchemint_jax.annotate import annotate, load_settings
+from alchemint_jax.annotate import annotate, load_settings, on_screen
 from alchemint_jax.data.timed_clips import open_timed_clips
 
 pytestmark = pytest.mark.slow
@@ -115,6 +115,22 @@ def test_a_caption_that_changes_is_read_again(clips, annotated, tmp_path):
     (folder / "b.txt").write_text("A dog looks at a car.")
     _, lines = run(folder, tmp_path / "out", "pack.dataset=false")
     assert found(lines[0]) == {"dog": [[0, 30]], "car": [[7, 30]]}
+
+
+def test_two_of_one_kind_have_two_words(tmp_path):
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    big = blobs.still(30, [(12, 30)], (8, 8, 30, 30))
+    small = blobs.still(30, [(3, 30)], (56, 28, 12, 12))
+    blobs.write(folder / "c.mp4", blobs.draw(30, [("dog", big), ("dog", small)]))
+    (folder / "c.txt").write_text("A small dog waits for a big dog.")
+    _, (line,) = run(folder, tmp_path / "out", "pack.dataset=false")
+    assert found(line) == {"small dog": [[3, 30]], "big dog": [[12, 30]]}
+    assert {one["named_by"] for one in line["subjects"]} == {"order"}
+    assert line["categories"] == {"dog": {"frames": [[3, 30]], "appears": [[0.3, 2.9]]}}
+    assert on_screen(tmp_path / "out" / "scenes.jsonl", "puppy") == {"c.mp4": ((3, 30),)}
+    _, (line,) = run(folder, tmp_path / "out", "pack.dataset=false", "select.guessed=false")
+    assert line["status"] == "dropped" and line["categories"]["dog"]["frames"] == [[3, 30]]
 
 
 def test_the_report_is_one_file(annotated):

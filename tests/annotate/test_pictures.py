@@ -118,10 +118,11 @@ def test_weights_are_the_mixture_over_the_kinds_there_are():
 
 
 def test_select_says_why():
-    def one(word, track, pictures, frames=((0, 20),), score=0.8):
+    def one(word, track, pictures, frames=((0, 20),), score=0.8, named_by="detector"):
         return {
             "word": word,
             "track": track,
+            "named_by": named_by,
             "frames": [list(f) for f in frames],
             "score": score,
             "pictures": pictures,
@@ -149,5 +150,8 @@ def test_select_says_why():
     assert "blurred" in reasons["cat"] and "0.20 s" in reasons["car"]
     assert "not sure" in reasons["bus"] and "no picture" in reasons["cup"]
     assert reasons["box"] == "is one of more than 1 subjects"
+    guess = {**row, "subjects": [one("man", 0, [picture()], named_by="order")]}
+    assert select(guess, Select())["status"] == "ok"
+    assert "a guess" in select(guess, Select(guessed=False))["dropped"][0]["reason"]
     nothing = select({**row, "subjects": row["subjects"][1:5]}, Select())
     assert nothing["status"] == "dropped" and nothing["caption"] == ""

@@ -96,6 +96,24 @@ def test_who_returns_is_the_same_and_two_that_meet_are_two():
     assert tracks.identities(every, alike, 0.7, same) == [[0, 1], [2]]
     assert tracks.identities(every, alike, 0.85, same) == [[0], [1], [2]]
     assert tracks.identities(every, alike, 0.7, lambda a, b: False) == [[0], [1], [2]]
+    # Each is like the next one, and the first is not like the last: one does not follow from it.
+    row = [Track([seen(f, 0.0) for f in range(20 * i, 20 * i + 5)]) for i in range(3)]
+    alike = np.array([[1, 0.9, 0.5], [0.9, 1, 0.88], [0.5, 0.88, 1]])
+    assert tracks.identities(row, alike, 0.85, same) == [[0, 1], [2]]
+    assert tracks.identities(row, alike, 0.69, same) == [[0, 1, 2]]
+    assert tracks.identities([], np.zeros((0, 0)), 0.5, same) == []
+
+
+def test_who_is_lost_inside_goes_on_and_who_leaves_makes_room_for_the_next():
+    def near(first, second, soon=10):
+        pair = [Track([first]), Track([second])]
+        return tracks.continued(pair, soon, (60, 100))[0, 1]
+
+    assert near(seen(5, 30.0), seen(12, 35.0)) == 1
+    assert near(seen(5, 30.0), seen(16, 35.0)) == 0  # later than that
+    assert near(seen(5, 30.0), seen(12, 60.0)) == 0  # elsewhere
+    assert near(seen(5, 79.0), seen(12, 75.0)) == 0  # it had reached the border
+    assert near(seen(5, 30.0), seen(12, 0.0, side=40.0)) == 0  # this one comes from there
 
 
 def leaving(speed, first=0, count=12, width=100):
@@ -182,15 +200,19 @@ def test_a_score_between_searched_frames_needs_both():
     assert not scores[:4].any() and not scores[9:20].any() and np.allclose(scores[20:], 0.5)
 
 
+def seen_by(word, seen, missed):
+    return {"word": word, "detected_as": word, "seen": seen, "missed": missed}
+
+
+def row_of(*subjects, others=(), **fields):
+    row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [*subjects], "dropped": []}
+    return {**row, "others": [*others], **fields}
+
+
 def test_spans_say_whether_their_ends_are_known():
-    subject = {
-        "word": "dog",
-        "seen": [[f, 0, 0, 1, 1, 0.9] for f in range(0, 20)],
-        "missed": [*range(20, 40)],
-    }
-    never = {"word": "cat", "seen": [[5, 0, 0, 1, 1, 0.9]], "missed": [4, 6]}
-    row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [subject, never], "dropped": []}
-    found = spans(row, Presence())
+    subject = seen_by("poodle", [[f, 0, 0, 1, 1, 0.9] for f in range(0, 20)], [*range(20, 40)])
+    never = seen_by("cat", [[5, 0, 0, 1, 1, 0.9]], [4, 6])
+    found = spans(row_of(subject, never), Presence())
     (one,) = found["subjects"]
     assert one["frames"] == [[0, 20]] and one["open_start"] and not one["open_end"]
     assert one["coverage"] == 1.0 and found["dropped"][0]["word"] == "cat"
@@ -200,11 +222,36 @@ def test_nobody_leaves_through_the_middle():
     def gap_of(left, top=20.0, end=15, start=25, **changed):
         seen = [[f, 20.0, 20.0, 30.0, 30.0, 0.9] for f in range(end)]
         seen += [[f, left, top, left + 10, top + 10, 0.9] for f in range(start, 40)]
-        subject = {"word": "dog", "seen": seen, "missed": [*range(end, start)]}
-        row = {"fps": 10.0, "frames": 40, "size": [50, 50], "subjects": [subject], "dropped": []}
+        row = row_of(seen_by("dog", seen, [*range(end, start)]))
         return spans(row, Presence(inside=1.2, **changed))["subjects"][0]["frames"]
 
     assert gap_of(25.0) == [[0, 40]]
     assert gap_of(38.0) == [[0, 15], [25, 40]]  # somewhere else
     assert gap_of(25.0, top=40.0) == [[0, 15], [25, 40]]  # at the border
     assert gap_of(25.0, start=30) == [[0, 15], [30, 40]]  # for too long
+
+
+def test_what_stays_unsure_and_does_not_move_is_not_there():
+    def frames_of(move, score, length=60, **changed):
+        scores = [0.9] * 5 + [score] * (length - 10) + [0.9] * 5
+        seen = [[f, 20 + move * f, 20.0, 40 + move * f, 40.0, s] for f, s in enumerate(scores)]
+        row = row_of(seen_by("person", seen, []), frames=length, size=[60, 200])
+        return spans(row, Presence(least=0.1, **changed))["subjects"][0]["frames"]
+
+    assert frames_of(0.0, 0.2) == [[0, 5], [55, 60]]
+    assert frames_of(1.0, 0.2) == [[0, 60]]
+    assert frames_of(0.0, 0.4) == [[0, 60]]
+    assert frames_of(0.0, 0.2, idle=10.0) == [[0, 60]]
+    assert frames_of(0.0, 0.2, length=35) == [[0, 35]]  # not for long enough
+
+
+def test_a_category_is_there_while_anybody_of_it_is():
+    def there(word, start, end):
+        missed = [f for f in range(40) if not start <= f < end]
+        return seen_by(word, [[f, 0, 0, 1, 1, 0.9] for f in range(start, end)], missed)
+
+    woman, man = there("woman", 2, 10), there("person", 8, 20)
+    other = there("man", 30, 35)  # without a word in the caption
+    found = spans(row_of(woman, man, there("dog", 0, 5), others=[other]), Presence())
+    assert found["categories"] == {"person": [[2, 20], [30, 35]], "dog": [[0, 5]]}
+    assert len(found["subjects"]) == 3 and "others" not in found

@@ -6,9 +6,10 @@ import filecmp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from drawn_clips import drawn
+from drawn_clips import COLORS, drawn
+from PIL import Image
 
-from alchemint_jax.data import records
+from alchemint_jax.data import records, write_sheet
 from alchemint_jax.data.timed_clips import TimedClip, open_timed_clips, write_timed_clips
 from alchemint_jax.errors import DataError
 
@@ -117,3 +118,30 @@ def test_records_of_other_bytes_are_told_apart(folder):
     assert records.ShardedSource([path])  # files of ArrayRecord
     with pytest.raises(DataError, match="signature"):
         records.ShardedSource([path])[0]
+
+
+def drawn_sheet(folder, path, **options):
+    with Image.open(write_sheet(folder, path, **options)) as image:
+        return np.asarray(image).astype(int)
+
+
+def test_a_sheet_shows_frames_pictures_and_the_time_on_screen(folder, tmp_path):
+    sheet = drawn_sheet(folder, tmp_path / "first.png", rows=1)
+    assert sheet.shape[1] > 11 * 64
+    # The second subject is always there, in a clip of 25 frames; the first one in 7 of them.
+    strip = 11 * (64 + 4)
+    rows = {
+        word: [int((np.abs(line - color).sum(-1) == 0)[24 : 24 + strip].sum()) for line in sheet]
+        for word, color in (("first", (0, 114, 178)), ("second", (213, 94, 0)))
+    }
+    assert max(rows["second"]) == strip
+    assert abs(rows["first"].index(max(rows["first"])) - rows["second"].index(strip)) == 14
+    assert max(rows["first"]) == pytest.approx(7 / 25 * strip, abs=2)
+    # Squares in the frames, and in the pictures to the right of them.
+    for color in COLORS.values():
+        near = np.abs(sheet - color).sum(-1) < 60
+        assert near[:, :strip].sum() > 400 and near[:, strip + 24 :].sum() > 400
+    every = drawn_sheet(folder, tmp_path / "all.png")  # with one of one frame and no subject
+    assert len(every) > 2 * len(sheet)
+    with pytest.raises(DataError, match="at least one row"):
+        write_sheet(folder, tmp_path / "none.png", rows=0)

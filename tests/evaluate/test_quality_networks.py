@@ -17,7 +17,7 @@ from alchemint_jax.evaluate.quality.i3d import I3dFeatures, folded, mixed, score
 from alchemint_jax.evaluate.quality.lpips import NETS, Lpips, named
 from alchemint_jax.perceive.layers import Layer
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compile_fast")]
+pytestmark = pytest.mark.slow
 GOLDEN = Path(__file__).parents[1] / "goldens" / "quality" / "networks.npz"
 
 

@@ -70,8 +70,9 @@ def _copy(source: Path, path: Path) -> None:
 
 def _encode(row: Row, base: Path, path: Path, settings: Clips) -> None:
     import av
-    from av.video.reformatter import ColorRange, Colorspace
+    from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
+    reformatter = VideoReformatter()  # one for all frames: it is slow to make
     height, width = _size(row["size"], settings.side)
     rate = Fraction(row["fps"]).limit_denominator(1001)
     try:
@@ -87,7 +88,9 @@ def _encode(row: Row, base: Path, path: Path, settings: Clips) -> None:
             for _, pixels in scene_frames(row, base, range(row["frames"]), max(height, width)):
                 odd = ((0, height % _ODD), (0, width % _ODD), (0, 0))
                 image = av.VideoFrame.from_ndarray(np.pad(pixels, odd, mode="edge"), format="rgb24")
-                image = image.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709)
+                image = reformatter.reformat(
+                    image, format="yuv420p", dst_colorspace=Colorspace.ITU709
+                )
                 container.mux(stream.encode(image))
             container.mux(stream.encode())
     except (av.FFmpegError, OSError) as error:

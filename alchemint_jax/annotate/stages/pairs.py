@@ -36,7 +36,9 @@ def pairs(rows: list[Row], settings: Pairs) -> list[Row]:
             and subject[other]["category"] == mine["category"]
         ]
         found = sorted((f for f in found if f[0] >= settings.alike), key=lambda f: (-f[0], f[1]))
-        same = next((names[other] for _, other in found if other in names), None)
+        here = {name for other, name in names.items() if other[0] == key[0]}
+        known = (names[other] for _, other in found if other in names)
+        same = next((name for name in known if name not in here), None)  # two are never one
         names[key] = same or f"{rows[key[0]]['id']}-{key[1]}"
         more = [
             _borrowed(subject[other], rows[other[0]]["id"], alike)

@@ -28,23 +28,38 @@ _FEW = 48  # pixels across of a smooth ground
 
 
 def pictures(row: Row, base: Path, out: Path, segmenter: Segmenter, settings: Pictures) -> Row:
-    """Takes pictures of the subjects of a scene, and writes them below `out`."""
-    apart = clock_of(row).count(settings.apart)
-    chosen = [
+    """Takes pictures of the subjects of a scene, and writes them below `out`.
+
+    `areas` of a subject are rows of a frame, and how many of its pixels show it.
+    """
+    clock = clock_of(row)
+    apart = clock.count(settings.apart)
+    views = [
         choose_views(row, number, settings.views, apart) for number in range(len(row["subjects"]))
     ]
-    made: list[list[Row]] = [[] for _ in chosen]
+    step = max(1, clock.count(settings.areas)) if settings.areas else row["frames"]
+    measured = [
+        {f for s, e in subject["frames"] for f in range(s, e, step)} if settings.areas else set()
+        for subject in row["subjects"]
+    ]
+    wanted = [{*some, *more} for some, more in zip(views, measured, strict=True)]
+    made: list[list[Row]] = [[] for _ in views]
+    areas: list[list[list[int]]] = [[] for _ in views]
     folder = out / FOLDER / row["id"]
-    for frame, image in scene_frames(row, base, {f for some in chosen for f in some}):
-        for number, some in enumerate(chosen):
-            if frame in some:
-                box = np.array(box_at(row["subjects"][number], frame))
+    for frame, image in scene_frames(row, base, {f for some in wanted for f in some}):
+        for number, some in enumerate(wanted):
+            if frame not in some:
+                continue
+            box = np.array(box_at(row["subjects"][number], frame))
+            mask = segmenter.segment(image[None], box[None].astype(np.float32))[0]
+            areas[number].append([frame, int(mask.sum())])
+            if frame in views[number]:
                 name = f"{number}-{frame:06d}"
-                made[number] += _take(image, box, segmenter, settings, folder, name, row["id"])
-                for one in made[number]:
-                    one.setdefault("frame", frame)
+                for one in _take(image, mask, box, settings, folder, name, row["id"]):
+                    made[number].append({**one, "frame": frame})
     subjects = [
-        {**subject, "pictures": some} for subject, some in zip(row["subjects"], made, strict=True)
+        {**subject, "pictures": some, "areas": area}
+        for subject, some, area in zip(row["subjects"], made, areas, strict=True)
     ]
     return {**row, "subjects": subjects}
 
@@ -101,15 +116,14 @@ def box_at(subject: Row, frame: int) -> list[Real] | None:
 
 def _take(
     image: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
     box: np.ndarray,
-    segmenter: Segmenter,
     settings: Pictures,
     folder: Path,
     name: str,
     scene: str,
 ) -> list[Row]:
     size = image.shape[:2]
-    mask = segmenter.segment(image[None], box[None].astype(np.float32))[0]
     seen = crop(image, box, size, settings.margin)
     cut = crop(mask, box, size, settings.margin)
     small = _smaller(seen, cut, settings.side)
@@ -121,7 +135,7 @@ def _take(
     made = []
     for kind, pixels in kinds.items():
         file = f"{name}-{kind}.png"
-        _write_png(folder / file, pixels)
+        write_picture(folder / file, pixels)
         made.append(
             {
                 "file": f"{FOLDER}/{scene}/{file}",
@@ -183,7 +197,8 @@ def _resized(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
 
 
-def _write_png(path: Path, pixels: np.ndarray) -> None:
+def write_picture(path: Path, pixels: UInt8[np.ndarray, "h w 4"]) -> None:
+    """Writes a PNG, whole or not at all; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3)

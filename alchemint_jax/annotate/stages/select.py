@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from alchemint_jax.annotate.naming import ORDER
 from alchemint_jax.annotate.rows import Row, clock_of, dropped
 from alchemint_jax.annotate.settings import Select
 from alchemint_jax.annotate.stages.pairs import CROSS
@@ -44,6 +45,8 @@ def subject_fault(subject: Row, row: Row, settings: Select) -> str | None:
     """Why a subject is not kept; None if it is."""
     clock = clock_of(row)
     frames = sum(end - start for start, end in subject["frames"])
+    if subject["named_by"] == ORDER and not settings.guessed:
+        return "its word is a guess: the detector cannot tell it from others of its kind"
     if frames < clock.count(settings.shortest):
         return f"is on screen for {clock.second(frames):.2f} s, less than {settings.shortest:g} s"
     if subject["score"] < settings.sure:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from alchemint_jax.annotate import words
 from alchemint_jax.annotate.rows import Real, Row, clock_of
 from alchemint_jax.annotate.settings import Presence
 from alchemint_jax.annotate.tracks import border_share
 from alchemint_jax.scene.spans import Spans
+
+_STILL = 0.1  # of the longer side of a box: its centre moves by less
 
 
 def curve(subject: Row, frames: int) -> Float[np.ndarray, " f"]:
@@ -28,6 +32,23 @@ def curve(subject: Row, frames: int) -> Float[np.ndarray, " f"]:
         if s == 0 or e == 0:
             every[before + 1 : after] = 0.0
     return every
+
+
+def without_idle(
+    subject: Row, scores: Float[np.ndarray, " f"], on: Real, longest: int
+) -> Float[np.ndarray, " f"]:
+    """The scores, but 0 in runs below `on` that are longer than so many frames and do not move."""
+    boxes = np.array([one[:5] for one in subject["seen"]], float)
+    found = scores.copy()
+    for start, end in Spans.where((scores < on) & (scores > 0)):
+        here = boxes[(boxes[:, 0] >= start) & (boxes[:, 0] < end), 1:]
+        if end - start <= longest or len(here) < 2:
+            continue
+        sides = (here[:, 2:] - here[:, :2]).max(1)
+        centres = (here[:, :2] + here[:, 2:]) / 2
+        if np.abs(centres - np.median(centres, 0)).max() <= _STILL * np.median(sides):
+            found[start:end] = 0.0
+    return found
 
 
 def hysteresis(
@@ -81,16 +102,17 @@ def is_closed(
 
 
 def spans(row: Row, settings: Presence) -> Row:
-    """Adds to each subject when it is on screen, and whether that is known at both ends."""
-    clock = clock_of(row)
+    """Adds to each subject when it is on screen, and whether that is known at both ends.
+
+    `categories` says when anything of a kind is on screen, be it a subject of the caption or not.
+    """
     subjects, lost = [], []
+    every: dict[str, list[Any]] = {}
+    for other in row["others"]:
+        every.setdefault(_kind(other), []).extend(presence(other, row, settings)[0])
     for subject in row["subjects"]:
-        scores = curve(subject, row["frames"])
-        closed = functools.partial(
-            is_closed, subject, row["size"], clock.count(settings.gap), clock.count(settings.inside)
-        )
-        least = max(1, clock.count(settings.least))
-        found = hysteresis(scores, settings.on, settings.off, closed, least)
+        found, scores = presence(subject, row, settings)
+        every.setdefault(_kind(subject), []).extend(found)
         if not found:
             lost.append({"word": subject["word"], "reason": "is never there for long enough"})
             continue
@@ -107,4 +129,23 @@ def spans(row: Row, settings: Presence) -> Row:
                 "open_end": found[-1][1] == row["frames"],
             }
         )
-    return {**row, "subjects": subjects, "dropped": row["dropped"] + lost}
+    categories = {name: [list(run) for run in Spans(some)] for name, some in every.items() if some}
+    made = {key: value for key, value in row.items() if key != "others"}
+    made |= {"subjects": subjects, "categories": categories}
+    return {**made, "dropped": row["dropped"] + lost}
+
+
+def presence(subject: Row, row: Row, settings: Presence) -> tuple[Spans, Float[np.ndarray, " f"]]:
+    """When a subject is on screen, and how sure that is in each frame of the scene."""
+    clock = clock_of(row)
+    scores = curve(subject, row["frames"])
+    scores = without_idle(subject, scores, settings.on, clock.count(settings.idle))
+    closed = functools.partial(
+        is_closed, subject, row["size"], clock.count(settings.gap), clock.count(settings.inside)
+    )
+    least = max(1, clock.count(settings.least))
+    return hysteresis(scores, settings.on, settings.off, closed, least), scores
+
+
+def _kind(subject: Row) -> str:
+    return words.detected_kind(subject["detected_as"])

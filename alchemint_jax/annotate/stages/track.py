@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import borders, words
+from alchemint_jax.annotate import borders, looks, naming, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Detect, Track
 from alchemint_jax.annotate.stages.detect import base_frames, scene_frames, search
 from alchemint_jax.annotate.tracks import Seen
-from alchemint_jax.perceive import Detector, Embedder
+from alchemint_jax.perceive import Detector, Embedder, TextEmbedder
 
 _HALVES = np.float16
 _RECENT = 0.7  # seconds that say how a track moves
@@ -45,27 +45,38 @@ def track(
     found, missed, crops = _look_again(
         row, base, detector, detect, settings, found, searched, clock.count(settings.border)
     )
-    vectors = _vectors(embedder, crops)
-    near = tracking.continued(found, clock.count(settings.soon))
+    seen = _vectors(embedder, crops)
+    vectors = _means(_with_colors(seen, crops, settings.colors))
+    near = tracking.continued(found, clock.count(settings.soon), row["size"])
     alike = vectors @ vectors.T + settings.near * near
     groups = tracking.identities(found, alike, settings.alike, _one_kind)
-    subjects, lost = [], []
-    for group in sorted(groups, key=lambda g: (found[g[0]].first, g)):
+    groups.sort(key=lambda g: (found[g[0]].first, g))
+    every = []
+    for group in groups:
         subject = _subject(row, [found[i] for i in group], vectors[group], searched)
         subject["missed"] = sorted({f for i in group for f in missed[i]} | {*subject["missed"]})
-        if (reason := subject.pop("reason")) is None:
-            subjects.append(subject)
-        else:
-            lost.append({"word": subject["word"], "reason": reason})
+        every.append(subject)
+    if row["caption_from"] != "words":
+        texts = embedder.embed_texts if isinstance(embedder, TextEmbedder) else None
+        plain = _means([np.concatenate([seen[i] for i in group]) for group in groups])
+        every = naming.name_subjects(every, row["entities"], plain, texts)
+    subjects = [one for one in every if one["reason"] is None]
+    others = [one for one in every if one["reason"] is not None]
+    lost = [{"word": one["word"], "reason": one["reason"]} for one in others]
     lost += [
         {"word": entity["word"], "reason": "was not found"}
         for entity in row["entities"]
         if not any(entity["word"] == subject["word"] for subject in subjects)
         and not any(entity["word"] == one["word"] for one in lost)
     ]
-    subjects = [{"track": i, **subject} for i, subject in enumerate(subjects)]
-    rest = {key: value for key, value in row.items() if key != "detections"}
-    return {**rest, "subjects": subjects, "dropped": row["dropped"] + _once(lost)}
+    subjects = [{"track": i, **_without(subject, "reason")} for i, subject in enumerate(subjects)]
+    others = [_without(one, "reason", "vector") for one in others]
+    made = {**_without(row, "detections"), "subjects": subjects, "others": others}
+    return {**made, "dropped": row["dropped"] + _once(lost)}
+
+
+def _without(row: Row, *names: str) -> Row:
+    return {key: value for key, value in row.items() if key not in names}
 
 
 def _step(searched: Sequence[int]) -> int:
@@ -195,13 +206,26 @@ def crop(frame: np.ndarray, box: np.ndarray, size: Sequence[int], margin: float 
     return frame[y0:y1, x0:x1]
 
 
-def _vectors(embedder: Embedder, crops: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """The mean vector of each track's pictures, of length 1."""
+def _vectors(embedder: Embedder, crops: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """The vectors of each track's pictures."""
     flat = [image for some in crops for image in some]
     if not flat:
-        return np.zeros((len(crops), 1))
-    vectors = iter(np.asarray(embedder.embed(flat), np.float64))
-    means = np.stack([np.mean([next(vectors) for _ in some], axis=0) for some in crops])
+        return [np.zeros((0, 1)) for _ in crops]
+    vectors = np.asarray(embedder.embed(flat), np.float64)
+    return np.split(vectors, np.cumsum([len(some) for some in crops])[:-1])
+
+
+def _with_colors(
+    vectors: Sequence[np.ndarray], crops: Sequence[Sequence[np.ndarray]], weight: float | int
+) -> list[np.ndarray]:
+    return [looks.joined(v, some, weight) for v, some in zip(vectors, crops, strict=True)]
+
+
+def _means(vectors: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of each group of vectors, of length 1."""
+    if not vectors:
+        return np.zeros((0, 1))
+    means = np.stack([some.mean(0) for some in vectors])
     return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
 
 
@@ -218,37 +242,25 @@ def read_vector(text: str) -> np.ndarray:
 def _subject(
     row: Row, pieces: Sequence[tracking.Track], vectors: np.ndarray, searched: Sequence[int]
 ) -> Row:
-    """One subject: its tracks, and the word of the caption that means it."""
+    """One subject: its tracks, and what the detector takes it for."""
     seen = sorted((one for piece in pieces for one in piece.seen), key=lambda one: one.frame)
     whole = tracking.Track(seen)
-    asks = {
-        entity["ask"]: [e for e in row["entities"] if e["ask"] == entity["ask"]]
-        for entity in row["entities"]
-    }
-    named = row["caption_from"] != "words"
-    allowed: Callable[[str], bool] = asks.__contains__ if named else lambda word: True
-    asked = whole.word(allowed)
+    asks = {entity["ask"] for entity in row["entities"]}
+    asked = whole.word(asks.__contains__) if row["caption_from"] != "words" else None
     plain = whole.word() or seen[0].word
-    word, category, reason = plain, plain, None
-    if named and asked is None:
-        reason = "was seen, but the caption has no word for it that is a subject"
-    elif named and asked is not None:
-        word, category = asks[asked][0]["word"], asks[asked][0]["category"]
-        if len(asks[asked]) > 1:
-            both = " and ".join(entity["word"] for entity in asks[asked])
-            word, reason = asked, f"the detector cannot tell {both} apart"
-    vector = vectors.mean(0)
     frames = {one.frame for one in seen}
     return {
-        "word": word,
-        "category": category,
+        "word": plain,
+        "category": plain,
+        "named_by": naming.DETECTOR,
+        "reason": None,
         "kind": words.kind_of(asked or plain),
+        "asked": asked,
         "detected_as": plain,
         "seen": [[one.frame, *rounded(one.box), round(one.score, 3)] for one in seen],
         "missed": [f for f in searched if f not in frames and _matters(f, frames)],
         "pieces": len(pieces),
-        "vector": pack_vector(vector / max(float(np.linalg.norm(vector)), 1e-9)),
-        "reason": reason,
+        "vector": pack_vector(_means([vectors])[0]),
     }
 
 
