@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import borders, words
+from alchemint_jax.annotate import follow as following
 from alchemint_jax.annotate import tracks as tracking
+from alchemint_jax.annotate import words
 from alchemint_jax.annotate.rows import Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Detect, Track
-from alchemint_jax.annotate.stages.detect import base_frames, scene_frames, search
+from alchemint_jax.annotate.stages.detect import scene_frames
 from alchemint_jax.annotate.tracks import Seen
 from alchemint_jax.perceive import Detector, Embedder
 
 _HALVES = np.float16
-_RECENT = 0.7  # seconds that say how a track moves
 
 
 def track(
@@ -31,28 +31,19 @@ def track(
 ) -> Row:
     """Who is in a scene: detections of each subject, and what was found but is none."""
     clock = clock_of(row)
-    searched = base_frames(row, detect)
-    found = tracking.associate(
-        searched,
-        [Seen.read(one) for one in row["detections"]],
-        words.kind_of,
-        start=settings.start,
-        overlap=settings.overlap,
-        patience=max(clock.count(settings.patience), 2 * _step(searched)),
-    )
-    found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
-    found = tracking.without_parts(found, _one_word)
-    found, missed, crops = _look_again(
-        row, base, detector, detect, settings, found, searched, clock.count(settings.border)
-    )
-    vectors = _vectors(embedder, crops)
+    read = functools.partial(scene_frames, row, base)
+    made = following.follow(row, read, detector, detect, settings)
+    found = made.tracks
+    vectors = following.mean_vectors(embedder, made.crops)
     near = tracking.continued(found, clock.count(settings.soon))
     alike = vectors @ vectors.T + settings.near * near
-    groups = tracking.identities(found, alike, settings.alike, _one_kind)
+    groups = tracking.identities(found, alike, settings.alike, following.one_kind)
     subjects, lost = [], []
     for group in sorted(groups, key=lambda g: (found[g[0]].first, g)):
-        subject = _subject(row, [found[i] for i in group], vectors[group], searched)
-        subject["missed"] = sorted({f for i in group for f in missed[i]} | {*subject["missed"]})
+        pieces = [found[i] for i in group]
+        seen, missed = following.sightings(row, detect, pieces, [made.missed[i] for i in group])
+        subject = _subject(row, seen, vectors[group])
+        subject |= {"missed": missed, "pieces": len(pieces)}
         if (reason := subject.pop("reason")) is None:
             subjects.append(subject)
         else:
@@ -68,143 +59,6 @@ def track(
     return {**rest, "subjects": subjects, "dropped": row["dropped"] + _once(lost)}
 
 
-def _step(searched: Sequence[int]) -> int:
-    return searched[1] - searched[0] if len(searched) > 1 else 1
-
-
-def _solid(track: tracking.Track, settings: Track, shortest: int) -> bool:
-    """Whether it is more than noise."""
-    scores = [one.score for one in track.seen]
-    return len(scores) > 1 and track.last - track.first >= shortest and max(scores) >= settings.sure
-
-
-def _one_word(a: tracking.Track, b: tracking.Track) -> bool:
-    return a.word() == b.word()
-
-
-def _one_kind(a: tracking.Track, b: tracking.Track) -> bool:
-    names = [track.word() or track.seen[0].word for track in (a, b)]
-    return words.kind_of(names[0]) == words.kind_of(names[1])
-
-
-def _look_again(
-    row: Row,
-    base: Path,
-    detector: Detector,
-    detect: Detect,
-    settings: Track,
-    found: list[tracking.Track],
-    searched: Sequence[int],
-    most: int,
-) -> tuple[list[tracking.Track], list[list[int]], list[list[np.ndarray]]]:
-    """One more pass over a few frames: ends of tracks, and pictures of them.
-
-    Returns:
-        The tracks to the frame; for each of them the frames in which it was looked for and not
-        seen, and pictures.
-    """
-    size = tuple(row["size"])
-    beside = [tracking.beside(track, searched) for track in found]
-    views = [view_frames(track.seen, settings.views) for track in found]
-    near = {*(f for some in beside for f in some)}
-    frames = {f: None for f in near} | {f: None for some in views for f in some}
-    crops: list[list[np.ndarray]] = [[] for _ in found]
-
-    def passing() -> Iterator[tuple[int, np.ndarray]]:
-        for number, frame in scene_frames(row, base, frames, detect.side):
-            for i, some in enumerate(views):
-                if number in some:
-                    box = next(one.box for one in found[i].seen if one.frame == number)
-                    crops[i].append(crop(frame, box, size).copy())  # not all of the frame
-            if number in near:
-                yield number, frame
-
-    again = [Seen.read(one) for one in search(passing(), detector, row, detect)]
-    refined, missed = [], []
-    for track, some in zip(found, beside, strict=True):
-        here: dict[int, list[Seen]] = {}
-        for one in again:
-            if one.frame in some:
-                here.setdefault(one.frame, []).append(one)
-        better = tracking.refine(track, here, settings.overlap)
-        refined.append(better)
-        seen = {one.frame for one in better.seen}
-        missed.append([f for f in some if f not in seen])
-    _prolong(row, base, detect, refined, missed, most)
-    return refined, missed, crops
-
-
-def _prolong(
-    row: Row,
-    base: Path,
-    detect: Detect,
-    found: list[tracking.Track],
-    missed: list[list[int]],
-    most: int,
-) -> None:
-    """Adds the frames in which subjects leave or enter, cut off by the border."""
-    size = (row["size"][0], row["size"][1])
-    recent = max(3, clock_of(row).count(_RECENT))
-    ways = [
-        (i, way)
-        for i, track in enumerate(found)
-        for step in (-1, 1)
-        if (way := borders.find_exit(track.seen, size, step, most, recent)) is not None
-    ]
-    wanted = {f for _, way in ways for f in way.frames(row["frames"])}
-    strips: list[dict[int, np.ndarray]] = [{} for _ in ways]
-    for number, frame in scene_frames(row, base, wanted, detect.side):
-        scale = frame.shape[1] / size[1]
-        for (_, way), some in zip(ways, strips, strict=True):
-            if number in way.frames(row["frames"]):
-                left, top, right, bottom = (round(x * scale) for x in way.strip)
-                strip = frame[top : max(bottom, top + 1), left : max(right, left + 1)]
-                some[number] = strip.copy()
-    for (i, way), some in zip(ways, strips, strict=True):
-        order = [some[f] for f in way.frames(row["frames"])]
-        last = borders.last_frame(way, order, max(1, most // 5))
-        end = found[i].seen[-1 if way.step > 0 else 0]
-        more = [
-            Seen(f, end.box, end.score, end.word)
-            for f in range(way.frame + way.step, last + way.step, way.step)
-        ]
-        found[i].seen = sorted(found[i].seen + more, key=lambda one: one.frame)
-        there = {one.frame for one in more}
-        missed[i] = [f for f in missed[i] if f not in there]
-
-
-def view_frames(seen: Sequence[Seen], count: int) -> list[int]:
-    """Frames of a track that show it best, spread over its time: the surest of each part."""
-    parts = np.array_split(np.arange(len(seen)), min(count, len(seen)))
-    return [
-        max((seen[i] for i in part), key=lambda one: (one.score, -one.frame)).frame
-        for part in parts
-    ]
-
-
-def crop(frame: np.ndarray, box: np.ndarray, size: Sequence[int], margin: float | int = 0.0) -> Any:
-    """What is in a box, which is in pixels of a frame of another size (height, width)."""
-    height, width = frame.shape[:2]
-    scale = np.array([width / size[1], height / size[0]] * 2)
-    left, top, right, bottom = tracking.enlarged(box[None], margin)[0] * scale
-    x0, y0 = int(np.clip(np.floor(left), 0, width - 1)), int(np.clip(np.floor(top), 0, height - 1))
-    x1, y1 = (
-        int(np.clip(np.ceil(right), x0 + 1, width)),
-        int(np.clip(np.ceil(bottom), y0 + 1, height)),
-    )
-    return frame[y0:y1, x0:x1]
-
-
-def _vectors(embedder: Embedder, crops: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
-    """The mean vector of each track's pictures, of length 1."""
-    flat = [image for some in crops for image in some]
-    if not flat:
-        return np.zeros((len(crops), 1))
-    vectors = iter(np.asarray(embedder.embed(flat), np.float64))
-    means = np.stack([np.mean([next(vectors) for _ in some], axis=0) for some in crops])
-    return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-
-
 def pack_vector(vector: np.ndarray) -> str:
     """A vector as text: base64 of 16-bit floats."""
     return base64.b64encode(vector.astype(_HALVES).tobytes()).decode()
@@ -215,11 +69,8 @@ def read_vector(text: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), _HALVES).astype(np.float64)
 
 
-def _subject(
-    row: Row, pieces: Sequence[tracking.Track], vectors: np.ndarray, searched: Sequence[int]
-) -> Row:
-    """One subject: its tracks, and the word of the caption that means it."""
-    seen = sorted((one for piece in pieces for one in piece.seen), key=lambda one: one.frame)
+def _subject(row: Row, seen: list[Seen], vectors: np.ndarray) -> Row:
+    """One subject: its detections, and the word of the caption that means it."""
     whole = tracking.Track(seen)
     asks = {
         entity["ask"]: [e for e in row["entities"] if e["ask"] == entity["ask"]]
@@ -238,23 +89,15 @@ def _subject(
             both = " and ".join(entity["word"] for entity in asks[asked])
             word, reason = asked, f"the detector cannot tell {both} apart"
     vector = vectors.mean(0)
-    frames = {one.frame for one in seen}
     return {
         "word": word,
         "category": category,
         "kind": words.kind_of(asked or plain),
         "detected_as": plain,
         "seen": [[one.frame, *rounded(one.box), round(one.score, 3)] for one in seen],
-        "missed": [f for f in searched if f not in frames and _matters(f, frames)],
-        "pieces": len(pieces),
         "vector": pack_vector(vector / max(float(np.linalg.norm(vector)), 1e-9)),
         "reason": reason,
     }
-
-
-def _matters(frame: int, frames: set[int]) -> bool:
-    """Whether not being seen there says anything that its neighbours do not: near what was seen."""
-    return any(abs(frame - f) <= 64 for f in frames)
 
 
 def _once(lost: Sequence[Row]) -> list[Row]:
