@@ -204,8 +204,15 @@ def _parser() -> argparse.ArgumentParser:
 
     annotate_command.add_parser(names)
 
-    c = add(names, "evaluate", commands.evaluate, "measure a model on a benchmark")
-    c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
+    about = "measure a model, or the videos of any system, on a benchmark"
+    c = add(names, "evaluate", commands.evaluate, about)
+    what = c.add_mutually_exclusive_group()
+    what.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
+    what.add_argument(
+        "--videos",
+        metavar="FOLDER",
+        help="videos of any system instead of a model's, named by the ids of the entries (ID.mp4)",
+    )
     c.add_argument(
         "--benchmark",
         default="sprites",
@@ -216,8 +223,27 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
     c.add_argument(
         "--tracker",
-        metavar="sprites|MODULE:NAME",
-        help="who measures the clips of a file: 'sprites' (default), or an object of your own",
+        metavar="sprites|perceived|MODULE:NAME",
+        help="who measures: 'sprites' (the default for files), 'perceived' (detectors that look at "
+        "real video; the default for --videos), or an object of your own",
+    )
+    c.add_argument(
+        "--perceivers",
+        type=arguments.perceivers,
+        metavar="KIND=NAME,...",
+        help="detector, segmenter and embedder of the perceived tracker (default: embedded ones)",
+    )
+    c.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="put known faults into clips of which the benchmark tells the truth (--videos, or the "
+        "world's own), and measure how well the tracker finds them",
+    )
+    c.add_argument(
+        "--workers",
+        type=many,
+        metavar="N",
+        help="processes that watch --videos, each of which takes about 1 GB (default: the cores)",
     )
     c.add_argument(
         "--limit", type=many, metavar="N", help="the first N entries (sprites: 128 by default)"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import functools
 import json
+import os
 import signal
 import sys
 import time
@@ -23,6 +25,9 @@ from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import ConfigError, DataError, WeightsError, listed
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.staging import staged
+
+_MOST_WORKERS = 8  # unless more are asked for
+_CALIBRATED = 24  # clips of a world, unless others are asked for
 
 
 def generate(args: argparse.Namespace) -> int:
@@ -125,9 +130,14 @@ def _hosts(args: argparse.Namespace) -> Any:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    """Measures a model on a benchmark."""
+    """Measures a model, or videos, on a benchmark; or whoever measures, on clips that are known."""
     from alchemint_jax import media
 
+    if args.calibrate:
+        return _calibrate(args)
+    if args.videos:
+        return _evaluate_videos(args)
+    _refuse(args, ("workers",), "is for --videos; a model renders in one process")
     where = places.place(args.out)
     if places.is_address(where):
         places.check(where, writes=True)
@@ -159,19 +169,136 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+_OF_MODELS = (
+    *("steps", "solver", "batch", "gating"),
+    *("guidance_text", "guidance_image", "guidance_both"),
+)
+
+
+def _refuse(args: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Raises ConfigError for an option that would be ignored."""
+    for name in names:
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} {why}")
+
+
+def _evaluate_videos(args: argparse.Namespace) -> int:
+    """Measures the videos of any system."""
+    from alchemint_jax import media
+
+    out = media.check_folder(args.out)
+    _refuse(args, _OF_MODELS, "is for models; --videos are there already")
+    with contextlib.redirect_stdout(sys.stderr):
+        import jax
+
+        from alchemint_jax.evaluate.videos import score_videos
+
+        # Other processes watch; this one would keep an accelerator's memory from them.
+        jax.config.update("jax_platforms", "cpu")
+        asks, make, settings = _asked(args)
+        written = [("--out", out / name) for name in ("report.json", "report.html")]
+        check_outputs(written, [("--videos", args.videos), *_file("--benchmark", args.benchmark)])
+        report = score_videos(
+            args.videos,
+            asks,
+            make,
+            out,
+            workers=args.workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+            settings={"benchmark": args.benchmark, **settings},
+        )
+    if missing := report["settings"]["missing"]:
+        _warn(
+            [f"{missing} of {report['clips']} videos are missing or broken; report.json says why"]
+        )
+    if others := report["others"]:
+        _warn([f"{len(others)} videos belong to no case, such as {others[0]}"])
+    print("\n".join(_lines(report)))
+    return 0
+
+
+def _calibrate(args: argparse.Namespace) -> int:
+    """Measures whoever measures."""
+    from alchemint_jax import media
+
+    out = media.check_folder(args.out)
+    _refuse(args, (*_OF_MODELS, "workers"), "is not for --calibrate, which renders nothing")
+    with contextlib.redirect_stdout(sys.stderr):
+        prepare_jax()
+        from alchemint_jax.evaluate import calibration
+
+        asks, make, settings = _asked(args)
+        inputs = [("--videos", args.videos), *_file("--benchmark", args.benchmark)]
+        check_outputs([("--out", out / calibration.NAME)], inputs)
+        if args.videos:
+            truths = calibration.of_videos(args.videos, asks)
+        else:
+            truths = _clips(args)
+        found = calibration.calibrate(truths, make(), settings=settings)
+        calibration.save(found, out)
+    print("\n".join(calibration.lines(found)))
+    print(out / calibration.NAME)
+    return 0
+
+
+def _clips(args: argparse.Namespace) -> Any:
+    """Clips of a world of ours, whose truth is known."""
+    from alchemint_jax.evaluate.calibration import Truth
+    from alchemint_jax.worlds import named, sprites
+
+    if args.benchmark not in named.OURS:
+        raise ConfigError(
+            f"--calibrate: of --benchmark {args.benchmark} nobody knows what its clips show; give "
+            "them with --videos"
+        )
+    clips = sprites.sprites_clips(args.limit or _CALIBRATED, args.seed or 0)
+    return [Truth(scene, video) for scene, video in clips]
+
+
+def _file(name: str, path: str) -> list[tuple[str, str]]:
+    return [(name, path)] if Path(path).is_file() else []
+
+
+def _asked(args: argparse.Namespace) -> tuple[list[Any], Any, dict[str, Any]]:
+    """What is asked of videos, what makes their tracker, and what a report says of it."""
+    from alchemint_jax.evaluate.asks import Ask, read_asks
+    from alchemint_jax.worlds import named
+
+    of_file = Path(args.benchmark).is_file()
+    name = args.tracker or ("sprites" if args.benchmark == "sprites" else named.PERCEIVED)
+    make = functools.partial(named.tracker, name, args.perceivers)
+    settings: dict[str, Any] = {"tracker": name}
+    if args.perceivers:
+        settings["perceivers"] = args.perceivers
+    if of_file:
+        boards = al.evaluate.read_benchmark(args.benchmark, make(), args.limit)
+        return read_asks(boards), make, settings
+    world = _world(args)
+    limit = world.limit if args.limit is None else args.limit
+    cases = world.cases(None, limit, args.seed or 0)
+    return [Ask.of_scene(case) for case in cases], make, settings
+
+
 def _benchmark(args: argparse.Namespace) -> Any:
     """The cases that were asked for, and who measures them."""
     from alchemint_jax.evaluate import read_benchmark
     from alchemint_jax.worlds import named
 
     if Path(args.benchmark).is_file():
-        tracker = named.tracker(args.tracker or "sprites")
+        tracker = named.tracker(args.tracker or "sprites", args.perceivers)
         return read_benchmark(args.benchmark, tracker, args.limit)
+    _refuse(args, ("perceivers",), "is for files and --videos; a world has a tracker of its own")
     if args.tracker:
         raise ConfigError(
             f"--tracker {args.tracker}: is for files; the world of --benchmark {args.benchmark} "
             "has a tracker of its own"
         )
+    return _world(args)
+
+
+def _world(args: argparse.Namespace) -> Any:
+    """The benchmark of a world."""
+    from alchemint_jax.worlds import named
+
     if args.benchmark not in named.OURS and ":" not in args.benchmark:
         raise DataError(
             f"--benchmark {args.benchmark}: neither 'sprites' nor a file (one storyboard per line) "

@@ -1,6 +1,6 @@
-"""Measuring generated clips: interval metrics, the benchmark and its report.
+"""Measuring clips, generated or not: interval metrics, the benchmark and its report.
 
-`metrics` is NumPy only and imported at once; the other names are imported when first used.
+Metrics are NumPy only and imported at once; the other names are imported when first used.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from alchemint_jax.evaluate.boundaries import boundary_errors
+from alchemint_jax.evaluate.identity import confusion, identity_inside, leak
 from alchemint_jax.evaluate.metrics import (
     absence_rate,
     always_present,
@@ -35,8 +37,12 @@ __all__ = [
     "absence_rate",
     "always_present",
     "bootstrap_ci",
+    "boundary_errors",
+    "confusion",
     "detection_rate",
     "frame_iou",
+    "identity_inside",
+    "leak",
     "presence",
     "presence_rate",
     "read_benchmark",

@@ -27,6 +27,12 @@ NOTES = {
     "subject never seen scores 0 and 1.",
     "Frame IoU, presence, absence": "The same frame by frame: overlap of the two sets of frames; "
     "share of the frames asked for that show the subject; share of all other frames that do not.",
+    "Boundary error": "How many seconds starts and ends are from where they were asked for, "
+    "appearance by appearance; a subject never seen has none, and is told by the share detected.",
+    "Appearances right": "Share of subjects that come and go as often as asked.",
+    "Identity inside, leak, confusion": "How alike a subject is to its reference, frame by frame: "
+    "the mean over the frames asked for (0 where it is missing), and over all others; and the "
+    "share of its frames in which it is more like another subject's reference.",
     "R@x": "Share of subjects whose t-IOU is at least x.",
     "Seconds and frames": "Under each bar: seconds, and in brackets the frames, of which the last "
     "one is not part.",
@@ -34,6 +40,7 @@ NOTES = {
     "Baselines": "Every subject shown all the time; every subject shown from 25% to 75%.",
 }
 """What is measured always: sentences by heading. What trackers add is theirs to explain."""
+_SWATCH = 32, 32  # pixels of a picture whose colour is taken
 
 
 def save_report(
@@ -90,8 +97,7 @@ def render_html(
         notes={**NOTES, **report["notes"]},
         times=_times,
         hues={
-            case.id: [_hue(_view(subject, video)) for subject in case.subjects]
-            for case, video in zip(cases, videos, strict=True)
+            case.id: [_hue(subject.picture(_SWATCH)) for subject in case.subjects] for case in cases
         },
     )
 

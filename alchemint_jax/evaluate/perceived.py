@@ -8,6 +8,7 @@ word. A word that the detector has no kind for is looked for by identity alone, 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,11 +30,14 @@ from alchemint_jax.evaluate.proposals import THING, Proposals
 from alchemint_jax.evaluate.references import References, View, mean_vectors, trimmed
 from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.perceive import Detector, TextEmbedder
-from alchemint_jax.perceive.choose import Perceivers
+from alchemint_jax.perceive.choose import Perceivers, load_perceivers
+from alchemint_jax.perceive.yolo import YoloDetector
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
+VERSION = 1
+"""Raised when the tracker sees other things in the same frames."""
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
 
 
@@ -91,6 +95,13 @@ class PerceivedTracker:
     presence: Presence = Presence()
     match: matching.Match = matching.Match()
     streams = True
+
+    @property
+    def fingerprint(self) -> list[Any]:
+        """What its sightings depend on: they change with it."""
+        looks = (self.perceivers.detector, self.perceivers.segmenter, self.perceivers.embedder)
+        chosen = (self.detect, self.follow, self.presence, self.match)
+        return [VERSION, *map(repr, looks), *map(repr, chosen)]
 
     @property
     def measures(self) -> Mapping[str, str]:
@@ -281,3 +292,23 @@ def _mean(values: np.ndarray) -> float:
     """Of what is known."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
+
+
+def perceived_tracker(**names: str) -> PerceivedTracker:
+    """A tracker of the perceivers of these names, which are those of `load_perceivers`.
+
+    The embedded detector then also reports what it is hardly sure of: a track goes on with that.
+    The thresholds of likeness are those of the embedded embedder. CLIP finds all pictures more
+    alike, and has its own; nobody has calibrated them.
+
+    Raises:
+        ConfigError: there is none of that name, or what it needs is missing.
+    """
+    found = load_perceivers(**names)
+    detect = Detect()
+    if isinstance(found.detector, YoloDetector):
+        detector = dataclasses.replace(found.detector, threshold=detect.floor, side=detect.network)
+        found = dataclasses.replace(found, detector=detector)
+    clip_like = isinstance(found.embedder, TextEmbedder)
+    match = matching.Match(least=0.5, same=0.75, spread=0.15) if clip_like else matching.Match()
+    return PerceivedTracker(found, detect=detect, match=match)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate.cases import Benchmark
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.imported import imported
 
 OURS = ("sprites",)
+PERCEIVED = "perceived"
+"""The tracker that belongs to no world: it looks at any video."""
 
 
 def benchmark(name: str) -> Benchmark:
@@ -21,8 +26,18 @@ def benchmark(name: str) -> Benchmark:
     return imported(name, Benchmark, OURS, "alchemint_jax.evaluate")
 
 
-def tracker(name: str) -> Tracker:
-    """The tracker of a world of ours, or MODULE:NAME; errors as those of `benchmark`."""
+def tracker(name: str, perceivers: Mapping[str, str] | None = None) -> Tracker:
+    """The tracker of a world of ours, "perceived", or MODULE:NAME.
+
+    `perceivers` are names of `load_perceivers` for "perceived", by kind. Raises ConfigError if
+    there is none of that name, it is something else, or it takes no perceivers.
+    """
+    if name == PERCEIVED:
+        from alchemint_jax.evaluate.perceived import perceived_tracker
+
+        return perceived_tracker(**(perceivers or {}))
+    if perceivers:
+        raise ConfigError(f"--perceivers: are for --tracker {PERCEIVED}; {name} has its own eyes")
     if name in OURS:
         return benchmark(name).tracker
-    return imported(name, Tracker, OURS, "alchemint_jax.evaluate")
+    return imported(name, Tracker, (*OURS, PERCEIVED), "alchemint_jax.evaluate")
