@@ -93,7 +93,7 @@ def _span(intervals: Sequence[Pair]) -> Pair:
     return intervals[0][0], max(end for _, end in intervals)
 
 
-def summary(errors: Sequence[Sequence[float | int]]) -> dict[str, float]:
+def summary(errors: Sequence[Sequence[float | int]]) -> dict[str, float | int]:
     """Of signed errors in seconds, by subject: bias, median and 90th percentile of their size.
 
     Args:

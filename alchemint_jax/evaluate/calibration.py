@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,8 +146,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
         one = truth[name]
         yield f"{name} of the truth: {one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
     for end in ("start", "end"):
-        one = truth["boundaries"][end]
-        yield f"{end}s: bias {one['bias']:+.3f} s, median {one['median']:.3f} s, 90 % {one['p90']:.3f} s"
+        text = "{}s: bias {bias:+.3f} s, median {median:.3f} s, 90 % within {p90:.3f} s"
+        yield text.format(end, **truth["boundaries"][end])
     for name, one in report["faults"].items():
         text = f"{name} ({one['figure']}): "
         if one["slope"] is not None and np.isfinite(one["slope"]["mean"]):
@@ -209,9 +209,22 @@ def _rows(truth: Truth, faulty: Faulty, tracker: Tracker) -> list[Row]:
                 "likeness": _likeness(seen[i], i),
                 "boxes": seen[i].boxes,
                 "errors": boundaries.boundary_errors(seen[i].spans, Spans.where(here), fps),
+                "moved": _moved(Spans.where(here), seen[i].spans, asked, fps),
             }
         )
     return rows
+
+
+def _moved(here: Spans, seen: Spans, asked: Spans, fps: float) -> list[list[float]] | None:
+    """How far each boundary that has moved is from where it was asked for, and was measured.
+
+    None where not as many appearances were measured.
+    """
+    put, got = (boundaries.boundary_errors(spans, asked, fps) for spans in (here, seen))
+    if len(put[0]) != len(got[0]):
+        return None
+    pairs = zip([*put[0], *put[1]], [*got[0], *got[1]], strict=True)
+    return [[a, b] for a, b in pairs if a]
 
 
 def _likeness(sighting: Sighting, number: int) -> float:
@@ -268,12 +281,17 @@ def _faults(rows: Sequence[Row], resamples: int) -> dict[str, Any]:
 
 
 def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict[str, Any]:
-    clips = [row["case"] for row in rows]
-    amounts = sorted({row["amount"] for row in rows})
-    if figure == "identity":  # a stranger is not who was asked for
+    lost = 0
+    if figure == "late":  # boundary by boundary: those at the ends of a clip do not move
+        lost = sum(row["moved"] is None for row in rows)
+        rows = [{**row, "pair": pair} for row in rows for pair in row["moved"] or ()]
+        put, got = np.array([row["pair"] for row in rows]).reshape(-1, 2).T
+    elif figure == "identity":  # a stranger is not who was asked for
         put, got = np.zeros(len(rows)), np.array([row["identity"] for row in rows])
     else:
         put, got = (np.array([r[k][figure] for r in rows]) for k in ("inserted", "measured"))
+    clips = [row["case"] for row in rows]
+    amounts = sorted({row["amount"] for row in rows})
     known = np.isfinite(put) & np.isfinite(got)
     curve = {
         f"{amount:g}": {
@@ -288,30 +306,41 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         "figure": figure,
         "unit": unit,
         "cases": len(rows),
-        "lost": int((~known).sum()),
+        "lost": lost + int((~known).sum()),
         "curve": curve,
         "bias": scores.estimate(got - put, clips, resamples) if compared else None,
         "slope": None,
     }
     if compared and len(amounts) > 1:
-        names = np.array(clips)[known]
-        report["slope"] = _slope(put[known], got[known], names, resamples)
+        report["slope"] = _slope(
+            put[known],
+            got[known],
+            [row for row, is_known in zip(rows, known, strict=True) if is_known],
+            resamples,
+        )
     if fault == "late":
         frames = np.array([row["fps"] for row in rows])
         report["bias_frames"] = scores.estimate((got - put) * frames, clips, resamples)
     return report
 
 
-def _slope(put: np.ndarray, got: np.ndarray, clips: np.ndarray, resamples: int) -> dict[str, float]:
-    """Least squares of measured on inserted, each less its mean in the clip; resamples clips."""
-    names, member = np.unique(clips, return_inverse=True)
+def _slope(
+    put: np.ndarray, got: np.ndarray, rows: Sequence[Row], resamples: int
+) -> dict[str, float]:
+    """Least squares of measured on inserted, each less its mean for the subject.
+
+    Its interval resamples clips.
+    """
+    subjects = [(row["case"], row["subject"]) for row in rows]
+    order = {name: i for i, name in enumerate(dict.fromkeys(subjects))}
+    member = np.array([order[name] for name in subjects])
     counts = np.bincount(member)
-    x = put - (np.bincount(member, put) / counts)[member]
-    y = got - (np.bincount(member, got) / counts)[member]
-    xx, xy = np.bincount(member, x * x), np.bincount(member, x * y)
+    x, y = (v - (np.bincount(member, v) / counts)[member] for v in (put, got))
+    clips = np.unique([row["case"] for row in rows], return_inverse=True)[1]
+    xx, xy = np.bincount(clips, x * x), np.bincount(clips, x * y)
     if not xx.sum():
         return {"mean": np.nan, "low": np.nan, "high": np.nan}
-    picks = np.random.default_rng(0).integers(0, len(names), (resamples, len(names)))
+    picks = np.random.default_rng(0).integers(0, len(xx), (resamples, len(xx)))
     below = xx[picks].sum(1)
     slopes = xy[picks].sum(1)[below > 0] / below[below > 0]
     low, high = np.quantile(slopes, [0.025, 0.975])

@@ -61,7 +61,7 @@ class Faulty:
     """
 
     fault: str
-    amount: float
+    amount: float | int
     video: Frames
     presence: list[Mask]
     subjects: Sequence[int]
@@ -69,7 +69,7 @@ class Faulty:
 
 
 def reordered(
-    truth: Truth, order: Order, fault: str, amount: float, subjects: Sequence[int]
+    truth: Truth, order: Order, fault: str, amount: float | int, subjects: Sequence[int]
 ) -> Faulty:
     """The clip with its frames in this order."""
     presence = [mask[order] for mask in truth.presence]
@@ -169,7 +169,8 @@ def all_faults(
             for share in OUTSIDE:
                 video, done = half_out(truth.video, boxes[i], here, share)
                 if done.any():
-                    yield Faulty("half out", share, video, [done], [i])
+                    moved = [done if k == i else mask for k, mask in enumerate(masks)]
+                    yield Faulty("half out", share, video, moved, [i])
         if not away.any():
             continue
         for seconds in GAPS:

@@ -9,7 +9,6 @@ word. A word that the detector has no kind for is looked for by identity alone, 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,13 @@ from alchemint_jax.annotate.stages.detect import base_frames, search, vocabulary
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate import clip, matching
 from alchemint_jax.evaluate.proposals import THING, Proposals
-from alchemint_jax.evaluate.references import References, View, mean_vectors, trimmed
+from alchemint_jax.evaluate.references import (
+    References,
+    View,
+    mean_vectors,
+    squared,
+    trimmed,
+)
 from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.perceive import Detector, TextEmbedder
 from alchemint_jax.perceive.choose import Perceivers, load_perceivers
@@ -38,6 +43,7 @@ from alchemint_jax.wording import same_word
 
 VERSION = 1
 """Raised when the tracker sees other things in the same frames."""
+_LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
 
 
@@ -85,14 +91,15 @@ class PerceivedTracker:
             CLIPref.
         detect: how frames are searched.
         follow: how detections become tracks; of each, `views` pictures are compared.
-        presence: when a subject counts as on screen.
+        presence: when a subject counts as on screen. Beside its own rules, a gap of `gap` seconds
+            or more is closed only if what is in its place meanwhile looks like it.
         match: how alike what is found must be to be the subject.
     """
 
     perceivers: Perceivers
     detect: Detect = Detect()
     follow: Track = Track(views=12)
-    presence: Presence = Presence()
+    presence: Presence = Presence(gap=0.1, inside=2.0)
     match: matching.Match = matching.Match()
     streams = True
 
@@ -102,6 +109,21 @@ class PerceivedTracker:
         looks = (self.perceivers.detector, self.perceivers.segmenter, self.perceivers.embedder)
         chosen = (self.detect, self.follow, self.presence, self.match)
         return [VERSION, *map(repr, looks), *map(repr, chosen)]
+
+    @property
+    def variations(self) -> Mapping[str, Sequence[tuple[float, PerceivedTracker]]]:
+        """Trackers with another threshold, by its name: `calibration` draws their curves."""
+
+        def at(part: str, field: str, *values: float) -> list[tuple[float, PerceivedTracker]]:
+            base: Any = getattr(self, part)
+            changed = [dataclasses.replace(base, **{field: value}) for value in values]
+            some: Any = [dataclasses.replace(self, **{part: one}) for one in changed]
+            return list(zip(values, some, strict=True))
+
+        return {
+            "presence.on": at("presence", "on", 0.2, 0.35, 0.5, 0.65, 0.8),
+            "match.same": at("match", "same", 0.3, 0.4, 0.5, 0.6, 0.7),
+        }
 
     @property
     def measures(self) -> Mapping[str, str]:
@@ -149,7 +171,7 @@ class PerceivedTracker:
         asked = [asks.get(i) for i in range(len(case.subjects))]
         chosen = matching.assign([one.candidate for one in found], asked, THING, self.match)
         return [
-            self._sighting(row, i, case.subjects, [found[k] for k in some], asked[i] is None)
+            self._sighting(video, row, i, case.subjects, [found[k] for k in some], asked[i] is None)
             for i, some in enumerate(chosen)
         ]
 
@@ -199,6 +221,7 @@ class PerceivedTracker:
 
     def _sighting(
         self,
+        video: clip.Video,
         row: Row,
         number: int,
         subjects: Sequence[Subject],
@@ -209,7 +232,7 @@ class PerceivedTracker:
         look = Look(subjects[number].word, number)
         pieces = [piece for one in found for piece in one.pieces]
         seen, missed = follow.sightings(row, self.detect, pieces, [one.missed for one in found])
-        there = self._presence(row, seen, missed) if seen else np.zeros(frames, bool)
+        there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
         views = dict(sorted((f, view) for one in found for f, view in one.views.items()))
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])
         texts = _filled({f: view.texts for f, view in views.items()}, there, row["subjects"])
@@ -239,20 +262,48 @@ class PerceivedTracker:
             return {"clip_text": named, "clip_ref": own}
         return {"likeness": own}
 
-    def _presence(self, row: Row, seen: Sequence[tracking.Seen], missed: Sequence[int]) -> Any:
-        subject = {
-            "seen": [[one.frame, *one.box.tolist(), one.score] for one in seen],
-            "missed": missed,
-        }
+    def _presence(
+        self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], missed: Sequence[int]
+    ) -> np.ndarray:
+        """Whether a subject is on screen in each frame: as in annotation, but for gaps.
+
+        Where it was not detected for a while, it is looked at what is in its place meanwhile.
+        """
         clock, chosen = clock_of(row), self.presence
-        gaps = clock.count(chosen.gap), clock.count(chosen.inside)
-        closed = functools.partial(presence_stage.is_closed, subject, row["size"], *gaps)
+        gap, inside = clock.count(chosen.gap), clock.count(chosen.inside)
+        rows = [[one.frame, *one.box.tolist(), one.score] for one in seen]
+        subject = {"seen": rows, "missed": missed}
+
+        def closed(end: int, start: int) -> bool:
+            may = presence_stage.is_closed(subject, row["size"], gap, inside, end, start)
+            return may and (start - end < gap or self._is_still_there(video, row, seen, end, start))
+
         scores = presence_stage.curve(subject, row["frames"])
         least = max(1, clock.count(chosen.least))
         there = np.zeros(row["frames"], bool)
         for start, end in presence_stage.hysteresis(scores, chosen.on, chosen.off, closed, least):
             there[start:end] = True
         return there
+
+    def _is_still_there(
+        self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int
+    ) -> bool:
+        """Whether what is where it should be in [end, start) is like it before and after."""
+        before = max((one for one in seen if one.frame < end), key=lambda one: one.frame)
+        after = min((one for one in seen if one.frame >= start), key=lambda one: one.frame)
+        between = np.linspace(end, start - 1, min(_LOOKS, start - end)).round().astype(int)
+        frames = [before.frame, *dict.fromkeys(between.tolist()), after.frame]
+        share = [(f - before.frame) / (after.frame - before.frame) for f in frames]
+        boxes = dict(
+            zip(frames, [(1 - t) * before.box + t * after.box for t in share], strict=True)
+        )
+        pictures = [
+            squared(follow.crop(frame, boxes[f], row["size"]))
+            for f, frame in clip.read(video, frames, self.detect.side)
+        ]
+        vectors = np.asarray(self.perceivers.embedder.embed(pictures), np.float64)
+        alike = vectors[1:-1] @ vectors[[0, -1]].T
+        return bool(alike.min(1).mean() >= self.match.same)
 
 
 def _row(video: clip.Video, clock: Clock, subjects: Sequence[Subject]) -> Row:
