@@ -223,9 +223,10 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
     c.add_argument(
         "--tracker",
-        metavar="sprites|perceived|MODULE:NAME",
-        help="who measures: 'sprites' (the default for files), 'perceived' (detectors that look at "
-        "real video; the default for --videos), or an object of your own",
+        metavar="sprites|perceived|proposals|MODULE:NAME",
+        help="who measures: 'sprites' (the default for files), 'perceived' (a detector and an "
+        "embedder that look at real video; the default for --videos), 'proposals' (the embedder "
+        "alone), or an object of your own",
     )
     c.add_argument(
         "--perceivers",
@@ -238,6 +239,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="put known faults into clips of which the benchmark tells the truth (--videos, or the "
         "world's own), and measure how well the tracker finds them",
+    )
+    c.add_argument(
+        "--second",
+        metavar="TRACKER",
+        help="with --calibrate: a second one who measures, to see what depends on who does",
     )
     c.add_argument(
         "--workers",

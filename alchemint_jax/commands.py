@@ -135,6 +135,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
     if args.calibrate:
         return _calibrate(args)
+    _refuse(args, ("second",), "is for --calibrate")
     if args.videos:
         return _evaluate_videos(args)
     _refuse(args, ("workers",), "is for --videos; a model renders in one process")
@@ -225,6 +226,7 @@ def _calibrate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.evaluate import calibration
+        from alchemint_jax.worlds import named
 
         asks, make, settings = _asked(args)
         inputs = [("--videos", args.videos), *_file("--benchmark", args.benchmark)]
@@ -233,7 +235,11 @@ def _calibrate(args: argparse.Namespace) -> int:
             truths = calibration.of_videos(args.videos, asks)
         else:
             truths = _clips(args)
-        found = calibration.calibrate(truths, make(), settings=settings)
+        second = None
+        if args.second:
+            second = named.tracker(args.second, args.perceivers)
+            settings["second"] = args.second
+        found = calibration.calibrate(truths, make(), settings=settings, second=second)
         calibration.save(found, out)
     print("\n".join(calibration.lines(found)))
     print(out / calibration.NAME)

@@ -41,6 +41,11 @@ KEY = {
     "half out": "presence",
 }
 """The figure that each fault is about."""
+_MIDDLE = {
+    **dict.fromkeys(("always", "never", "wrong subject"), (1.0,)),
+    **{"late": (4.0,), "gap": (1.0,), "faded": (0.5,), "half out": (0.5,)},
+}
+"""The amounts that a second judge sees."""
 Row = dict[str, Any]
 
 
@@ -79,7 +84,8 @@ def calibrate(
         tracker: who measures. If it has `variations`, trackers with another threshold by name of
             the threshold, curves of them are measured too.
         settings: what the report is to say of how it was made.
-        second: somebody else who measures the same, to see what depends on who does.
+        second: somebody else who measures the same, one amount of each fault, to see what depends
+            on who does.
         progress: whether to say how far it is.
         resamples: of the intervals of confidence, which resample clips.
 
@@ -100,12 +106,10 @@ def calibrate(
             plain = _rows(truth, _plain(truth), tracker)
             boxes = {row["subject"]: row.pop("boxes") for row in plain if row["boxes"] is not None}
             every = list(faults.all_faults(truth, boxes, strangers[number]))
-            for watcher, into in ((tracker, rows), (second, others)):
-                if watcher is None:
-                    continue
-                first = plain if watcher is tracker else _rows(truth, _plain(truth), watcher)
-                found = [*first, *(row for one in every for row in _rows(truth, one, watcher))]
-                into += [{k: v for k, v in row.items() if k != "boxes"} for row in found]
+            rows += [*plain, *(row for one in every for row in _rows(truth, one, tracker))]
+            if second is not None:
+                few = [_plain(truth), *(one for one in every if one.amount in _MIDDLE[one.fault])]
+                others += [row for one in few for row in _rows(truth, one, second)]
             for name, values in getattr(tracker, "variations", {}).items():
                 for value, other in values:
                     line = curves.setdefault(name, {}).setdefault(f"{value:g}", [])
@@ -349,8 +353,14 @@ def _slope(
 
 def _agreement(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, float]:
     """How alike two judges are: of subjects, and of the faults as systems to be ranked."""
-    a, b = (np.array([row["measured"]["t_iou"] for row in some]) for some in (rows, others))
-    kinds = [(row["fault"], row["amount"]) for row in rows]
+
+    def name(row: Row) -> tuple[Any, ...]:
+        return tuple(row[key] for key in ("fault", "amount", "case", "subject"))
+
+    known = {name(row): row for row in rows}
+    pairs = [(known[name(row)], row) for row in others]
+    a, b = (np.array([pair[k]["measured"]["t_iou"] for pair in pairs]) for k in (0, 1))
+    kinds = [row["fault"] for row in others]
     means = [
         [float(np.mean([v for v, k in zip(x, kinds, strict=True) if k == kind])) for x in (a, b)]
         for kind in sorted(set(kinds))

@@ -94,6 +94,8 @@ class PerceivedTracker:
         presence: when a subject counts as on screen. Beside its own rules, a gap of `gap` seconds
             or more is closed only if what is in its place meanwhile looks like it.
         match: how alike what is found must be to be the subject.
+        alone: whether everything is looked for by identity alone, among what the segmenter cuts
+            out: a second judge, who does not need the detector.
     """
 
     perceivers: Perceivers
@@ -101,6 +103,7 @@ class PerceivedTracker:
     follow: Track = Track(views=12)
     presence: Presence = Presence(gap=0.1, inside=2.0)
     match: matching.Match = matching.Match()
+    alone: bool = False
     streams = True
 
     @property
@@ -108,7 +111,7 @@ class PerceivedTracker:
         """What its sightings depend on: they change with it."""
         looks = (self.perceivers.detector, self.perceivers.segmenter, self.perceivers.embedder)
         chosen = (self.detect, self.follow, self.presence, self.match)
-        return [VERSION, *map(repr, looks), *map(repr, chosen)]
+        return [VERSION, *map(repr, looks), *map(repr, chosen), self.alone]
 
     @property
     def variations(self) -> Mapping[str, Sequence[tuple[float, PerceivedTracker]]]:
@@ -141,10 +144,12 @@ class PerceivedTracker:
             if isinstance(self.perceivers.embedder, TextEmbedder)
             else "Likeness"
         )
+        finder = f"{names[0]} finds the kind of thing that a word names"
+        if self.alone:
+            finder = f"{type(self.perceivers.segmenter).__name__} cuts out what stands out"
         return {
-            "How it is measured": f"{names[0]} finds the kind of thing that a word names, and "
-            f"{names[1]} compares it with the reference pictures. Neither is told when a subject "
-            "should be there.",
+            "How it is measured": f"{finder}, and {names[1]} compares it with the reference "
+            "pictures. Neither is told when a subject should be there.",
             "Detected, identity": "A thing of that kind was seen, which is like the reference by "
             f"{self.match.least:g} at least; and it is more like its reference than like those of "
             f"others, and by {self.match.same:g} at least.",
@@ -161,7 +166,8 @@ class PerceivedTracker:
     def track(self, video: clip.Video, case: Scene) -> list[Sighting]:
         """See `Tracker.track`."""
         row = _row(video, case.clock, case.subjects)
-        known, unknown = askable(row, vocabulary(self.perceivers.detector))
+        words = () if self.alone else vocabulary(self.perceivers.detector)
+        known, unknown = askable(row, words)
         asks = {entity["number"]: entity["ask"] for entity in known}
         references = References.of(self.perceivers.embedder, case.subjects)
         found = [
@@ -181,7 +187,8 @@ class PerceivedTracker:
 
     @property
     def _anything(self) -> Detector:
-        return Proposals(self.perceivers.detector, self.perceivers.segmenter)
+        detector = None if self.alone else self.perceivers.detector
+        return Proposals(detector, self.perceivers.segmenter)
 
     def _found(
         self,
@@ -345,8 +352,10 @@ def _mean(values: np.ndarray) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def perceived_tracker(**names: str) -> PerceivedTracker:
+def perceived_tracker(alone: bool = False, **names: str) -> PerceivedTracker:
     """A tracker of the perceivers of these names, which are those of `load_perceivers`.
+
+    With `alone`, it looks for everything by identity alone.
 
     The embedded detector then also reports what it is hardly sure of: a track goes on with that.
     The thresholds of likeness are those of the embedded embedder. CLIP finds all pictures more
@@ -362,4 +371,4 @@ def perceived_tracker(**names: str) -> PerceivedTracker:
         found = dataclasses.replace(found, detector=detector)
     clip_like = isinstance(found.embedder, TextEmbedder)
     match = matching.Match(least=0.5, same=0.75, spread=0.15) if clip_like else matching.Match()
-    return PerceivedTracker(found, detect=detect, match=match)
+    return PerceivedTracker(found, detect=detect, match=match, alone=alone)

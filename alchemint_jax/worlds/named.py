@@ -10,8 +10,8 @@ from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.imported import imported
 
 OURS = ("sprites",)
-PERCEIVED = "perceived"
-"""The tracker that belongs to no world: it looks at any video."""
+PERCEIVED, PROPOSALS = "perceived", "proposals"
+"""Trackers that belong to no world and look at any video; the second one needs no detector."""
 
 
 def benchmark(name: str) -> Benchmark:
@@ -27,17 +27,17 @@ def benchmark(name: str) -> Benchmark:
 
 
 def tracker(name: str, perceivers: Mapping[str, str] | None = None) -> Tracker:
-    """The tracker of a world of ours, "perceived", or MODULE:NAME.
+    """The tracker of a world of ours, "perceived", "proposals", or MODULE:NAME.
 
-    `perceivers` are names of `load_perceivers` for "perceived", by kind. Raises ConfigError if
+    `perceivers` are names of `load_perceivers` for those two, by kind. Raises ConfigError if
     there is none of that name, it is something else, or it takes no perceivers.
     """
-    if name == PERCEIVED:
+    if name in (PERCEIVED, PROPOSALS):
         from alchemint_jax.evaluate.perceived import perceived_tracker
 
-        return perceived_tracker(**(perceivers or {}))
+        return perceived_tracker(name == PROPOSALS, **(perceivers or {}))
     if perceivers:
         raise ConfigError(f"--perceivers: are for --tracker {PERCEIVED}; {name} has its own eyes")
     if name in OURS:
         return benchmark(name).tracker
-    return imported(name, Tracker, (*OURS, PERCEIVED), "alchemint_jax.evaluate")
+    return imported(name, Tracker, (*OURS, PERCEIVED, PROPOSALS), "alchemint_jax.evaluate")
