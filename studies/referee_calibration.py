@@ -117,8 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Calibrate the judges of timing on sprites.")
     counts = arguments.whole(1)
-    parser.add_argument("--clips", type=counts, default=48, help="for the tracker of sprites")
-    parser.add_argument("--both", type=counts, default=5, help="of these, for both judges")
+    parser.add_argument("--clips", type=counts, default=24, help="for the tracker of sprites")
+    parser.add_argument("--both", type=counts, default=3, help="of these, for both judges")
     parser.add_argument("--seed", type=arguments.seed, default=0, help="of the clips")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--figure", type=Path, required=True, help="the SVG to write")

@@ -44,9 +44,14 @@ class Followed:
 
 
 def follow(
-    row: Row, read: Read, detector: Detector, detect: Detect, settings: Settings
+    row: Row,
+    read: Read,
+    detector: Detector,
+    detect: Detect,
+    settings: Settings,
+    wanted: Callable[[Track], bool] = lambda track: True,
 ) -> Followed:
-    """Tracks the detections of a clip, and looks again where tracks begin and end."""
+    """Tracks detections, and looks again where those tracks that are wanted begin and end."""
     clock = clock_of(row)
     searched = base_frames(row, detect)
     found = tracking.associate(
@@ -58,7 +63,7 @@ def follow(
         patience=max(clock.count(settings.patience), 2 * _step(searched)),
     )
     found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
-    found = tracking.without_parts(found, one_word)
+    found = [track for track in tracking.without_parts(found, one_word) if wanted(track)]
     return _look_again(row, read, detector, detect, settings, found, searched)
 
 

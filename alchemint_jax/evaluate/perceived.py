@@ -70,13 +70,10 @@ class _Found:
     @property
     def candidate(self) -> matching.Candidate:
         """What it is matched by."""
-        scores: dict[str, float] = {}
-        for piece in self.pieces:
-            for one in piece.seen:
-                scores[one.word] = scores.get(one.word, 0.0) + one.score
-        total = sum(scores.values())
+        seen = [one for piece in self.pieces for one in piece.seen]
         return matching.Candidate(
-            words={word: score / total for word, score in scores.items()},
+            words=matching.shares(seen),
+            score=max(one.score for one in seen),
             runs=sorted((piece.first, piece.last + 1) for piece in self.pieces),
             likeness=np.mean([view.likeness for view in self.views.values()], axis=0),
         )
@@ -90,7 +87,8 @@ class PerceivedTracker:
         perceivers: who looks at frames. An embedder of texts too (CLIP) also gives CLIPtext and
             CLIPref.
         detect: how frames are searched.
-        follow: how detections become tracks; of each, `views` pictures are compared.
+        follow: how detections become tracks, also those that are hardly sure, for the reference
+            tells; of each, `views` pictures are compared.
         presence: when a subject counts as on screen. Beside its own rules, a gap of `gap` seconds
             or more is closed only if what is in its place meanwhile looks like it.
         match: how alike what is found must be to be the subject.
@@ -100,8 +98,8 @@ class PerceivedTracker:
 
     perceivers: Perceivers
     detect: Detect = Detect()
-    follow: Track = Track(views=12)
-    presence: Presence = Presence(gap=0.1, inside=2.0)
+    follow: Track = Track(start=0.2, sure=0.2, views=8)
+    presence: Presence = Presence(on=0.2, gap=0.1, inside=2.0)
     match: matching.Match = matching.Match()
     alone: bool = False
     streams = True
@@ -210,7 +208,15 @@ class PerceivedTracker:
         read = clip.reader(video)
         frames = read(base_frames(row, self.detect), self.detect.side)
         row["detections"] = list(search(frames, detector, row, self.detect))
-        made = follow.follow(row, read, detector, self.detect, self.follow)
+        asks = {entity["ask"] for entity in entities}
+
+        def wanted(track: tracking.Track) -> bool:
+            named = matching.shares(track.seen)
+            return not asks or any(
+                matching.fits(named, ask) or matching.resembles(named, ask) for ask in asks
+            )
+
+        made = follow.follow(row, read, detector, self.detect, self.follow, wanted)
         seen = references.compare(made.crops)
         vectors = mean_vectors(seen)
         near = tracking.continued(made.tracks, clock_of(row).count(self.follow.soon))

@@ -8,9 +8,9 @@ from alchemint_jax.evaluate.matching import Candidate, Match, assign
 THING = "thing"
 
 
-def one(word, run, *likeness):
+def one(word, run, *likeness, score=0.9):
     names = word if isinstance(word, dict) else {word: 1.0}
-    return Candidate(names, [run], np.array(likeness))
+    return Candidate(names, score, [run], np.array(likeness))
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ def one(word, run, *likeness):
         ([], ["dog"], [[]]),
         ([one("dog", (0, 9), 0.8)], ["dog"], [[0]]),
         ([one("dog", (0, 9), 0.1)], ["dog"], [[]]),  # too strange
+        ([one("dog", (0, 9), 0.4)], ["dog"], [[0]]),  # another one, but surely a dog
+        ([one("dog", (0, 9), 0.4, score=0.3)], ["dog"], [[]]),  # neither
+        ([one("dog", (0, 9), 0.6, score=0.3)], ["dog"], [[0]]),  # surely this one
         ([one("cat", (0, 9), 0.8)], ["dog"], [[0]]),  # another word of the kind
         ([one("cup", (0, 9), 0.9)], ["dog"], [[]]),  # another kind
         ([one("cup", (0, 9), 0.9)], ["book"], [[]]),  # objects are too many to be one kind
