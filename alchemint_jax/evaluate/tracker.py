@@ -57,8 +57,11 @@ class Sighting:
 class Tracker(Protocol):
     """Finds the subjects of a case in a clip.
 
-    A tracker with an attribute `streams` that is true takes a `clip.Clip` as well, and so never
-    holds a long video in memory.
+    It may also have attributes that say more of it: `streams`, true if it takes a `clip.Clip` as
+    well, and so never holds a long video in memory; `side`, the longest side in pixels of the
+    frames that it wants; `fingerprint`, plain values that its sightings depend on, so that videos
+    are measured again where they change; and `variations`, trackers with another threshold as
+    (value, tracker) pairs, by name of the threshold, for the curves of a calibration.
     """
 
     @property
