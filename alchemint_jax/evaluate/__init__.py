@@ -24,11 +24,15 @@ from alchemint_jax.evaluate.metrics import (
 )
 
 if TYPE_CHECKING:
+    from alchemint_jax.evaluate.asks import read_asks
     from alchemint_jax.evaluate.benchmark import run_benchmark
+    from alchemint_jax.evaluate.calibration import calibrate
     from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
     from alchemint_jax.evaluate.html_report import save_report
+    from alchemint_jax.evaluate.perceived import perceived_tracker
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracker
+    from alchemint_jax.evaluate.videos import score_videos
 
 __all__ = [
     "Benchmark",
@@ -38,18 +42,22 @@ __all__ = [
     "always_present",
     "bootstrap_ci",
     "boundary_errors",
+    "calibrate",
     "confusion",
     "detection_rate",
     "frame_iou",
     "identity_inside",
     "leak",
+    "perceived_tracker",
     "presence",
     "presence_rate",
+    "read_asks",
     "read_benchmark",
     "recalls",
     "run_benchmark",
     "save_report",
     "score",
+    "score_videos",
     "t_iou",
     "t_l2",
 ]
@@ -57,9 +65,13 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Benchmark", "read_benchmark"), "cases"),
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
+    "calibrate": "calibration",
+    "perceived_tracker": "perceived",
+    "read_asks": "asks",
     "run_benchmark": "benchmark",
     "save_report": "html_report",
     "score": "scores",
+    "score_videos": "videos",
 }
 
 
