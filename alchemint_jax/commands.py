@@ -205,7 +205,8 @@ def _evaluate_videos(args: argparse.Namespace) -> int:
             make,
             out,
             workers=args.workers or min(os.cpu_count() or 1, _MOST_WORKERS),
-            settings={"benchmark": args.benchmark, **settings},
+            benchmark=args.benchmark,
+            settings=settings,
         )
     if missing := report["settings"]["missing"]:
         _warn(

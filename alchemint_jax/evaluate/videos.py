@@ -80,6 +80,7 @@ def score_videos(
     out: str | os.PathLike[str],
     *,
     workers: int = 1,
+    benchmark: str = "boards",
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def score_videos(
         make: makes the tracker, in each process.
         out: the folder of the report, and of rows/.
         workers: processes; 0 works in this one, which a damaged file may then end.
+        benchmark: what the report calls the cases.
         settings: what the report is to say of the tracker; rows are made again if they change.
         progress: whether to say how far it is.
 
@@ -135,6 +137,7 @@ def score_videos(
             "settings": {
                 "model": Path(folder).name,
                 "videos": str(folder),
+                "benchmark": benchmark,
                 **settings,
                 "t_l2": scores.T_L2,
                 "missing": sum(part[0]["status"] != "ok" for part in whole),
