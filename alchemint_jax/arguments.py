@@ -66,6 +66,23 @@ def add_gating(command: argparse.ArgumentParser) -> None:
     )
 
 
+def perceivers(text: str) -> dict[str, str]:
+    """KIND=NAME, and more of them behind commas; names may hold colons and slashes."""
+    kinds = ("detector", "segmenter", "embedder")
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        kind, equals, name = (one.strip() for one in part.partition("="))
+        if not equals or not name or kind not in kinds:
+            raise argparse.ArgumentTypeError(
+                f"write KIND=NAME, with {', '.join(kinds)} as kinds and commas between them, "
+                f"for example detector=grounding-dino,embedder=clip; got {text!r}"
+            )
+        if kind in found:
+            raise argparse.ArgumentTypeError(f"{kind} is given twice in {text!r}")
+        found[kind] = name
+    return found
+
+
 def lora(text: str) -> tuple[str, float]:
     """FILE or FILE:STRENGTH; the strength is 1 by default."""
     name, colon, strength = text.rpartition(":")

@@ -20,6 +20,7 @@ import alchemint_jax as al
 from alchemint_jax import arguments, commands, shipped
 from alchemint_jax.annotate import command as annotate_command
 from alchemint_jax.bench import command as bench_command
+from alchemint_jax.commands.evaluation import evaluate
 from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.evaluate import command as evaluate_command
@@ -217,8 +218,15 @@ def _parser() -> argparse.ArgumentParser:
 
     annotate_command.add_parser(names)
 
-    c = add(names, "evaluate", commands.evaluate, "measure a model on a benchmark")
-    c.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
+    about = "measure a model, or the videos of any system, on a benchmark"
+    c = add(names, "evaluate", evaluate, about)
+    what = c.add_mutually_exclusive_group()
+    what.add_argument("--model", default="sprites", help="'sprites' (bundled, default) or a folder")
+    what.add_argument(
+        "--videos",
+        metavar="FOLDER",
+        help="videos of any system instead of a model's, named by the ids of the entries (ID.mp4)",
+    )
     c.add_argument(
         "--benchmark",
         default="sprites",
@@ -230,8 +238,33 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--out", required=True, metavar="DIR", help="where the report goes")
     c.add_argument(
         "--tracker",
-        metavar="sprites|MODULE:NAME",
-        help="who measures the clips of a file: 'sprites' (default), or an object of your own",
+        metavar="sprites|perceived|proposals|MODULE:NAME",
+        help="who measures: 'sprites' (the default for files), 'perceived' (a detector and an "
+        "embedder that look at real video; the default for --videos), 'proposals' (the embedder "
+        "alone), or an object of your own",
+    )
+    c.add_argument(
+        "--perceivers",
+        type=arguments.perceivers,
+        metavar="KIND=NAME,...",
+        help="detector, segmenter and embedder of the perceived tracker (default: embedded ones)",
+    )
+    c.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="put known faults into clips of which the benchmark tells the truth (--videos, or the "
+        "world's own), and measure how well the tracker finds them",
+    )
+    c.add_argument(
+        "--second",
+        metavar="TRACKER",
+        help="with --calibrate: a second one who measures, to see what depends on who does",
+    )
+    c.add_argument(
+        "--workers",
+        type=many,
+        metavar="N",
+        help="processes that watch --videos, each of which takes about 1 GB (default: the cores)",
     )
     c.add_argument(
         "--limit", type=many, metavar="N", help="the first N entries (sprites: 128 by default)"

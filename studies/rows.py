@@ -18,7 +18,12 @@ from alchemint_jax.worlds.sprites import SpritesBenchmark
 Rows = list[dict[str, Any]]
 
 SPRITES = SpritesBenchmark()
-MEASURES = scores.measures(SPRITES.tracker)
+NAMES = (
+    *("t_iou", "t_l2", "frame_iou", "presence", "absence", "detected", "identity", "likeness"),
+    *("recall_0.3", "recall_0.5", "recall_0.7"),
+)
+"""The figures that files of rows have."""
+MEASURES = {name: scores.measures(SPRITES.tracker)[name] for name in NAMES}
 KEPT = ("case", "subject", "subjects", "similar", "n_frames", "asked", "shown", *MEASURES)
 """What tables need of a row, besides its seed."""
 

@@ -74,7 +74,7 @@ def annotate(
     folder.mkdir(parents=True, exist_ok=True)
     stages = folder / "stages"
     stages.mkdir(exist_ok=True)
-    with _alone(stages):
+    with alone(stages):
         shards = _shards(base, rows, settings)
         _forget(stages, len(shards))
         names = [s.name for s in all_stages(settings, base, folder, Tools(settings))]
@@ -93,7 +93,7 @@ def annotate(
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """No two runs write into one folder."""
     with (folder / ".lock").open("w") as lock:
         try:
@@ -164,7 +164,7 @@ def _run(
             elif kind == pool.DIED and tries < _TRIES:
                 again.append(shard)
             elif kind == pool.DIED:
-                _give_up(base, out, settings, shard, f"its process died ({_status(value)})")
+                _give_up(base, out, settings, shard, f"its process died ({exit_status(value)})")
         left = again
 
 
@@ -185,7 +185,8 @@ def _run_on_ray(
         progress.update(done * stages, video=shard[0] + 1)
 
 
-def _status(code: int) -> str:
+def exit_status(code: int) -> str:
+    """What is said of a process that died."""
     with contextlib.suppress(ValueError):
         return signal.Signals(-code).name if code < 0 else f"exit status {code}"
     return f"signal {-code}"

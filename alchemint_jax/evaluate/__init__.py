@@ -1,6 +1,6 @@
-"""Measuring generated clips: interval metrics, the benchmark and its report.
+"""Measuring clips, generated or not: interval metrics, the benchmark and its report.
 
-`metrics` is NumPy only and imported at once; the other names are imported when first used.
+Metrics are NumPy only and imported at once; the other names are imported when first used.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from alchemint_jax.evaluate.boundaries import boundary_errors
+from alchemint_jax.evaluate.identity import confusion, identity_inside, leak
 from alchemint_jax.evaluate.metrics import (
     absence_rate,
     always_present,
@@ -23,15 +25,19 @@ from alchemint_jax.evaluate.metrics import (
 
 if TYPE_CHECKING:
     from alchemint_jax.evaluate import quality
+    from alchemint_jax.evaluate.asks import read_asks
     from alchemint_jax.evaluate.benchmark import run_benchmark
+    from alchemint_jax.evaluate.calibration import calibrate
     from alchemint_jax.evaluate.cases import Benchmark, read_benchmark
     from alchemint_jax.evaluate.comparison import compare
     from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.evaluate.leaderboard import save_leaderboard
     from alchemint_jax.evaluate.paired import holm, permutation_p
+    from alchemint_jax.evaluate.perceived import perceived_tracker
     from alchemint_jax.evaluate.reports import Report, read_report, report_of
     from alchemint_jax.evaluate.scores import score
     from alchemint_jax.evaluate.tracker import Sighting, Tracker
+    from alchemint_jax.evaluate.videos import score_videos
 
 __all__ = [
     "Benchmark",
@@ -41,14 +47,21 @@ __all__ = [
     "absence_rate",
     "always_present",
     "bootstrap_ci",
+    "boundary_errors",
+    "calibrate",
     "compare",
+    "confusion",
     "detection_rate",
     "frame_iou",
     "holm",
+    "identity_inside",
+    "leak",
+    "perceived_tracker",
     "permutation_p",
     "presence",
     "presence_rate",
     "quality",
+    "read_asks",
     "read_benchmark",
     "read_report",
     "recalls",
@@ -57,6 +70,7 @@ __all__ = [
     "save_leaderboard",
     "save_report",
     "score",
+    "score_videos",
     "t_iou",
     "t_l2",
 ]
@@ -67,10 +81,14 @@ _HOMES = {
     **dict.fromkeys(("Sighting", "Tracker"), "tracker"),
     **dict.fromkeys(("holm", "permutation_p"), "paired"),
     "compare": "comparison",
+    "calibrate": "calibration",
+    "perceived_tracker": "perceived",
+    "read_asks": "asks",
     "run_benchmark": "benchmark",
     "save_leaderboard": "leaderboard",
     "save_report": "html_report",
     "score": "scores",
+    "score_videos": "videos",
 }
 
 

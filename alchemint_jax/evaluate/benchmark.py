@@ -16,7 +16,7 @@ from alchemint_jax import weights
 from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.cases import Benchmark
-from alchemint_jax.evaluate.scores import score
+from alchemint_jax.evaluate.scores import T_L2, score
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.scene import Scene
 
@@ -102,7 +102,7 @@ def run_benchmark(
             "batch": batch,
             "guidance": dataclasses.asdict(plan.guidance),
             **({"control": repr(control)} if control else {}),
-            "t_l2": "root mean square over start and end, as a fraction of the duration",
+            "t_l2": T_L2,
             "seconds_per_clip": seconds / len(cases),
         },
         **score(cases, videos, benchmark.tracker),

@@ -32,6 +32,12 @@ NOTES = {
     "subject never seen scores 0 and 1.",
     "Frame IoU, presence, absence": "The same frame by frame: overlap of the two sets of frames; "
     "share of the frames asked for that show the subject; share of all other frames that do not.",
+    "Boundary error": "How many seconds starts and ends are from where they were asked for, "
+    "appearance by appearance; a subject never seen has none, and is told by the share detected.",
+    "Appearances right": "Share of subjects that come and go as often as asked.",
+    "Identity inside, leak, confusion": "How alike a subject is to its reference, frame by frame: "
+    "the mean over the frames asked for (0 where it is missing), and over all others; and the "
+    "share of its frames in which it is more like another subject's reference.",
     "R@x": "Share of subjects whose t-IOU is at least x.",
     "Seconds and frames": "Under each pair of bars: seconds, and in brackets the frames, of which "
     "the last one is not part.",
@@ -42,6 +48,7 @@ NOTES = {
 TILES = 8
 _SMALL = 128  # pixels: narrower clips are enlarged, by whole pixels
 _SIDE = 88  # pixels of a reference's picture
+_SWATCH = 32  # pixels of one whose colour is taken
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +189,7 @@ def _hue(subject: Subject, number: int) -> str:
     if len(subject.pictures) == 0:
         color = media.PALETTE[number % len(media.PALETTE)]
     else:
-        pixels = subject.picture((_SIDE, _SIDE)).reshape(-1, 3).astype(np.float64)
+        pixels = subject.picture((_SWATCH, _SWATCH)).reshape(-1, 3).astype(np.float64)
         weight = np.ptp(pixels, axis=1) ** 2 + 1e-3
         red, green, blue = np.round(weight @ pixels / weight.sum()).astype(int)
         color = (red, green, blue)

@@ -24,7 +24,7 @@ Span = tuple[float, float]
 Intervals = Sequence[Number] | Sequence[Sequence[Number]] | np.ndarray | None
 Values = Sequence[Number] | Float[np.ndarray, " n"]
 
-RECALLS = (0.3, 0.5, 0.7)
+RECALLS = (0.3, 0.5, 0.7, 0.9)
 
 
 def span(intervals: Intervals) -> Span | None:
@@ -248,7 +248,7 @@ def recalls(ious: Values, thresholds: Sequence[float] = RECALLS) -> dict[float, 
 
     Examples:
         >>> al.evaluate.recalls([0.4, 0.8])
-        {0.3: 1.0, 0.5: 0.5, 0.7: 0.5}
+        {0.3: 1.0, 0.5: 0.5, 0.7: 0.5, 0.9: 0.0}
 
     Source:
         The recall at t-IOU thresholds of temporal grounding, as in Charades-STA, arXiv 1705.02101.

@@ -1,7 +1,7 @@
 """Who watches the clips: a `Tracker` says when each subject of a case was on screen.
 
-A world brings one that knows its subjects; for real video it is made of a detector and whatever
-tells one subject from another. What it measures beyond time and identity, it names itself.
+A world brings one that knows its subjects; for real video `perceived` makes one of a detector and
+an embedder. What it measures beyond time and identity, it names itself.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
@@ -27,12 +27,20 @@ class Sighting:
             subjects whose looks share a word are similar ones.
         seen: what was seen of it, of the same kind; None if nothing was.
         figures: those that the tracker's `measures` name; NaN where there was nothing to measure.
+        likeness: how alike what was seen of it in each frame is to the reference of each of the r
+            subjects of the case, 1 for the same; NaN where it was not seen. None if the tracker
+            does not compare frame by frame: what is measured by it is then not known.
+        boxes: (left, top, right, bottom) in pixels, NaN where it was not seen; None if not known.
+        remark: how it was looked for, or why it could not be, where people should know; a sentence.
     """
 
     presence: Bool[np.ndarray, " f"]
     asked: Hashable
     seen: Hashable | None
     figures: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    likeness: Float[np.ndarray, "f r"] | None = None
+    boxes: Float[np.ndarray, "f 4"] | None = None
+    remark: str = ""
 
     @property
     def spans(self) -> Spans:
@@ -47,7 +55,14 @@ class Sighting:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Finds the subjects of a case in a clip."""
+    """Finds the subjects of a case in a clip.
+
+    It may also have attributes that say more of it: `streams`, true if it takes a `clip.Clip` as
+    well, and so never holds a long video in memory; `side`, the longest side in pixels of the
+    frames that it wants; `fingerprint`, plain values that its sightings depend on, so that videos
+    are measured again where they change; and `variations`, trackers with another threshold as
+    (value, tracker) pairs, by name of the threshold, for the curves of a calibration.
+    """
 
     @property
     def measures(self) -> Mapping[str, str]:

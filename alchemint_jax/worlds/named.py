@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from alchemint_jax.errors import ConfigError, DataError
@@ -11,6 +12,8 @@ from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.imported import imported
 
 OURS = ("sprites",)
+PERCEIVED, PROPOSALS = "perceived", "proposals"
+"""Trackers that belong to no world and look at any video; the second one needs no detector."""
 
 
 def benchmark(name: str) -> Benchmark:
@@ -25,11 +28,21 @@ def benchmark(name: str) -> Benchmark:
     return imported(name, Benchmark, OURS, "alchemint_jax.evaluate")
 
 
-def tracker(name: str) -> Tracker:
-    """The tracker of a world of ours, or MODULE:NAME; errors as those of `benchmark`."""
+def tracker(name: str, perceivers: Mapping[str, str] | None = None) -> Tracker:
+    """The tracker of a world of ours, "perceived", "proposals", or MODULE:NAME.
+
+    `perceivers` are names of `load_perceivers` for those two, by kind. Raises ConfigError if
+    there is none of that name, it is something else, or it takes no perceivers.
+    """
+    if name in (PERCEIVED, PROPOSALS):
+        from alchemint_jax.evaluate.perceived import perceived_tracker
+
+        return perceived_tracker(name == PROPOSALS, **(perceivers or {}))
+    if perceivers:
+        raise ConfigError(f"--perceivers: are for --tracker {PERCEIVED}; {name} has its own eyes")
     if name in OURS:
         return benchmark(name).tracker
-    return imported(name, Tracker, OURS, "alchemint_jax.evaluate")
+    return imported(name, Tracker, (*OURS, PERCEIVED, PROPOSALS), "alchemint_jax.evaluate")
 
 
 def file(name: str) -> Path | None:
@@ -42,6 +55,7 @@ def chosen(
     watched_by: str | None,
     limit: int | None,
     options: tuple[str, str] = ("--benchmark", "--tracker"),
+    perceivers: Mapping[str, str] | None = None,
 ) -> Benchmark:
     """The benchmark of a file, of a world of ours, or MODULE:NAME.
 
@@ -50,20 +64,34 @@ def chosen(
         watched_by: who measures the clips of a file, by name; None is the tracker of sprites.
         limit: reads no more than the first so many storyboards of a file.
         options: what users call `name` and `watched_by`.
+        perceivers: of a tracker that takes some, see `tracker`.
 
     Raises:
         ConfigError, DataError: there is none of that name, or a world was given a tracker.
     """
     if (path := file(name)) is not None:
-        return read_benchmark(path, tracker(watched_by or "sprites"), limit)
+        return read_benchmark(path, tracker(watched_by or "sprites", perceivers), limit)
+    if perceivers:
+        raise ConfigError(
+            "--perceivers is for files and --videos; a world has a tracker of its own"
+        )
     if watched_by:
         raise ConfigError(
             f"{options[1]} {watched_by}: is for files; the world of {options[0]} {name} has a "
             "tracker of its own"
         )
+    return world(name, options[0])
+
+
+def world(name: str, option: str = "--benchmark") -> Benchmark:
+    """The benchmark of a world of ours, or MODULE:NAME; `option` is what users call the name.
+
+    Raises:
+        ConfigError, DataError: there is none of that name.
+    """
     if name not in OURS and ":" not in name:
         raise DataError(
-            f"{options[0]} {name}: neither 'sprites' nor a file (one storyboard per line), nor a "
+            f"{option} {name}: neither 'sprites' nor a file (one storyboard per line), nor a "
             f"set of this package ({', '.join(boards.names())}), nor MODULE:NAME (a benchmark in "
             "a Python module)"
         )

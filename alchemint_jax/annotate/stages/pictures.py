@@ -17,10 +17,10 @@ from PIL import Image
 from scipy import ndimage
 
 from alchemint_jax.annotate import tracks as tracking
+from alchemint_jax.annotate.follow import crop
 from alchemint_jax.annotate.rows import Real, Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Pictures
 from alchemint_jax.annotate.stages.detect import scene_frames
-from alchemint_jax.annotate.stages.track import crop
 from alchemint_jax.perceive import Segmenter
 
 FOLDER = "pictures"

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alchemint_jax.worlds.sprites.builder import write_sprites
-    from alchemint_jax.worlds.sprites.cases import SpritesBenchmark, sprites_cases
+    from alchemint_jax.worlds.sprites.cases import SpritesBenchmark, sprites_cases, sprites_clips
     from alchemint_jax.worlds.sprites.tracker import SpritesTracker, Tracking, kind_of, track
     from alchemint_jax.worlds.sprites.world import World, sample_clip
 
 _HOMES = {
     "write_sprites": "builder",
-    **dict.fromkeys(("SpritesBenchmark", "sprites_cases"), "cases"),
+    **dict.fromkeys(("SpritesBenchmark", "sprites_cases", "sprites_clips"), "cases"),
     **dict.fromkeys(("SpritesTracker", "Tracking", "kind_of", "track"), "tracker"),
     **dict.fromkeys(("World", "sample_clip"), "world"),
 }
@@ -26,6 +26,7 @@ __all__ = [
     "kind_of",
     "sample_clip",
     "sprites_cases",
+    "sprites_clips",
     "track",
     "write_sprites",
 ]

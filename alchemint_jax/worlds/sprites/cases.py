@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
 
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
@@ -37,18 +41,23 @@ class SpritesBenchmark:
 
 def sprites_cases(limit: int = 128, seed: int = 0, world: World = WORLD) -> list[Scene]:
     """Cases with one to three subjects, each of which asks for what a clip of the world shows."""
-    cases: list[Scene] = []
+    return [scene for scene, _ in sprites_clips(limit, seed, world)]
+
+
+def sprites_clips(
+    limit: int = 128, seed: int = 0, world: World = WORLD
+) -> Iterator[tuple[Scene, UInt8[np.ndarray, "f h w 3"]]]:
+    """The cases of `sprites_cases`, each with the clip that shows just what it asks for."""
     counts = itertools.cycle(COUNTS)
-    count = next(counts)
+    count, made = next(counts), 0
     for index in itertools.count():
-        if len(cases) >= limit:
-            return cases
+        if made >= limit:
+            return
         clip = sample_clip(index, seed=FIRST_SEED + seed, world=world, subjects=count)
         if not all(subject.spans for subject in clip.scene.subjects):
             continue  # a subject that never shows enough of itself asks for nothing
-        cases.append(named(f"sprites-{seed}-{index:05d}", clip.scene))
-        count = next(counts)
-    raise AssertionError("unreachable")
+        yield named(f"sprites-{seed}-{index:05d}", clip.scene), clip.video
+        count, made = next(counts), made + 1
 
 
 def named(name: str, scene: Scene) -> Scene:

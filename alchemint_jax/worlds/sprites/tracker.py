@@ -58,7 +58,8 @@ NOTES = {
     "nearest to its shape among all shapes of the world. The right shape in another colour counts "
     "as never seen.",
     "Likeness": "How clean a shape is: overlap of its outline with that of the shape asked for, in "
-    "the frames that show the whole of it.",
+    "the frames that show the whole of it. Identity inside, leak and confusion compare outlines, "
+    "too; of references of another colour a subject has nothing.",
     "How it is measured": "By a classical tracker that sees the clip and the references, and is "
     "not told when a subject should be there.",
 }
@@ -88,6 +89,26 @@ class SpritesTracker:
     """`track` as a tracker of evaluation (see `evaluate.Tracker`)."""
 
     tracking: Tracking = _DEFAULT
+
+    @property
+    def side(self) -> int:
+        """Pixels on a side of what it looks at: that of the world."""
+        return World.size
+
+    @property
+    def variations(self) -> Mapping[str, Sequence[tuple[float, SpritesTracker]]]:
+        """Trackers with another threshold, by its name: `calibration` draws their curves."""
+        areas = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+        one = [
+            (area, SpritesTracker(dataclasses.replace(self.tracking, min_area=area)))
+            for area in areas
+        ]
+        return {"min_area": one}
+
+    @property
+    def fingerprint(self) -> str:
+        """What its sightings depend on."""
+        return repr(self)
 
     @property
     def measures(self) -> Mapping[str, str]:
@@ -138,6 +159,7 @@ def track(
     masks, strength = appearance.hues(video)
     anything = masks.any(0)
     found: dict[int, SpriteSighting] = {}
+    wanted = [shapes.SHAPES.index(kind.shape) for kind in asked]
     for color in sorted({kind.color for kind in asked}):
         members = [i for i, kind in enumerate(asked) if kind.color == color]
         hue = masks[COLOR_NAMES.index(color)]
@@ -146,10 +168,15 @@ def track(
         if len(members) == 1:
             owners = np.ones((len(blobs.area), 1), bool)
         else:
-            owners = _share_out(blobs, [shapes.SHAPES.index(asked[i].shape) for i in members])
+            owners = _share_out(blobs, [wanted[i] for i in members])
         for column, i in enumerate(members):
             alone = owners.sum(1) == 1
-            found[i] = _sighting(blobs, owners[:, column], alone, others, asked[i], tracking)
+            seen = _sighting(blobs, owners[:, column], alone, others, asked[i], tracking)
+            columns = [shape if j in members else None for j, shape in enumerate(wanted)]
+            own = owners[:, column] & seen.presence[blobs.frame]
+            alike = _alike(blobs, own, seen.presence, columns)
+            boxes = _boxes(blobs, own, seen.presence)
+            found[i] = dataclasses.replace(seen, likeness=alike, boxes=boxes)
     return tuple(found[i] for i in range(len(asked)))
 
 
@@ -189,6 +216,38 @@ def _sighting(
     clear = blobs.scores[judged & blobs.whole, shapes.SHAPES.index(asked.shape)]
     likeness = float(clear.mean()) if len(clear) else float("nan")
     return SpriteSighting(presence, asked, seen, {"likeness": likeness}, area=area, xy=xy)
+
+
+def _alike(
+    blobs: Blobs, own: np.ndarray, there: np.ndarray, wanted: Sequence[int | None]
+) -> Float[np.ndarray, "f r"]:
+    """How like the shape of each reference the blobs of a subject are, by frame.
+
+    None stands for a reference of another colour, which they are not like at all. Where a subject
+    is there but not seen, others cover it: it is as in the frame before.
+    """
+    alike = np.full((len(there), len(wanted)), np.nan)
+    area = np.bincount(blobs.frame[own], blobs.area[own], len(there))
+    for column, shape in enumerate(wanted):
+        if shape is None:
+            values = np.zeros(len(there))
+        else:
+            weights = blobs.area[own] * blobs.scores[own, shape]
+            sums = np.bincount(blobs.frame[own], weights, len(there))
+            values = np.divide(sums, area, out=np.full(len(there), np.nan), where=area > 0)
+            seen = np.maximum.accumulate(np.where(area > 0, np.arange(len(there)), 0))
+            values = values[seen]
+        alike[there, column] = values[there]
+    return alike
+
+
+def _boxes(blobs: Blobs, own: np.ndarray, there: np.ndarray) -> Float[np.ndarray, "f 4"]:
+    """The box around the blobs of a subject in each frame, NaN where none is seen."""
+    boxes = np.full((len(there), 4), np.nan)
+    for frame in np.unique(blobs.frame[own]):
+        y, x = np.nonzero(blobs.mask[own & (blobs.frame == frame)].any(0))
+        boxes[frame] = x.min(), y.min(), x.max() + 1, y.max() + 1
+    return boxes
 
 
 def _bridge(

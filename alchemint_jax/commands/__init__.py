@@ -13,16 +13,15 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import alchemint_jax as al
 from alchemint_jax import places
+from alchemint_jax.commands import shared
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.errors import ConfigError, DataError, WeightsError, listed
+from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.outputs import check_outputs
-from alchemint_jax.staging import staged
 
 
 def generate(args: argparse.Namespace) -> int:
@@ -32,14 +31,14 @@ def generate(args: argparse.Namespace) -> int:
     out = media.check_writable(args.out, [".mp4"])
     sheet = media.check_writable(args.sheet, [".png"]) if args.sheet else None
     board = al.Storyboard.load(args.storyboard)
-    model = _model("--model", args.model)
-    inputs = [("STORYBOARD", args.storyboard), *board.pictures(), *_parts(model)]
+    model = shared.model_name("--model", args.model)
+    inputs = [("STORYBOARD", args.storyboard), *board.pictures(), *shared.model_parts(model)]
     inputs += [("--lora", path) for path, _ in args.lora]
     if args.transformer:
         inputs.append(("--transformer", Path(args.transformer)))
     check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
-    weights = _weights(args)
+    weights = shared.guidance_weights(args)
 
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
@@ -52,7 +51,7 @@ def generate(args: argparse.Namespace) -> int:
         plan = pipe.settings.plan(args.steps, weights, args.solver)
         control = Gating.of(args.gating)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
-        _warn(board.warnings())
+        shared.warn(board.warnings())
         frames = pipe.generate(
             board,
             seed=seed,
@@ -63,7 +62,7 @@ def generate(args: argparse.Namespace) -> int:
             control=control,
         )
         fps = float(scene.clock.fps)
-        with _tidy():
+        with shared.tidy():
             media.write_video(out, frames, fps)
             if sheet:
                 media.write_png(sheet, media.contact_sheet(frames, scene))
@@ -128,50 +127,13 @@ def _hosts(args: argparse.Namespace) -> Any:
     return found if args.distributed or found.coordinator else None
 
 
-def evaluate(args: argparse.Namespace) -> int:
-    """Measures a model on a benchmark."""
-    from alchemint_jax import media
-    from alchemint_jax.evaluate import html_report
-    from alchemint_jax.worlds import named
-
-    where = places.place(args.out)
-    if places.is_address(where):
-        places.check(where, writes=True)
-    else:
-        media.check_folder(where)
-    model = _model("--model", args.model)
-    inputs = [*_parts(model)]
-    if (file := named.file(args.benchmark)) is not None:
-        inputs.append(("--benchmark", file))
-    check_outputs([("--out", where / name) for name in html_report.FILES], inputs)
-    weights = _weights(args)
-    with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
-        prepare_jax()
-        from alchemint_jax.evaluate import run_benchmark
-        from alchemint_jax.sampling.control import Gating
-
-        benchmark = named.chosen(args.benchmark, args.tracker, args.limit)
-        options = _given(
-            limit=args.limit,
-            seed=args.seed,
-            steps=args.steps,
-            batch=args.batch,
-            guidance=weights or None,
-            solver=args.solver,
-            control=Gating.of(args.gating),
-        )
-        report = run_benchmark(model, benchmark, out, **options)
-    print("\n".join(_lines(report)))
-    return 0
-
-
 def draw_sprites(args: argparse.Namespace) -> int:
     """Draws the sprites dataset."""
     from alchemint_jax import media
     from alchemint_jax.worlds import sprites
 
     out = media.check_folder(args.out)
-    with contextlib.redirect_stdout(sys.stderr), _tidy():
+    with contextlib.redirect_stdout(sys.stderr), shared.tidy():
         sprites.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
     print(out)
     return 0
@@ -183,10 +145,10 @@ def encode_data(args: argparse.Namespace) -> int:
     from alchemint_jax.data import command as data_command
 
     out = media.check_folder(args.out)
-    source, vae = _folder("--data", args.data), _model("--vae", args.vae)
-    read = [("--data", source), ("--vae", _located(vae))]
+    source, vae = shared.existing_folder("--data", args.data), shared.model_name("--vae", args.vae)
+    read = [("--data", source), ("--vae", shared.model_folder(vae))]
     if args.text is not None:
-        read.append(("--text", _located(_model("--text", args.text))))
+        read.append(("--text", shared.model_folder(shared.model_name("--text", args.text))))
     check_outputs([("--out", out)], read)
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
@@ -201,11 +163,11 @@ def draw_data_sheet(args: argparse.Namespace) -> int:
     from alchemint_jax import data, media
 
     out = media.check_writable(args.out, [".png"])
-    source = _folder("--data", args.data)
+    source = shared.existing_folder("--data", args.data)
     # A sheet may lie beside the data it shows, but takes the place of nothing there.
     parts = [("--data", path) for path in source.rglob("*") if path.is_file()]
     check_outputs([("--out", out)], parts)
-    with contextlib.redirect_stdout(sys.stderr), _tidy():
+    with contextlib.redirect_stdout(sys.stderr), shared.tidy():
         data.write_sheet(source, out)
     print(out)
     return 0
@@ -215,19 +177,21 @@ def convert_model(args: argparse.Namespace) -> int:
     """Writes a model in another format."""
     from alchemint_jax.weights import convert, left_out
 
-    source = args.source if Path(args.source).is_file() else _model("--from", args.source)
+    source = (
+        args.source if Path(args.source).is_file() else shared.model_name("--from", args.source)
+    )
     where = places.place(args.to)
     if places.is_address(where):
         places.check(where, writes=True)
         if places.holds(where):
             raise WeightsError(f"{where} exists already; give a new address")
     if not Path(source).is_file():
-        given = args.source if places.is_address(args.source) else _located(source)
+        given = args.source if places.is_address(args.source) else shared.model_folder(source)
         check_outputs([("--to", where)], [("--from", given)])
-    with contextlib.redirect_stdout(sys.stderr), _tidy(), places.written(where) as target:
+    with contextlib.redirect_stdout(sys.stderr), shared.tidy(), places.written(where) as target:
         prepare_jax()
         written = convert(source, target, args.format, dtype=args.dtype, progress=True)
-        _warn([f"{name} was not converted" for name in left_out(source, args.format)])
+        shared.warn([f"{name} was not converted" for name in left_out(source, args.format)])
     print(f"{args.to}: {', '.join(written)}")
     return 0
 
@@ -241,90 +205,3 @@ def demo(args: argparse.Namespace) -> int:
     from alchemint_jax.demo import run_demo
 
     return run_demo(out)
-
-
-@contextlib.contextmanager
-def _tidy() -> Iterator[None]:
-    """Lets SIGTERM, too, remove what is half written: without this it ends the process at once."""
-
-    def stop(number: int, frame: Any) -> NoReturn:
-        del frame
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given: the others keep the default of the function called."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _weights(args: argparse.Namespace) -> dict[str, float]:
-    """The guidance that was asked for."""
-    return _given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
-
-
-def _warn(warnings: list[str]) -> None:
-    for warning in listed(warnings):
-        print(f"alchemint: warning: {warning}", file=sys.stderr)
-
-
-def _parts(model: str) -> list[tuple[str, Path]]:
-    """What `check_outputs` is to keep of a model.
-
-    A video or a report may lie beside the parts of a model, as other files do, for they are all
-    that is read there; what is a folder itself, as a model or a dataset, is written elsewhere.
-    """
-    from alchemint_jax.weights import parts
-
-    return [("a part of --model:", path) for path in parts(model)]
-
-
-def _located(model: str) -> Path:
-    """The folder of a model, bundled or not."""
-    from alchemint_jax.weights import BUNDLED, locate
-
-    return locate(model) if model in BUNDLED else Path(model)
-
-
-def _model(option: str, name: str) -> str:
-    from alchemint_jax.weights import BUNDLED, locate, no_model
-    from alchemint_jax.weights.directories import in_bucket
-
-    if in_bucket(name):
-        return str(locate(name))
-    if name in BUNDLED or Path(name).is_dir():
-        return name
-    raise WeightsError(f"{option} {name}: {no_model(name)}")
-
-
-def _folder(option: str, name: str) -> Path:
-    if places.is_address(name):
-        return staged(name)
-    if Path(name).is_dir():
-        return Path(name)
-    raise DataError(f"{option} {name}: no such folder")
-
-
-def _lines(report: Mapping[str, Any], indent: str = "") -> list[str]:
-    """A report for people: numbers and words, nested ones indented.
-
-    Long lists stay in the file, and so do groups without subjects.
-    """
-    lines: list[str] = []
-    for name, value in report.items():
-        if isinstance(value, Mapping) and set(value) == {"mean", "low", "high"}:
-            mean, low, high = (f"{value[key]:.4g}" for key in ("mean", "low", "high"))
-            lines.append(f"{indent}{name}: {mean} ({low} to {high})")
-        elif isinstance(value, Mapping):
-            if value.get("subjects") != 0:
-                lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
-        elif isinstance(value, float):
-            lines.append(f"{indent}{name}: {value:.4g}")
-        elif isinstance(value, (str, int, Path)):
-            lines.append(f"{indent}{name}: {value}")
-    return lines

@@ -1,0 +1,386 @@
+"""How far whoever measures can be trusted: known faults put in, and what is measured of them.
+
+On clips of which is known what they show, every figure of a faulty clip is known too: it is that of
+the truth, with the fault, against what was asked for. What a tracker measures is held against it,
+fault by fault: a slope of 1 and a bias of 0 are best.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alchemint_jax import results
+from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate import boundaries, faults, metrics, scores
+from alchemint_jax.evaluate.asks import Ask
+from alchemint_jax.evaluate.clip import Clip
+from alchemint_jax.evaluate.faults import Faulty, Truth
+from alchemint_jax.evaluate.tracker import Sighting, Tracker
+from alchemint_jax.evaluate.videos import find_videos
+from alchemint_jax.progress import Progress
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
+
+NAME = "calibration.json"
+SIDE = 640  # pixels, the longest side of clips that faults are put into
+FIGURES = ("t_iou", "frame_iou", "presence", "absence", "detected", "appearances", "late")
+"""What is compared; "late" is the mean of a subject's boundary errors in seconds."""
+KEY = {
+    "late": "late",
+    "gap": "missing_seconds",
+    "always": "absence",
+    "never": "detected",
+    "wrong subject": "identity",
+    "faded": "presence",
+    "half out": "presence",
+}
+"""The figure that each fault is about."""
+_MIDDLE = {
+    **dict.fromkeys(("always", "never", "wrong subject"), (1.0,)),
+    **{"late": (4.0,), "gap": (1.0,), "faded": (0.5,), "half out": (0.5,)},
+}
+"""The amounts that a second judge sees."""
+Row = dict[str, Any]
+
+
+def of_videos(folder: str | os.PathLike[str], asks: Sequence[Ask]) -> list[Truth]:
+    """Clips of a folder, of which boards tell the truth.
+
+    Raises:
+        DataError: a video is missing, or broken.
+    """
+    found, _ = find_videos(folder, [ask.id for ask in asks])
+    truths = []
+    for ask in asks:
+        if len(found[ask.id]) != 1:
+            raise DataError(f"{folder}: there is no video {ask.id}.mp4, or more than one")
+        try:
+            clip = Clip(found[ask.id][0], SIDE)
+        except DataError as error:
+            raise DataError(f"{found[ask.id][0]}: {error}") from error
+        truths.append(Truth(ask.scene(clip.fps, len(clip)), np.asarray(clip)))
+    return truths
+
+
+def calibrate(
+    truths: Sequence[Truth],
+    tracker: Tracker,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    second: Tracker | None = None,
+    progress: bool = True,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """Puts faults into clips, and holds what is measured against what was put in.
+
+    Args:
+        truths: the clips.
+        tracker: who measures. If it has `variations`, trackers with another threshold by name of
+            the threshold, curves of them are measured too.
+        settings: what the report is to say of how it was made.
+        second: somebody else who measures the same, one amount of each fault, to see what depends
+            on who does.
+        progress: whether to say how far it is.
+        resamples: of the intervals of confidence, which resample clips.
+
+    Returns:
+        Plain values: see the guide.
+
+    Raises:
+        DataError: there are no clips, or none of a subject.
+    """
+    if not any(truth.scene.subjects for truth in truths):
+        raise DataError("there are no clips with subjects to calibrate with")
+    rows: list[Row] = []
+    others: list[Row] = []
+    curves: dict[str, dict[str, list[Row]]] = {}
+    strangers = _strangers(truths)
+    with Progress(len(truths), "calibrating", quiet=not progress) as bar:
+        for number, truth in enumerate(truths):
+            plain = _rows(truth, _plain(truth), tracker)
+            boxes = {row["subject"]: row.pop("boxes") for row in plain if row["boxes"] is not None}
+            every = list(faults.all_faults(truth, boxes, strangers[number]))
+            rows += [*plain, *(row for one in every for row in _rows(truth, one, tracker))]
+            if second is not None:
+                few = [_plain(truth), *(one for one in every if one.amount in _MIDDLE[one.fault])]
+                others += [row for one in few for row in _rows(truth, one, second)]
+            for name, values in getattr(tracker, "variations", {}).items():
+                for value, other in values:
+                    line = curves.setdefault(name, {}).setdefault(f"{value:g}", [])
+                    line += _rows(truth, _plain(truth), other)
+            bar.update(number + 1)
+    report = {
+        "settings": dict(settings or {}),
+        "clips": len(truths),
+        "subjects": sum(len(truth.scene.subjects) for truth in truths),
+        "truth": _truth(rows, resamples),
+        "faults": _faults(rows, resamples),
+        "thresholds": {
+            name: {value: _truth(found, resamples) for value, found in lines.items()}
+            for name, lines in curves.items()
+        },
+    }
+    if second is not None:
+        report["second"] = {
+            "truth": _truth(others, resamples),
+            "faults": _faults(others, resamples),
+        }
+        report["agreement"] = _agreement(rows, others)
+    return report
+
+
+def save(report: Mapping[str, Any], out: str | os.PathLike[str]) -> None:
+    """Writes DIR/calibration.json, whole or not at all."""
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write_json(folder / NAME, dict(report))
+
+
+def lines(report: Mapping[str, Any]) -> Iterator[str]:
+    """The report for people."""
+    truth = report["truth"]
+    yield f"{report['clips']} clips, {report['subjects']} subjects"
+    for name in ("t_iou", "frame_iou", "identity"):
+        one = truth[name]
+        yield f"{name} of the truth: {one['mean']:.3f} ({one['low']:.3f} to {one['high']:.3f})"
+    for end in ("start", "end"):
+        text = "{}s: bias {bias:+.3f} s, median {median:.3f} s, 90 % within {p90:.3f} s"
+        yield text.format(end, **truth["boundaries"][end])
+    for name, one in report["faults"].items():
+        text = f"{name} ({one['figure']}): "
+        if one["slope"] is not None and np.isfinite(one["slope"]["mean"]):
+            text += "slope {mean:.3f} ({low:.3f} to {high:.3f}), ".format(**one["slope"])
+        if one["bias"] is not None:
+            text += "bias {mean:+.3f} ({low:+.3f} to {high:+.3f}), ".format(**one["bias"])
+        yield text + f"n {one['cases']}"
+
+
+def _plain(truth: Truth) -> Faulty:
+    """A clip without a fault."""
+    return Faulty("none", 0.0, truth.video, truth.presence, range(len(truth.scene.subjects)))
+
+
+def _strangers(truths: Sequence[Truth]) -> list[dict[int, Scene]]:
+    """By clip and subject, the scene that asks for somebody else's picture under its word."""
+    pictures = [
+        (t, i, s.pictures)
+        for t, truth in enumerate(truths)
+        for i, s in enumerate(truth.scene.subjects)
+    ]
+    found: list[dict[int, Scene]] = []
+    for t, truth in enumerate(truths):
+        mine: dict[int, Scene] = {}
+        others = [p for n, _, p in pictures[: len(pictures)] if n != t]
+        for i, subject in enumerate(truth.scene.subjects):
+            if not others:
+                break
+            stranger = others[(t + i) % len(others)]
+            subjects = list(truth.scene.subjects)
+            subjects[i] = dataclasses.replace(subject, pictures=stranger)
+            mine[i] = dataclasses.replace(truth.scene, subjects=tuple(subjects))
+        found.append(mine)
+    return found
+
+
+def _rows(truth: Truth, faulty: Faulty, tracker: Tracker) -> list[Row]:
+    """What was put in and what is measured, for each subject that the fault is about."""
+    scene = faulty.scene or truth.scene
+    told = scores.untimed(dataclasses.replace(scene, size=faulty.video.shape[1:3]))
+    seen = tracker.track(faulty.video, told)
+    rows = []
+    for i in faulty.subjects:
+        asked = truth.scene.subjects[i].spans
+        if faulty.fault == "half out":  # what is asked is where the picture was moved
+            asked = Spans.where(faulty.presence[i])
+        here = truth.presence[i] if faulty.fault in ("faded", "half out") else faulty.presence[i]
+        fps = float(truth.scene.clock.fps)
+        rows.append(
+            {
+                "fault": faulty.fault,
+                "amount": float(faulty.amount),
+                "case": truth.scene.id,
+                "subject": i,
+                "fps": fps,
+                "inserted": _figures(here, asked, fps),
+                "measured": _figures(seen[i].presence, asked, fps),
+                "identity": float(seen[i].identity),
+                "likeness": _likeness(seen[i], i),
+                "boxes": seen[i].boxes,
+                "errors": boundaries.boundary_errors(seen[i].spans, Spans.where(here), fps),
+                "moved": _moved(Spans.where(here), seen[i].spans, asked, fps),
+            }
+        )
+    return rows
+
+
+def _moved(here: Spans, seen: Spans, asked: Spans, fps: float) -> list[list[float]] | None:
+    """How far each boundary that has moved is from where it was asked for, and was measured.
+
+    None where not as many appearances were measured.
+    """
+    put, got = (boundaries.boundary_errors(spans, asked, fps) for spans in (here, seen))
+    if len(put[0]) != len(got[0]):
+        return None
+    pairs = zip([*put[0], *put[1]], [*got[0], *got[1]], strict=True)
+    return [[a, b] for a, b in pairs if a]
+
+
+def _likeness(sighting: Sighting, number: int) -> float:
+    if sighting.likeness is None or not np.isfinite(sighting.likeness[:, number]).any():
+        return float("nan")
+    return float(np.nanmean(sighting.likeness[:, number]))
+
+
+def _figures(here: np.ndarray, asked: Spans, fps: float) -> dict[str, float]:
+    spans, true = Spans.where(here), metrics.presence(asked, len(here))
+    starts, ends = boundaries.boundary_errors(spans, asked, fps)
+    errors = starts + ends
+    return {
+        "t_iou": metrics.t_iou(spans, asked),
+        "frame_iou": metrics.frame_iou(here, true),
+        "presence": metrics.presence_rate(here, true),
+        "absence": metrics.absence_rate(here, true),
+        "detected": float(bool(spans)),
+        "appearances": float(len(spans)),
+        "late": float(np.mean(errors)) if errors else float("nan"),
+        "missing_seconds": float((true & ~here).sum() / fps),
+    }
+
+
+def _truth(rows: Sequence[Row], resamples: int) -> dict[str, Any]:
+    """What is measured of clips without a fault."""
+    some = [row for row in rows if row["fault"] == "none"]
+    clips = [row["case"] for row in some]
+    found: dict[str, Any] = {
+        name: scores.estimate(np.array([r["measured"][name] for r in some]), clips, resamples)
+        for name in ("t_iou", "frame_iou", "presence", "absence", "detected")
+    }
+    for name in ("identity", "likeness"):
+        found[name] = scores.estimate(np.array([r[name] for r in some]), clips, resamples)
+    found["boundaries"] = {
+        end: boundaries.summary([row["errors"][k] for row in some])
+        for k, end in enumerate(("start", "end"))
+    }
+    frames = [[error * row["fps"] for some in row["errors"] for error in some] for row in some]
+    found["boundaries"]["frames"] = boundaries.summary(frames)
+    noise = [{"case": r["case"], "t_iou": r["measured"]["t_iou"] - 1} for r in some]
+    found["smallest_difference"] = scores.smallest_differences(noise, ["t_iou"])["t_iou"]
+    return found
+
+
+def _faults(rows: Sequence[Row], resamples: int) -> dict[str, Any]:
+    """Measured against inserted, by fault."""
+    found = {}
+    for fault, figure in KEY.items():
+        some = [row for row in rows if row["fault"] == fault]
+        if some:
+            found[fault] = _fault(fault, figure, some, resamples)
+    return found
+
+
+def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict[str, Any]:
+    lost = 0
+    if figure == "late":  # boundary by boundary: those at the ends of a clip do not move
+        lost = sum(row["moved"] is None for row in rows)
+        rows = [{**row, "pair": pair} for row in rows for pair in row["moved"] or ()]
+        put, got = np.array([row["pair"] for row in rows]).reshape(-1, 2).T
+    elif figure == "identity":  # a stranger is not who was asked for
+        put, got = np.zeros(len(rows)), np.array([row["identity"] for row in rows])
+    else:
+        put, got = (np.array([r[k][figure] for r in rows]) for k in ("inserted", "measured"))
+    clips = [row["case"] for row in rows]
+    amounts = sorted({row["amount"] for row in rows})
+    known = np.isfinite(put) & np.isfinite(got)
+    curve = {
+        f"{amount:g}": {
+            "inserted": _mean(put[np.array([r["amount"] == amount for r in rows]) & known]),
+            "measured": _mean(got[np.array([r["amount"] == amount for r in rows]) & known]),
+        }
+        for amount in amounts
+    }
+    compared = figure != "presence"  # what is faint or cut off is there, and hard to see
+    unit = "s" if figure in ("late", "missing_seconds") else "share"
+    report: dict[str, Any] = {
+        "figure": figure,
+        "unit": unit,
+        "cases": len(rows),
+        "lost": lost + int((~known).sum()),
+        "curve": curve,
+        "bias": scores.estimate(got - put, clips, resamples) if compared else None,
+        "slope": None,
+    }
+    if compared and len(amounts) > 1:
+        report["slope"] = _slope(
+            put[known],
+            got[known],
+            [row for row, is_known in zip(rows, known, strict=True) if is_known],
+            resamples,
+        )
+    if fault == "late":
+        frames = np.array([row["fps"] for row in rows])
+        report["bias_frames"] = scores.estimate((got - put) * frames, clips, resamples)
+    return report
+
+
+def _slope(
+    put: np.ndarray, got: np.ndarray, rows: Sequence[Row], resamples: int
+) -> dict[str, float]:
+    """Least squares of measured on inserted, each less its mean for the subject.
+
+    Its interval resamples clips.
+    """
+    subjects = [(row["case"], row["subject"]) for row in rows]
+    order = {name: i for i, name in enumerate(dict.fromkeys(subjects))}
+    member = np.array([order[name] for name in subjects])
+    counts = np.bincount(member)
+    x, y = (v - (np.bincount(member, v) / counts)[member] for v in (put, got))
+    clips = np.unique([row["case"] for row in rows], return_inverse=True)[1]
+    xx, xy = np.bincount(clips, x * x), np.bincount(clips, x * y)
+    if not xx.sum():
+        return {"mean": np.nan, "low": np.nan, "high": np.nan}
+    picks = np.random.default_rng(0).integers(0, len(xx), (resamples, len(xx)))
+    below = xx[picks].sum(1)
+    slopes = xy[picks].sum(1)[below > 0] / below[below > 0]
+    low, high = np.quantile(slopes, [0.025, 0.975])
+    return {"mean": float(xy.sum() / xx.sum()), "low": float(low), "high": float(high)}
+
+
+def _agreement(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, float]:
+    """How alike two judges are: of subjects, and of the faults as systems to be ranked."""
+
+    def name(row: Row) -> tuple[Any, ...]:
+        return tuple(row[key] for key in ("fault", "amount", "case", "subject"))
+
+    known = {name(row): row for row in rows}
+    pairs = [(known[name(row)], row) for row in others]
+    a, b = (np.array([pair[k]["measured"]["t_iou"] for pair in pairs]) for k in (0, 1))
+    kinds = [row["fault"] for row in others]
+    means = [
+        [float(np.mean([v for v, k in zip(x, kinds, strict=True) if k == kind])) for x in (a, b)]
+        for kind in sorted(set(kinds))
+    ]
+    one, two = np.array(means).T
+    return {
+        "mean_difference": float(np.abs(a - b).mean()),
+        "correlation": metrics.correlation(a, b),
+        "kendall": kendall(one, two),
+    }
+
+
+def kendall(a: np.ndarray, b: np.ndarray) -> float:
+    """Kendall's tau-b of two rankings; NaN where one of them has ties alone."""
+    from scipy.stats import kendalltau
+
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return float("nan")
+    return float(kendalltau(a, b).statistic)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from colored import TRACKER, ColorTracker, draw, scene
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alchemint_jax import cli
+from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate import calibration, faults
+from alchemint_jax.evaluate.calibration import Truth, calibrate
+from alchemint_jax.results import to_json
+from alchemint_jax.scene import Spans
+
+masks = st.lists(st.booleans(), min_size=4, max_size=30).map(np.array)
+
+
+def truths():
+    shown = [
+        {"red": [(6, 30)], "blue": [(0, 12), (20, 36)]},
+        {"yellow": [(2, 20)]},
+        {"green": [(10, 34)], "red": [(15, 40)]},
+    ]
+    return [
+        Truth(scene(some, 40, name=f"clip {i}"), draw(40, some)) for i, some in enumerate(shown)
+    ]
+
+
+def test_late_is_late():
+    assert faults.late(5, 2).tolist() == [0, 0, 0, 1, 2]
+
+
+@given(masks)
+def test_what_is_replaced_shows_the_other(where):
+    by = ~where
+    if not by.any():
+        return
+    order = faults.replaced(where, by)
+    assert by[order].all()
+    assert (order[by] == np.flatnonzero(by)).all()
+
+
+def test_a_gap_is_in_the_middle_of_the_longest_appearance():
+    present = np.zeros(30, bool)
+    present[2:5] = present[10:26] = True
+    order = faults.gap(present, ~present, 4)
+    assert Spans.where(present[order]) == ((2, 5), (10, 16), (20, 26))
+    assert faults.gap(present, ~present, 9) is None
+
+
+def test_pixels_fade_and_leave():
+    (truth, *_) = truths()
+    here = truth.presence[0]
+    empty = draw(40, {"blue": [(0, 12), (20, 36)]})
+    half = faults.faded(truth.video, empty, here, 0.5)
+    assert np.array_equal(half[~here], truth.video[~here])
+    assert np.abs(half[10, 20, 8] - (np.array([220, 40, 40]) + 128) / 2).max() <= 1
+    boxes = np.full((40, 4), np.nan)
+    boxes[10:12] = 4, 16, 18, 32
+    moved, done = faults.half_out(truth.video, boxes, here, 0.5)
+    assert Spans.where(done) == ((10, 12),)
+    red = (np.abs(moved[10].astype(int) - [220, 40, 40]).sum(-1) < 9).sum()
+    assert red == 7 * 16  # half of 14 columns
+
+
+def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
+    found = calibrate(truths(), TRACKER, resamples=50, progress=False)
+    assert {*found["faults"]} == {*calibration.KEY}
+    for name in ("late", "gap"):
+        one = found["faults"][name]
+        assert one["slope"]["mean"] == pytest.approx(1)
+        assert one["bias"]["mean"] == pytest.approx(0)
+        assert one["curve"]["1"]["inserted"] > 0
+    assert found["faults"]["late"]["lost"] == 0
+    assert [found["faults"][f]["bias"]["mean"] for f in ("always", "never")] == [0, 0]
+    assert found["truth"]["t_iou"] == {"mean": 1, "low": 1, "high": 1}
+    assert found["truth"]["smallest_difference"] == 0
+    assert found["thresholds"]["least"]["10000"]["detected"]["mean"] == 0
+    assert found["faults"]["half out"]["curve"]["0.5"]["measured"] == 1
+    to_json(found)  # plain values
+    assert any("slope 1.000" in line for line in calibration.lines(found))
+
+
+def test_a_judge_who_is_late_is_found_out():
+    found = calibrate(truths(), ColorTracker(late=2), resamples=50, progress=False)
+    late = found["faults"]["late"]
+    assert late["slope"]["mean"] == pytest.approx(1, abs=0.1)
+    assert 1 < late["bias_frames"]["mean"] <= 2  # boundaries at the ends of a clip cannot be late
+    assert found["truth"]["boundaries"]["frames"]["bias"] > 1
+    assert found["truth"]["smallest_difference"] > 0
+
+
+def test_two_judges_are_compared():
+    some = truths()[1:2]
+    found = calibrate(some, TRACKER, second=TRACKER, resamples=20, progress=False)
+    assert found["agreement"]["kendall"] == pytest.approx(1)
+    assert found["agreement"]["mean_difference"] == 0
+    blind = calibrate(some, TRACKER, second=ColorTracker(10_000), resamples=20, progress=False)
+    assert blind["agreement"]["mean_difference"] > 0.3
+    assert np.isnan(blind["agreement"]["kendall"])
+
+
+def test_there_must_be_clips():
+    with pytest.raises(DataError, match="no clips"):
+        calibrate([], TRACKER)
+
+
+def test_the_command_calibrates_on_a_world(tmp_path, capsys):
+    words = ["evaluate", "--calibrate", "--limit", "1", "--out", str(tmp_path)]
+    assert cli.main(words) == 0
+    assert "late (late): slope 1.0" in capsys.readouterr().out
+    assert (tmp_path / calibration.NAME).is_file()
+    assert cli.main([*words, "--steps", "3"]) == 2
+    assert "--steps is not for --calibrate" in capsys.readouterr().err

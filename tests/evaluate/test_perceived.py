@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from colored import ColorClip, ColorDetector, draw, perceivers, scene
+
+from alchemint_jax.errors import DataError
+from alchemint_jax.evaluate import Tracker, scores
+from alchemint_jax.evaluate.perceived import PerceivedTracker
+from alchemint_jax.evaluate.proposals import THING, Proposals
+
+TRACKER = PerceivedTracker(perceivers())
+FRAMES = 40
+
+
+def spans(shown, asked=None, words=None, tracker=TRACKER, size=(48, 80)):
+    case = scores.untimed(scene(asked or shown, FRAMES, words=words))
+    return [one.spans for one in tracker.track(draw(FRAMES, shown, size), case)]
+
+
+def test_it_is_a_tracker():
+    assert isinstance(TRACKER, Tracker)
+    TRACKER.check(np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(DataError, match="one colour"):
+        TRACKER.check(np.full((9, 9, 3), 255, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"red": [(8, 31)]},
+        {"red": [(0, 40)]},
+        {"red": [(3, 12), (25, 37)]},
+        {"red": [(5, 22)], "blue": [(17, 40)]},
+        {"red": [(5, 22)], "yellow": [(17, 40)]},  # two dogs
+    ],
+)
+def test_what_is_on_screen_is_found_to_the_frame(shown):
+    assert spans(shown) == [tuple(some) for some in shown.values()]
+    assert spans(shown, size=(96, 160)) == [tuple(some) for some in shown.values()]
+
+
+def test_subjects_of_one_word_are_told_apart_whatever_their_order():
+    shown = {"red": [(5, 22)], "yellow": [(17, 40)]}
+    assert spans(shown, {"yellow": [], "red": []}) == [((17, 40),), ((5, 22),)]
+    assert spans({"red": [(5, 22)]}, {"yellow": [], "red": []}) == [(), ((5, 22),)]
+
+
+def test_nothing_is_found_of_what_is_not_there():
+    assert spans({}, {"red": []}) == [()]
+    assert spans({"blue": [(3, 30)]}, {"red": []}) == [()]  # another kind
+
+
+def test_another_one_of_its_kind_is_seen_for_what_it_is():
+    asked = scores.untimed(scene({"yellow": []}, FRAMES))
+    (seen,) = TRACKER.track(draw(FRAMES, {"red": [(8, 31)]}), asked)
+    assert seen.spans == ((8, 31),) and not seen.identity
+    assert str(seen.seen) == "different dog" and 0.3 < seen.figures["likeness"] < 0.5
+    (right,) = TRACKER.track(draw(FRAMES, {"yellow": [(8, 31)]}), asked)
+    assert right.identity and right.figures["likeness"] > 0.95
+
+
+def test_likeness_is_by_frame_and_by_reference():
+    shown = {"red": [(5, 22)], "yellow": [(17, 40)]}
+    case = scores.untimed(scene(shown, FRAMES))
+    red, _ = TRACKER.track(draw(FRAMES, shown), case)
+    assert red.likeness.shape == (FRAMES, 2)
+    assert np.array_equal(np.isfinite(red.likeness).all(1), red.presence)
+    assert (red.likeness[red.presence, 0] > red.likeness[red.presence, 1] + 0.4).all()
+    boxes = red.boxes[red.presence]
+    assert np.abs(boxes - [4, 16, 18, 32]).max() <= 2
+
+
+def test_a_word_without_a_kind_is_looked_for_by_identity_alone():
+    shown = {"green": [(8, 31)], "red": [(0, 40)]}
+    case = scores.untimed(scene(shown, FRAMES))
+    green, red = TRACKER.track(draw(FRAMES, shown), case)
+    assert green.spans == ((8, 31),) and green.identity
+    assert "by identity alone" in green.remark and not red.remark
+    assert spans({"red": [(8, 31)]}, {"green": []}) == [()]  # unlike
+
+
+def test_words_are_found_by_their_category():
+    words = {"red": "golden retriever", "blue": "Taxi"}
+    shown = {"red": [(5, 22)], "blue": [(17, 40)]}
+    assert spans(shown, words=words) == [((5, 22),), ((17, 40),)]
+
+
+def test_open_vocabularies_are_asked_for_the_word():
+    @dataclasses.dataclass(frozen=True)
+    class Open(ColorDetector):
+        vocabulary: None = None
+        find = {"green": "gizmo"}
+
+    tracker = PerceivedTracker(perceivers(detector=Open()))
+    assert spans({"green": [(8, 31)]}, tracker=tracker) == [((8, 31),)]
+
+
+def test_a_clip_gives_its_two_figures():
+    tracker = PerceivedTracker(perceivers(embedder=ColorClip()))
+    assert {*tracker.measures} == {"clip_text", "clip_ref"}
+    case = scores.untimed(scene({"yellow": []}, FRAMES))
+    (seen,) = tracker.track(draw(FRAMES, {"yellow": [(8, 31)]}), case)
+    assert seen.figures["clip_ref"] > 0.95 and 0.3 < seen.figures["clip_text"] < 0.5
+    (never,) = tracker.track(draw(FRAMES, {}), case)
+    assert np.isnan([*never.figures.values()]).all()
+
+
+def test_proposals_are_boxes_of_anything():
+    video = draw(1, {"green": [(0, 1)], "red": [(0, 1)]})
+    (found,) = Proposals(ColorDetector(), perceivers().segmenter).detect(video, ["x", THING])
+    assert sorted(found.boxes[:, 0].round()) == [4, 62] and (found.words == 1).all()
+    (alone,) = Proposals(None, perceivers().segmenter).detect(video, [THING])
+    assert len(alone.scores) == 2
+    (none,) = Proposals(None, perceivers().segmenter).detect(video, ["x"])
+    assert len(none.scores) == 0
+
+
+def test_what_it_sees_depends_on_its_settings():
+    kinds = [value for values in TRACKER.variations.values() for value in values]
+    prints = [other.fingerprint for _, other in kinds]
+    assert len({str(one) for one in [*prints, TRACKER.fingerprint]}) == len(kinds) - 1
