@@ -43,7 +43,8 @@ def reference(picture: Image, segmenter: Segmenter | None) -> Reference:
     if segmenter is None:
         return Reference(show(picture), None)
     height, width = picture.shape[:2]
-    mask = segmenter.segment(picture[None], np.float32([[0, 0, width, height]]))[0]
+    whole = np.array([[0, 0, width, height]], np.float32)
+    mask = segmenter.segment(picture[None], whole)[0]
     if mask.mean() < _LEAST:
         return Reference(show(picture), None)
     beside = ~mask & (picture.min(-1) < _NEARLY_WHITE)

@@ -178,12 +178,13 @@ def folded(arrays: dict[str, np.ndarray], where: str) -> dict[str, Layer]:
     head = [f"params/{_HEAD}/Conv_0/{part}" for part in ("kernel", "bias")]
     needed = {part.format(unit) for unit in units for part in (*parts, *statistics)}
     published.check_names(arrays, needed | {*head}, where)
-    layers = {_HEAD: Layer(*(arrays[name] for name in head))}
+    layers = {_HEAD: Layer(*(jnp.asarray(arrays[name]) for name in head))}
     for unit in units:
         kernel, bias = (arrays[part.format(unit)].astype(np.float64) for part in parts)
         mean, variance = (arrays[s.format(unit)].ravel().astype(np.float64) for s in statistics)
         scale = 1 / np.sqrt(variance + _EPSILON)
         layers[unit] = Layer(
-            (kernel * scale).astype(np.float32), (bias.ravel() - mean * scale).astype(np.float32)
+            jnp.asarray(kernel * scale, jnp.float32),
+            jnp.asarray(bias.ravel() - mean * scale, jnp.float32),
         )
     return layers

@@ -204,6 +204,9 @@ def named(
     needed = {f"{name}/{part}" for name in layers.values() for part in parts} | {*heads.values()}
     published.check_names(arrays, needed, where)
     return (
-        {i: Layer(*(arrays[f"{name}/{part}"] for part in parts)) for i, name in layers.items()},
+        {
+            i: Layer(*(jnp.asarray(arrays[f"{name}/{part}"]) for part in parts))
+            for i, name in layers.items()
+        },
         {i: arrays[name][0, 0, :, 0] for i, name in heads.items()},
     )

@@ -90,7 +90,7 @@ def busiest_second(video: Video, fps: Number, flow: Flow) -> int | None:
     found: list[list[float]] = [[] for _ in range(count)]
     for number, speed in enumerate(speeds(video, step, flow)):
         found[min(number * step // rate, count - 1)].append(float(speed.mean()))
-    means = [np.mean(some) if some else 0.0 for some in found]
+    means = [float(np.mean(some)) if some else 0.0 for some in found]
     return int(np.argmax(means)) if max(means) > 0 else None
 
 

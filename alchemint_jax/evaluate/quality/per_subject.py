@@ -87,7 +87,7 @@ def _looks(
 ) -> dict[str, float]:
     """How much the subjects look like their references where they should be on screen."""
     similar, consistent = [], []
-    for number in np.flatnonzero(seen.known):
+    for number in np.flatnonzero(seen.known).tolist():
         boxes, mask = seen.boxes[number], None if masks is None else masks[number]
         images: list[np.ndarray | None] = [
             cutting.subject_in(shown[i], boxes[i], None if mask is None else mask[i])

@@ -120,6 +120,6 @@ def _frames(
         "background_consistency": steadiness.consistency(looks),
         "background_consistency_inside": steadiness.consistency(looks, runs),
         "text_similarity": likeness.text_similarity(looks, caption),
-        "text_similarity_inside": likeness.text_similarity(looks, caption, asked.any(0)),
+        "text_similarity_inside": likeness.text_similarity(looks, caption, np.any(asked, axis=0)),
         "event_similarity": mean_of_known(of_events),
     }

@@ -67,14 +67,16 @@ def read_arrays(data: bytes, where: str) -> dict[str, np.ndarray]:
         raise WeightsError(f"{where}: is damaged, or no pickle: {error}") from error
     flat: dict[str, np.ndarray] = {}
     left: list[tuple[str, Any]] = [("", found)]
+    entered: set[int] = set()
     while left:
         name, value = left.pop()
-        if isinstance(value, dict):
+        if isinstance(value, dict) and id(value) not in entered:  # one may hold itself
+            entered.add(id(value))
             left += [(f"{name}/{key}".lstrip("/"), item) for key, item in value.items()]
         elif isinstance(value, _Array) and value.values is not None:
             flat[name] = value.values
         else:
-            raise WeightsError(f"{where}: {name or 'the file'} is no array; it is not read")
+            raise WeightsError(f"{where}: {name or 'the file':.80} is no array; it is not read")
     return flat
 
 
@@ -105,13 +107,11 @@ def _run(data: bytes) -> Any:
         elif name == "TUPLE":
             stack.append(tuple(group()))
         elif name in _TUPLES:
-            items = tuple(stack[-_TUPLES[name] :])
-            del stack[-_TUPLES[name] :]
-            stack.append(items)
+            stack[-_TUPLES[name] :] = [tuple(stack[-_TUPLES[name] :])]
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
-            memo[len(memo) if arg is None else arg] = stack[-1]
+            memo[len(memo) if arg is None else int(arg)] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[arg])
+            stack.append(memo[int(arg or 0)])
         elif name == "GLOBAL":
             stack.append(_Name(arg))
         elif name == "STACK_GLOBAL":

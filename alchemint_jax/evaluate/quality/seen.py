@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from alchemint_jax.annotate.words import category_of
 from alchemint_jax.evaluate.quality.cutting import Reference, show
-from alchemint_jax.perceive import Detections, Detector, Embedder
+from alchemint_jax.perceive import Detector, Embedder
 from alchemint_jax.perceive.pixels import cut, grow
 from alchemint_jax.wording import same_word
 
@@ -63,7 +63,7 @@ def look(
 
     Every frame is looked at by itself. Subjects that a detector has one word for are told apart by
     their likeness to their references, and each box shows one of them at most. Without an embedder,
-    or references, surer boxes go to earlier subjects.
+    or a reference, what counts is how sure the detector is.
 
     Args:
         video: the frames.
@@ -86,19 +86,15 @@ def look(
     for column, found in enumerate(detector.detect(video[frames], distinct)):
         for number, word in enumerate(distinct):
             subjects = [i for i, own in enumerate(asked) if own == word]
-            candidates = _of_word(found, number)
-            if not len(candidates):
-                continue
-            costs = -np.arange(len(candidates), 0, -1)[None].repeat(len(subjects), 0).astype(float)
-            if embedder and max(len(subjects), len(candidates)) > 1:
-                frame = video[frames[column]]
-                crops = _crops(frame, candidates)
-                looks = embedder.embed(crops)
-                for row, subject in enumerate(subjects):
+            rows = np.flatnonzero((found.words == number) & (found.scores >= SURE))
+            suits = np.broadcast_to(found.scores[rows], (len(subjects), len(rows))).copy()
+            if embedder is not None and len(rows) and max(suits.shape) > 1:
+                looks = embedder.embed(_crops(video[frames[column]], found.boxes[rows]))
+                for i, subject in enumerate(subjects):
                     if (own := vectors[subject]) is not None:
-                        costs[row] = -(looks @ own.T).max(1)
-            for row, chosen in zip(*linear_sum_assignment(costs), strict=True):
-                boxes[subjects[row], column] = candidates[chosen]
+                        suits[i] = (looks @ own.T).max(1)
+            for i, chosen in zip(*linear_sum_assignment(suits, maximize=True), strict=True):
+                boxes[subjects[i], column] = found.boxes[rows[chosen]]
     return Seen(frames, boxes, known)
 
 
@@ -114,12 +110,6 @@ def detector_word(word: str, vocabulary: Sequence[str] | None) -> str | None:
     names = [*parts[-1:], category.name, category.detector] if category else parts[-1:]
     known = {name.lower(): name for name in vocabulary}
     return next((known[n] for n in (same_word(word), *names) if n is not None and n in known), None)
-
-
-def _of_word(found: Detections, number: int) -> Float32[np.ndarray, "m 4"]:
-    """The boxes that show a word, surest first."""
-    rows = np.flatnonzero((found.words == number) & (found.scores >= SURE))
-    return found.boxes[rows[np.argsort(-found.scores[rows], kind="stable")]]
 
 
 def _crops(frame: np.ndarray, boxes: Float32[np.ndarray, "m 4"]) -> list[np.ndarray]:

@@ -79,7 +79,7 @@ def export_vbench(
         prompts[name] = scene.caption
         videos.mkdir(parents=True, exist_ok=True)
         if isinstance(video, np.ndarray):
-            media.write_video(videos / name, video, scene.clock.fps)
+            media.write_video(videos / name, video, float(scene.clock.fps))
         else:
             media.write_bytes(videos / name, _read(Path(video)))
     if not prompts:
