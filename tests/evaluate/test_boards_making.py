@@ -156,6 +156,12 @@ def test_without_a_usable_answer_the_taxonomy_and_the_seed_do_it(answer):
     assert "has its subjects from the taxonomy" in found.remark and not alone.remark
 
 
+def test_a_prompt_without_subjects_is_asked_for_once():
+    with serving(said({"subjects": []})) as (url, asked):
+        found = casting.cast("The sky.", 4.0, 2, np.random.default_rng(3), client(url))
+    assert len(asked) == 1 and not found.chosen and not found.remark
+
+
 def test_only_what_the_packaged_detector_knows():
     prompt = "a rocket starts behind a dog"
     words = [one.word for one in casting.cast(prompt, 4.0, 2, np.random.default_rng(0)).chosen]

@@ -154,8 +154,8 @@ def cast(
 def _checked(answer: Any, prompt: str, duration: Real) -> list[dict[str, Any]]:
     """The subjects of an answer; ValueError where it is of another form."""
     listed = answer.get("subjects") if isinstance(answer, Mapping) else None
-    if not isinstance(listed, list) or not listed:
-        raise ValueError("subjects must be a list that is not empty")
+    if not isinstance(listed, list):
+        raise ValueError("subjects must be a list")
     found = []
     for one in listed[:16]:
         if not isinstance(one, Mapping) or not all(isinstance(one.get(k), str) for k in _WORDS):
@@ -164,9 +164,10 @@ def _checked(answer: Any, prompt: str, duration: Real) -> list[dict[str, Any]]:
             raise ValueError(f"kind must be one of {', '.join(_KINDS)}; count one or many")
         when = times.checked(one.get("appears"), duration)
         found.append({**{name: one[name] for name in _WORDS}, "appears": when})
-    if not choose(prompt, found, len(found))[0]:
+    known = extract(prompt)
+    if not choose(prompt, found, len(found))[0] and choose(prompt, known, len(known))[0]:
         raise ValueError("none of these is a single thing whose phrase and word the prompt has")
     whole = Spans([(0.0, float(duration))])
-    if all(one["appears"] == whole for one in found) and duration >= 2 * times.SHORTEST:
+    if found and all(one["appears"] == whole for one in found) and duration >= 2 * times.SHORTEST:
         raise ValueError("at least one subject must be off screen for a part of the video")
     return found
