@@ -9,7 +9,7 @@ from typing import Any
 from alchemint_jax import media, results
 from alchemint_jax.errors import DataError, listed
 from alchemint_jax.evaluate.pages import known, page
-from alchemint_jax.evaluate.paired import holm, tested
+from alchemint_jax.evaluate.paired import CLEAR, holm, tested, too_few
 from alchemint_jax.evaluate.reports import SYSTEM, Key, Report, chosen, less_is_better, same_board
 
 
@@ -72,12 +72,19 @@ def compare(a: Report, b: Report) -> dict[str, Any]:
     cases = [case for case in a.videos if case in b.videos and case not in moved]
     first, second = (chosen(report.videos, cases, of_videos) for report in (a, b))
     found |= {name: tested(second, first, name) for name in of_videos}
+    clips = len({case for case, _ in pairs})
+    notes = [*_asked_otherwise(a, b, shared, pairs), *_measured_otherwise(a, b)]
+    if too_few(clips, len(found)):
+        notes.append(
+            f"{clips} boards are too few for {len(found)} figures: no difference, however large, "
+            "would be called clear."
+        )
     return {
         "a": _about(a),
         "b": _about(b),
-        "clips": len({case for case, _ in pairs}),
+        "clips": clips,
         "subjects": len(pairs),
-        "notes": [*_asked_otherwise(a, b, shared, pairs), *_measured_otherwise(a, b)],
+        "notes": notes,
         "figures": _figures(found, titles | of_videos, less_is_better(b.content)),
         "rows": [_pair(one, other, titles) for one, other in zip(ones, others, strict=True)],
     }
@@ -100,7 +107,7 @@ def _figures(
             "difference": figure["difference"],
             "p": figure["p"],
             "p_adjusted": adjusted[name],
-            "better": ("b" if gain > 0 else "a") if adjusted[name] < 0.05 else None,
+            "better": ("b" if gain > 0 else "a") if adjusted[name] < CLEAR else None,
         }
     return figures
 

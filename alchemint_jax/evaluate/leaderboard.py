@@ -11,7 +11,7 @@ import numpy as np
 from alchemint_jax import media
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.pages import page
-from alchemint_jax.evaluate.paired import holm, tested
+from alchemint_jax.evaluate.paired import CLEAR, holm, tested, too_few
 from alchemint_jax.evaluate.papers import PAPERS
 from alchemint_jax.evaluate.reports import SYSTEM, Report, chosen, less_is_better, same_board
 from alchemint_jax.evaluate.scores import summarise
@@ -122,13 +122,14 @@ def _mark(
     p = holm({system: tested(rows[best], rows[system], name)["p"] for system in rest})
     for system in rest:
         # No pairs in which both are known: nothing can be told.
-        figures[system][name]["tied"] = not p[system] < 0.05
+        figures[system][name]["tied"] = not p[system] < CLEAR
 
 
 def _told(report: Report) -> str:
     """What a report says of who was measured and how it was sampled."""
     settings = report.settings
     parts = [str(settings[name]) for name in ("model", "control") if name in settings]
+    parts = [part for part in parts if part != report.name]
     parts += [f"{name} {settings[name]}" for name in ("steps", "solver") if settings.get(name)]
     return ", ".join(parts)
 
@@ -142,4 +143,10 @@ def _notes(reports: Sequence[Report]) -> list[str]:
         if len({repr(value) for value in values.values()}) > 1:
             told = ", ".join(f"{value} ({system})" for system, value in values.items())
             notes.append(f"The setting {name} differs: {told}.")
+    clips, others = len({case for case, _ in reports[0].rows}), len(reports) - 1
+    if others and too_few(clips, others):
+        notes.append(
+            f"{clips} boards are too few for {len(reports)} systems: none, however bad, could be "
+            "told from the best."
+        )
     return notes

@@ -18,6 +18,9 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate.metrics import Values
 from alchemint_jax.evaluate.scores import estimate
 
+CLEAR = 0.05
+"""Of an adjusted p-value: below it, a difference is called clear."""
+
 
 def permutation_p(
     differences: Values,
@@ -68,6 +71,14 @@ def permutation_p(
     rng = np.random.default_rng(seed)
     signs = rng.integers(0, 2, (n, len(sums)), np.int8) * 2.0 - 1
     return float((1 + (np.abs(signs @ sums) >= bar).sum()) / (n + 1))
+
+
+def too_few(clips: int, tests: int) -> bool:
+    """Whether so few clips cannot make one of so many tests clear, however large a difference is.
+
+    Their smallest p-value is 2^(1 - clips), and Holm's method multiplies it by the number of tests.
+    """
+    return tests * 2.0 ** (1 - clips) >= CLEAR
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:

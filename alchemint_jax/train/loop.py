@@ -181,7 +181,8 @@ class _Run:
             asked = _asked_to_stop(self.plan.mesh, stopped)
             scoring = None
             if self.evaluator is not None:
-                scoring = Scoring(self.evaluator, self.writer, checkpoints, str(self.workdir))
+                name = str(self.workdir).rstrip("/").rpartition("/")[2]
+                scoring = Scoring(self.evaluator, self.writer, checkpoints, name)
                 scoring.begin(start, state, config.total_steps)
             while step < config.total_steps and not stop:
                 batch = self._next_batch(data, step)

@@ -44,7 +44,9 @@ def test_figures_of_pairs_by_hand(tmp_path):
     ones = [row(*key) for key in keys]
     others = [row(*key, t_iou=0.5 + gains[key], t_l2=0.1, gloss=1.0) for key in keys[::-1]]
     found = compare(*pair(tmp_path, ones, others))
-    assert (found["clips"], found["subjects"], found["notes"]) == (4, 5, [])
+    assert (found["clips"], found["subjects"]) == (4, 5)
+    (few,) = found["notes"]
+    assert few.startswith("4 boards are too few for 3 figures")
     iou, error, gloss = (found["figures"][name] for name in MEASURES)
     assert (iou["a"], iou["b"], iou["pairs"]) == (0.5, pytest.approx(0.7), 5)
     assert iou["difference"]["mean"] == pytest.approx(0.2)
@@ -106,7 +108,8 @@ def test_other_boards_and_settings_are_told_and_left_out(tmp_path):
     a, b = pair(tmp_path, ones, others, seed=1, steps=9)
     found = compare(a, b)
     assert [pair["case"] for pair in found["rows"]] == ["a", "b"]
-    alone, changed, *settings = found["notes"]
+    alone, changed, *settings, few = found["notes"]
+    assert "2 boards are too few" in few
     assert "1 boards of one" in alone and "only" in alone
     assert "3 boards of one name" in changed and "moved, renamed, again" in changed
     assert any("seed differs: 0 of one, 1 of other" in note for note in settings)
@@ -253,6 +256,11 @@ def test_a_leaderboard_ranks_marks_and_keeps_other_boards_apart(tmp_path):
     assert not any(own["gloss"]["best"] for own in figures.values())
     assert any("steps differs: 5 (low), 5 (high), 9 (near)" in note for note in first["notes"])
     assert figures["low"]["t_iou"]["mean"] == pytest.approx(0.2)
+    small = [written(tmp_path, [row("a")], name) for name in ("x", "y")]
+    (section,) = leaderboard([read_report(path) for path in small])
+    assert section["notes"] == [
+        "1 boards are too few for 2 systems: none, however bad, could be told from the best."
+    ]
 
 
 def test_what_papers_print_is_whole_and_marked_as_theirs(tmp_path):

@@ -92,6 +92,14 @@ def test_intervals_of_differences_cover_the_truth_as_often_as_they_say():
     assert np.mean(narrow) < 0.88, "without clips it is too narrow"
 
 
+@pytest.mark.parametrize(("clips", "tests", "few"), [(5, 1, True), (6, 1, False), (6, 2, True)])
+def test_so_few_clips_can_show_nothing(clips, tests, few):
+    """The smallest p of 5 clips is 1/16; that of 6, 1/32, which is above 0.05 for two tests."""
+    assert paired.too_few(clips, tests) == few
+    smallest = permutation_p(np.ones(clips), range(clips))
+    assert (holm(dict.fromkeys("ab"[:tests], smallest))["a"] >= paired.CLEAR) == few
+
+
 def test_holm_by_hand():
     """Sorted: 4 * 0.01, 3 * 0.02, 2 * 0.03 and 1 * 0.5, none smaller than the one before."""
     found = holm({"a": 0.5, "b": 0.01, "c": 0.03, "d": 0.02, "e": float("nan")})
