@@ -219,7 +219,7 @@ class PerceivedTracker:
         made = follow.follow(row, read, detector, self.detect, self.follow, wanted)
         seen = references.compare(made.crops)
         vectors = mean_vectors(seen)
-        near = tracking.continued(made.tracks, clock_of(row).count(self.follow.soon))
+        near = tracking.continued(made.tracks, clock_of(row).count(self.follow.soon), row["size"])
         # What was lost and found is one thing; what comes back later, the references decide.
         alike = np.where(near > 0, vectors @ vectors.T + self.follow.near, -1.0)
         groups = tracking.identities(made.tracks, alike, self.follow.alike, follow.one_kind)
