@@ -102,11 +102,18 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
     options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
     options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16", "--gating", "8"]
+    options += ["--transformer", "t.safetensors", "--model-kind", "phantom"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
     loras = [("a.safetensors", 0.5), ("dir:x/b.safetensors", 1.0)]
-    assert pipe.load_options == {"int8_text": True, "loras": loras, "dtype": "bfloat16"}
+    assert pipe.load_options == {
+        "int8_text": True,
+        "loras": loras,
+        "dtype": "bfloat16",
+        "transformer": "t.safetensors",
+        "kind": "phantom",
+    }
     [call] = pipe.calls
     assert call == {
         "seed": 7,
