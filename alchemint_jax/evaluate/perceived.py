@@ -98,7 +98,7 @@ class PerceivedTracker:
 
     perceivers: Perceivers
     detect: Detect = Detect()
-    follow: Track = Track(start=0.3, sure=0.3, views=8)
+    follow: Track = Track(start=0.2, sure=0.2, views=8)
     presence: Presence = Presence(on=0.2, gap=0.1, inside=2.0)
     match: matching.Match = matching.Match()
     alone: bool = False
