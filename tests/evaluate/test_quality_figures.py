@@ -95,8 +95,8 @@ ALL = Judges(Colors(), Texts(), Finder(), Cutter(), still)
 
 
 def picture(color, ground=(255, 255, 255)):
-    image = np.full((64, 64, 3), ground, np.uint8)
-    image[16:48, 16:48] = color
+    image = np.full((256, 256, 3), ground, np.uint8)
+    image[64:192, 64:192] = color
     return image[None]
 
 
@@ -291,10 +291,14 @@ def test_a_detectors_word_for_a_subject():
 
 def test_references_are_cut_in_two():
     plain = reference(picture(RED)[0], Cutter())
-    assert plain.ground is None and plain.subject.shape == (32, 32, 3)  # white margins are cut off
+    assert plain.ground is None and plain.subject.shape == (
+        128,
+        128,
+        3,
+    )  # white margins are cut off
     beside = reference(picture(RED, GREEN)[0], Cutter())
-    assert (beside.subject[20, 20] == RED).all() and (beside.subject[0, 0] == 255).all()
-    assert (beside.ground[0, 0] == GREEN).all() and (beside.ground[30, 30] == 128).all()
+    assert (beside.subject[80, 80] == RED).all() and (beside.subject[0, 0] == 255).all()
+    assert (beside.ground[0, 0] == GREEN).all() and (beside.ground[[60, 128], 128] == 128).all()
     whole = reference(picture(RED, GREEN)[0], None)
     assert whole.ground is None and (whole.subject == picture(RED, GREEN)[0]).all()
     nothing = reference(picture(GREEN, GREEN)[0], Cutter())

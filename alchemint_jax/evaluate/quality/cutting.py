@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
 
 from alchemint_jax.perceive import Segmenter
 from alchemint_jax.perceive.pixels import cut, grow
@@ -17,6 +18,7 @@ SIDE = 256
 
 _WHITE, _GREY = 255, 128
 _NEARLY_WHITE = 250
+_FRINGE = 1 / 32  # of the shorter side: what is about as close to a subject may be of it
 _LEAST = 0.05  # the share of a picture below which there is no subject, or no background
 Image = UInt8[np.ndarray, "_ _ 3"]
 
@@ -47,7 +49,7 @@ def reference(picture: Image, segmenter: Segmenter | None) -> Reference:
     mask = segmenter.segment(picture[None], whole)[0]
     if mask.mean() < _LEAST:
         return Reference(show(picture), None)
-    beside = ~mask & (picture.min(-1) < _NEARLY_WHITE)
+    beside = ~_grown(mask) & (picture.min(-1) < _NEARLY_WHITE)
     ground = hide(picture, mask) if beside.mean() >= _LEAST else None
     return Reference(show(picture, mask), ground)
 
@@ -74,8 +76,13 @@ def show(image: Image, mask: Bool[np.ndarray, "_ _"] | None = None) -> UInt8[np.
 
 
 def hide(image: Image, mask: Bool[np.ndarray, "_ _"]) -> Image:
-    """An image whose masked pixels are grey."""
-    return np.where(mask[..., None], np.uint8(_GREY), image)
+    """An image whose masked pixels are grey, and those close to them: masks are never exact."""
+    return np.where(_grown(mask)[..., None], np.uint8(_GREY), image)
+
+
+def _grown(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    reach = round(_FRINGE * min(mask.shape))
+    return ndimage.maximum_filter(mask, 2 * reach + 1) if reach else mask
 
 
 def subject_in(
