@@ -224,7 +224,7 @@ def write_sprites(out: Path) -> None:
         clock = case.clock
         drafts.append(
             boards.Draft(
-                case.id, case.caption, clock.duration, roles, fps=clock.fps, size=case.size
+                case.id, case.caption, clock.duration, roles, fps=float(clock.fps), size=case.size
             )
         )
     boards.write_set(out, drafts, {"made_by": "studies.benchmark_sets", "cases": SPRITES})

@@ -262,6 +262,25 @@ def test_it_stops_whole_or_not_at_all(place, monkeypatch):
     assert [path.name for path in place.iterdir() if "set" in path.name] == []
 
 
+def test_what_a_killed_run_left_is_in_nobodys_way(place):
+    requests = boards.read_prompts(place / "prompts.txt")
+    stale = place / ".set.partial"
+    for plan, refused in (({"made_by": "prompts"}, False), ({"dataset": "timed_clips"}, True)):
+        stale.mkdir()
+        (stale / "plan.json").write_text(json.dumps(plan))
+        (stale / "old.txt").write_text("")
+        if refused:  # somebody's work of hours
+            with pytest.raises(DataError, match="was made with another"):
+                boards.make(requests, place / "set", progress=False)
+            assert (stale / "old.txt").exists()
+        else:
+            made = boards.make(requests, place / "set", progress=False)
+            assert sorted(path.name for path in made.path.parent.iterdir()) == [
+                "benchmark.json", "boards.jsonl"
+            ]  # fmt: skip
+            shutil.rmtree(place / "set")
+
+
 def test_pictures_are_found_by_word_head_and_category(place):
     (place / "pictures" / "cat.png").unlink()
     shelf = from_place(place / "pictures")

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -234,7 +234,7 @@ def _board(
     return draft, found, notes
 
 
-def _each(jobs: int, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+def _each(jobs: int, work: Callable[[T], R], items: Sequence[T]) -> Generator[R, None, None]:
     """What `work` makes of each item, in their order, several at a time.
 
     Threads end with the process, whatever a server keeps them waiting for, and run ahead only so

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import tempfile
@@ -211,11 +212,11 @@ def _of_files(folder: Path) -> Iterator[Entry]:
     if len(paths) > _MOST:
         raise DataError(f"{folder}: holds more than {_MOST} pictures; give a smaller folder")
     for path in paths:
-        inside = path.relative_to(folder)
-        named = path.stem if len(inside.parts) == 1 else inside.parts[0]
+        place = path.relative_to(folder)
+        named = path.stem if len(place.parts) == 1 else place.parts[0]
         word = same_word(re.sub(r"[-_ ]*\d*$", "", named).replace("_", " ").replace("-", " "))
         if word:
-            yield word, _category(word), str(inside), lambda path=path: read(path)
+            yield word, _category(word), str(place), functools.partial(read, path)
 
 
 def _of_scenes(folder: Path) -> Iterator[Entry]:
@@ -226,7 +227,7 @@ def _of_scenes(folder: Path) -> Iterator[Entry]:
                 path = inside(folder, str(one["file"]))
                 if path is not None and path.is_file():
                     word = same_word(str(subject.get("word", "")))
-                    yield word, _category(word), str(one["file"]), lambda path=path: read(path)
+                    yield word, _category(word), str(one["file"]), functools.partial(read, path)
 
 
 def inside(folder: Path, name: str) -> Path | None:

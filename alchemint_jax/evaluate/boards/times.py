@@ -79,7 +79,10 @@ def checked(rows: Any, duration: Real) -> Spans:
         raise ValueError("appears must be a list of one to four times")
     found = []
     for row in rows:
-        start, end = (row.get("start"), row.get("end")) if isinstance(row, Mapping) else (0, 0)
+        ends: tuple[Any, Any] = (0, 0)
+        if isinstance(row, Mapping):
+            ends = row.get("start"), row.get("end")
+        start, end = ends
         if any(isinstance(x, bool) or not isinstance(x, (int, float)) for x in (start, end)):
             raise ValueError("start and end must be numbers of seconds")
         if not 0 <= start < end <= duration + 1e-6:  # NaN fails too

@@ -98,6 +98,7 @@ def write_set(
         DataError: there are no boards, one of them makes no sense, or something else is at `out`.
     """
     out = media.check_folder(out)
+    _forget(out)
     partial = whole.begin(out, made, MARK)
     if partial is None:
         return out / FILE
@@ -121,6 +122,14 @@ def write_set(
         raise
     whole.finish(partial, out, {**made, **(notes or {}), "boards": count}, MARK)
     return out / FILE
+
+
+def _forget(out: Path) -> None:
+    """Removes what a set that was killed has left: there is nothing in it that cost anything."""
+    stale = out.parent / f".{out.name}.partial"
+    plan = stale / "plan.json"
+    if plan.is_file() and "made_by" in records.read_json(plan):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _write(picture: Picture, name: str, folder: Path) -> str:

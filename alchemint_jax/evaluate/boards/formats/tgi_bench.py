@@ -92,7 +92,7 @@ def write(boards: Sequence[Board], options: Options, notes: Notes) -> Iterator[t
             notes.left_out.append(f"{board.id}: has no first_frame and last_frame")
             continue
         fps = story.fps or options.fps or FPS
-        length = Clock.for_duration(story.duration, fps, WAN_STRIDE).frames
+        length = int(Clock.for_duration(story.duration, fps, WAN_STRIDE).frames)
         if length not in LENGTHS:
             notes.left_out.append(
                 f"{board.id}: has {length} frames at {fps:g} fps, not one of {LENGTHS}"
