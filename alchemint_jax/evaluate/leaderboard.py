@@ -70,7 +70,7 @@ def _section(reports: Sequence[Report]) -> dict[str, Any]:
     for report in reports:
         titles, of_videos = report.measures | titles, report.video_measures | of_videos
     less = {name for report in reports for name in less_is_better(report.content)}
-    watched = [case for case in dict.fromkeys(case for case, _ in keys)]
+    watched = list(dict.fromkeys(case for case, _ in keys))
     unseen = {case: {"case": case} for case in watched}
     rows = {report.name: chosen(report.rows, keys, titles) for report in reports}
     videos = {

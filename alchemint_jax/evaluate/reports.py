@@ -91,6 +91,7 @@ def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
     rows: dict[Key, Mapping[str, Any]] = {}
     try:
         measures, of_videos = dict(content["measures"]), dict(content.get("video_measures", {}))
+        dict(content.get("settings", {}))
         videos = {str(row["case"]): row for row in content.get("videos", ())}
         for case, row in videos.items():
             _check_figures(row, of_videos, case)
@@ -114,6 +115,8 @@ def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
         ) from error
     if not rows:
         raise DataError(f"{path}: this report has no rows, so there is nothing to compare")
+    if not measures and not of_videos:
+        raise DataError(f"{path}: this report names no figures, so there is nothing to compare")
     return Report(name, path, content, rows, videos)
 
 

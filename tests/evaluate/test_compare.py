@@ -146,6 +146,8 @@ def test_reports_without_a_common_figure_are_refused(tmp_path):
         (json.dumps({"measures": {}, "rows": [row("a"), row("a")]}), "there twice"),
         (json.dumps({"measures": {"t_iou": ""}, "rows": [row("a", t_iou="x")]}), "not a number"),
         (json.dumps({"measures": {}, "rows": [row("a", fps=None)]}), "is not a report"),
+        (json.dumps({"measures": {}, "rows": [row("a")]}), "names no figures"),
+        (json.dumps({"measures": {"a": ""}, "rows": [row("a")], "settings": 3}), "is not a report"),
     ],
 )
 def test_what_is_no_report_is_named(tmp_path, capsys, content, says):

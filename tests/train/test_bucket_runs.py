@@ -15,8 +15,12 @@ from toy_task import ToyTask, config
 
 from alchemint_jax import places, sharding, train
 from alchemint_jax.errors import AlchemintError, ConfigError, TrainingError
+from alchemint_jax.train.evaluation import EvaluateConfig
 
 pytestmark = pytest.mark.slow
+
+
+PAGE = "evaluation.html"
 
 
 class Sampling(ToyTask):
@@ -27,7 +31,8 @@ class Sampling(ToyTask):
 def figures(workdir):
     text = (places.place(workdir) / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    return [{k: v for k, v in x.items() if k not in ("time", "steps_per_second")} for x in lines]
+    clocks = ("time", "steps_per_second", "evaluation/seconds")
+    return [{k: v for k, v in x.items() if k not in clocks} for x in lines]
 
 
 def files(workdir, name):
@@ -42,30 +47,36 @@ def restored(workdir, step):
         return jax.device_get(checkpoints.restore(step, plan.abstract))
 
 
-def options(total_steps):
+SCORED = EvaluateConfig(6, "toy_world:BOARDS", limit=2)
+
+
+def options(total_steps, evaluate=None):
     periods = {"checkpoint_every": 4, "validate_every": 6, "sample_every": 9}
-    return config(total_steps, **periods)
+    return config(total_steps, **periods, evaluate=evaluate)
 
 
-def fit(total_steps, workdir, task=Sampling()):  # noqa: B008
-    return train.fit(task, options(total_steps), workdir, mesh=sharding.make_mesh(data=8))
+def fit(total_steps, workdir, task=Sampling(), scored=None):  # noqa: B008
+    mesh = sharding.make_mesh(data=8)
+    return train.fit(task, options(total_steps, scored), workdir, mesh=mesh)
 
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
     """A run in a folder, which nobody disturbed."""
     folder = tmp_path_factory.mktemp("straight")
-    fit(24, folder)
+    fit(24, folder, scored=SCORED)
     return folder
 
 
 def test_a_run_in_a_bucket_is_as_one_in_a_folder(bucket, straight):
     for steps in (12, 24):  # the second goes on
-        result = fit(steps, bucket)
+        result = fit(steps, bucket, scored=SCORED)
         assert (result.step, result.interrupted) == (steps, False)
     assert figures(bucket) == figures(straight) and len(figures(bucket)) > 12
     assert files(bucket, "samples").keys() == {"step_000009_clip.mp4", "step_000018_clip.mp4"}
-    for name in ("samples", "export"):
+    best, page = ((places.place(bucket) / name).read_text() for name in ("best.json", PAGE))
+    assert best == (straight / "best.json").read_text() and "t-IOU" in page
+    for name in ("samples", "export", "export_best"):
         assert files(bucket, name) == files(straight, name)
     assert places.read_mark(places.place(bucket) / "export").keys() == {"weights.npz"}
     assert len(files(bucket, "tensorboard")) == 2
