@@ -123,6 +123,7 @@ def test_select_says_why():
             "word": word,
             "track": track,
             "named_by": named_by,
+            "detected_as": word,
             "frames": [list(f) for f in frames],
             "score": score,
             "pictures": pictures,
@@ -135,6 +136,7 @@ def test_select_says_why():
         "caption": "",
         "dropped": [],
         "status": "ok",
+        "others": [one("kitten", None, [], ((15, 30), (33, 35)))],
         "subjects": [
             one("dog", 0, [picture()]),
             one("cat", 1, [picture(sharpness=1), picture(sharpness=2, size=0.0)]),
@@ -150,6 +152,9 @@ def test_select_says_why():
     assert "blurred" in reasons["cat"] and "0.20 s" in reasons["car"]
     assert "not sure" in reasons["bus"] and "no picture" in reasons["cup"]
     assert reasons["box"] == "is one of more than 1 subjects"
+    # What is left out for its pictures was there all the same; what is unsure was not.
+    assert found["categories"]["cat"] == [[0, 30], [33, 35]]
+    assert "bus" not in found["categories"] and "others" not in found
     guess = {**row, "subjects": [one("man", 0, [picture()], named_by="order")]}
     assert select(guess, Select())["status"] == "ok"
     assert "a guess" in select(guess, Select(guessed=False))["dropped"][0]["reason"]

@@ -214,6 +214,8 @@ def test_spans_say_whether_their_ends_are_known():
     never = seen_by("cat", [[5, 0, 0, 1, 1, 0.9]], [4, 6])
     found = spans(row_of(subject, never), Presence())
     (one,) = found["subjects"]
+    aside = spans(row_of(others=[subject, never]), Presence())["others"]
+    assert [other["frames"] for other in aside] == [[[0, 20]]]
     assert one["frames"] == [[0, 20]] and one["open_start"] and not one["open_end"]
     assert one["coverage"] == 1.0 and found["dropped"][0]["word"] == "cat"
 
@@ -243,15 +245,3 @@ def test_what_stays_unsure_and_does_not_move_is_not_there():
     assert frames_of(0.0, 0.4) == [[0, 60]]
     assert frames_of(0.0, 0.2, idle=10.0) == [[0, 60]]
     assert frames_of(0.0, 0.2, length=35) == [[0, 35]]  # not for long enough
-
-
-def test_a_category_is_there_while_anybody_of_it_is():
-    def there(word, start, end):
-        missed = [f for f in range(40) if not start <= f < end]
-        return seen_by(word, [[f, 0, 0, 1, 1, 0.9] for f in range(start, end)], missed)
-
-    woman, man = there("woman", 2, 10), there("person", 8, 20)
-    other = there("man", 30, 35)  # without a word in the caption
-    found = spans(row_of(woman, man, there("dog", 0, 5), others=[other]), Presence())
-    assert found["categories"] == {"person": [[2, 20], [30, 35]], "dog": [[0, 5]]}
-    assert len(found["subjects"]) == 3 and "others" not in found

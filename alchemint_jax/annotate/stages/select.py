@@ -8,7 +8,8 @@ from alchemint_jax.annotate.naming import ORDER
 from alchemint_jax.annotate.rows import Row, clock_of, dropped
 from alchemint_jax.annotate.settings import Select
 from alchemint_jax.annotate.stages.pairs import CROSS
-from alchemint_jax.annotate.words import caption_of
+from alchemint_jax.annotate.words import caption_of, detected_kind
+from alchemint_jax.scene.spans import Spans
 
 
 def select(row: Row, settings: Select) -> Row:
@@ -35,10 +36,21 @@ def select(row: Row, settings: Select) -> Row:
         for s in kept[settings.subjects :]
     ]
     kept = sorted(kept[: settings.subjects], key=lambda s: s["track"])
-    made = {**row, "subjects": kept, "dropped": row["dropped"] + lost}
+    rest = {name: value for name, value in row.items() if name != "others"}
+    found = categories([*row["subjects"], *row["others"]], settings)
+    made = {**rest, "subjects": kept, "categories": found, "dropped": row["dropped"] + lost}
     if row["caption_from"] == "words":
         made["caption"] = caption_of([subject["word"] for subject in kept])
     return made if kept else dropped(made, "has no subject that is kept")
+
+
+def categories(seen: Sequence[Row], settings: Select) -> dict[str, list[list[int]]]:
+    """When anything of a kind is on screen, be it kept or not; what is unsure is nothing."""
+    every: dict[str, list[list[int]]] = {}
+    for one in seen:
+        if one["score"] >= settings.sure:
+            every.setdefault(detected_kind(one["detected_as"]), []).extend(one["frames"])
+    return {name: [list(run) for run in Spans(some)] for name, some in every.items()}
 
 
 def subject_fault(subject: Row, row: Row, settings: Select) -> str | None:

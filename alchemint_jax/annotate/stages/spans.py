@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from alchemint_jax.annotate import words
 from alchemint_jax.annotate.rows import Real, Row, clock_of
 from alchemint_jax.annotate.settings import Presence
 from alchemint_jax.annotate.tracks import border_share
@@ -104,35 +102,34 @@ def is_closed(
 def spans(row: Row, settings: Presence) -> Row:
     """Adds to each subject when it is on screen, and whether that is known at both ends.
 
-    `categories` says when anything of a kind is on screen, be it a subject of the caption or not.
+    The same is said of `others`, what was seen and is no subject of the caption.
     """
     subjects, lost = [], []
-    every: dict[str, list[Any]] = {}
-    for other in row["others"]:
-        every.setdefault(_kind(other), []).extend(presence(other, row, settings)[0])
     for subject in row["subjects"]:
-        found, scores = presence(subject, row, settings)
-        every.setdefault(_kind(subject), []).extend(found)
-        if not found:
+        if (found := shown(subject, row, settings)) is None:
             lost.append({"word": subject["word"], "reason": "is never there for long enough"})
-            continue
-        inside = np.concatenate([scores[s:e] for s, e in found])
-        subjects.append(
-            {
-                **subject,
-                "frames": [list(run) for run in found],
-                "score": round(float(inside.mean()), 3),
-                "best": round(float(inside.max()), 3),
-                "coverage": round(len(inside) / (found[-1][1] - found[0][0]), 3),
-                # At the border of a scene nobody knows since when, or until when.
-                "open_start": found[0][0] == 0,
-                "open_end": found[-1][1] == row["frames"],
-            }
-        )
-    categories = {name: [list(run) for run in Spans(some)] for name, some in every.items() if some}
-    made = {key: value for key, value in row.items() if key != "others"}
-    made |= {"subjects": subjects, "categories": categories}
-    return {**made, "dropped": row["dropped"] + lost}
+        else:
+            subjects.append(found)
+    others = [found for one in row["others"] if (found := shown(one, row, settings)) is not None]
+    return {**row, "subjects": subjects, "others": others, "dropped": row["dropped"] + lost}
+
+
+def shown(subject: Row, row: Row, settings: Presence) -> Row | None:
+    """A subject with the frames in which it is on screen; None if there are none."""
+    found, scores = presence(subject, row, settings)
+    if not found:
+        return None
+    inside = np.concatenate([scores[s:e] for s, e in found])
+    return {
+        **subject,
+        "frames": [list(run) for run in found],
+        "score": round(float(inside.mean()), 3),
+        "best": round(float(inside.max()), 3),
+        "coverage": round(len(inside) / (found[-1][1] - found[0][0]), 3),
+        # At the border of a scene nobody knows since when, or until when.
+        "open_start": found[0][0] == 0,
+        "open_end": found[-1][1] == row["frames"],
+    }
 
 
 def presence(subject: Row, row: Row, settings: Presence) -> tuple[Spans, Float[np.ndarray, " f"]]:
@@ -145,7 +142,3 @@ def presence(subject: Row, row: Row, settings: Presence) -> tuple[Spans, Float[n
     )
     least = max(1, clock.count(settings.least))
     return hysteresis(scores, settings.on, settings.off, closed, least), scores
-
-
-def _kind(subject: Row) -> str:
-    return words.detected_kind(subject["detected_as"])
