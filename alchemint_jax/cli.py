@@ -247,7 +247,13 @@ def _parser() -> argparse.ArgumentParser:
         "--perceivers",
         type=arguments.perceivers,
         metavar="KIND=NAME,...",
-        help="detector, segmenter and embedder of the perceived tracker (default: embedded ones)",
+        help="detector, segmenter and embedder of the perceived tracker, and of --quality (default: "
+        "embedded ones)",
+    )
+    c.add_argument(
+        "--quality",
+        action="store_true",
+        help="also measure whole videos: steadiness, motion, likeness (see the guide on quality)",
     )
     c.add_argument(
         "--calibrate",

@@ -52,7 +52,11 @@ def evaluate(args: argparse.Namespace) -> int:
         from alchemint_jax.sampling.control import Gating
 
         benchmark = named.chosen(
-            args.benchmark, args.tracker, args.limit, perceivers=args.perceivers
+            args.benchmark,
+            args.tracker,
+            args.limit,
+            # Who looks at whole videos may be another one than who finds subjects in drawn ones.
+            perceivers=None if args.quality and not args.tracker else args.perceivers,
         )
         options = shared.given(
             limit=args.limit,
@@ -62,6 +66,7 @@ def evaluate(args: argparse.Namespace) -> int:
             guidance=weights or None,
             solver=args.solver,
             control=Gating.of(args.gating),
+            judge=_judges(args),
         )
         report = run_benchmark(model, benchmark, out, **options)
     print("\n".join(shared.report_lines(report)))
@@ -100,6 +105,7 @@ def _evaluate_videos(args: argparse.Namespace) -> int:
             workers=args.workers or min(os.cpu_count() or 1, _MOST_WORKERS),
             benchmark=args.benchmark,
             settings=settings,
+            judge=_judges(args),
         )
     if missing := report["settings"]["missing"]:
         shared.warn(
@@ -117,6 +123,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     _refuse(args, (*_OF_MODELS, "workers"), "is not for --calibrate, which renders nothing")
+    if args.quality:
+        raise ConfigError("--quality is not for --calibrate, which is about times")
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.evaluate import calibration
@@ -172,6 +180,13 @@ def _asked(args: argparse.Namespace) -> tuple[list[Any], Any, dict[str, Any]]:
     limit = world.limit if args.limit is None else args.limit
     cases = world.cases(None, limit, args.seed or 0)
     return [Ask.of_scene(case) for case in cases], make, settings
+
+
+def _judges(args: argparse.Namespace) -> Any:
+    """What loads who measures whole videos, if anybody is to."""
+    from alchemint_jax.evaluate.quality.reporting import load_judges
+
+    return load_judges(args.perceivers) if args.quality else None
 
 
 def _files(args: argparse.Namespace) -> list[tuple[str, Path]]:

@@ -16,6 +16,9 @@ from alchemint_jax import weights
 from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.cases import Benchmark
+from alchemint_jax.evaluate.quality.judges import Judges
+from alchemint_jax.evaluate.quality.per_video import figures
+from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
 from alchemint_jax.evaluate.scores import T_L2, score
 from alchemint_jax.progress import Progress
 from alchemint_jax.scene.scene import Scene
@@ -59,13 +62,15 @@ def run_benchmark(
     progress: bool = True,
     solver: str | None = None,
     control: Any = None,
+    judge: Callable[[], Judges] | None = None,
 ) -> dict[str, Any]:
     """Renders a benchmark with a model, scores it, and writes report.json and .html.
 
     `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
     and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
     `guidance`, a `Guidance` or some of its weights by name, those that are not given. `control` is
-    that of `Pipeline.render`. Returns the figures of the report, without its rows and titles.
+    that of `Pipeline.render`. `judge` loads who measures whole videos; None leaves those figures
+    out. Returns the figures of the report, without its rows and titles.
 
     Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
@@ -107,9 +112,19 @@ def run_benchmark(
         },
         **score(cases, videos, benchmark.tracker),
     }
+    if judge is not None:
+        judges = judge()
+        with Progress(len(cases), "judging", quiet=not progress) as bar:
+            rows = []
+            for case, video in zip(cases, videos, strict=True):
+                rows.append({"case": case.id, **figures(video, case, judges)})
+                bar.update(len(rows))
+        report |= (of_whole := of_videos(rows))
+        report["less_is_better"] = less_is_better(report["less_is_better"], of_whole)
     if out is not None:
         save_report(report, videos, cases, out)
-    return {key: report[key] for key in report if key not in ("rows", "measures", "notes")}
+    kept = ("rows", "measures", "notes", "videos", "video_measures", "less_is_better")
+    return {key: report[key] for key in report if key not in kept}
 
 
 def fingerprints(model: str) -> dict[str, str]:

@@ -26,6 +26,9 @@ from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.asks import Ask
 from alchemint_jax.evaluate.clip import Clip
+from alchemint_jax.evaluate.quality.judges import Judges
+from alchemint_jax.evaluate.quality.per_video import figures
+from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
@@ -83,6 +86,7 @@ def score_videos(
     benchmark: str = "boards",
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
+    judge: Callable[[], Judges] | None = None,
 ) -> dict[str, Any]:
     """Scores the videos of a folder, and writes report.json and report.html; goes on where it was
     stopped.
@@ -96,6 +100,7 @@ def score_videos(
         benchmark: what the report calls the cases.
         settings: what the report is to say of the tracker; rows are made again if they change.
         progress: whether to say how far it is.
+        judge: loads who measures whole videos, in each process; None leaves those figures out.
 
     Returns:
         The figures of the report, without its rows and titles.
@@ -117,6 +122,7 @@ def score_videos(
     tracker = make()
     settings = settings or {}
     how = [_VERSION, plain(dict(settings)), plain(getattr(tracker, "fingerprint", None))]
+    how += ["with figures of whole videos"] if judge else []
     tasks = [
         _Task(i, ask, (*found[ask.id],), digest([how, ask.content(), _contents(found[ask.id])]))
         for i, ask in enumerate(asks)
@@ -127,7 +133,8 @@ def score_videos(
         for path in shards.glob("part-*.jsonl"):
             if int(path.stem.removeprefix("part-")) >= len(tasks):
                 path.unlink()
-        _run(tasks, shards, make, tracker, workers, progress)
+        watchers = _Watchers(make, judge)
+        _run(tasks, shards, watchers, tracker, workers, progress)
         parts = [read_shard(_place(shards, task), task.fingerprint) for task in tasks]
         if any(part is None for part in parts):
             raise AlchemintError(f"{shards}: was changed meanwhile; run it again")
@@ -142,13 +149,14 @@ def score_videos(
                 "t_l2": scores.T_L2,
                 "missing": sum(part[0]["status"] != "ok" for part in whole),
             },
-            "videos": [part[0] for part in whole],
             "others": others,
             **scores.summarised(rows, scores.measures(tracker), tracker.notes),
+            **(of_whole := of_videos([part[0] for part in whole])),
         }
+        report["less_is_better"] = less_is_better(report["less_is_better"], of_whole)
         scenes = [_scene(ask, part[0]) for ask, part in zip(asks, whole, strict=True)]
         save_report(report, Shown([task.paths for task in tasks]), scenes, target)
-    kept = ("rows", "measures", "notes", "videos", "less_is_better")
+    kept = ("rows", "measures", "notes", "videos", "video_measures", "less_is_better")
     return {key: value for key, value in report.items() if key not in kept}
 
 
@@ -164,8 +172,24 @@ def _scene(ask: Ask, video: Row) -> Any:
     return ask.scene(video["fps"], video["frames"]) if video["status"] == "ok" else ask.scene()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Watchers:
+    """Makes who watches, in each process."""
+
+    tracker: Make
+    judges: Callable[[], Judges] | None
+
+    def judge(self) -> Judges | None:
+        return None if self.judges is None else self.judges()
+
+
 def _run(
-    tasks: Sequence[_Task], shards: Path, make: Make, tracker: Tracker, workers: int, show: bool
+    tasks: Sequence[_Task],
+    shards: Path,
+    watchers: _Watchers,
+    tracker: Tracker,
+    workers: int,
+    show: bool,
 ) -> None:
     """Watches what has not been watched yet."""
     left = [t for t in tasks if read_shard(_place(shards, t), t.fingerprint) is None]
@@ -173,8 +197,9 @@ def _run(
     with Progress(len(tasks), "scoring", start=done, quiet=not show) as bar:
         bar.update(done)
         if not workers:
+            judges = watchers.judge() if left else None
             for task in left:
-                _watch(task, shards, tracker)
+                _watch(task, shards, tracker, judges)
                 done += 1
                 bar.update(done)
             return
@@ -182,7 +207,9 @@ def _run(
         while left:
             tries += 1
             again: list[_Task] = []
-            for kind, task, value in pool.run_tasks(_start, (shards, make, workers), left, workers):
+            for kind, task, value in pool.run_tasks(
+                _start, (shards, watchers, workers), left, workers
+            ):
                 if kind == pool.RAISED:
                     raise value
                 if kind == pool.DIED and tries < _TRIES:
@@ -196,19 +223,19 @@ def _run(
             left = again
 
 
-def _start(shards: Path, make: Make, workers: int) -> Callable[[_Task, Any], None]:
+def _start(shards: Path, watchers: _Watchers, workers: int) -> Callable[[_Task, Any], None]:
     """In a new process: what watches a video."""
     if workers > 1:  # several processes cannot share an accelerator
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
     prepare_jax()
-    tracker = make()
-    return lambda task, tell: _watch(task, shards, tracker)
+    tracker, judges = watchers.tracker(), watchers.judge()
+    return lambda task, tell: _watch(task, shards, tracker, judges)
 
 
-def _watch(task: _Task, shards: Path, tracker: Tracker) -> None:
+def _watch(task: _Task, shards: Path, tracker: Tracker, judges: Judges | None) -> None:
     """Measures one video, and keeps its rows: a line about the video, and one for each subject."""
     try:
-        rows = list(_measured(task, tracker))
+        rows = list(_measured(task, tracker, judges))
     except DataError as error:
         rows = _lost(task, tracker, str(error))
     except MemoryError:
@@ -220,7 +247,7 @@ def _write(task: _Task, shards: Path, rows: list[Row]) -> None:
     write_shard(_place(shards, task), task.fingerprint, plain(rows))
 
 
-def _measured(task: _Task, tracker: Tracker) -> Iterator[Row]:
+def _measured(task: _Task, tracker: Tracker, judges: Judges | None) -> Iterator[Row]:
     if not task.paths:
         raise DataError(f"there is no {task.ask.id}.mp4")
     if len(task.paths) > 1:
@@ -249,6 +276,8 @@ def _measured(task: _Task, tracker: Tracker) -> Iterator[Row]:
         "seconds": (len(clip) - 1) / clip.fps,
         "asked_seconds": task.ask.duration,
         "remarks": remarks,
+        # Of a video that is too short, what should be in the frames that it lacks is not known.
+        **({} if judges is None or lacks else figures(np.asarray(clip), case, judges)),
     }
     yield from rows
 
