@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -200,8 +201,9 @@ def _start(shards: Path, make: Make, workers: int) -> Callable[[_Task, Any], Non
     """In a new process: what watches a video."""
     if workers > 1:  # several processes cannot share an accelerator
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    prepare_jax()
     tracker = make()
+    if "jax" in sys.modules:  # what was loaded runs on it
+        prepare_jax()
     return lambda task, tell: _watch(task, shards, tracker)
 
 
@@ -255,7 +257,7 @@ def _measured(task: _Task, tracker: Tracker) -> Iterator[Row]:
 
 def _lost(task: _Task, tracker: Tracker, reason: str) -> list[Row]:
     """The rows of a video that is missing or broken."""
-    about = {
+    about: Row = {
         "case": task.ask.id,
         "video": task.paths[0].name if task.paths else None,
         "status": "missing" if not task.paths else "broken",
