@@ -247,7 +247,7 @@ def _parser() -> argparse.ArgumentParser:
         "--perceivers",
         type=arguments.perceivers,
         metavar="KIND=NAME,...",
-        help="detector, segmenter and embedder of the perceived tracker, and of --quality (default: "
+        help="detector, segmenter and embedder of the perceived tracker and of --quality (default: "
         "embedded ones)",
     )
     c.add_argument(

@@ -16,8 +16,6 @@ from alchemint_jax import weights
 from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.cases import Benchmark
-from alchemint_jax.evaluate.quality.judges import Judges
-from alchemint_jax.evaluate.quality.per_video import figures
 from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
 from alchemint_jax.evaluate.scores import T_L2, score
 from alchemint_jax.progress import Progress
@@ -62,7 +60,7 @@ def run_benchmark(
     progress: bool = True,
     solver: str | None = None,
     control: Any = None,
-    judge: Callable[[], Judges] | None = None,
+    judge: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Renders a benchmark with a model, scores it, and writes report.json and .html.
 
@@ -113,6 +111,8 @@ def run_benchmark(
         **score(cases, videos, benchmark.tracker),
     }
     if judge is not None:
+        from alchemint_jax.evaluate.quality.per_video import figures
+
         judges = judge()
         with Progress(len(cases), "judging", quiet=not progress) as bar:
             rows = []

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -53,8 +54,8 @@ class Clip:
     def __iter__(self) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         return (frame for _, frame in self.read(range(self._frames)))
 
-    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
-        return np.stack(list(self)).astype(dtype or np.uint8, copy=False)  # type: ignore[arg-type]
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.stack(list(self)).astype(dtype or np.uint8, copy=False)
 
     def read(self, numbers: Iterable[int], side: int = 0) -> Frames:
         """Frames by number, in order, scaled down to the smaller one of both sides."""

@@ -7,18 +7,19 @@ screen together with that: it left and came back. Nothing is two subjects.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import linear_sum_assignment
 
 from alchemint_jax.annotate import words
-from alchemint_jax.annotate.tracks import Seen
+from alchemint_jax.annotate.tracks import Seen, inside
 
 Real = float | int
 
 _WORD = 0.3  # of its scores that a thing must have for a word to be named so
+_ONE_PLACE = 0.5  # of the smaller one of two boxes that the other one covers
 _KINDS = ("human", "animal", "vehicle")  # which detectors often take for another one of the kind
 
 
@@ -74,16 +75,34 @@ class Candidate:
         score: the best one of its detections.
         runs: half-open runs of frames in which it is followed.
         likeness: to the reference of each subject.
+        boxes: where it is, in the frames in which it was detected.
     """
 
     words: Mapping[str, float]
     score: float
     runs: Sequence[tuple[int, int]]
     likeness: Float[np.ndarray, " r"]
+    boxes: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     def meets(self, other: Candidate) -> bool:
-        """Whether both are on screen at one time."""
-        return any(a < d and c < b for a, b in self.runs for c, d in other.runs)
+        """Whether both are on screen at one time, in different places: one thing is not.
+
+        A detector that is not sure often sees one thing twice, a part of it and the whole.
+        """
+        if not any(a < d and c < b for a, b in self.runs for c, d in other.runs):
+            return False
+        shared = [
+            _covered(box, other.boxes[min(other.boxes, key=lambda f: (abs(f - frame), f))])
+            for frame, box in self.boxes.items()
+            if other.boxes and any(start <= frame < end for start, end in other.runs)
+        ]
+        return not shared or float(np.median(shared)) < _ONE_PLACE
+
+
+def _covered(box: np.ndarray, other: np.ndarray) -> float:
+    """The share of the smaller one of two boxes that the other one covers."""
+    pair = box[None].astype(float), other[None].astype(float)
+    return float(max(inside(*pair)[0, 0], inside(*pair[::-1])[0, 0]))
 
 
 def assign(

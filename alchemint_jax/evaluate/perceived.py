@@ -76,6 +76,7 @@ class _Found:
             score=max(one.score for one in seen),
             runs=sorted((piece.first, piece.last + 1) for piece in self.pieces),
             likeness=np.mean([view.likeness for view in self.views.values()], axis=0),
+            boxes={one.frame: one.box for one in seen},
         )
 
 
@@ -245,6 +246,8 @@ class PerceivedTracker:
         look = Look(subjects[number].word, number)
         pieces = [piece for one in found for piece in one.pieces]
         seen, missed = follow.sightings(row, self.detect, pieces, [one.missed for one in found])
+        best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
+        seen = [best[frame] for frame in sorted(best)]
         there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
         views = dict(sorted((f, view) for one in found for f, view in one.views.items()))
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])

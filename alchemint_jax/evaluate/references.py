@@ -21,7 +21,7 @@ _WHITE = 250
 
 def trimmed(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
     """A picture without the white around it."""
-    ink = (image < _WHITE).any(-1)
+    ink = image.min(-1) < _WHITE
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not len(rows):
         return image[:0, :0]

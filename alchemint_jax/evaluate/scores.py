@@ -64,7 +64,7 @@ def score(
     """
     if len(cases) != len(videos):
         raise DataError(f"{len(cases)} cases but {len(videos)} videos")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case, video in zip(cases, videos, strict=True):
         if len(video) != case.clock.frames:
             raise DataError(

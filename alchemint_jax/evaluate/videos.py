@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,6 @@ from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.asks import Ask
 from alchemint_jax.evaluate.clip import Clip
-from alchemint_jax.evaluate.quality.judges import Judges
-from alchemint_jax.evaluate.quality.per_video import figures
 from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.places import local
@@ -86,7 +85,7 @@ def score_videos(
     benchmark: str = "boards",
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
-    judge: Callable[[], Judges] | None = None,
+    judge: Callable[[], Any] | None = None,
 ) -> dict[str, Any]:
     """Scores the videos of a folder, and writes report.json and report.html; goes on where it was
     stopped.
@@ -177,9 +176,9 @@ class _Watchers:
     """Makes who watches, in each process."""
 
     tracker: Make
-    judges: Callable[[], Judges] | None
+    judges: Callable[[], Any] | None
 
-    def judge(self) -> Judges | None:
+    def judge(self) -> Any:
         return None if self.judges is None else self.judges()
 
 
@@ -227,12 +226,13 @@ def _start(shards: Path, watchers: _Watchers, workers: int) -> Callable[[_Task, 
     """In a new process: what watches a video."""
     if workers > 1:  # several processes cannot share an accelerator
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    prepare_jax()
     tracker, judges = watchers.tracker(), watchers.judge()
+    if "jax" in sys.modules:  # what was loaded runs on it
+        prepare_jax()
     return lambda task, tell: _watch(task, shards, tracker, judges)
 
 
-def _watch(task: _Task, shards: Path, tracker: Tracker, judges: Judges | None) -> None:
+def _watch(task: _Task, shards: Path, tracker: Tracker, judges: Any) -> None:
     """Measures one video, and keeps its rows: a line about the video, and one for each subject."""
     try:
         rows = list(_measured(task, tracker, judges))
@@ -247,7 +247,7 @@ def _write(task: _Task, shards: Path, rows: list[Row]) -> None:
     write_shard(_place(shards, task), task.fingerprint, plain(rows))
 
 
-def _measured(task: _Task, tracker: Tracker, judges: Judges | None) -> Iterator[Row]:
+def _measured(task: _Task, tracker: Tracker, judges: Any) -> Iterator[Row]:
     if not task.paths:
         raise DataError(f"there is no {task.ask.id}.mp4")
     if len(task.paths) > 1:
@@ -277,14 +277,20 @@ def _measured(task: _Task, tracker: Tracker, judges: Judges | None) -> Iterator[
         "asked_seconds": task.ask.duration,
         "remarks": remarks,
         # Of a video that is too short, what should be in the frames that it lacks is not known.
-        **({} if judges is None or lacks else figures(np.asarray(clip), case, judges)),
+        **({} if judges is None or lacks else _of_whole(np.asarray(clip), case, judges)),
     }
     yield from rows
 
 
+def _of_whole(video: np.ndarray, case: Any, judges: Any) -> Row:
+    from alchemint_jax.evaluate.quality.per_video import figures
+
+    return dict(figures(video, case, judges))
+
+
 def _lost(task: _Task, tracker: Tracker, reason: str) -> list[Row]:
     """The rows of a video that is missing or broken."""
-    about = {
+    about: Row = {
         "case": task.ask.id,
         "video": task.paths[0].name if task.paths else None,
         "status": "missing" if not task.paths else "broken",

@@ -8,9 +8,10 @@ from alchemint_jax.evaluate.matching import Candidate, Match, assign
 THING = "thing"
 
 
-def one(word, run, *likeness, score=0.9):
+def one(word, run, *likeness, score=0.9, left=None):
     names = word if isinstance(word, dict) else {word: 1.0}
-    return Candidate(names, score, [run], np.array(likeness))
+    boxes = {} if left is None else {f: np.array([left, 0, left + 10, 9]) for f in range(*run)}
+    return Candidate(names, score, [run], np.array(likeness), boxes)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,9 @@ def one(word, run, *likeness, score=0.9):
         ([one("dog", (0, 4), 0.8), one("dog", (6, 9), 0.7)], ["dog"], [[0, 1]]),
         ([one("dog", (0, 4), 0.8), one("dog", (6, 9), 0.4)], ["dog"], [[0]]),
         ([one("dog", (0, 6), 0.8), one("dog", (5, 9), 0.7)], ["dog"], [[0]]),  # both at once
+        # A part of it that is seen beside the whole is no other one; what is elsewhere is.
+        ([one("dog", (0, 6), 0.8, left=0), one("dog", (5, 9), 0.7, left=3)], ["dog"], [[0, 1]]),
+        ([one("dog", (0, 6), 0.8, left=0), one("dog", (5, 9), 0.7, left=7)], ["dog"], [[0]]),
         # Two of one word, told apart by identity ...
         ([one("dog", (0, 9), 0.3, 0.8), one("dog", (0, 9), 0.7, 0.4)], ["dog", "dog"], [[1], [0]]),
         # ... also if one of them is a little more like both.
@@ -54,7 +58,7 @@ def test_the_order_of_what_was_seen_does_not_matter():
     rng = np.random.default_rng(0)
     met = 0
     for _ in range(50):
-        found = [one("dog", (s, s + 5), *rng.random(2)) for s in rng.integers(0, 20, 4)]
+        found = [one("dog", (s, s + 5), *rng.random(2)) for s in rng.integers(0, 20, 4).tolist()]
         order = rng.permutation(4)
         chosen = assign(found, ["dog", "dog"], THING, Match())
         mixed = assign([found[k] for k in order], ["dog", "dog"], THING, Match())

@@ -74,7 +74,7 @@ def test_frame_rates_and_their_empty_cases():
 
 def test_rates_over_subjects():
     assert m.detection_rate([(0, 1), None, [], (3, 4)]) == 0.5
-    assert m.recalls([0.2, 0.3, 0.6, 0.9]) == {0.3: 0.75, 0.5: 0.5, 0.7: 0.25}
+    assert m.recalls([0.2, 0.3, 0.6, 0.9]) == {0.3: 0.75, 0.5: 0.5, 0.7: 0.25, 0.9: 0.25}
     assert m.always_present([(0, 0.25), (0, 0.75)])["t_iou"] == pytest.approx(0.5)
     assert m.always_present([(0, 4)], 8) == pytest.approx({"t_iou": 0.5, "t_l2": 0.5 / 2**0.5})
 

@@ -188,7 +188,7 @@ def test_names_are_paths_in_the_folder(boards):
         (["--perceivers", "eye=x"], "write KIND=NAME"),
         (["--perceivers", "detector=nobody"], "neither 'yolov3-tiny' nor"),
         (["--tracker", "sprites", "--perceivers", "embedder=clip"], "are for --tracker perceived"),
-        (["--tracker", "someone"], "neither 'sprites' nor 'perceived' nor MODULE:NAME"),
+        (["--tracker", "someone"], "neither 'sprites' nor 'perceived' nor"),
     ],
 )
 def test_mistakes_on_the_command_line_are_explained(boards, capsys, words, says):

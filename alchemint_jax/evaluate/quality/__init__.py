@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         frechet_video_distance,
     )
     from alchemint_jax.evaluate.quality.i3d import I3dFeatures
-    from alchemint_jax.evaluate.quality.judges import LESS_IS_BETTER, TITLES, Judges
+    from alchemint_jax.evaluate.quality.judges import Judges
     from alchemint_jax.evaluate.quality.likeness import (
         s2v_consistency,
         s2v_decoupling,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         movement_accuracy,
     )
     from alchemint_jax.evaluate.quality.per_video import figures
+    from alchemint_jax.evaluate.quality.reporting import LESS_IS_BETTER, TITLES
     from alchemint_jax.evaluate.quality.seen import Seen
     from alchemint_jax.evaluate.quality.steadiness import (
         consistency,
@@ -45,7 +46,7 @@ _NAMES = {
     "fidelity": ("psnr", "ssim"),
     "frechet": ("Moments", "frechet_distance", "frechet_video_distance"),
     "i3d": ("I3dFeatures",),
-    "judges": ("LESS_IS_BETTER", "TITLES", "Judges"),
+    "judges": ("Judges",),
     "likeness": (
         "s2v_consistency",
         "s2v_decoupling",
@@ -55,6 +56,7 @@ _NAMES = {
     "lpips": ("Lpips",),
     "motion": ("busiest_second", "dynamic_degree", "load_farneback", "movement_accuracy"),
     "per_video": ("figures",),
+    "reporting": ("LESS_IS_BETTER", "TITLES"),
     "seen": ("Seen",),
     "steadiness": ("consistency", "steady_runs", "temporal_flickering"),
     "timing": ("frames_right", "sampled_frames"),

@@ -14,30 +14,6 @@ from alchemint_jax.evaluate.quality.lpips import Lpips
 from alchemint_jax.perceive import Detector, Embedder, Segmenter, TextEmbedder
 from alchemint_jax.perceive.choose import Perceivers
 
-TITLES = {
-    "psnr": "PSNR (dB)",
-    "ssim": "SSIM",
-    "lpips": "LPIPS",
-    "temporal_flickering": "temporal flickering",
-    "dynamic_degree": "dynamic degree",
-    "movement": "movement accuracy",
-    "one_object": "one-object accuracy",
-    "two_objects": "two-object accuracy",
-    "subject_consistency": "subject consistency",
-    "subject_consistency_inside": "subject consistency between entrances",
-    "background_consistency": "background consistency",
-    "background_consistency_inside": "background consistency between entrances",
-    "subject_similarity": "Subj-S inside",
-    "s2v_consistency": "S2V consistency",
-    "s2v_decoupling": "S2V decoupling",
-    "text_similarity": "Text-S",
-    "text_similarity_inside": "Text-S inside",
-    "event_similarity": "Text-S of events",
-}
-"""What each figure is called in reports."""
-
-LESS_IS_BETTER = frozenset({"lpips"})
-
 Distance = Callable[[np.ndarray, np.ndarray], float]
 """How different a video looks from another one, such as `Lpips`."""
 

@@ -6,15 +6,38 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from alchemint_jax.evaluate.quality.judges import LESS_IS_BETTER, TITLES, Judges
+TITLES = {
+    "psnr": "PSNR (dB)",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "temporal_flickering": "temporal flickering",
+    "dynamic_degree": "dynamic degree",
+    "movement": "movement accuracy",
+    "one_object": "one-object accuracy",
+    "two_objects": "two-object accuracy",
+    "subject_consistency": "subject consistency",
+    "subject_consistency_inside": "subject consistency between entrances",
+    "background_consistency": "background consistency",
+    "background_consistency_inside": "background consistency between entrances",
+    "subject_similarity": "Subj-S inside",
+    "s2v_consistency": "S2V consistency",
+    "s2v_decoupling": "S2V decoupling",
+    "text_similarity": "Text-S",
+    "text_similarity_inside": "Text-S inside",
+    "event_similarity": "Text-S of events",
+}
+"""What each figure is called in reports."""
+
+LESS_IS_BETTER = frozenset({"lpips"})
 
 
-def load_judges(perceivers: Mapping[str, str] | None = None) -> Callable[[], Judges]:
-    """What loads judges, in any process; `perceivers` are names of `load_perceivers`, by kind."""
+def load_judges(perceivers: Mapping[str, str] | None = None) -> Callable[[], Any]:
+    """What loads `Judges`, in any process; `perceivers` are names of `load_perceivers`, by kind."""
     return partial(_load, dict(perceivers or {}))
 
 
-def _load(perceivers: Mapping[str, str]) -> Judges:
+def _load(perceivers: Mapping[str, str]) -> Any:
+    from alchemint_jax.evaluate.quality.judges import Judges
     from alchemint_jax.perceive.choose import load_perceivers
 
     return Judges.of(load_perceivers(**perceivers))
