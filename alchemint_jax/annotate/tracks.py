@@ -22,6 +22,7 @@ _STRANGE = 0.6  # overlaps count for so much where the word is another one of it
 _STRANGER = 0.4  # ... and of another kind
 _SMOOTH = 0.6  # weight of what is new in a velocity
 _EDGE = 2  # pixels from the border of the frame that count as on it
+_AS_WELL = 0.02  # by which a track is less like the tracks of a group that it is moved to
 _NESTED = 0.85  # share of a box inside another one that makes it a part of that
 
 
@@ -316,8 +317,28 @@ def identities(
         ]
         value, x, y = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]), default=(0, 0, 0))
         if x == y or value < least:
-            return sorted(sorted(group) for group in groups)
+            break
         groups[y] += groups.pop(x)
+    groups.sort(key=lambda group: (-sum(len(frames[i]) for i in group), group))
+    for x, larger in enumerate(groups):
+        for smaller in groups[x + 1 :]:
+            if larger and smaller and alike[np.ix_(larger, smaller)].mean() >= least:
+                _regroup(larger, smaller, alike, apart)
+    return sorted(sorted(group) for group in groups if group)
+
+
+def _regroup(larger: list[int], smaller: list[int], alike: np.ndarray, apart: np.ndarray) -> None:
+    """Moves to the larger group what might as well be there.
+
+    Where one thing has two tracks for a moment, two groups begin, and who returns is now in one of
+    them and now in the other.
+    """
+    for i in list(smaller):
+        rest = [k for k in smaller if k != i]
+        here = alike[i, rest].mean() if rest else 0.0
+        if not apart[i, larger].any() and alike[i, larger].mean() >= here - _AS_WELL:
+            smaller.remove(i)
+            larger.append(i)
 
 
 def continued(tracks: Sequence[Track], soon: int, size: Sequence[int]) -> np.ndarray:

@@ -104,6 +104,18 @@ def test_who_returns_is_the_same_and_two_that_meet_are_two():
     assert tracks.identities([], np.zeros((0, 0)), 0.5, same) == []
 
 
+def test_a_double_of_one_track_does_not_divide_the_others():
+    spans = [(0, 30), (20, 35), (50, 70), (80, 99), (110, 130)]  # the second is of the first, too
+    every = [Track([seen(f, 0.0) for f in range(*span)]) for span in spans]
+    same = lambda a, b: True  # noqa: E731
+    alike = np.full((5, 5), 0.9) + 0.1 * np.eye(5)
+    alike[1, 2:4] = alike[2:4, 1] = 0.91  # a little more like the double
+    alike[2, 3] = alike[3, 2] = 0.92
+    assert tracks.identities(every, alike, 0.85, same) == [[0], [1, 2, 3, 4]]
+    alike[0, 4] = alike[4, 0] = 0.97  # two who are alike, and differ by more than that, stay two
+    assert tracks.identities(every, alike, 0.85, same) == [[0, 4], [1, 2, 3]]
+
+
 def test_who_is_lost_inside_goes_on_and_who_leaves_makes_room_for_the_next():
     def near(first, second, soon=10):
         pair = [Track([first]), Track([second])]
