@@ -26,7 +26,7 @@ from alchemint_jax import arguments, cli, media, results
 from alchemint_jax.annotate import annotate
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError
-from alchemint_jax.evaluate import scores
+from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.perceive.choose import Perceivers
@@ -117,7 +117,7 @@ def measure(models: dict[str, Path], limit: int, seed: int, sampling: int | None
     first, second = (rows[arm] for arm in ARMS)
     return {
         "variants": {arm: scores.summarise(own, titles) for arm, own in rows.items()},
-        "differences": {name: scores.difference(second, first, name) for name in FIGURES},
+        "differences": {name: paired.difference(second, first, name) for name in FIGURES},
     }
 
 

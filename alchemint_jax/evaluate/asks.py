@@ -57,7 +57,8 @@ class Ask:
             duration=float(board.duration),
             fps=None if board.fps is None else float(board.fps),
             subjects=tuple(
-                Subject(entry.word, entry.appears, (entry.image,)) for entry in board.subjects
+                Subject(entry.word, entry.appears, () if entry.image is None else (entry.image,))
+                for entry in board.subjects
             ),
             events=tuple(Event(entry.text, Spans([entry.during])) for entry in board.events),
             source=board.source,
