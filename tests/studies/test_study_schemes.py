@@ -16,7 +16,8 @@ from flax.traverse_util import flatten_dict
 from marks import assert_charts_alike, texts
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.evaluate.scores import correlations, difference, summarise
+from alchemint_jax.evaluate.paired import difference
+from alchemint_jax.evaluate.scores import correlations, summarise
 from alchemint_jax.results import plain
 from alchemint_jax.rotary import axis_frequencies
 from alchemint_jax.scene import Clock
