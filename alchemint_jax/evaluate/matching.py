@@ -54,9 +54,14 @@ def shares(seen: Sequence[Seen]) -> dict[str, float]:
     return {word: score / total for word, score in scores.items()}
 
 
-def fits(named: Mapping[str, float], word: str) -> bool:
-    """Whether what is named so is what a word means."""
-    return named.get(word, 0.0) >= _WORD
+def fits(named: Mapping[str, float], word: str, least: float = _WORD) -> bool:
+    """Whether what is named so is what a word means: it has such a share of the scores."""
+    return named.get(word, 0.0) >= least
+
+
+def may_fit(named: Mapping[str, float], word: str) -> bool:
+    """Whether more detections may show that it is what a word means, or of its kind."""
+    return fits(named, word, _WORD / 3) or resembles(named, word)
 
 
 def resembles(named: Mapping[str, float], word: str) -> bool:

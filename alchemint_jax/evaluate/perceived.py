@@ -213,9 +213,7 @@ class PerceivedTracker:
 
         def wanted(track: tracking.Track) -> bool:
             named = matching.shares(track.seen)
-            return not asks or any(
-                matching.fits(named, ask) or matching.resembles(named, ask) for ask in asks
-            )
+            return not asks or any(matching.may_fit(named, ask) for ask in asks)
 
         made = follow.follow(row, read, detector, self.detect, self.follow, wanted)
         seen = references.compare(made.crops)
@@ -249,7 +247,7 @@ class PerceivedTracker:
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
         seen = [best[frame] for frame in sorted(best)]
         there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
-        views = dict(sorted((f, view) for one in found for f, view in one.views.items()))
+        views = {f: view for one in found for f, view in one.views.items()}
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])
         texts = _filled({f: view.texts for f, view in views.items()}, there, row["subjects"])
         return Sighting(
