@@ -38,6 +38,10 @@ SETTINGS = load_settings(
         "presence.least=0",
         "track.alike=0.5",
         "track.overlap=0.05",
+        # What is drawn in plain colours is no worse for it.
+        "select.sharpness=0",
+        "select.border=1",
+        "select.shortest=0.25",
     ],
 )
 

@@ -298,33 +298,37 @@ def identities(
     """
     count = len(tracks)
     frames = [{one.frame for one in track.seen} for track in tracks]
-    apart = np.array(
-        [
-            [
-                bool(frames[i] & frames[j]) or _crossed(a, b) or not same(a, b)
-                for j, b in enumerate(tracks)
-            ]
-            for i, a in enumerate(tracks)
-        ]
-    ).reshape(count, count)
-    groups = [[i] for i in range(count)]
-    while True:
-        pairs = [
-            (round(float(alike[np.ix_(a, b)].mean()), 9), x, y)
-            for x, a in enumerate(groups)
-            for y, b in enumerate(groups[:x])
-            if not apart[np.ix_(a, b)].any()
-        ]
-        value, x, y = max(pairs, key=lambda pair: (pair[0], -pair[1], -pair[2]), default=(0, 0, 0))
-        if x == y or value < least:
-            break
-        groups[y] += groups.pop(x)
-    groups.sort(key=lambda group: (-sum(len(frames[i]) for i in group), group))
-    for x, larger in enumerate(groups):
-        for smaller in groups[x + 1 :]:
+    apart = np.eye(count, dtype=bool)
+    for i, a in enumerate(tracks):
+        for j, b in enumerate(tracks[:i]):
+            meet = bool(frames[i] & frames[j]) or _crossed(a, b)
+            apart[i, j] = apart[j, i] = meet or not same(a, b)
+    found = _joined(alike, apart, least)
+    found.sort(key=lambda group: (-sum(len(frames[i]) for i in group), group))
+    for x, larger in enumerate(found):
+        for smaller in found[x + 1 :]:
             if larger and smaller and alike[np.ix_(larger, smaller)].mean() >= least:
                 _regroup(larger, smaller, alike, apart)
-    return sorted(sorted(group) for group in groups if group)
+    return sorted(sorted(group) for group in found if group)
+
+
+def _joined(alike: np.ndarray, apart: np.ndarray, least: float | int) -> list[list[int]]:
+    """Groups that are joined while the two most alike of them are alike enough, on average."""
+    groups = [[i] for i in range(len(alike))]
+    sums, sizes, never = alike.astype(float), np.ones(len(alike)), apart.copy()
+    while groups:
+        means = np.where(never, -np.inf, sums / np.outer(sizes, sizes)).round(9)
+        x, y = np.unravel_index(int(means.argmax()), means.shape)
+        if means[x, y] < least:
+            break
+        for array in (sums, sums.T):
+            array[x] += array[y]
+        for array in (never, never.T):
+            array[x] |= array[y]
+        never[y], never[:, y] = True, True
+        sizes[x] += sizes[y]
+        groups[x], groups[y] = groups[x] + groups[y], []
+    return [group for group in groups if group]
 
 
 def _regroup(larger: list[int], smaller: list[int], alike: np.ndarray, apart: np.ndarray) -> None:
