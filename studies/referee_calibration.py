@@ -5,7 +5,7 @@ python -m studies.referee_calibration --out docs/results/referee_calibration.jso
 
 The tracker of sprites is held against the truth on many clips. A second judge, who knows nothing of
 that world (it compares what stands out with the references), sees a few of them.
-`alchemint evaluate --calibrate` measures the same on clips of one's own.
+Clips of one's own are measured so by the option --calibrate of `alchemint evaluate`.
 """
 
 from __future__ import annotations

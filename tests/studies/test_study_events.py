@@ -12,7 +12,7 @@ from marks import assert_charts_alike, texts
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.evaluate.benchmark import check_model
-from alchemint_jax.evaluate.html_report import render_html
+from alchemint_jax.evaluate.html_report import Shown, render_html
 from alchemint_jax.evaluate.scores import score
 from alchemint_jax.sampling.settings import Settings
 from alchemint_jax.scene import Event, Spans
@@ -85,9 +85,9 @@ def test_times_are_exchanged():
 
 def test_scores_and_pages_of_boards_with_events(found, videos):
     cases = [board.case for board in found]
-    page = render_html(
-        score(cases, videos, SpritesTracker(), resamples=20), videos, cases, gallery=5
-    )
+    clips = {i: Shown("clip.mp4", "clip.jpg", 64, 64, True) for i in range(len(cases))}
+    report = score(cases, videos, SpritesTracker(), resamples=20)
+    page = render_html(report, cases, clips, gallery=5)
     for case in cases:
         assert all(event.text in page for event in case.events)
 
