@@ -1,7 +1,7 @@
 r"""Whether a model learns from annotated videos as it does from the dataset that knows the truth.
 
     python -m studies.annotated_sprites --work runs/annotated_sprites --clips 1000 --steps 400 \
-        --limit 64 --out docs/results/annotated_sprites.json
+        --limit 64 --out runs/annotated_sprites.json
 
 Sprites clips are written as mp4 with their captions beside them, annotated (`alchemint annotate`)
 and encoded; as many are written by the dataset's builder and encoded. From the bundled weights, and
