@@ -12,7 +12,7 @@ from PIL import Image
 
 from alchemint_jax import cli, media
 from alchemint_jax.errors import AlchemintError, DataError
-from alchemint_jax.evaluate import read_benchmark
+from alchemint_jax.evaluate import quality, read_benchmark
 from alchemint_jax.evaluate.asks import Ask, read_asks
 from alchemint_jax.evaluate.clip import Clip
 from alchemint_jax.evaluate.videos import find_videos, score_videos
@@ -51,6 +51,11 @@ def write(boards, name, shown, times=1, **how):
 def score(boards, make=tracker, **options):
     options = {"workers": 0, "progress": False, **options}
     return score_videos(boards / "videos", asked(boards), make, boards / "out", **options)
+
+
+def stored_after(boards, **options):
+    score(boards, **options)
+    return stored(boards)
 
 
 def stored(boards):
@@ -130,6 +135,28 @@ def test_what_was_stopped_goes_on_and_what_changed_is_measured_again(boards):
     other = Counting(late=1)
     score(boards, lambda: other)
     assert other.calls == ["a", "b"]
+
+
+def test_whole_videos_are_judged_where_somebody_does(boards):
+    write(boards, "a.mp4", SHOWN["a"])
+    assert "video_measures" not in stored_after(boards)
+    judge = quality.Judges
+    found = stored_after(boards, judge=judge)
+    assert found["video_measures"] == {"temporal_flickering": "temporal flickering"}
+    a, b = (video["temporal_flickering"] for video in found["videos"])
+    frames = np.asarray(Clip(boards / "videos" / "a.mp4"))
+    assert a == pytest.approx(quality.temporal_flickering(frames), rel=1e-5) and b is None
+    page = (boards / "out" / "report.html").read_text()
+    assert "temporal flickering" in page
+    # What lacks frames is not judged by those that it has.
+    media.write_video(boards / "videos" / "a.mp4", draw(8, {"red": [(5, 8)]}), 10)
+    assert stored_after(boards, judge=judge).get("video_measures") is None
+
+
+def test_an_untimed_judge_has_no_part_in_a_calibration(boards, capsys):
+    words = ["evaluate", "--calibrate", "--quality", "--out", str(boards / "out")]
+    assert cli.main(words) == 2
+    assert "--quality is not for --calibrate" in capsys.readouterr().err
 
 
 def test_longer_videos_end_later_and_shorter_ones_lack_their_end(boards):
