@@ -174,11 +174,17 @@ def _asked(args: argparse.Namespace) -> tuple[list[Any], Any, dict[str, Any]]:
     if args.perceivers:
         settings["perceivers"] = args.perceivers
     if file is not None:
-        boards = al.evaluate.read_benchmark(file, make(), args.limit)
+        boards = al.evaluate.read_benchmark(file, make(), args.limit, pictures=False)
         return read_asks(boards), make, settings
     world = named.world(args.benchmark)
     limit = world.limit if args.limit is None else args.limit
-    cases = world.cases(None, limit, args.seed or 0)
+    try:
+        cases = world.cases(None, limit, args.seed or 0)
+    except AttributeError as error:  # of None
+        raise ConfigError(
+            f"--benchmark {args.benchmark}: its cases depend on the model that renders them, and "
+            f"--videos has none ({error})"
+        ) from error
     return [Ask.of_scene(case) for case in cases], make, settings
 
 

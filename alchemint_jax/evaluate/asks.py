@@ -144,6 +144,13 @@ def read_asks(boards: StoryboardFile, limit: int | None = None) -> list[Ask]:
 def check(subjects: Sequence[Subject], tracker: Tracker, where: str) -> None:
     """Raises DataError naming the subject whose picture the tracker cannot follow."""
     for i, subject in enumerate(subjects):
+        if len(subject.pictures) == 0:
+            if getattr(tracker, "needs_pictures", True):
+                raise DataError(
+                    f"{where}: subjects[{i}].image: is missing, and {type(tracker).__name__} needs "
+                    "one; --tracker perceived also finds subjects by their word"
+                )
+            continue
         try:
             tracker.check(subject.picture(_CHECKED))
         except (DataError, StoryboardError) as error:

@@ -82,10 +82,14 @@ class StoryboardFile:
 
 
 def read_benchmark(
-    path: str | os.PathLike[str], tracker: Tracker, limit: int | None = None
+    path: str | os.PathLike[str],
+    tracker: Tracker,
+    limit: int | None = None,
+    pictures: bool = True,
 ) -> StoryboardFile:
     """The benchmark of a JSON Lines file: one storyboard per line, an optional "id", pictures
-    relative to the file. `limit` reads no more than the first so many.
+    relative to the file. `limit` reads no more than the first so many. Without `pictures`, subjects
+    may have none, and then only videos that are there can be scored.
 
     Raises DataError naming file and line for anything that is no storyboard to measure.
     """
@@ -98,7 +102,7 @@ def read_benchmark(
     boards: dict[str, Storyboard] = {}
     for number, line in enumerate(lines, 1):
         if line.strip() and (limit is None or len(boards) < limit):
-            name, board = _read_board(line, f"{path}:{number}", path.parent)
+            name, board = _read_board(line, f"{path}:{number}", path.parent, pictures)
             if name in boards:
                 raise DataError(f"{path}: the id {name!r} is given twice; ids must differ")
             boards[name] = board
@@ -107,7 +111,7 @@ def read_benchmark(
     return StoryboardFile(str(path), tracker, tuple(boards.items()))
 
 
-def _read_board(line: str, where: str, base: Path) -> tuple[str, Storyboard]:
+def _read_board(line: str, where: str, base: Path, pictures: bool) -> tuple[str, Storyboard]:
     try:
         fields = json.loads(line)
     except json.JSONDecodeError as error:
@@ -118,7 +122,7 @@ def _read_board(line: str, where: str, base: Path) -> tuple[str, Storyboard]:
         raise DataError(f"{where}: expected a storyboard ({{...}}) on each line")
     name = fields.pop("id", None)
     try:
-        board = Storyboard.from_dict(fields, base=base, source=where)
+        board = Storyboard.from_dict(fields, base=base, source=where, pictures=pictures)
     except StoryboardError as error:
         raise DataError(str(error)) from error
     if not board.subjects:

@@ -1,7 +1,7 @@
 """Who was seen: figures of how alike a subject is to its reference, and to those of others (NumPy).
 
 They take the `likeness` of a `Sighting`: in each frame and for each reference a number of at most
-1, NaN where the subject was not seen.
+1, NaN where the subject was not seen, and for subjects without a reference.
 """
 
 from __future__ import annotations
@@ -91,4 +91,4 @@ def confusion(likeness: Likeness, subject: int) -> float:
     seen = likeness[np.isfinite(likeness[:, subject])]
     if not len(seen) or seen.shape[1] < 2:
         return float("nan")
-    return float((seen.max(1) > seen[:, subject]).mean())
+    return float((np.nanmax(seen, axis=1) > seen[:, subject]).mean())

@@ -1,7 +1,8 @@
 """Which of the things that were seen is which subject: by kind, word and identity. Pure functions.
 
 Each subject gets the thing that it is, so that all together are most alike; then what is never on
-screen together with that: it left and came back. Nothing is two subjects.
+screen together with that: it left and came back. Nothing is two subjects. Of a subject without a
+reference everything of its word may be part, what the detector is surest of first.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Candidate:
         words: what it was named, with the share of its scores.
         score: the best one of its detections.
         runs: half-open runs of frames in which it is followed.
-        likeness: to the reference of each subject.
+        likeness: to the reference of each subject; NaN for one without any.
         boxes: where it is, in the frames in which it was detected.
     """
 
@@ -133,7 +134,8 @@ def assign(
     taken = {k for some in chosen for k in some}
     rest = [(alike[k, i], i, k) for k, i in np.argwhere(np.isfinite(alike)) if k not in taken]
     for likeness, i, k in sorted(rest, key=lambda pair: (-pair[0], pair[1], pair[2])):
-        if k in taken or likeness < best[i] - match.spread:
+        unknown = np.isnan(found[k].likeness[i])
+        if k in taken or (likeness < best[i] - match.spread and not unknown):
             continue
         if not any(found[k].meets(found[other]) for other in chosen[i]):
             chosen[i].append(int(k))
@@ -151,6 +153,10 @@ def _alike(
         for i, word in enumerate(asked):
             likeness, least = float(one.likeness[i]), match.least
             if fits(one.words, thing) != (word is None):
+                continue
+            if np.isnan(likeness):  # nothing but its word says who it is
+                if word is not None and fits(one.words, word) and one.score >= match.sure:
+                    alike[k, i] = one.score
                 continue
             if word is not None and not fits(one.words, word):
                 if not resembles(one.words, word):

@@ -45,6 +45,8 @@ VERSION = 1
 """Raised when the tracker sees other things in the same frames."""
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
+_BY_WORD = "has no picture: looked for by its word alone"
+_NOWHERE = "has no picture, and no kind that the detector knows: nobody can look for it"
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class PerceivedTracker:
     match: matching.Match = matching.Match()
     alone: bool = False
     streams = True
+    needs_pictures = False
 
     @property
     def fingerprint(self) -> list[Any]:
@@ -242,6 +245,7 @@ class PerceivedTracker:
     ) -> Sighting:
         frames = row["frames"]
         look = Look(subjects[number].word, number)
+        known = len(subjects[number].pictures) > 0
         pieces = [piece for one in found for piece in one.pieces]
         seen, missed = follow.sightings(row, self.detect, pieces, [one.missed for one in found])
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
@@ -253,18 +257,25 @@ class PerceivedTracker:
         return Sighting(
             presence=there,
             asked=look,
-            seen=self._look(look, [s.word for s in subjects], likeness),
+            seen=self._look(look, [s.word for s in subjects], likeness, bool(there.any()), known),
             figures=self._figures(number, likeness, texts),
             likeness=likeness,
             boxes=_filled({one.frame: one.box for one in seen}, there, 4),
-            remark=f"{look} {_ALONE}" if alone else "",
+            remark=_remark(look, known, alone),
+            told=known,
         )
 
-    def _look(self, look: Look, words: Sequence[str], likeness: np.ndarray) -> Look | None:
-        """Who it is that was seen."""
-        if not np.isfinite(likeness).any():
+    def _look(
+        self, look: Look, words: Sequence[str], likeness: np.ndarray, seen: bool, known: bool
+    ) -> Look | None:
+        """Who it is that was seen; without a picture, what it was taken for."""
+        compared = np.isfinite(likeness).any(0)
+        if not seen or (known and not compared.any()):
             return None
-        means = np.nanmean(likeness, axis=0)
+        if not known:
+            return look
+        means = np.full(len(words), -np.inf)
+        means[compared] = np.nanmean(likeness[:, compared], axis=0)
         best = int(means.argmax())
         if best != look.number:
             return Look(words[best], best)
@@ -351,6 +362,12 @@ def _filled(known: Mapping[int, np.ndarray], there: np.ndarray, width: int) -> n
         nearest = np.abs(frames[:, None] - at).argmin(1)
         every[frames] = np.stack(list(known.values()))[nearest]
     return every
+
+
+def _remark(look: Look, known: bool, alone: bool) -> str:
+    if not known:
+        return f"{look} {_NOWHERE if alone else _BY_WORD}"
+    return f"{look} {_ALONE}" if alone else ""
 
 
 def _mean(values: np.ndarray) -> float:

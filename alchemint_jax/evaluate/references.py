@@ -44,7 +44,8 @@ class View:
 
     Attributes:
         vector: of length 1.
-        likeness: to the reference of each subject, to the nearest one of several.
+        likeness: to the reference of each subject, to the nearest one of several; NaN for one
+            without any.
         texts: how well the word of each subject names it; NaN where the embedder takes no texts.
     """
 
@@ -80,7 +81,9 @@ class References:
                 trimmed(subject.picture((_SIDE, _SIDE), view))
                 for view in range(len(subject.pictures))
             ]
-            found.append(np.asarray(embedder.embed([squared(view) for view in views]), np.float64))
+            pictures = [squared(view) for view in views]
+            vectors = embedder.embed(pictures) if pictures else np.zeros((0, 1))
+            found.append(np.asarray(vectors, np.float64))
         words = None
         if isinstance(embedder, TextEmbedder):
             words = np.asarray(embedder.embed_texts([s.word for s in subjects]), np.float64)
@@ -93,7 +96,9 @@ class References:
         return [[self._view(next(vectors)) for _ in some] for some in crops]
 
     def _view(self, vector: np.ndarray) -> View:
-        likeness = np.array([float((some @ vector).max()) for some in self.pictures])
+        likeness = np.array(
+            [float((some @ vector).max()) if len(some) else np.nan for some in self.pictures]
+        )
         texts = np.full(len(likeness), np.nan) if self.words is None else self.words @ vector
         return View(vector, likeness, texts)
 

@@ -166,8 +166,8 @@ def measure(case: Scene, video: Any, tracker: Tracker) -> Iterator[dict[str, Any
             "absence": metrics.absence_rate(sighting.presence, true),
             "detected": float(bool(shown)),
             "appearances": float(len(shown) == len(asked)),
-            "identity": float(sighting.identity),
-            **_identities(sighting.likeness, i, true),
+            "identity": float(sighting.identity) if sighting.told else float("nan"),
+            **_identities(sighting.likeness if sighting.told else None, i, true),
             **{name: sighting.figures[name] for name in tracker.measures},
             **{f"recall_{at}": float(iou >= at) for at in metrics.RECALLS},
         }
@@ -178,16 +178,17 @@ def _padded(sighting: Sighting, frames: int) -> Sighting:
     more = frames - len(sighting.presence)
     if not more:
         return sighting
-    likeness = sighting.likeness
-    return Sighting(
+
+    def longer(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None:
+            return None
+        return np.pad(values, ((0, more), (0, 0)), constant_values=np.nan)
+
+    return dataclasses.replace(
+        sighting,
         presence=np.pad(sighting.presence, (0, more)),
-        asked=sighting.asked,
-        seen=sighting.seen,
-        figures=sighting.figures,
-        likeness=None
-        if likeness is None
-        else np.pad(likeness, ((0, more), (0, 0)), constant_values=np.nan),
-        remark=sighting.remark,
+        likeness=longer(sighting.likeness),
+        boxes=longer(sighting.boxes),
     )
 
 

@@ -32,6 +32,7 @@ class Sighting:
             does not compare frame by frame: what is measured by it is then not known.
         boxes: (left, top, right, bottom) in pixels, NaN where it was not seen; None if not known.
         remark: how it was looked for, or why it could not be, where people should know; a sentence.
+        told: whether a reference can tell who it is; without one its identity is not known.
     """
 
     presence: Bool[np.ndarray, " f"]
@@ -41,6 +42,7 @@ class Sighting:
     likeness: Float[np.ndarray, "f r"] | None = None
     boxes: Float[np.ndarray, "f 4"] | None = None
     remark: str = ""
+    told: bool = True
 
     @property
     def spans(self) -> Spans:
@@ -60,7 +62,8 @@ class Tracker(Protocol):
     It may also have attributes that say more of it: `streams`, true if it takes a `clip.Clip` as
     well, and so never holds a long video in memory; `side`, the longest side in pixels of the
     frames that it wants; `fingerprint`, plain values that its sightings depend on, so that videos
-    are measured again where they change; and `variations`, trackers with another threshold as
+    are measured again where they change; `needs_pictures`, false if it also finds subjects without
+    any by their word; and `variations`, trackers with another threshold as
     (value, tracker) pairs, by name of the threshold, for the curves of a calibration.
     """
 

@@ -48,6 +48,18 @@ def one(word, run, *likeness, score=0.9, left=None):
         ([one(THING, (0, 9), 0.6), one("dog", (0, 9), 0.9)], [None], [[0]]),
         ([one(THING, (0, 9), 0.4)], [None], [[]]),
         ([one(THING, (0, 9), 0.9)], ["dog"], [[]]),
+        # Without a picture the word alone decides, where the detector is sure.
+        ([one("dog", (0, 9), np.nan)], ["dog"], [[0]]),
+        ([one("dog", (0, 9), np.nan, score=0.3)], ["dog"], [[]]),
+        ([one("cat", (0, 9), np.nan)], ["dog"], [[]]),
+        ([one("dog", (0, 4), np.nan), one("dog", (6, 9), np.nan, score=0.6)], ["dog"], [[0, 1]]),
+        ([one(THING, (0, 9), np.nan)], [None], [[]]),
+        # Who has a picture is told from who has none.
+        (
+            [one("dog", (0, 9), 0.8, np.nan), one("dog", (0, 9), 0.1, np.nan, left=50)],
+            ["dog", "dog"],
+            [[0], [1]],
+        ),
     ],
 )
 def test_who_is_who(found, asked, expected):

@@ -82,6 +82,41 @@ def test_a_word_without_a_kind_is_looked_for_by_identity_alone():
     assert spans({"red": [(8, 31)]}, {"green": []}) == [()]  # unlike
 
 
+def without_pictures(asked, *colors):
+    case = scene(asked, FRAMES)
+    subjects = [
+        dataclasses.replace(subject, pictures=()) if color in colors else subject
+        for color, subject in zip(asked, case.subjects, strict=True)
+    ]
+    return dataclasses.replace(case, subjects=tuple(subjects))
+
+
+def test_subjects_without_pictures_are_found_by_their_word_and_have_no_identity():
+    shown = {"red": [(5, 12), (20, 31)], "blue": [(17, 40)]}
+    case = without_pictures(shown, "red", "blue")
+    red, blue = TRACKER.track(draw(FRAMES, shown), scores.untimed(case))
+    assert red.spans == ((5, 12), (20, 31)) and blue.spans == ((17, 40),)
+    assert not red.told and "by its word alone" in red.remark
+    row, _ = scores.measure(case, draw(FRAMES, shown), TRACKER)
+    assert (row["t_iou"], row["detected"], row["seen_look"]) == (1, 1, "dog")
+    assert np.isnan([row[n] for n in ("identity", "identity_inside", "leak", "confusion")]).all()
+    never, _ = TRACKER.track(draw(FRAMES, {"blue": [(17, 40)]}), scores.untimed(case))
+    assert never.seen is None and not never.presence.any()
+
+
+def test_one_with_a_picture_is_told_from_one_without():
+    shown = {"red": [(5, 22)], "yellow": [(17, 40)]}
+    red, yellow = TRACKER.track(draw(FRAMES, shown), scores.untimed(without_pictures(shown, "red")))
+    assert yellow.spans == ((17, 40),) and yellow.identity and yellow.told
+    assert red.spans == ((5, 22),) and not red.told
+
+
+def test_nobody_looks_for_what_has_neither_a_picture_nor_a_kind():
+    shown = {"green": [(8, 31)]}
+    (green,) = TRACKER.track(draw(FRAMES, shown), scores.untimed(without_pictures(shown, "green")))
+    assert not green.presence.any() and "nobody can look for it" in green.remark
+
+
 def test_words_are_found_by_their_category():
     words = {"red": "golden retriever", "blue": "Taxi"}
     shown = {"red": [(5, 22)], "blue": [(17, 40)]}

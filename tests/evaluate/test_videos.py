@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from colored import ColorTracker, draw, picture, tracker
+from colored import KINDS, ColorTracker, draw, perceivers, picture, tracker
 from PIL import Image
 
 from alchemint_jax import cli, media
@@ -15,6 +15,7 @@ from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.evaluate import quality, read_benchmark
 from alchemint_jax.evaluate.asks import Ask, read_asks
 from alchemint_jax.evaluate.clip import Clip
+from alchemint_jax.evaluate.perceived import PerceivedTracker
 from alchemint_jax.evaluate.videos import find_videos, score_videos
 from alchemint_jax.results import to_json
 from alchemint_jax.worlds import sprites
@@ -87,6 +88,27 @@ def test_missing_and_broken_videos_count_and_say_why(boards):
     rows = stored(boards)["rows"]
     assert [row["status"] for row in rows] == ["missing"] * 3
     assert [row["t_l2"] for row in rows] == [1] * 3 and rows[0]["absence"] == 0
+    assert "<video" in (boards / "out" / "report.html").read_text()
+
+
+def test_boards_without_pictures_are_for_those_who_know_words(boards):
+    lines = [json.loads(line) for line in (boards / "boards.jsonl").read_text().splitlines()]
+    for line in lines:
+        for subject in line["subjects"]:
+            del subject["image"]
+            subject["word"] = KINDS[subject["word"]]
+    (boards / "boards.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    file = read_benchmark(boards / "boards.jsonl", tracker(), pictures=False)
+    with pytest.raises(DataError, match=r"jsonl:1: subjects\[0\].image: is missing, and Color"):
+        read_asks(file)
+    knows_words = PerceivedTracker(perceivers())
+    asks = read_asks(read_benchmark(boards / "boards.jsonl", knows_words, pictures=False))
+    for name, shown in SHOWN.items():
+        write(boards, f"{name}.mp4", shown, 3, size=(96, 160))
+    where = boards / "videos", asks, lambda: knows_words, boards / "out"
+    found = score_videos(*where, workers=0, progress=False)
+    assert found["overall"]["t_iou"]["mean"] == pytest.approx(1, abs=0.05)
+    assert np.isnan(found["overall"]["identity"]["mean"])
     assert "<video" in (boards / "out" / "report.html").read_text()
 
 
