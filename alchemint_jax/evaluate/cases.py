@@ -6,12 +6,12 @@ Benchmarks make them, and files of storyboards are benchmarks.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from alchemint_jax.errors import DataError, StoryboardError
+from alchemint_jax.evaluate.boards.board import object_of
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.storyboard import Storyboard
 
@@ -112,14 +112,7 @@ def read_benchmark(
 
 
 def _read_board(line: str, where: str, base: Path, pictures: bool) -> tuple[str, Storyboard]:
-    try:
-        fields = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON: {error.msg} (column {error.colno})") from error
-    except (ValueError, RecursionError) as error:  # endless digits or brackets
-        raise DataError(f"{where}: not JSON that can be read: {error}") from error
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: expected a storyboard ({{...}}) on each line")
+    fields = object_of(line, where)
     name = fields.pop("id", None)
     try:
         board = Storyboard.from_dict(fields, base=base, source=where, pictures=pictures)

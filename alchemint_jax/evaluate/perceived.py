@@ -30,12 +30,12 @@ from alchemint_jax.evaluate.references import (
     References,
     View,
     mean_vectors,
-    squared,
     trimmed,
 )
 from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.perceive import Detector, TextEmbedder
 from alchemint_jax.perceive.choose import Perceivers, load_perceivers
+from alchemint_jax.perceive.pixels import on_square
 from alchemint_jax.perceive.yolo import YoloDetector
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
@@ -323,7 +323,7 @@ class PerceivedTracker:
             zip(frames, [(1 - t) * before.box + t * after.box for t in share], strict=True)
         )
         pictures = [
-            squared(follow.crop(frame, boxes[f], row["size"]))
+            on_square(follow.crop(frame, boxes[f], row["size"]))
             for f, frame in clip.read(video, frames, self.detect.side)
         ]
         vectors = np.asarray(self.perceivers.embedder.embed(pictures), np.float64)

@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 
 from alchemint_jax.annotate.follow import unit
 from alchemint_jax.perceive import Embedder, TextEmbedder
+from alchemint_jax.perceive.pixels import on_square
 from alchemint_jax.scene.scene import Subject
 
 _SIDE = 384  # pixels at which references are looked at
@@ -26,16 +27,6 @@ def trimmed(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
     if not len(rows):
         return image[:0, :0]
     return image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-
-
-def squared(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
-    """A picture in the middle of a white square."""
-    height, width = image.shape[:2]
-    side = max(height, width)
-    square = np.full((side, side, 3), 255, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +56,7 @@ class References:
     """
 
     embedder: Embedder
-    pictures: tuple[Float[np.ndarray, "v d"], ...]
+    pictures: tuple[Float[np.ndarray, "_ _"], ...]
     words: Float[np.ndarray, "r d"] | None
 
     @classmethod
@@ -81,7 +72,7 @@ class References:
                 trimmed(subject.picture((_SIDE, _SIDE), view))
                 for view in range(len(subject.pictures))
             ]
-            pictures = [squared(view) for view in views]
+            pictures = [on_square(view) for view in views]
             vectors = embedder.embed(pictures) if pictures else np.zeros((0, 1))
             found.append(np.asarray(vectors, np.float64))
         words = None
@@ -91,7 +82,7 @@ class References:
 
     def compare(self, crops: Sequence[Sequence[np.ndarray]]) -> list[list[View]]:
         """How alike pictures are to the references; the lists are parallel to those given."""
-        flat = [squared(image) for some in crops for image in some]
+        flat = [on_square(image) for some in crops for image in some]
         vectors = iter(np.asarray(self.embedder.embed(flat), np.float64))
         return [[self._view(next(vectors)) for _ in some] for some in crops]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from alchemint_jax.perceive.pixels import batches
+from alchemint_jax.perceive.pixels import batches, on_square
 from alchemint_jax.perceive.pretrained import load
 
 CHECKPOINT = "openai/clip-vit-base-patch32"
@@ -44,7 +44,7 @@ class ClipEmbedder:
         """See `Embedder.embed`."""
         vectors = [np.zeros((0, self.model.config.projection_dim), np.float32)]
         for part in batches(range(len(images)), self.batch):
-            squares = [_on_square(images[index]) for index in part]
+            squares = [on_square(images[index]) for index in part]
             inputs = self.processor(images=squares, return_tensors="pt")
             vectors.append(self._run(self.model.get_image_features, inputs))
         return np.concatenate(vectors)
@@ -64,12 +64,3 @@ class ClipEmbedder:
         with torch.inference_mode():
             found = features(**inputs.to(self.model.device)).pooler_output
             return torch.nn.functional.normalize(found.float(), dim=-1).cpu().numpy()
-
-
-def _on_square(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
-    height, width = image.shape[:2]
-    side = max(height, width)
-    square = np.full((side, side, 3), 255, np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    square[top : top + height, left : left + width] = image
-    return square

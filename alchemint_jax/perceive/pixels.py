@@ -131,3 +131,13 @@ class Letterbox:
         shift = np.array([left, top, left, top], np.float32)
         scale = np.array([width / inner_width, height / inner_height] * 2, np.float32)
         return ((boxes - shift) * scale).astype(np.float32)
+
+
+def on_square(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
+    """A picture in the middle of a white square."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return square

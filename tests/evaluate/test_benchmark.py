@@ -295,7 +295,7 @@ def test_intervals_that_meet_in_one_frame_are_one_as_in_generation(board_file):
     ("change", "says"),
     [
         ("{", "not JSON"),
-        ("[1]", "expected a storyboard"),
+        ("[1]", "expected an object"),
         ("[" * 10**5, "not JSON that can be read"),
         ('{"duration": ' + "9" * 5000 + "}", "not JSON that can be read"),
         ({"negative_prompt": "blurred"}, "negative_prompt"),

@@ -9,8 +9,9 @@ from contracts import check_detector
 from reference_perceive import WORDS, clip, grounding_dino, picture, sam2
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.perceive.clip import ClipEmbedder, _on_square
+from alchemint_jax.perceive.clip import ClipEmbedder
 from alchemint_jax.perceive.grounding_dino import GroundingDinoDetector
+from alchemint_jax.perceive.pixels import on_square
 from alchemint_jax.perceive.sam2 import _MEAN, _STD, Sam2Segmenter
 
 
@@ -79,7 +80,7 @@ def test_clip_is_the_library(tmp_path):
     embedder = ClipEmbedder.load(str(clip(tmp_path)), batch=2)
     images = [picture(30, 50), picture(64, 40, 1), picture(20, 20, 2)]
     texts = ["a cat", "red car", "dog"]
-    inputs = embedder.processor(images=[_on_square(i) for i in images], return_tensors="pt")
+    inputs = embedder.processor(images=[on_square(i) for i in images], return_tensors="pt")
     asked = embedder.tokenizer(texts, padding=True, return_tensors="pt")
     with torch.inference_mode():
         theirs = embedder.model(**inputs, **asked)
