@@ -66,6 +66,30 @@ def add_gating(command: argparse.ArgumentParser) -> None:
     )
 
 
+def relay_tail(text: str) -> float:
+    """Over how many latent frames events fade."""
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) <= 1000:
+            return value
+    raise argparse.ArgumentTypeError(
+        "must be a number of latent frames above 0, at most 1000, or nothing (then write it last), "
+        f"got {text!r}"
+    )
+
+
+def add_relay(command: argparse.ArgumentParser) -> None:
+    """Adds --relay: its tail, or True where it is given without one."""
+    command.add_argument(
+        "--relay",
+        type=relay_tail,
+        nargs="?",
+        const=True,
+        metavar="FRAMES",
+        help="tell events to a model without an event branch, in its prompt; they fade over so "
+        "many latent frames (2 by default)",
+    )
+
+
 def perceivers(text: str) -> dict[str, str]:
     """KIND=NAME, and more of them behind commas; names may hold colons and slashes."""
     kinds = ("detector", "segmenter", "embedder")

@@ -139,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     arguments.add_gating(c)
+    arguments.add_relay(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -280,6 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
     guidance(c)
     arguments.add_gating(c)
+    arguments.add_relay(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     evaluate_command.add_parsers(names)

@@ -10,7 +10,7 @@ import dataclasses
 import html
 import os
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,18 @@ def clean_text(text: str) -> str:
     return " ".join(text.split())
 
 
+def joined(parts: Sequence[str]) -> tuple[str, list[tuple[int, int]]]:
+    """Cleaned texts behind one another, and where each of them is, in characters; an empty one is
+    nowhere.
+    """
+    text, places = "", []
+    for part in parts:
+        text += " " if text and part else ""
+        places.append((len(text), len(text) + len(part)))
+        text += part
+    return text, places
+
+
 def clean_prompt(text: str) -> str:
     """Wan's cleaning: mend wrong decodings (ftfy), undo HTML escapes twice, collapse white space.
 
@@ -43,6 +55,13 @@ def clean_prompt(text: str) -> str:
     import ftfy
 
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
+
+
+def _cleaned(text: str, clean: Callable[[str], str]) -> str:
+    """A text that stays as it is if it is cleaned: `encode` does so, too."""
+    while (cleaner := clean(text)) != text:
+        text = cleaner
+    return text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +107,17 @@ class ByteTokenizer:
     def tokens_of(self, text: str, word: str) -> Bool[np.ndarray, " l"]:
         """Which tokens of `text`, as `encode` gives them, are of `word`, wherever it stands."""
         text = clean_text(text)
+        return self._within(text, occurrences(text, clean_text(word)))
+
+    def join(self, parts: Sequence[str]) -> tuple[str, Bool[np.ndarray, "p l"]]:
+        """Texts as one, and which of its tokens are of each of them."""
+        text, places = joined([_cleaned(part, clean_text) for part in parts])
+        return text, np.stack([self._within(text, [place]) for place in places])
+
+    def _within(self, text: str, places: Iterable[tuple[int, int]]) -> Bool[np.ndarray, " l"]:
+        """Which tokens of a cleaned text are in [start, end) of its characters."""
         found = np.zeros(self.length, np.bool_)
-        for start, end in occurrences(text, clean_text(word)):
+        for start, end in places:
             before, after = (len(text[:i].encode("utf-8", "replace")) for i in (start, end))
             found[before:after] = True
         found[-1] = False  # at the most, the text ends there
@@ -191,11 +219,20 @@ class UMT5Tokenizer:
         A token that is of the word in part is of it.
         """
         text = clean_prompt(text)
-        places = self.backend.encode(text, add_special_tokens=False).offsets[: self.length - 1]
+        return self._within(text, occurrences(text, clean_prompt(word)))
+
+    def join(self, parts: Sequence[str]) -> tuple[str, Bool[np.ndarray, "p l"]]:
+        """Texts as one, and which of its tokens are of each of them."""
+        text, places = joined([_cleaned(part, clean_prompt) for part in parts])
+        return text, np.stack([self._within(text, [place]) for place in places])
+
+    def _within(self, text: str, places: Iterable[tuple[int, int]]) -> Bool[np.ndarray, " l"]:
+        """Which tokens of a cleaned text are in [start, end) of its characters, if in part."""
+        offsets = self.backend.encode(text, add_special_tokens=False).offsets[: self.length - 1]
         found = np.zeros(self.length, np.bool_)
-        for start, end in occurrences(text, clean_prompt(word)):
-            inside = [max(a, start) < min(b, end) for a, b in places]
-            found[: len(places)] |= np.array(inside, np.bool_)
+        for start, end in places:
+            inside = [max(a, start) < min(b, end) for a, b in offsets]
+            found[: len(offsets)] |= np.array(inside, np.bool_)
         return found
 
 

@@ -21,7 +21,7 @@ import alchemint_jax as al
 from alchemint_jax import cli, commands, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.control import Gating
+from alchemint_jax.sampling.control import Gating, Relay
 from alchemint_jax.worlds import sprites
 
 BOARD = """
@@ -102,7 +102,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
     options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
     options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16", "--gating", "8"]
-    options += ["--transformer", "t.safetensors", "--model-kind", "phantom"]
+    options += ["--transformer", "t.safetensors", "--model-kind", "phantom", "--relay", "1.5"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
@@ -113,6 +113,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "dtype": "bfloat16",
         "transformer": "t.safetensors",
         "kind": "phantom",
+        "relay": Relay(1.5),
     }
     [call] = pipe.calls
     assert call == {

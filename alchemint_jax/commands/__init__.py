@@ -43,10 +43,11 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        from alchemint_jax.sampling.control import Gating
+        from alchemint_jax.sampling.control import Gating, Relay
 
+        relay = Relay.of(args.relay)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
-        options |= {"transformer": args.transformer, "kind": args.model_kind}
+        options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
         control = Gating.of(args.gating)
@@ -90,6 +91,7 @@ def generate(args: argparse.Namespace) -> int:
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
             "gating": dataclasses.asdict(control) if control else None,
+            "relay": dataclasses.asdict(relay) if relay else None,
         }
         print(json.dumps(report))
     else:

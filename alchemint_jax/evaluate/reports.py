@@ -14,7 +14,7 @@ from alchemint_jax.scene.clock import Clock
 
 Key = tuple[str, int]
 
-SYSTEM = ("model", "weights", "control", "system", "videos", "seconds_per_clip")
+SYSTEM = ("model", "weights", "control", "relay", "system", "videos", "seconds_per_clip")
 """Settings of a report that say who was measured: all others say how."""
 LOWER = ("t_l2",)
 """Figures of which less is better, where a report does not say so itself."""

@@ -13,13 +13,13 @@ import numpy as np
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
-from alchemint_jax.models.dit.conditioning import Conditions, Events
+from alchemint_jax.models.dit.conditioning import Conditions, Events, Told
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.sample import encode_references
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.packing import pack, pack_events
+from alchemint_jax.scene.packing import pack, pack_events, pad_spans
 from alchemint_jax.scene.scene import Scene
 
 
@@ -52,8 +52,9 @@ def encode_conditions(
     slots = pack(scenes, max_subjects)
     blank = np.full((*reference_size, 3), 255, np.uint8)
     images = slots.fill(lambda subject: subject.picture(reference_size), blank)
+    captions, told = prompts(parts, scenes, clock)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
-        ([scene.caption for scene in scenes], config.text_length),
+        (captions, config.text_length),
         ([negative_prompt] * len(scenes), config.text_length),
         ([word for scene in slots.words for word in scene], config.tag_length),
     )
@@ -70,7 +71,7 @@ def encode_conditions(
         tag_mask=mask & jnp.asarray(slots.used)[..., None],
         words=jnp.asarray(
             parts.texts.words(
-                [scene.caption for scene in scenes],
+                captions,
                 # Of subjects that are never there, too, whose slots are empty.
                 [[subject.word for subject in scene.subjects] for scene in scenes],
                 max_subjects,
@@ -78,11 +79,26 @@ def encode_conditions(
             )
         ),
     )
-    if parts.limits.events:
+    conditions = conditions._replace(told=told)
+    if parts.models.dit.config.events:
         conditions = conditions._replace(events=_events(parts, scenes, clock))
     if parts.image_encoder is not None:
         conditions = _with_keyframes(parts, parts.image_encoder, conditions, scenes)
     return conditions
+
+
+def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[list[str], Told | None]:
+    """The prompt of each scene and, where a relay tells the events in it, where they are."""
+    most = max(len(scene.events) for scene in scenes)
+    if parts.relay is None or not most:
+        return [scene.caption for scene in scenes], None
+    texts = [[scene.caption, *(event.text for event in scene.events)] for scene in scenes]
+    whole, words = parts.texts.join(texts, 1 + most, parts.settings.text_length)
+    rows = max([1, *(len(event.spans) for scene in scenes for event in scene.events)])
+    intervals = np.stack(
+        [pad_spans([event.spans for event in scene.events], most, rows) for scene in scenes]
+    )
+    return whole, Told(jnp.asarray(words[:, 1:]), jnp.asarray(clock.latent(intervals)))
 
 
 def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:

@@ -7,6 +7,7 @@ import dataclasses
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.control import Relay
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene.limits import Limits
@@ -21,12 +22,14 @@ class Parts:
         texts: tokenizer and text encoder.
         settings: how the model is sampled where the caller does not say.
         image_encoder: of models that continue pictures, with its parameters; None elsewhere.
+        relay: how events are told to a model without an event branch; None tells it none.
     """
 
     models: Models
     texts: Texts
     settings: settings.Settings
     image_encoder: tuple[CLIPVision, dict] | None = None
+    relay: Relay | None = None
 
     @property
     def fps(self) -> float:
@@ -38,7 +41,8 @@ class Parts:
         """What storyboards this model can do."""
         config = self.models.dit.config
         stride = self.models.vae.config.temporal_stride
-        return self.settings.limits(config.slots, config.events, stride, self.keyframes)
+        events = config.events or self.relay is not None
+        return self.settings.limits(config.slots, events, stride, self.keyframes)
 
     @property
     def keyframes(self) -> int:

@@ -23,7 +23,7 @@ from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.conditions import common_shape, encode_conditions
-from alchemint_jax.sampling.control import Control, Gating
+from alchemint_jax.sampling.control import Control, Gating, Relay, Together
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
@@ -45,6 +45,7 @@ class Pipeline(Parts):
         texts: tokenizer and text encoder.
         settings: how the model is sampled where the caller does not say.
         image_encoder: of models that continue pictures, with its parameters; None elsewhere.
+        relay: how events are told to a model without an event branch; None tells it none.
 
     Examples:
         >>> pipe = al.Pipeline.load("sprites")
@@ -64,6 +65,7 @@ class Pipeline(Parts):
         dtype: str | None = None,
         transformer: str | os.PathLike[str] | None = None,
         kind: str | None = None,
+        relay: Relay | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -82,14 +84,15 @@ class Pipeline(Parts):
             kind: "phantom" or "kaleido" for published models of subjects that are a rule on top of
                 Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by what the
                 transformer or the model is called.
+            relay: tells the events of scenes to a model without an event branch, in its prompt.
 
         Returns:
             The pipeline, its parameters on the default device.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype or kind, a LoRA is named twice, or its strength is
-                not a finite number.
+            ConfigError: there is no such dtype or kind, a LoRA is named twice, its strength is not
+                a finite number, or a relay is for a model that has an event branch.
 
         Examples:
             >>> al.Pipeline.load("sprites").settings.size
@@ -112,6 +115,11 @@ class Pipeline(Parts):
         module, tensors = weights.open_component(source, "transformer")
         # `open_component` has checked that each component is of its class.
         config = cast(DiT, module).config
+        if relay and config.events:
+            raise ConfigError(
+                f"{source}: has an event branch, which is told of events; a relay is for models "
+                "without"
+            )
         dit = DiT(rule.config(config, str(source)) if rule else config, jnp.dtype(dtype))
         if loras:
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
@@ -129,7 +137,7 @@ class Pipeline(Parts):
         if models.dit.config.image_dim:
             tower, tower_params = weights.load(directory, "image_encoder")
             image_encoder = (cast(CLIPVision, tower), tower_params)
-        pipe = cls(models, texts, chosen, image_encoder)
+        pipe = cls(models, texts, chosen, image_encoder, relay)
         check_parts(pipe, str(directory))
         return pipe
 
@@ -300,13 +308,23 @@ class Pipeline(Parts):
         return decode(self.models, latents)
 
     def _control(self, control: Control | None) -> Control | None:
-        """The control, if it does something at all.
+        """The control, if it does something at all, and the relay.
 
         Raises:
             ConfigError: it is a gating that this model cannot have.
         """
-        if not isinstance(control, Gating):
-            return control
+        if isinstance(control, Gating):
+            control = self._gating(control)
+        if self.relay is None or control is None:
+            return self.relay or control
+        return Together((self.relay, control))
+
+    def _gating(self, control: Gating) -> Gating | None:
+        if self.relay is not None and control.layers != (0, 1):
+            raise ConfigError(
+                f"Gating: layers = {control.layers}: a relay acts on all layers, and both together "
+                "must act on the same ones"
+            )
         stride = self.models.vae.config.temporal_stride
         if control.stride != stride:
             raise ConfigError(f"Gating: stride = {control.stride}: the autoencoder's is {stride}")
@@ -327,9 +345,12 @@ class Pipeline(Parts):
             StoryboardError: naming scene, text and how much the model reads.
         """
         texts = [("prompt", scene.caption, self.settings.text_length)]
+        if self.relay is not None and scene.events:
+            told = " ".join([scene.caption, *(event.text for event in scene.events)])
+            texts.append(("prompt and events", told, self.settings.text_length))
         for i, subject in enumerate(scene.subjects):
             texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
-        for i, event in enumerate(scene.events):
+        for i, event in enumerate(scene.events if self.relay is None else ()):
             texts.append((f"events[{i}].text", event.text, self.settings.event_length))
         for name, text, length in texts:
             self._check_length(scene.id, name, text, length)

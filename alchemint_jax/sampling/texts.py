@@ -125,6 +125,19 @@ class Texts:
                 row[:] = tokenizer.tokens_of(text, word)
         return found
 
+    def join(
+        self, texts: Sequence[Sequence[str]], most: int, length: int
+    ) -> tuple[list[str], Bool[np.ndarray, "b p l"]]:
+        """Each row of texts as one, and which of its tokens are of each; `most` texts in a row."""
+        tokenizer = dataclasses.replace(self.tokenizer, length=length)
+        found = np.zeros((len(texts), most, length), bool)
+        whole = []
+        for rows, parts in zip(found, texts, strict=True):
+            text, own = tokenizer.join(parts)
+            rows[: len(parts)] = own
+            whole.append(text)
+        return whole, found
+
     def excess(self, text: str, length: int) -> str | None:
         """What is wrong with a text that would be cut off at `length` tokens; None if it is not."""
         mask = dataclasses.replace(self.tokenizer, length=_ALL).encode([text])[1]

@@ -81,7 +81,7 @@ class Limits:
         if subjects > self.max_subjects:
             fail("subjects", f"{subjects} subjects are too many")
         if events and not self.events:
-            fail("events", "dense captions are not possible")
+            fail("events", "dense captions are not possible (but --relay tells them in the prompt)")
         for number, (name, given) in enumerate(zip(KEYFRAMES, keyframes, strict=True), 1):
             if not given and number <= self.keyframes:
                 fail(name, "is missing; give a picture")

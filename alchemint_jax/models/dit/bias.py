@@ -45,6 +45,16 @@ class Bias:
     words: Any = None
     layers: Any = None
 
+    def __add__(self, other: Bias) -> Bias:
+        """Both at once. One of the two may be of some layers only if the other one adds nothing."""
+        if self.layers is not None or other.layers is not None:
+            raise ValueError("biases of some layers cannot be added to others")
+
+        def both(a: jax.Array | None, b: jax.Array | None) -> jax.Array | None:
+            return b if a is None else a if b is None else a + b
+
+        return Bias(*(both(getattr(self, n), getattr(other, n)) for n in _TABLES))
+
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
         tables = (self.subjects, self.frames, self.words)
@@ -87,6 +97,9 @@ class Bias:
         _require("words", self.words, (sequence.grid[0], tokens))
         queries = constrain(jnp.asarray(sequence.frames())[None], None, "tokens", None)
         return LowRankBias(queries, self.words.swapaxes(1, 2))
+
+
+_TABLES = ("subjects", "frames", "words")
 
 
 def _require(name: str, table: jax.Array, shape: tuple[int, int]) -> None:

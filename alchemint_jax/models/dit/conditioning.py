@@ -40,6 +40,15 @@ class Events(NamedTuple):
     """States of the empty text [b q d], zero where padded."""
 
 
+class Told(NamedTuple):
+    """Events whose texts are in the caption, for models without an event branch."""
+
+    words: jax.Array
+    """Which tokens of the caption are of each event's text [b e l]."""
+    intervals: jax.Array
+    """Latent intervals [b e m 2]; rows with start > end are empty."""
+
+
 class Conditions(NamedTuple):
     """Everything a sample is conditioned on, as arrays whose leading axis is the batch."""
 
@@ -62,6 +71,8 @@ class Conditions(NamedTuple):
     """Which tokens of the caption are of each subject's word [b r l], where somebody looked."""
     events: Events | None = None
     """For models with a dense-caption branch."""
+    told: Told | None = None
+    """Of models without one, where a control tells events."""
 
 
 def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Array, "*batch l d"]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -81,6 +82,25 @@ It is a pytree that can be called: a frozen dataclass under `jax.tree_util.regis
 `jax.tree_util.Partial` around a function. Its leaves are data, which may change from step to step
 (`Steered.control`); all else is compiled in. A plain function will do where there is no data.
 """
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["controls"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Together:
+    """Several controls as one: each starts from the latents of the one before; biases add up."""
+
+    controls: tuple[Any, ...]
+
+    def __call__(self, moment: Moment, latents: Float[Array, "b t h w c"]) -> Steered:
+        """See `Control`."""
+        bias, after = None, []
+        for control in self.controls:
+            steered = control(moment, latents)
+            latents = steered.latents
+            after.append(control if steered.control is None else steered.control)
+            if steered.bias is not None:
+                bias = steered.bias if bias is None else bias + steered.bias
+        return Steered(latents, bias, Together(tuple(after)))
 
 
 def advance_controlled(
