@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +88,10 @@ class Ask:
         Without a video, the frames are those of the board.
         """
         fps = fps or self.fps or _FPS
-        asked = max(1, math.floor(self.duration * fps + 0.5) + 1)
-        frames = asked if frames is None else frames
-        if (frames - 1) / fps < self.duration - _SHORT:
-            frames = asked
-        clock = Clock(fps, frames, WAN_STRIDE)
+        asked = Clock(fps, 1, WAN_STRIDE).count(self.duration) + 1
+        clock = Clock(fps, asked if frames is None else frames, WAN_STRIDE)
+        if clock.duration < self.duration - _SHORT:
+            clock = Clock(fps, asked, WAN_STRIDE)
 
         def framed(one: Any) -> Any:
             return dataclasses.replace(one, spans=clock.spans(one.spans, self.duration))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from alchemint_jax.evaluate.metrics import Number
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.spans import Spans
 
 Pair = tuple[Number, Number]
@@ -50,8 +51,9 @@ def boundary_errors(
     if not fps > 0:
         raise ValueError(f"fps must be positive, got {fps}")
     pairs = _matched(Spans(shown), Spans(asked))
-    starts = [float((got[0] - want[0]) / fps) for got, want in pairs]
-    ends = [float((got[1] - want[1]) / fps) for got, want in pairs]
+    clock = Clock(fps, 1, 1)
+    starts = [clock.second(got[0] - want[0]) for got, want in pairs]
+    ends = [clock.second(got[1] - want[1]) for got, want in pairs]
     return starts, ends
 
 

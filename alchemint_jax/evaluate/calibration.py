@@ -24,6 +24,7 @@ from alchemint_jax.evaluate.faults import Faulty, Truth
 from alchemint_jax.evaluate.tracker import Sighting, Tracker
 from alchemint_jax.evaluate.videos import find_videos
 from alchemint_jax.progress import Progress
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 
@@ -249,7 +250,7 @@ def _figures(here: np.ndarray, asked: Spans, fps: float) -> dict[str, float]:
         "detected": float(bool(spans)),
         "appearances": float(len(spans)),
         "late": float(np.mean(errors)) if errors else float("nan"),
-        "missing_seconds": float((true & ~here).sum() / fps),
+        "missing_seconds": Clock(fps, 1, 1).second(int((true & ~here).sum())),
     }
 
 

@@ -32,6 +32,7 @@ from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.results import plain
+from alchemint_jax.scene.clock import Clock
 
 Row = dict[str, Any]
 Make = Callable[[], Tracker]
@@ -273,7 +274,7 @@ def _measured(task: _Task, tracker: Tracker, judges: Any) -> Iterator[Row]:
         "fps": clip.fps,
         "frames": len(clip),
         "size": list(clip.size),
-        "seconds": (len(clip) - 1) / clip.fps,
+        "seconds": Clock(clip.fps, len(clip), 1).duration,
         "asked_seconds": task.ask.duration,
         "remarks": remarks,
         # Of a video that is too short, what should be in the frames that it lacks is not known.

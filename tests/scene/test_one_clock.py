@@ -14,6 +14,7 @@ NAMES = {"fps", "stride", "temporal_stride", "WAN_STRIDE"}
 # What computes with such a number and converts nothing.
 ALLOWED = {
     "scene/clock.py": "the clock",
+    "evaluate/quality/motion.py": "VBench's rule, which has a step and a bound for each rate",
     "ops/conv.py": "the stride of a convolution",
     "models/vae": "the autoencoder, whose frames they are",
     "perceive/layers.py": "the stride of a convolution",

@@ -76,7 +76,8 @@ def test_averaged_weights_are_scored_and_the_best_checkpoint_stays(straight):
     assert again["t_iou"] == pytest.approx(found[top])
     page = (straight / "evaluation.html").read_text()
     assert f"The checkpoint of step {top}, the best by t-IOU" in page and "t-L2" in page
-    assert page.count('class="best"') == page.count("<figure") == len(evaluator.titles)
+    known = [name for name in evaluator.titles if np.isfinite(again[name])]
+    assert page.count('class="best"') == page.count("<figure") == len(known) > 5
 
 
 def test_the_figures_are_those_that_the_frames_give():
