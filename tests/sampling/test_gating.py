@@ -199,10 +199,11 @@ def test_nothing_where_nothing_is_asked_for(models):
         vae = SimpleNamespace(config=SimpleNamespace(temporal_stride=stride))
         limits = SimpleNamespace(max_subjects=slots)
         dit = SimpleNamespace(config=SimpleNamespace(scheme=scheme()))
-        return SimpleNamespace(models=SimpleNamespace(vae=vae, dit=dit), limits=limits)
+        models = SimpleNamespace(vae=vae, dit=dit)
+        return SimpleNamespace(models=models, limits=limits, relay=None)
 
-    chosen = Pipeline._control
-    assert chosen(pipe(), Gating(0)) is None and chosen(pipe(), None) is None
+    chosen = Pipeline._gating
+    assert chosen(pipe(), Gating(0)) is None and Pipeline._control(pipe(), None) is None
     assert chosen(pipe(), Gating(2.0)) == Gating(2.0)
     assert chosen(pipe(scheme=WeRope), Gating(2.0)) == Gating(2.0, edge=0)
     assert chosen(pipe(scheme=WeRope), Gating(2.0, 3)) == Gating(2.0, 3)
