@@ -76,9 +76,9 @@ kills: $(VENV)/.installed-test
 	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --out docs/results/kills.json
 	JAX_PLATFORMS=cpu $(BIN)/python tests/train/kills.py --bucket --kills 5 --out docs/results/kills_bucket.json
 
-# The references warn about themselves; what is compared here is numbers.
+# The references warn about themselves; what is compared here is numbers, compiled as users do.
 parity: $(VENV)/.installed-parity
-	$(BIN)/python -m pytest -W default tests/parity/parity_*.py
+	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -W default tests/parity/parity_*.py
 
 goldens: $(VENV)/.installed-parity
 	$(BIN)/python tests/parity/make_goldens.py
