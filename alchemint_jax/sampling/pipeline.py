@@ -104,11 +104,12 @@ class Pipeline(Parts):
         dtype = dtype or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
-        rule = kind_of(kind, transformer, model)
         directory = weights.locate(model)
         indexed = weights.check_model(directory) is not None
         foreign = indexed and not os.path.lexists(directory / settings.FILE)
         chosen = None if foreign else settings.load(directory)
+        # One with settings of its own says what it is, whatever its folder is called.
+        rule = kind_of(kind, transformer, model if foreign else None)
         source = directory if transformer is None else transformer
         if rule:
             rule.refuse_pickle(source)

@@ -117,15 +117,16 @@ def test_any_number_of_processes_trains_the_same_on_the_same_examples(tmp_path):
 
 
 def test_two_processes_killed_at_any_moment_end_bit_identical(tmp_path, kills):
-    """Once, as every start takes seconds; `make kills` kills twenty times."""
-    options, victim = Options(str(tmp_path / "killed"), 2, total_steps=48), kills.randrange(2)
-    with running(options) as job:
-        job.until(lambda: latest(options.workdir) > 0)
-        time.sleep(kills.uniform(0, 0.2))
-        job.processes[victim].send_signal(signal.SIGKILL)
-        statuses = job.wait(BOUND)
-        assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] != 0
-        assert TELLS.search(job.err(1 - victim)), job.err(1 - victim)
+    options = Options(str(tmp_path / "killed"), 2, total_steps=48)
+    for _ in range(2):
+        before, victim = latest(options.workdir), kills.randrange(2)
+        with running(options) as job:
+            job.until(lambda before=before: latest(options.workdir) > before)
+            time.sleep(kills.uniform(0, 0.2))
+            job.processes[victim].send_signal(signal.SIGKILL)
+            statuses = job.wait(BOUND)
+            assert statuses[victim] == -signal.SIGKILL and statuses[1 - victim] != 0
+            assert TELLS.search(job.err(1 - victim)), job.err(1 - victim)
     assert 0 < latest(options.workdir) < 48
     straight = dataclasses.replace(options, workdir=str(tmp_path / "straight"))
     for job_options in (options, straight):
