@@ -13,7 +13,7 @@ import numpy as np
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
-from alchemint_jax.models.dit.conditioning import Conditions, Events, Told
+from alchemint_jax.models.dit.conditioning import Conditions, Events, Given, Told
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.sampling.parts import Parts
@@ -82,8 +82,10 @@ def encode_conditions(
     conditions = conditions._replace(told=told)
     if parts.models.dit.config.events:
         conditions = conditions._replace(events=_events(parts, scenes, clock))
-    if parts.image_encoder is not None:
-        conditions = _with_keyframes(parts, parts.image_encoder, conditions, scenes)
+    if parts.conditioned:
+        return _with_keyframes(parts, conditions, scenes)
+    if any(len(scene.keyframes) for scene in scenes):
+        conditions = conditions._replace(given=_given(parts, scenes))
     return conditions
 
 
@@ -121,31 +123,54 @@ def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
     )
 
 
-def _with_keyframes(
-    parts: Parts,
-    image_encoder: tuple[CLIPVision, dict],
-    conditions: Conditions,
-    scenes: Sequence[Scene],
-) -> Conditions:
-    """The conditions of a model that continues pictures."""
-    tower, params = image_encoder
+def _with_keyframes(parts: Parts, conditions: Conditions, scenes: Sequence[Scene]) -> Conditions:
+    """The conditions of a model that continues pictures, by channels beside those of the latents.
+
+    Raises:
+        StoryboardError: naming two scenes of which one has more given frames.
+    """
     size, clock = common_shape(parts, scenes)
-    keyframes = np.stack(
-        [[scene.keyframe(i, size) for i in range(parts.keyframes)] for scene in scenes]
-    )
-    prepared = np.stack(
-        [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
-    )
-    states = _see(params, jnp.asarray(prepared), tower=tower)
+    count = len(scenes[0].keyframes)
+    for scene in scenes:
+        if len(scene.keyframes) != count:
+            raise StoryboardError(
+                f"{scene.id}: has {len(scene.keyframes)} given frames and {scenes[0].id} {count}, "
+                "and both cannot be rendered together; render them one by one"
+            )
+    keyframes = np.stack([[scene.keyframe(i, size) for i in range(count)] for scene in scenes])
+    if parts.image_encoder is not None:
+        tower, params = parts.image_encoder
+        prepared = np.stack(
+            [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
+        )
+        states = _see(params, jnp.asarray(prepared), tower=tower)
+        states = states.reshape(len(keyframes), -1, states.shape[-1])
+        conditions = conditions._replace(image=states)
     images = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
     return conditions._replace(
-        image=states.reshape(len(keyframes), -1, states.shape[-1]),
         condition=keyframe_condition(
             partial(_encode_video, parts.models.vae_params, vae=parts.models.vae),
             clock,
             images[:, 0],
-            images[:, 1] if parts.keyframes > 1 else None,
+            images[:, 1] if count > 1 else None,
         ),
+    )
+
+
+def _given(parts: Parts, scenes: Sequence[Scene]) -> Given:
+    """The first latent frame of the scenes that give one, in the place that it has in the video."""
+    size, clock = common_shape(parts, scenes)
+    has = np.asarray([len(scene.keyframes) > 0 for scene in scenes])
+    grey = np.full((*size, 3), 127, np.uint8)
+    pictures = [
+        s.keyframe(0, size) if given else grey for s, given in zip(scenes, has, strict=True)
+    ]
+    video = jnp.asarray(np.stack(pictures)[:, None], jnp.float32) / 127.5 - 1
+    first = _encode_video(parts.models.vae_params, video, vae=parts.models.vae)
+    later = clock.latent_frames - 1
+    return Given(
+        jnp.pad(first, ((0, 0), (0, later), (0, 0), (0, 0), (0, 0))),
+        jnp.pad(jnp.asarray(has)[:, None], ((0, 0), (0, later))),
     )
 
 

@@ -42,13 +42,27 @@ class Parts:
         config = self.models.dit.config
         stride = self.models.vae.config.temporal_stride
         events = config.events or self.relay is not None
-        return self.settings.limits(config.slots, events, stride, self.keyframes)
+        optional = self.optional_keyframes
+        return self.settings.limits(config.slots, events, stride, self.keyframes, optional)
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the transformer has channels for frames that are given."""
+        config = self.models.dit.config
+        return config.in_channels != config.out_channels
+
+    @property
+    def optional_keyframes(self) -> int:
+        """How many more frames it can be given."""
+        if self.conditioned and self.image_encoder is None:
+            return 1  # the last one, which the condition's mask tells from others
+        return int(self.settings.given_frames)
 
     @property
     def keyframes(self) -> int:
         """How many frames the model must be given: 0, 1 (the first) or 2 (the last one too)."""
         if self.image_encoder is None:
-            return 0
+            return int(self.conditioned)
         tokens = self.image_encoder[0].config.n_tokens
         return max(1, self.models.dit.config.image_positions // tokens)
 
@@ -63,7 +77,8 @@ def check_parts(parts: Parts, source: str) -> None:
     pairs = {
         # Beside the latents: a mask for each frame that one latent frame holds, and pictures.
         "transformer in_channels": (
-            dit.in_channels - (vae.temporal_stride + vae.z_dim if dit.image_dim else 0),
+            dit.in_channels
+            - (vae.temporal_stride + vae.z_dim if dit.image_dim or parts.conditioned else 0),
             "vae z_dim",
             vae.z_dim,
         ),
@@ -79,6 +94,20 @@ def check_parts(parts: Parts, source: str) -> None:
             parts.texts.encoder.config.dim,
         ),
     }
+    if preview := parts.models.preview:
+        for name in ("z_dim", "temporal_stride", "spatial_stride"):
+            ours = getattr(preview[0].config, name)
+            pairs[f"small decoder {name}"] = (ours, f"vae {name}", getattr(vae, name))
+    if (parts.models.low is None) != (parts.settings.boundary is None):
+        raise WeightsError(
+            f"{source}: a boundary is that of two experts, transformer and transformer_2; here is "
+            + ("one of them" if parts.models.low is None else "none")
+        )
+    if parts.settings.given_frames and (parts.conditioned or dit.patch[0] != 1):
+        raise WeightsError(
+            f"{source}: given_frames is for transformers without channels of a condition, whose "
+            "tokens are of one latent frame"
+        )
     for name, (value, other, wanted) in pairs.items():
         if value != wanted:
             raise WeightsError(

@@ -18,7 +18,6 @@ from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions
-from alchemint_jax.models.vae import VAE
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
@@ -27,6 +26,7 @@ from alchemint_jax.sampling.control import Control, Gating, Relay, Together
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
+from alchemint_jax.sampling.loading import load_autoencoder, load_low
 from alchemint_jax.sampling.parts import Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
@@ -66,6 +66,9 @@ class Pipeline(Parts):
         transformer: str | os.PathLike[str] | None = None,
         kind: str | None = None,
         relay: Relay | None = None,
+        vae: str | os.PathLike[str] | None = None,
+        transformer_2: str | os.PathLike[str] | None = None,
+        loras_2: lora.Given | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -85,6 +88,11 @@ class Pipeline(Parts):
                 Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by what the
                 transformer or the model is called.
             relay: tells the events of scenes to a model without an event branch, in its prompt.
+            vae: read the autoencoder from here instead: a model's folder, or a file in Wan's own
+                names (such as LightVAE's); or a small decoder in TAEHV's layout, which decodes in
+                its place.
+            transformer_2: as `transformer`, of the second of two experts (Wan2.2's A14B).
+            loras_2: as `loras`, for the second of two experts; `loras` are for the first one.
 
         Returns:
             The pipeline, its parameters on the default device.
@@ -125,12 +133,13 @@ class Pipeline(Parts):
         if loras:
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
             tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
-        vae, vae_params = weights.load(directory, "vae")
+        autoencoder, vae_params, preview = load_autoencoder(directory, vae)
+        low = load_low(directory, transformer_2, dit, loras_2)
         dit_params = weights.read_params(tensors, dit.held_params())
-        models = Models(dit, dit_params, cast(VAE, vae), vae_params)
+        models = Models(dit, dit_params, autoencoder, vae_params, low, preview)
         if chosen is None:
-            unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])
-            chosen = wan_settings(directory, unit)
+            unit = autoencoder.config.spatial_stride * max(config.patch[1:])
+            chosen = wan_settings(directory, unit, config, weights.read_pair(directory))
         if rule:
             chosen = rule.settings(chosen, config.dim)
         texts = Texts.load(directory, int8_text)
@@ -191,7 +200,7 @@ class Pipeline(Parts):
         board: Storyboard,
         seed: int | None = None,
         steps: int | None = None,
-        guidance: Guidance | Guide | None = None,
+        guidance: Guidance | tuple[Guidance, Guidance] | Guide | None = None,
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
@@ -203,7 +212,8 @@ class Pipeline(Parts):
             seed: of the noise; the storyboard's, or 0, where it is None.
             steps: of the solver; the model's own number where it is None.
             guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
-                model's own weights where it is None.
+                model's own weights where it is None. Of two experts both have the same weights, or
+                those of a pair, (low noise, high noise).
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
@@ -242,7 +252,7 @@ class Pipeline(Parts):
         *,
         seed: int = 0,
         steps: int | None = None,
-        guidance: Guidance | Guide | None = None,
+        guidance: Guidance | tuple[Guidance, Guidance] | Guide | None = None,
         negative_prompt: str | None = None,
         noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
         progress: bool = False,
@@ -259,7 +269,8 @@ class Pipeline(Parts):
             seed: of the noise.
             steps: of the solver; the model's own number where it is None.
             guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
-                model's own weights where it is None.
+                model's own weights where it is None. Of two experts both have the same weights, or
+                those of a pair, (low noise, high noise).
             negative_prompt: what no video should show; the model's own text where it is None.
             noise: what to start from instead of what `seed` draws, `[b, t, h2, w2, c]`.
             progress: whether to show a progress bar on standard error.

@@ -28,6 +28,7 @@ class Limits:
     min_frames: int = 1
     events: bool = False
     keyframes: int = 0  # given pictures: 1 is the first frame, 2 the first and the last one
+    optional_keyframes: int = 0  # how many more may be given
 
     def describe(self) -> str:
         """Everything on one line, for error messages."""
@@ -39,12 +40,14 @@ class Limits:
             Clock(self.fps[0], frames, self.stride).duration
             for frames in (self.min_frames, self.max_frames)
         )
+        optional = KEYFRAMES[self.keyframes : self.keyframes + self.optional_keyframes]
         return (
             f"up to {self.max_subjects} subjects; size (height x width) {' or '.join(sizes)}; "
             f"fps {' or '.join(f'{f:g}' for f in self.fps)}; {self.min_frames} to "
             f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
             f"{'events' if self.events else 'no events'}"
             + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
+            + (f"; it also takes {' and '.join(optional)}" if optional else "")
         )
 
     def check(
@@ -85,7 +88,7 @@ class Limits:
         for number, (name, given) in enumerate(zip(KEYFRAMES, keyframes, strict=True), 1):
             if not given and number <= self.keyframes:
                 fail(name, "is missing; give a picture")
-            if given and number > self.keyframes:
+            if given and number > self.keyframes + self.optional_keyframes:
                 fail(name, "cannot be given")
         if clock.fps not in self.fps:
             fail("fps", f"{clock.fps:g} frames per second is not possible")

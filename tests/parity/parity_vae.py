@@ -12,10 +12,12 @@ import pytest
 import reference_vae
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from safetensors.numpy import save_file
 
 from alchemint_jax.models.vae import VAE, stream_decode, stream_encode
 from alchemint_jax.weights.layouts import vae as layout
+from alchemint_jax.weights.layouts import vae_original
 from alchemint_jax.weights.layouts.moves import to_foreign
 
 CONFIGS = {
@@ -23,7 +25,13 @@ CONFIGS = {
     "wide": {"base_dim": 16, "dim_mult": [1, 2], "temperal_downsample": [True]},
     "still": {"base_dim": 8, "dim_mult": [2, 1], "temperal_downsample": [False]},
     "sprites": {"base_dim": 8, "dim_mult": [1, 4, 8], "temperal_downsample": [True, True]},
-    "wan22": reference_vae.GOLDENS["wan22"] | {"base_dim": 8, "decoder_base_dim": 12},
+    "wan22": reference_vae.GOLDENS["wan22"]
+    | {
+        "base_dim": 8,
+        "decoder_base_dim": 12,
+        "dim_mult": [1, 2, 4, 4],
+        "temperal_downsample": [False, True, True],
+    },
     # Every stage halves or keeps the time in another order, and the last one changes its width.
     "shortcuts": {
         "base_dim": 4,
@@ -135,3 +143,16 @@ def test_diffusers_loads_what_we_write(tmp_path, name):
     )
     again, _ = _ours(loaded)
     assert again.config == vae.config
+
+
+def test_wans_own_names_are_those_that_diffusers_converts():
+    config = {"base_dim": 4, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]}
+    reference = reference_vae.build(5, z_dim=16, **config)
+    ours = layout.config_from_diffusers(dict(reference.config), "config.json")
+    theirs = reference.state_dict()
+    paths = {entry.path: entry.name for entry in layout.entries(ours)}
+    given = {e.name: theirs[paths[e.path]] for e in vae_original.entries(ours)}
+    converted = convert_wan_vae_to_diffusers(given)
+    assert sorted(converted) == sorted(theirs)
+    for name, value in converted.items():
+        assert torch.equal(value, theirs[name]), name

@@ -1,4 +1,4 @@
-"""Sizes of the video autoencoder."""
+"""Sizes of the video autoencoder, and of a small decoder for previews."""
 
 from __future__ import annotations
 
@@ -55,6 +55,45 @@ class VAEConfig:
     def decoder_dim(self) -> int:
         """What the widths of the decoder are multiples of."""
         return self.decoder_base_dim or self.base_dim
+
+
+@dataclasses.dataclass(frozen=True)
+class TinyDecoderConfig:
+    """TAEHV's decoder, sized by its fields; the defaults are those of taew2_1, for Wan2.1.
+
+    Attributes:
+        z_dim: channels of a latent cell.
+        widths: channels of each stage, and those of the last convolutions.
+        temporal_upsample: of each stage, whether it makes two frames of one.
+        memory_blocks: how many each stage has.
+        patch: pixels along each side that the last convolution gives at once.
+
+    Raises:
+        ConfigError: there are not as many stages as there are temporal factors.
+    """
+
+    z_dim: int = 16
+    widths: tuple[int, ...] = (256, 128, 64, 64)
+    temporal_upsample: tuple[bool, ...] = (False, True, True)
+    memory_blocks: int = 3
+    patch: int = 1
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != len(self.temporal_upsample) + 1:
+            raise ConfigError(
+                f"widths has {len(self.widths)} values; it must have one more than "
+                f"temporal_upsample, which has {len(self.temporal_upsample)}"
+            )
+
+    @property
+    def temporal_stride(self) -> int:
+        """Pixel frames per latent frame (after the first one)."""
+        return 2 ** sum(self.temporal_upsample)
+
+    @property
+    def spatial_stride(self) -> int:
+        """Pixels per latent cell, along each side."""
+        return self.patch * 2 ** len(self.temporal_upsample)
 
 
 VARIANTS = {

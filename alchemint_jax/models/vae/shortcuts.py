@@ -30,7 +30,9 @@ def folded(
     x: Float[Array, "b f h w c"], features: int, space: int
 ) -> Float[Array, "b f h2 w2 features"]:
     """Squares of `space` x `space` cells as channels, neighbours averaged to `features` of them."""
-    return _grouped(rearrange(x, "b f (h q) (w r) c -> b f h w (c q r)", q=space, r=space), features)
+    return _grouped(
+        rearrange(x, "b f (h q) (w r) c -> b f h w (c q r)", q=space, r=space), features
+    )
 
 
 def folded_pairs(
@@ -52,7 +54,7 @@ def folded_pairs(
 
 def _grouped(x: jax.Array, features: int) -> jax.Array:
     """Consecutive channels averaged, so that `features` are left."""
-    return x.reshape(*x.shape[:-1], features, -1).mean(axis=-1)
+    return x.reshape(*x.shape[:-1], features, x.shape[-1] // features).mean(axis=-1)
 
 
 def unfolded(

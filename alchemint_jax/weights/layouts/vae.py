@@ -163,7 +163,8 @@ _FIELDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
 _FIXED: dict[str, tuple[Any, ...]] = {"attn_scales": ([],)}
 # Three colours of each pixel of a patch; three where they are left out.
 _CHANNELS = ("in_channels", "out_channels")
-_IGNORED = ("dropout", "scale_factor_temporal", "scale_factor_spatial")
+# Clipping is no choice in diffusers today, whatever the published file of Wan2.2 says.
+_IGNORED = ("dropout", "scale_factor_temporal", "scale_factor_spatial", "clip_output")
 
 
 def config_from_diffusers(values: Mapping[str, Any], where: str) -> VAEConfig:
