@@ -31,7 +31,7 @@ class Models(NamedTuple):
     vae: VAE
     vae_params: dict
     low: dict | None = None
-    """Parameters of the expert that makes the last steps, of a pair; `dit_params` are the other's."""
+    """Of two experts, parameters of the one that makes the last steps; None where there is one."""
     preview: tuple[TinyDecoder, dict] | None = None
     """A small decoder, with its parameters, which decodes instead of the autoencoder."""
 

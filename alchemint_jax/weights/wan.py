@@ -107,8 +107,13 @@ def read_config(folder: Path, component: str, values: Mapping[str, Any]) -> Any:
     Raises:
         WeightsError: see the layouts, or the additions are damaged.
     """
-    where = str(folder / "config.json")
-    config = layout_of(component, values).read_config(values, where)
+    where, layout = str(folder / "config.json"), layout_of(component, values)
+    config = layout.read_config(values, where)
+    if layout is ORIGINAL and config.image_dim:
+        # An image-to-video transformer of Wan2.2 calls itself as those of Wan2.1 do.
+        names = files.open_files(files.find(folder))
+        if not any("img_emb" in name for name in names):
+            config = dataclasses.replace(config, image_dim=0, image_positions=0)
     extra = folder / f"{ADDITIONS}.json"
     if component not in TRANSFORMERS or not extra.is_file():
         return config

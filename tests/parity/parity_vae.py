@@ -15,7 +15,7 @@ from diffusers import AutoencoderKLWan
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from safetensors.numpy import save_file
 
-from alchemint_jax.models.vae import VAE, stream_decode, stream_encode
+from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.weights.layouts import vae as layout
 from alchemint_jax.weights.layouts import vae_original
 from alchemint_jax.weights.layouts.moves import to_foreign
@@ -156,3 +156,13 @@ def test_wans_own_names_are_those_that_diffusers_converts():
     assert sorted(converted) == sorted(theirs)
     for name, value in converted.items():
         assert torch.equal(value, theirs[name]), name
+
+
+def test_names_and_shapes_of_the_published_size_of_wan22():
+    config = layout.config_to_diffusers(VARIANTS["wan2.2"])
+    fields = {name: value for name, value in config.items() if not name.startswith("_")}
+    with torch.device("meta"):
+        theirs = AutoencoderKLWan(**fields).state_dict()
+    flat = flax.traverse_util.flatten_dict(VAE(VARIANTS["wan2.2"]).abstract_params(), sep=".")
+    ours = {e.name: e.foreign_shape(flat[e.path].shape) for e in layout.entries(VARIANTS["wan2.2"])}
+    assert ours == {name: tuple(x.shape) for name, x in theirs.items()}
