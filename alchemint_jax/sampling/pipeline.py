@@ -139,7 +139,8 @@ class Pipeline(Parts):
         models = Models(dit, dit_params, autoencoder, vae_params, low, preview)
         if chosen is None:
             unit = autoencoder.config.spatial_stride * max(config.patch[1:])
-            chosen = wan_settings(directory, unit, config, weights.read_pair(directory))
+            continues = config.in_channels != config.out_channels
+            chosen = wan_settings(directory, unit, weights.read_pair(directory), continues)
         if rule:
             chosen = rule.settings(chosen, config.dim)
         texts = Texts.load(directory, int8_text)

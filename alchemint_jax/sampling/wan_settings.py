@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax.errors import ConfigError, WeightsError
-from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.schedulers import read_scheduler
 from alchemint_jax.sampling.settings import Settings
@@ -20,7 +19,7 @@ NEGATIVE = (
 )
 """What Wan's authors lead away from; Kaleido's leave one phrase out."""
 # Of Wan2.1: 480 x 832 pixels, 16 frames per second, up to 81 frames (its generate.py, model cards).
-_WAN = {
+_WAN: dict[str, Any] = {
     "size": (480, 832),
     "max_pixels": MAX_PIXELS,
     "fps": 16.0,
@@ -42,7 +41,9 @@ _T2V_PAIR = {"guidance": Guidance(both=4.0), "guidance_low": Guidance(both=3.0)}
 _I2V_PAIR = {"guidance": Guidance(both=3.5)}
 
 
-def wan_settings(directory: Path, unit: int, config: DiTConfig, pair: Pair) -> Settings:
+def wan_settings(
+    directory: Path, unit: int, pair: Pair | None = None, continues: bool = False
+) -> Settings:
     """The defaults of Wan's authors, sampled as `scheduler/scheduler_config.json` says.
 
     Captions have 512 tokens.
@@ -50,8 +51,8 @@ def wan_settings(directory: Path, unit: int, config: DiTConfig, pair: Pair) -> S
     Args:
         directory: of the model.
         unit: pixels on a side of a token; sizes are multiples of it.
-        config: of the transformer.
-        pair: what model_index.json says of two experts and of given frames.
+        pair: what model_index.json says of two experts and of given frames; None: of neither.
+        continues: whether the transformer has channels for frames that are given.
 
     Raises:
         WeightsError: the scheduler is damaged or of an unknown kind, or cannot be followed.
@@ -60,11 +61,10 @@ def wan_settings(directory: Path, unit: int, config: DiTConfig, pair: Pair) -> S
     chosen: dict[str, Any] = {"solver": "unipc", "grid": "diffusers-unipc", "shift": 5.0}
     if file.is_file():
         chosen = read_scheduler(file)
-    published: dict[str, Any] = dict(_WAN)
+    published, pair = dict(_WAN), pair or Pair()
     if pair.given_frames:
         published |= _TI2V
     if pair.boundary is not None:
-        continues = config.in_channels != config.out_channels
         published |= _A14B | (_I2V_PAIR if continues else _T2V_PAIR) | {"boundary": pair.boundary}
     try:
         return Settings(size_multiple=unit, text_length=512, tag_length=16, **published | chosen)

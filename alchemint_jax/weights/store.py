@@ -254,7 +254,7 @@ def load(directory: str | os.PathLike, component: str) -> tuple[nn.Module, PyTre
 
     Args:
         directory: a directory in our layout or Wan's (`*-Diffusers`, or the original with its
-            transformer), a single safetensors file with a transformer, or the name of a bundled
+            transformer), a single safetensors file (see `open_component`), or the name of a bundled
             model (see `locate`).
         component: a key of `COMPONENTS`.
 
