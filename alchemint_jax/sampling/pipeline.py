@@ -134,7 +134,7 @@ class Pipeline(Parts):
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
             tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
         autoencoder, vae_params, preview = load_autoencoder(directory, vae)
-        low = load_low(directory, transformer_2, dit, loras_2)
+        low = load_low(directory, transformer_2, config, dit, loras_2)
         dit_params = weights.read_params(tensors, dit.held_params())
         models = Models(dit, dit_params, autoencoder, vae_params, low, preview)
         if chosen is None:
