@@ -162,9 +162,7 @@ def _given(parts: Parts, scenes: Sequence[Scene]) -> Given:
     size, clock = common_shape(parts, scenes)
     has = np.asarray([len(scene.keyframes) > 0 for scene in scenes])
     grey = np.full((*size, 3), 127, np.uint8)
-    pictures = [
-        s.keyframe(0, size) if given else grey for s, given in zip(scenes, has, strict=True)
-    ]
+    pictures = [scene.keyframe(0, size) if len(scene.keyframes) else grey for scene in scenes]
     video = jnp.asarray(np.stack(pictures)[:, None], jnp.float32) / 127.5 - 1
     first = _encode_video(parts.models.vae_params, video, vae=parts.models.vae)
     later = clock.latent_frames - 1
