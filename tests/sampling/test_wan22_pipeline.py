@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from alchemint_jax import weights
+from alchemint_jax import cli, weights
 from alchemint_jax.errors import ConfigError, StoryboardError, WeightsError
 from alchemint_jax.models.vae import VAE, TinyDecoder, TinyDecoderConfig
 from alchemint_jax.sampling import Guidance, Pipeline, sample, settings
@@ -148,7 +149,6 @@ def test_what_is_published_is_taken():
 
 
 def test_storyboards_say_what_can_be_given(tmp_path):
-    Image = pytest.importorskip("PIL.Image")
     Image.fromarray(np.zeros((50, 70, 3), np.uint8)).save(tmp_path / "a.png")
 
     def board(**frames):
@@ -313,3 +313,23 @@ def test_a_decoder_of_another_model_is_refused(tmp_path):
     _save(file, TinyDecoder(config), vae_original.tiny_entries(config))
     with pytest.raises(WeightsError, match="small decoder z_dim is 16, but vae z_dim is 48"):
         Pipeline.load(GOLDENS / "ti2v", vae=file)
+
+
+def test_a_pair_and_a_preview_from_the_command_line(tmp_path, capsys):
+    config = TinyDecoderConfig(16, (4, 4, 4, 4), (False, True, True), memory_blocks=1)
+    file = tmp_path / "taew.safetensors"
+    _save(file, TinyDecoder(config), vae_original.tiny_entries(config))
+    Image.fromarray(np.zeros((50, 70, 3), np.uint8)).save(tmp_path / "a.png")
+    board = {"prompt": "a cat", "duration": 0.25, "size": [16, 32], "first_frame": "a.png"}
+    (tmp_path / "board.yaml").write_text(json.dumps(board))
+    out = tmp_path / "v.mp4"
+    words = ["generate", str(tmp_path / "board.yaml"), "--out", str(out), "--steps", "2"]
+    words += ["--vae", str(file), "--guidance-both", "2", "--guidance-low", "1.5", "--json"]
+    assert cli.main([*words, "--model", str(GOLDENS / "pair_i2v")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["vae"], report["frames"]) == (str(file), 5)
+    assert [report[name]["both"] for name in ("guidance", "guidance_low")] == [2.0, 1.5]
+    assert cli.main([*words[:6], "--guidance-low", "1", "--model", str(GOLDENS / "ti2v")]) == 2
+    assert "guidance_low is for models of two experts" in capsys.readouterr().err
+    assert cli.main([*words[:6], "--vae", str(out), "--model", str(GOLDENS / "ti2v")]) == 2
+    assert "v.mp4" in capsys.readouterr().err
