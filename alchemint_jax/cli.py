@@ -140,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
+    arguments.add_inbetween(c)
+    arguments.add_clean_keyframes(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -157,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     c.add_argument(
         "--model-kind",
-        choices=("phantom", "kaleido", "plain"),
+        choices=("phantom", "kaleido", "magref", "plain"),
         help="how a published model takes pictures; default: as its file or folder is called",
     )
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
@@ -282,6 +284,8 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
+    arguments.add_inbetween(c)
+    arguments.add_clean_keyframes(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     evaluate_command.add_parsers(names)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
-from typing import cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
 from alchemint_jax.models.dit.conditioning import Conditions, Events, Told
-from alchemint_jax.models.dit.keyframes import keyframe_condition
-from alchemint_jax.models.vae import VAE, tiled_encode
+from alchemint_jax.sampling.keyframes import with_keyframes
 from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.sample import encode_references
 from alchemint_jax.scene.clock import Clock
@@ -51,7 +46,10 @@ def encode_conditions(
     reference_size = config.reference_size or size
     slots = pack(scenes, max_subjects)
     blank = np.full((*reference_size, 3), 255, np.uint8)
-    images = slots.fill(lambda subject: subject.picture(reference_size), blank)
+    if parts.canvas:  # which the pictures are on, and no references
+        images = np.zeros((len(scenes), 0, *blank.shape), np.uint8)
+    else:
+        images = slots.fill(lambda subject: subject.picture(reference_size), blank)
     captions, told = prompts(parts, scenes, clock)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
         (captions, config.text_length),
@@ -82,9 +80,7 @@ def encode_conditions(
     conditions = conditions._replace(told=told)
     if parts.models.dit.config.events:
         conditions = conditions._replace(events=_events(parts, scenes, clock))
-    if parts.image_encoder is not None:
-        conditions = _with_keyframes(parts, parts.image_encoder, conditions, scenes)
-    return conditions
+    return with_keyframes(parts, conditions, scenes, size, clock)
 
 
 def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[list[str], Told | None]:
@@ -119,41 +115,3 @@ def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
         intervals=jnp.asarray(clock.latent(events.intervals)),
         null=null,
     )
-
-
-def _with_keyframes(
-    parts: Parts,
-    image_encoder: tuple[CLIPVision, dict],
-    conditions: Conditions,
-    scenes: Sequence[Scene],
-) -> Conditions:
-    """The conditions of a model that continues pictures."""
-    tower, params = image_encoder
-    size, clock = common_shape(parts, scenes)
-    keyframes = np.stack(
-        [[scene.keyframe(i, size) for i in range(parts.keyframes)] for scene in scenes]
-    )
-    prepared = np.stack(
-        [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
-    )
-    states = _see(params, jnp.asarray(prepared), tower=tower)
-    images = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
-    return conditions._replace(
-        image=states.reshape(len(keyframes), -1, states.shape[-1]),
-        condition=keyframe_condition(
-            partial(_encode_video, parts.models.vae_params, vae=parts.models.vae),
-            clock,
-            images[:, 0],
-            images[:, 1] if parts.keyframes > 1 else None,
-        ),
-    )
-
-
-@partial(jax.jit, static_argnames=("tower",))
-def _see(params: dict, images: jax.Array, *, tower: CLIPVision) -> jax.Array:
-    return cast(CLIPStates, tower.apply({"params": params}, images)).penultimate
-
-
-@partial(jax.jit, static_argnames=("vae",))
-def _encode_video(params: dict, video: jax.Array, *, vae: VAE) -> jax.Array:
-    return tiled_encode(vae, params, video)

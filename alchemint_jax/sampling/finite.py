@@ -46,5 +46,7 @@ def require_finite_conditions(conditions: Conditions) -> None:
         array = getattr(conditions, name)
         if array is not None:
             require_finite(array, maker)
+    if conditions.known is not None:
+        require_finite(conditions.known.latents, _MAKERS["condition"])
     if conditions.events is not None:
         require_finite(conditions.events.states, f"{TEXT} of the events")

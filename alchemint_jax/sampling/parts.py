@@ -6,7 +6,9 @@ import dataclasses
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip import CLIPVision
+from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.canvas import MOST
 from alchemint_jax.sampling.control import Relay
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.texts import Texts
@@ -23,6 +25,8 @@ class Parts:
         settings: how the model is sampled where the caller does not say.
         image_encoder: of models that continue pictures, with its parameters; None elsewhere.
         relay: how events are told to a model without an event branch; None tells it none.
+        clean_keyframes: whether keyframes are clean latents with a time of 0.
+        canvas: whether pictures of subjects are side by side where a first frame would be.
     """
 
     models: Models
@@ -30,6 +34,8 @@ class Parts:
     settings: settings.Settings
     image_encoder: tuple[CLIPVision, dict] | None = None
     relay: Relay | None = None
+    clean_keyframes: bool = False
+    canvas: bool = False
 
     @property
     def fps(self) -> float:
@@ -42,15 +48,31 @@ class Parts:
         config = self.models.dit.config
         stride = self.models.vae.config.temporal_stride
         events = config.events or self.relay is not None
-        return self.settings.limits(config.slots, events, stride, self.keyframes)
+        if self.canvas:
+            return self.settings.limits(MOST, events, stride)
+        limits = self.settings.limits(config.slots, events, stride, self.keyframes)
+        if self.clean_keyframes:
+            return dataclasses.replace(limits, more_keyframes="latent frames")
+        return dataclasses.replace(limits, more_keyframes="frames" if self.continues else "none")
+
+    @property
+    def continues(self) -> bool:
+        """Whether the transformer has channels for given frames."""
+        return _continues(self.models.dit.config)
 
     @property
     def keyframes(self) -> int:
         """How many frames the model must be given: 0, 1 (the first) or 2 (the last one too)."""
-        if self.image_encoder is None:
+        if self.canvas or not self.continues:
             return 0
+        if self.image_encoder is None:
+            return 1
         tokens = self.image_encoder[0].config.n_tokens
         return max(1, self.models.dit.config.image_positions // tokens)
+
+
+def _continues(config: DiTConfig) -> bool:
+    return config.in_channels > config.out_channels
 
 
 def check_parts(parts: Parts, source: str) -> None:
@@ -63,7 +85,7 @@ def check_parts(parts: Parts, source: str) -> None:
     pairs = {
         # Beside the latents: a mask for each frame that one latent frame holds, and pictures.
         "transformer in_channels": (
-            dit.in_channels - (vae.temporal_stride + vae.z_dim if dit.image_dim else 0),
+            dit.in_channels - (vae.temporal_stride + vae.z_dim if _continues(dit) else 0),
             "vae z_dim",
             vae.z_dim,
         ),

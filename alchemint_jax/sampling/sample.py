@@ -19,6 +19,7 @@ from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
 from alchemint_jax.sampling.control import Control, Moment, advance_controlled
 from alchemint_jax.sampling.finite import require_finite
 from alchemint_jax.sampling.guidance import Guide
+from alchemint_jax.sampling.known import held, restored
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS, State, advance
 
@@ -71,7 +72,7 @@ def sample_latents(
         if on_step is not None:
             jax.block_until_ready(state)
             on_step(start + piece)
-    return state[0]
+    return restored(state[0], conditions.known)
 
 
 @partial(jax.jit, static_argnames=("dit", "solver"))
@@ -104,6 +105,7 @@ def solve_piece(
             if bias is not None:
                 extra["bias"] = bias.repeated(copies).without_captions(~with_text)
             time = jnp.broadcast_to(t, z.shape[:1])
+            z, time = held(z, time, stacked[copies].known, dit.config.patch)
             return cast(jax.Array, dit.apply({"params": params}, z, time, text, **extra))
 
         return guide(model, z, t)
@@ -118,6 +120,7 @@ def solve_piece(
         everything = jnp.ones(b, bool)
         text, extra = model_inputs(conditions, everything, everything)
         time = jnp.broadcast_to(t, z.shape[:1])
+        z, time = held(z, time, conditions.known, dit.config.patch)
         extra |= {"bias": bias, "probe": probe}
         return cast(Attended, kept.apply({"params": params}, z, time, text, **extra)[1])
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.scene.clock import Clock
@@ -27,7 +28,9 @@ class Limits:
     max_pixels: int | None = None  # height * width of such a size
     min_frames: int = 1
     events: bool = False
-    keyframes: int = 0  # given pictures: 1 is the first frame, 2 the first and the last one
+    keyframes: int = 0  # that it needs: 1 is the first frame, 2 the first and the last one
+    # Others that it can be given: none, any, or one of those that a latent frame holds.
+    more_keyframes: Literal["none", "frames", "latent frames"] = "none"
 
     def describe(self) -> str:
         """Everything on one line, for error messages."""
@@ -45,6 +48,11 @@ class Limits:
             f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
             f"{'events' if self.events else 'no events'}"
             + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
+            + {
+                "none": "",
+                "frames": "; keyframes at any time",
+                "latent frames": f"; keyframes at any time, one in {self.stride} frames",
+            }[self.more_keyframes]
         )
 
     def check(
@@ -53,7 +61,7 @@ class Limits:
         *,
         subjects: int,
         events: bool,
-        keyframes: Sequence[bool],
+        keyframes: Sequence[int],
         clock: Clock,
         size: tuple[int, int],
         duration: Real | None = None,
@@ -64,7 +72,7 @@ class Limits:
             source: what errors say that the clip is from.
             subjects: how many it has.
             events: whether it has any.
-            keyframes: which of `KEYFRAMES` are given.
+            keyframes: pixel frames that are given, in ascending order.
             clock: its frames and how fast they go.
             size: height and width in pixels.
             duration: the seconds that were asked for, where they are not the clock's.
@@ -82,11 +90,6 @@ class Limits:
             fail("subjects", f"{subjects} subjects are too many")
         if events and not self.events:
             fail("events", "dense captions are not possible (but --relay tells them in the prompt)")
-        for number, (name, given) in enumerate(zip(KEYFRAMES, keyframes, strict=True), 1):
-            if not given and number <= self.keyframes:
-                fail(name, "is missing; give a picture")
-            if given and number > self.keyframes:
-                fail(name, "cannot be given")
         if clock.fps not in self.fps:
             fail("fps", f"{clock.fps:g} frames per second is not possible")
         if size not in self.sizes:
@@ -102,3 +105,23 @@ class Limits:
                 f"{seconds:g} s at {clock.fps:g} fps is {clock.frames} frames, not possible"
                 + ("" if whole else f" (frames must be {self.stride}k+1)"),
             )
+        self._check_keyframes(keyframes, clock, fail)
+
+    def _check_keyframes(
+        self, given: Sequence[int], clock: Clock, fail: Callable[[str, str], NoReturn]
+    ) -> None:
+        ends = {int(clock.frames) - 1: KEYFRAMES[1]} | {0: KEYFRAMES[0]}
+        needed = [0, int(clock.frames) - 1][: self.keyframes]
+        for at in needed:
+            if at not in given:
+                fail(ends[at], "is missing; give a picture")
+        for at in given:
+            if at not in needed and self.more_keyframes == "none":
+                where = ends.get(at, f"keyframes: the one at {clock.second(at):g} s")
+                fail(where, "cannot be given")
+        if self.more_keyframes == "latent frames":
+            held = replace(clock, stride=self.stride)
+            for first, second in itertools.pairwise(given):
+                if held.latent_frame(first) == held.latent_frame(second):
+                    times = " and ".join(f"{clock.second(at):g} s" for at in (first, second))
+                    fail("keyframes", f"those at {times} are too close to each other")

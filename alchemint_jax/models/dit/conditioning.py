@@ -49,6 +49,15 @@ class Told(NamedTuple):
     """Latent intervals [b e m 2]; rows with start > end are empty."""
 
 
+class Known(NamedTuple):
+    """Latent frames of the video that are given as they are, with a time of 0."""
+
+    latents: jax.Array
+    """Clean [b t h w c]; zero in frames that are not given."""
+    frames: jax.Array
+    """Which are [b t]."""
+
+
 class Conditions(NamedTuple):
     """Everything a sample is conditioned on, as arrays whose leading axis is the batch."""
 
@@ -73,6 +82,8 @@ class Conditions(NamedTuple):
     """For models with a dense-caption branch."""
     told: Told | None = None
     """Of models without one, where a control tells events."""
+    known: Known | None = None
+    """For models with a time for each token that were trained to continue clean frames."""
 
 
 def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Array, "*batch l d"]:

@@ -26,6 +26,7 @@ from alchemint_jax.models.dit.blocks import (
     Inputs,
     LookedAt,
     Segment,
+    Strengths,
     modulated_norm,
 )
 from alchemint_jax.models.dit.config import DiTConfig
@@ -155,7 +156,10 @@ class DiT(nn.Module):
             )
             key_mask = jnp.concatenate([jnp.ones((b, n_video), bool), seen], axis=1)
             clean = (
-                jnp.zeros((b, 1)) if cfg.reference_time == "clean" else time.reshape(b, -1)[:, :1]
+                # Tokens of frames that are given have a time of 0; the others have the video's.
+                jnp.zeros((b, 1))
+                if cfg.reference_time == "clean"
+                else time.reshape(b, -1).max(1, keepdims=True)
             )
             segments.append(Segment(seen.shape[1], embed_time(clean)[1]))
             ref_grid = (references.shape[2] // ph, references.shape[3] // pw)
@@ -187,6 +191,13 @@ class DiT(nn.Module):
                 ),
             )
 
+        between = None if bias is None else bias.between
+        frames = None
+        if between is not None:
+            q_gains, k_gains = (between.scaled(g, n_video, freqs) for g in (q_gains, k_gains))
+            if between.weights is not None:
+                frames = constrain(jnp.asarray(sequence.frames())[None], None, "tokens", None)
+
         inputs = Inputs(
             tuple(segments),
             constrain(q_gains, "batch", "tokens", None),
@@ -198,6 +209,8 @@ class DiT(nn.Module):
             None if bias is None else bias.of_sequence(sequence),
             None if bias is None else bias.of_caption(sequence, text.shape[1]),
             None if probe is None else _looked_at(probe, sequence),
+            between,
+            frames,
         )
         blocks = nn.scan(
             remat.recomputed(Block, cfg.remat),
@@ -209,9 +222,11 @@ class DiT(nn.Module):
             unroll=cfg.unroll,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        strength = None if bias is None else bias.layers
+        strengths = Strengths(
+            None if bias is None else bias.layers, None if between is None else between.layers
+        )
         x, seen = blocks(cfg, name="blocks")(
-            constrain(x, "batch", "tokens", None), inputs, strength
+            constrain(x, "batch", "tokens", None), inputs, strengths
         )
         table = self.param(
             "head_modulation",

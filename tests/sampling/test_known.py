@@ -1,0 +1,139 @@
+"""Clean keyframes: pictures become latents, which stay, and whose tokens have a time of 0."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from alchemint_jax import cli
+from alchemint_jax.errors import ConfigError, StoryboardError
+from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit.conditioning import Known
+from alchemint_jax.sampling import Guidance, Pipeline
+from alchemint_jax.sampling.control import Inbetween
+from alchemint_jax.sampling.known import held, restored
+from alchemint_jax.sampling.sample import sample_latents
+from alchemint_jax.scene import Clock, Scene, Storyboard
+
+pytestmark = pytest.mark.slow
+
+GOLDENS = Path(__file__).parents[1] / "goldens" / "pipeline"
+CLOCK = Clock(16.0, 9, 4)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return Pipeline.load(GOLDENS / "t2v", clean_keyframes=True)
+
+
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), np.uint8)
+
+
+def scene(*at):
+    return Scene("clip", "a cat", CLOCK, (), (), pictures()[: len(at)], (32, 48), at)
+
+
+def test_tokens_of_known_frames_have_a_time_of_0():
+    rng = np.random.default_rng(1)
+    z, clean = (jnp.asarray(x, jnp.float32) for x in rng.normal(size=(2, 2, 4, 4, 6, 3)))
+    known = Known(clean, jnp.asarray([[True, False, False, True], [False] * 4]))
+    found, time = held(z, jnp.asarray([0.3, 0.6]), known, (1, 2, 2))
+    frames = np.asarray(time).reshape(2, 4, 2 * 3)
+    np.testing.assert_allclose(frames[0, [0, 3]], 0)
+    np.testing.assert_allclose(frames[0, [1, 2]], 0.3)
+    np.testing.assert_allclose(frames[1], 0.6)
+    np.testing.assert_array_equal(found[0, [0, 3]], clean[0, [0, 3]])
+    np.testing.assert_array_equal(found[0, 1:3], z[0, 1:3])
+    np.testing.assert_array_equal(found[1], z[1])
+    # A token of two frames is known if both are.
+    coarse = held(z, jnp.asarray([0.3, 0.6]), known, (2, 2, 2))[1]
+    assert coarse.shape == (2, 12) and (np.asarray(coarse) > 0).all()
+    assert held(z, jnp.asarray([0.3, 0.6]), None, (1, 2, 2))[0] is z and restored(z, None) is z
+
+
+def test_pictures_become_the_latents_of_their_frames(pipe):
+    """The first frame is a picture; later ones are those of a clip that stands still."""
+    given = pipe.conditions([scene(0, 6), scene()])
+    assert given.known.frames.tolist() == [[True, False, True], [False] * 3]
+    vae, params = pipe.models.vae, pipe.models.vae_params
+    shown = pictures().astype(np.float32) / 127.5 - 1
+    encode = jax.jit(lambda video: vae.apply({"params": params}, video, method="encode"))
+    first = encode(shown[:1, None])[0, 0]
+    still = encode(np.repeat(shown[1:, None], 5, axis=1))[0, 1]
+    np.testing.assert_allclose(given.known.latents[0, 0], first, atol=2e-5)
+    np.testing.assert_allclose(given.known.latents[0, 2], still, atol=2e-5)
+    assert not given.known.latents[0, 1].any() and not given.known.latents[1].any()
+    assert pipe.conditions([scene()]).known is None
+
+
+def test_sampling_is_euler_around_what_is_known(pipe):
+    """Against a loop of its own, that calls the transformer with the time of each token."""
+    given = pipe.conditions([scene(0, 6)])
+    plan = dataclasses.replace(
+        pipe.settings.plan(3, Guidance(0, 0, 1), "euler"), grid="linear", shift=1.0
+    )
+    start = jnp.asarray(np.random.default_rng(2).normal(size=(1, 3, 4, 6, 16)), jnp.float32)
+    found = np.asarray(sample_latents(pipe.models, given, start, plan))
+    dit, params = pipe.models.dit, pipe.models.dit_params
+    run = jax.jit(lambda z, t: DiT(dit.config).apply({"params": params}, z, t, given.text))
+    z, sigmas = np.array(start), np.asarray(plan.levels().sigmas)
+    tokens = np.repeat([0.0, 1.0, 0.0], 2 * 3)[None]
+    for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
+        z[:, [0, 2]] = given.known.latents[:, [0, 2]]
+        z = z + (after - now) * np.asarray(
+            run(jnp.asarray(z), jnp.asarray(now * tokens, jnp.float32))
+        )
+    z[:, [0, 2]] = given.known.latents[:, [0, 2]]
+    np.testing.assert_allclose(found, z, atol=1e-4)
+    free = sample_latents(pipe.models, given._replace(known=None), start, plan)
+    assert np.abs(found - free)[:, 1].max() > 1e-3  # the frame in between follows them
+    drawn = sample_latents(pipe.models, given, start, plan, control=Inbetween(steps=(0, 1)))
+    assert np.abs(found - drawn)[:, 1].max() > 1e-4
+
+
+def test_what_a_model_cannot_do_is_said(pipe, tmp_path):
+    assert "keyframes at any time, one in 4 frames" in pipe.limits.describe()
+    with pytest.raises(ConfigError, match="has channels for keyframes"):
+        Pipeline.load(GOLDENS / "flf2v", clean_keyframes=True)
+    Image.fromarray(pictures()[0]).save(tmp_path / "a.png")
+    board = {"prompt": "a cat", "duration": 0.5, "size": [32, 48]}
+    keyframes = [{"image": "a.png", "at": 0.3}]
+
+    def made(**changes):
+        return Storyboard.from_dict(board | changes, base=tmp_path)
+
+    with pytest.raises(StoryboardError, match="0.3125 s and 0.5 s are too close to each other"):
+        pipe.scene(made(keyframes=keyframes, last_frame="a.png"))
+    assert pipe.scene(made(keyframes=keyframes)).given_at == (5,)
+    plain = dataclasses.replace(pipe, clean_keyframes=False)
+    with pytest.raises(StoryboardError, match=r"keyframes: the one at 0.3125 s: cannot be given"):
+        plain.scene(made(keyframes=keyframes))
+
+
+def test_from_the_command_line(tmp_path, capsys):
+    Image.fromarray(pictures()[0]).save(tmp_path / "a.png")
+    file = tmp_path / "board.yaml"
+    file.write_text(
+        "{prompt: a cat, duration: 0.5, size: [32, 48], first_frame: a.png, last_frame: a.png}"
+    )
+    words = ["generate", str(file), "--steps", "2", "--out", str(tmp_path / "v.mp4"), "--json"]
+    words += ["--model", str(GOLDENS / "t2v")]
+    assert cli.main([*words, "--clean-keyframes", "--inbetween"]) == 0
+    out = capsys.readouterr().out
+    assert '"keyframes": [0, 8]' in out and '"near": 0.7' in out
+    assert cli.main([*words, "--inbetween"]) == 2
+    assert "first_frame: cannot be given" in capsys.readouterr().err
