@@ -134,7 +134,7 @@ def _inbetween(figure: Figure) -> None:
         label = f"keyframes at {', '.join(map(str, given))}"
         for axis, curve in ((left, beta), (right, scale)):
             axis.plot(np.asarray(curve), "o-", markersize=3, color=color, label=label)
-    left.legend(fontsize=7, loc="lower center")
+    right.legend(fontsize=7, loc="upper center")
     right.axhline(1, color="#9ca3af", linewidth=0.8)
     _label(left, "latent frame", "strength of the bias")
     _label(right, "latent frame", "scale s")
