@@ -77,6 +77,10 @@ class Scene:
     size: tuple[int, int] | None = None
     keyframes_at: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        if self.keyframes_at is not None and len(self.keyframes_at) != len(self.keyframes):
+            raise ValueError(f"{self.id}: keyframes_at: must have one frame for each keyframe")
+
     @property
     def given_at(self) -> tuple[int, ...]:
         """The pixel frame of each keyframe."""

@@ -13,7 +13,7 @@ from wan_formulas import wan_velocity
 
 from alchemint_jax import sharding
 from alchemint_jax.models.dit import Bias, DiT, DiTConfig
-from alchemint_jax.models.dit.between import FLOOR, Between, anchor_bias
+from alchemint_jax.models.dit.between import FLOOR, Between, Drawn, anchor_bias
 from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.ops.pooled import pooled_attention
@@ -23,16 +23,15 @@ pytestmark = pytest.mark.slow
 
 FRAMES, TEXT = 5, 7
 PLAIN = DiTConfig(
-    dim=48, n_heads=2, n_layers=3, ffn_dim=32, in_channels=4, out_channels=4, text_dim=12,
+    dim=48, n_heads=2, n_layers=3, ffn_dim=32, in_channels=9, out_channels=4, text_dim=12,
     freq_dim=16,
 )  # fmt: skip
-GIVEN = dataclasses.replace(PLAIN, in_channels=9)
 CONFIGS = {
-    "first and last": dataclasses.replace(GIVEN, image_dim=10, image_positions=6),
-    "one picture": dataclasses.replace(GIVEN, image_dim=10),
-    "no stream of pictures": GIVEN,
+    "first and last": dataclasses.replace(PLAIN, image_dim=10, image_positions=6),
+    "no stream of pictures": PLAIN,
 }
-CONTROL = Inbetween(steps=(0, 1), layers=(0, 0.7))  # layers 1 and 2, counted from 0
+# In layers 1 and 2, counted from 0; stronger than is good for a video.
+CONTROL = Inbetween(3, 2, steps=(0, 1), layers=(0, 0.7), edge=1.9, middle=0.4)
 
 
 def softmax(x):
@@ -91,41 +90,78 @@ def test_the_bias_brings_attention_to_its_target():
     assert free.sum() >= 4 and not free[0]
 
 
+def test_a_bias_that_is_there_counts_in_what_is_looked_at():
+    """It is added to the bias; no gradient goes through; in a layer of strength 0 it is alone."""
+    rng = np.random.default_rng(3)
+    q, k = (jnp.asarray(rng.normal(size=(1, n, 2, 6)), jnp.float32) for n in (8, 5))
+    frames = jnp.asarray(np.repeat(np.eye(4), 2, axis=0)[None], jnp.float32)
+    words = LowRankBias(frames, jnp.asarray(rng.normal(size=(1, 5, 4)), jnp.float32))
+    targets = jnp.asarray(np.full((1, 4, 4), 0.25), jnp.float32)
+    between = Between(targets, jnp.asarray([[0.0, 1.0, 0.5, 0.0]]))
+
+    @jax.jit
+    def found(q, strength):
+        return Drawn(between, frames, strength).bias(q, k, words).keys
+
+    seen = pooled_attention(q, k, frames, words)
+    pull = anchor_bias(seen, targets, between.weights)
+    wanted = words.keys + 0.5 * pull.swapaxes(1, 2)
+    np.testing.assert_allclose(found(q, 0.5), wanted, atol=1e-5)
+    np.testing.assert_array_equal(found(q, 0.0), words.keys)
+    other = anchor_bias(pooled_attention(q, k, frames), targets, between.weights)
+    assert np.abs(other - pull).max() > 1e-2
+    assert not jax.grad(lambda q: found(q, 1.0).sum())(q).any()
+    assert Drawn(Between(), frames, None).bias(q, k, words) is words
+
+
+def test_biases_are_added_where_they_go_together():
+    words, between = jnp.zeros((1, FRAMES, TEXT)), Bias(between=Between(weights=jnp.ones((1, 2))))
+    some = Bias(words=words, layers=jnp.ones(3))
+    for both in (some + between, between + some):
+        assert both.words is words and both.layers is some.layers
+        assert both.between is between.between
+    with pytest.raises(ValueError, match="two biases that depend on attention"):
+        between + between
+    twice = between.repeated(2).without_captions(jnp.asarray([True, False]))
+    assert twice.between.weights.tolist() == [[0, 0], [1, 1]]
+
+
 # --------------------------------------------------------------------------- the whole network
 
 
-def inputs(config, seed=1, batch=1):
-    rng = np.random.default_rng(seed)
+def inputs(config):
+    """Of two samples; the mask of the condition is its first channel."""
+    rng = np.random.default_rng(1)
 
     def normal(*shape):
         return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
-    latents, condition = normal(batch, FRAMES, 4, 6, 4), normal(batch, FRAMES, 4, 6, 5)
-    # The mask is the first channel: the first and the last frame are given.
-    given = np.zeros((batch, FRAMES, 4, 6, 1), np.float32)
+    given = np.zeros((2, FRAMES, 4, 6, 1), np.float32)
     given[:, [0, -1]] = 1
     found = {
-        "latents": latents,
-        "time": jnp.full(batch, 0.7),
-        "text": 2 * normal(batch, TEXT, 12),
-        "condition": condition.at[..., :1].set(given),
+        "latents": normal(2, FRAMES, 4, 6, 4),
+        "time": jnp.full(2, 0.7),
+        "text": 2 * normal(2, TEXT, 12),
+        "condition": normal(2, FRAMES, 4, 6, 5).at[..., :1].set(given),
     }
     if config.image_dim:
-        found["image"] = normal(batch, config.image_positions or 3, 10)
+        found["image"] = normal(2, config.image_positions, 10)
     return found
 
 
-def random_params(config, seed=0):
-    rng = np.random.default_rng(seed)
+def random_params(config):
+    rng = np.random.default_rng(0)
     shapes = DiT(config).abstract_params()
-    return jax.tree.map(lambda x: rng.normal(0, 0.25, x.shape).astype(np.float32), shapes)
+    return jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
 
 
-def bias_of(given, control=CONTROL, config=PLAIN):
+def bias_of(given, control=CONTROL):
+    """The second sample is one of a pass without a caption."""
     conditions = Conditions(*[None] * 7, condition=given["condition"])
     counts = (jnp.int32(1), jnp.int32(10), jnp.float32(0.7))
-    moment = Moment(*counts, conditions, config.n_layers, lambda *_: None)
-    return control(moment, given["latents"]).bias
+    moment = Moment(*counts, conditions, PLAIN.n_layers, lambda *_: None)
+    bias = control(moment, given["latents"]).bias
+    return bias.without_captions(jnp.asarray([False, True]))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -133,76 +169,24 @@ def test_the_network_is_that_of_the_formulas(name):
     config = CONFIGS[name]
     params, given = random_params(config), inputs(config)
     run = jax.jit(lambda given, bias: DiT(config).apply({"params": params}, **given, bias=bias))
-    plain = Formula(FRAMES)
-    drawn = Formula(FRAMES, 0.7, 0.3, (1, 2), True, 1.06, 0.94)
+    drawn = Formula(FRAMES, 3, 2, (1, 2), True, 1.9, 0.4)
+    scaled = dataclasses.replace(drawn, layers=())
 
-    def formula(between):
-        latents = np.concatenate([given["latents"][0], given["condition"][0]], axis=-1)
-        image = given["image"][0] if "image" in given else None
-        return wan_velocity(params, latents, 0.7, given["text"][0], 2, image=image, between=between)
+    def formula(between, sample=0):
+        one = {key: np.asarray(x[sample]) for key, x in given.items()}
+        latents = np.concatenate([one["latents"], one["condition"]], axis=-1)
+        rest = {"image": one.get("image"), "between": between}
+        return wan_velocity(params, latents, 0.7, one["text"], 2, **rest)
 
-    wanted = formula(drawn)
-    np.testing.assert_allclose(run(given, bias_of(given))[0], wanted, atol=3e-4)
-    np.testing.assert_allclose(run(given, None)[0], formula(plain), atol=3e-4)
+    wanted, found = formula(drawn), run(given, bias_of(given))
+    np.testing.assert_allclose(found[0], wanted, atol=5e-4)
+    np.testing.assert_allclose(found[1], formula(scaled, 1), atol=5e-4)
     # Each part of it is seen.
-    without = [plain, dataclasses.replace(drawn, near=0, far=0)]
-    without.append(dataclasses.replace(drawn, ends=1.0, middle=1.0))
+    without = [scaled, dataclasses.replace(drawn, ends=1.0, middle=1.0)]
     if config.image_positions:
         without.append(dataclasses.replace(drawn, isolated=False))
     for other in without:
-        assert np.abs(formula(other) - wanted).max() > 3e-3
-
-
-def test_a_bias_of_words_is_in_what_is_drawn():
-    """Both together are not one after the other: attention is looked at under the bias."""
-    config = CONFIGS["no stream of pictures"]
-    params, given = random_params(config), inputs(config)
-    words = jnp.zeros((1, FRAMES, TEXT)).at[:, 2:, 3].set(-1024.0)
-    both = Bias(words=words) + bias_of(given)
-    keep = np.array([0, 1, 2, 4, 5, 6])
-    # A token that no frame sees is as one that is not there.
-    everywhere = Bias(words=words.at[:, :, 3].set(-1024.0)) + bias_of(given)
-
-    def run(given, bias):
-        return np.asarray(jax.jit(DiT(config).apply)({"params": params}, **given, bias=bias))
-
-    np.testing.assert_allclose(
-        run(given, everywhere),
-        run(given | {"text": given["text"][:, keep]}, bias_of(given)),
-        atol=1e-5,
-    )
-    assert np.abs(run(given, both) - run(given, everywhere)).max() > 1e-3
-    some = Bias(words=words, layers=jnp.asarray([1.0, 0.0, 0.0])) + bias_of(given)
-    assert np.abs(run(given, some) - run(given, both)).max() > 1e-4
-    with pytest.raises(ValueError, match="two biases that depend on attention"):
-        both + bias_of(given)
-
-
-def test_passes_without_a_caption_are_not_drawn_but_scaled():
-    config = CONFIGS["first and last"]
-    params, given = random_params(config), inputs(config, batch=2)
-    run = jax.jit(lambda given, bias: DiT(config).apply({"params": params}, **given, bias=bias))
-    bias = bias_of(given)
-    found = run(given, bias.without_captions(jnp.asarray([True, False])))
-    undrawn = run(given, bias_of(given, Inbetween(near=0, far=0)))
-    drawn = run(given, bias)
-    np.testing.assert_allclose(found[0], undrawn[0], atol=2e-6)
-    np.testing.assert_allclose(found[1], drawn[1], atol=2e-6)
-    assert np.abs(drawn[0] - undrawn[0]).max() > 1e-3
-    twice = bias.repeated(2)
-    assert twice.between.weights.shape == (4, FRAMES) and twice.between.layers.shape == (3,)
-
-
-def test_gradients_do_not_go_through_the_bias_and_are_those_of_the_rest():
-    config = CONFIGS["no stream of pictures"]
-    params, given = random_params(config), inputs(config)
-    dit = DiT(dataclasses.replace(config, remat="full"))
-
-    def size(latents, bias):
-        return (dit.apply({"params": params}, **given | {"latents": latents}, bias=bias) ** 2).sum()
-
-    slope = jax.jit(jax.grad(size))(given["latents"], bias_of(given))
-    assert np.isfinite(slope).all() and np.abs(slope).max() > 1e-3
+        assert np.abs(formula(other) - wanted).max() > 5e-3
 
 
 def test_what_is_not_asked_for_is_not_in_the_program():
@@ -214,10 +198,10 @@ def test_what_is_not_asked_for_is_not_in_the_program():
         return apply.lower(bias).as_text()
 
     nothing = program(None)
-    assert program(Bias()) == nothing and program(Bias(between=Between())) == nothing
+    assert program(Bias(between=Between())) == nothing
     scaled = program(bias_of(given, Inbetween(near=0, far=0, isolated=False)))
     drawn = program(bias_of(given))
     counts = [text.count("dot_general") for text in (nothing, scaled, drawn)]
-    # Scaled time costs no product; what is drawn looks at each of three streams (two products
-    # each), and two softmaxes of pictures are two products more than one.
+    # Scaled time costs no product. What is drawn has two products more for a softmax of its own of
+    # each picture, and three more in each of three streams: two to look, and one to mix.
     assert counts[0] == counts[1] and counts[2] == counts[0] + 2 + 3 * 3

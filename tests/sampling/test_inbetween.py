@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import jax
@@ -15,6 +14,7 @@ from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import Conditions, Known
 from alchemint_jax.rotary import retro_scales
+from alchemint_jax.rotary.retro import smoothed_scales
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.control import Gating, Inbetween, Moment, Together, together
 from alchemint_jax.sampling.control.inbetween import Places, check_scenes, given_frames, since
@@ -26,10 +26,10 @@ pytestmark = pytest.mark.slow
 
 FRAMES = 9
 CONFIG = DiTConfig(
-    dim=24, n_heads=2, n_layers=2, ffn_dim=32, in_channels=10, out_channels=3, text_dim=10,
+    dim=24, n_heads=2, n_layers=1, ffn_dim=32, in_channels=10, out_channels=3, text_dim=10,
     freq_dim=16,
 )  # fmt: skip
-PLAN = Plan(4, 3.0, Guidance(0, 0, 3.0))
+PLAN = Plan(2, 3.0, Guidance(0, 0, 3.0))
 ENDS, THREE = [0, 8], [1, 4, 8]
 
 
@@ -73,26 +73,19 @@ def biased(control, given, step=1, steps=10, layers=10):
     return control(moment, noise(len(given))).bias.between
 
 
-def test_weights_of_the_release():
-    """Between the first and the last of 21 frames; computed by hand from its cosine."""
-    found = Places.of(rows([0, 20], frames=21)).weights(0.7, 0.3)[0]
+def test_weights_and_scales_of_the_release():
+    """Between the first and the last of 21 frames; computed by hand from its rules."""
+    places = Places.of(rows([0, 20], frames=21))
     half = [0.69, 0.662, 0.618, 0.562, 0.5, 0.438, 0.382, 0.338, 0.31, 0.3]
-    np.testing.assert_allclose(found, [0, *half, *half[-2::-1], 0], atol=5e-4)
-
-
-@pytest.mark.parametrize(
-    ("frames", "share"), [(21, 8 / 81), (17, 6 / 65), (9, 3 / 33), (7, 2 / 25)]
-)
-def test_scales_of_the_release(frames, share):
-    near = Places.of(rows([0, frames - 1], frames=frames)).near(Inbetween().reach)[0]
-    counted = np.arange(frames) / (frames - 1)
-    wanted = np.minimum(counted, counted[::-1]) < share
-    np.testing.assert_array_equal(near, wanted)
-    given = np.zeros((1, FRAMES), bool)
-    given[0, [0, -1]] = True
-    np.testing.assert_allclose(
-        biased(Inbetween(), [ENDS]).scales[0], retro_scales(9, 3 / 33), atol=1e-6
-    )
+    weights = places.weights(0.7, 0.3)[0]
+    np.testing.assert_allclose(weights, [0, *half, *half[-2::-1], 0], atol=5e-4)
+    control = Inbetween()
+    scales = smoothed_scales(places.near(control.reach), control.edge, control.middle)
+    np.testing.assert_allclose(scales[0], retro_scales(21, 8 / 81), atol=1e-6)
+    for frames, share in ((17, 6 / 65), (9, 3 / 33), (7, 2 / 25)):
+        counted = np.arange(frames) / (frames - 1)
+        near, ours = (np.minimum(counted, counted[::-1]) < x for x in (share, control.reach))
+        np.testing.assert_array_equal(near, ours)
 
 
 def test_windows_are_those_of_the_release():
@@ -105,7 +98,8 @@ def test_windows_are_those_of_the_release():
     assert not biased(Inbetween(), [ENDS], step=0).weights.any()
     assert biased(Inbetween(), [ENDS], step=4).weights.any()
     assert not biased(Inbetween(), [ENDS], step=5).weights.any()
-    assert biased(Inbetween(), [ENDS]).layers.tolist() == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
+    layers = biased(Inbetween(), [ENDS]).layers.tolist()
+    assert layers == [0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("given", [ENDS, THREE, [2, 3, 5], [4], [], list(range(9))])
@@ -160,25 +154,18 @@ def models():
 
 
 def test_a_batch_is_its_clips_on_any_mesh(models):
-    """Clips with keyframes at other times, and one with nothing between any."""
-    given, control = conditions(ENDS, THREE), Inbetween(layers=(0, 1), steps=(0, 1))
+    """Clips with keyframes at other times, one of them on a mesh; and both without a control."""
+    given, control = conditions(ENDS, THREE), Inbetween(5, 5, layers=(0, 1), steps=(0, 1))
 
-    def run(control, at=slice(None), conditions=given):
-        own = jax.tree.map(lambda x: x[at], conditions)
+    def run(control, at=slice(None)):
+        own = jax.tree.map(lambda x: x[at], given)
         return np.asarray(sample_latents(models, own, noise()[at], PLAN, control=control))
 
     both, free = run(control), run(None)
-    assert np.abs(both - free).max((1, 2, 3, 4)).min() > 1e-3
+    assert np.abs(both - free).max((1, 2, 3, 4)).min() > 1e-2
     devices = jax.devices()[:4]
     with sharding.use_mesh(sharding.make_mesh(data=1, context=2, tensor=2, devices=devices)):
-        np.testing.assert_allclose(run(control, slice(1, 2)), both[1:], atol=3e-5)
-    phase = run(dataclasses.replace(control, phase=True))
-    assert np.abs(phase - both).max() > 1e-3
-    lone = conditions([4], [4])
-    unscaled = dataclasses.replace(control, middle=1.0, edge=1.0)
-    np.testing.assert_allclose(
-        run(unscaled, conditions=lone), run(None, conditions=lone), atol=2e-5
-    )
+        np.testing.assert_allclose(run(control, slice(1, 2)), both[1:], atol=1e-4)
 
 
 # ------------------------------------------------------------------------------- what is refused
@@ -201,12 +188,9 @@ def test_fields_that_make_no_sense(fields, says):
 
 
 def test_scenes_need_something_between_keyframes():
-    picture = np.zeros((8, 8, 3), np.uint8)
-
     def scene(*at):
-        return Scene(
-            "clip", "a cat", Clock(8.0, 17, 4), keyframes=[picture] * len(at), keyframes_at=at
-        )
+        pictures = np.zeros((len(at), 8, 8, 3), np.uint8)
+        return Scene("clip", "a cat", Clock(8.0, 17, 4), keyframes=pictures, keyframes_at=at)
 
     both = together(Gating(), Inbetween())
     for control in (Inbetween(), both):

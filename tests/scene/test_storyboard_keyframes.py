@@ -72,9 +72,9 @@ def test_keyframes_lie_where_their_seconds_are(folder):
 
 
 def test_without_times_a_scene_has_its_ends():
-    picture = np.zeros((8, 8, 3), np.uint8)
     for count, at in ((0, ()), (1, (0,)), (2, (0, 16))):
-        assert Scene("a", "a", Clock(16, 17, 4), keyframes=[picture] * count).given_at == at
+        pictures = np.zeros((count, 8, 8, 3), np.uint8)
+        assert Scene("a", "a", Clock(16, 17, 4), keyframes=pictures).given_at == at
 
 
 @pytest.mark.parametrize(
