@@ -66,6 +66,29 @@ def add_gating(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_parts(command: argparse.ArgumentParser) -> None:
+    """Adds what else may be read from other places than the model."""
+    command.add_argument(
+        "--vae",
+        metavar="FILE|DIR",
+        help="read the autoencoder from here: a model's folder, a file in Wan's own names, or a "
+        "small decoder in TAEHV's, for previews",
+    )
+    command.add_argument(
+        "--transformer-2",
+        metavar="FILE|DIR",
+        help="the same of the second of two experts (Wan2.2's A14B)",
+    )
+    command.add_argument(
+        "--lora-2",
+        type=lora,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="merge a LoRA into the second of two experts; may be repeated",
+    )
+
+
 def relay_tail(text: str) -> float:
     """Over how many latent frames events fade."""
     with contextlib.suppress(ValueError):

@@ -125,6 +125,12 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="G",
                 help=f"weight of {of} (0 turns off)",
             )
+        command.add_argument(
+            "--guidance-low",
+            type=arguments.guidance_weight,
+            metavar="G",
+            help="of models of two experts: weight of both at once in the steps of the second one",
+        )
 
     c = add(names, "generate", commands.generate, "render a storyboard")
     c.add_argument(
@@ -157,6 +163,7 @@ def _parser() -> argparse.ArgumentParser:
         help="read the transformer from here: a file in Wan's or diffusers' names, or the index of "
         "several",
     )
+    arguments.add_parts(c)
     c.add_argument(
         "--model-kind",
         choices=("phantom", "kaleido", "magref", "plain"),

@@ -63,8 +63,9 @@ VARIANTS = {
     "wan_1_3b": ("full", "lora"),
     "kaleido": ("pairs", "sft"),
     "wan_14b": ("full", "lora"),
+    "wan_2_2_5b": ("full", "lora"),
 }
-PUBLISHED_WEIGHTS = ("wan_1_3b", "wan_14b", "kaleido")
+PUBLISHED_WEIGHTS = ("wan_1_3b", "wan_14b", "kaleido", "wan_2_2_5b")
 SCHEMES = ("NoInterval", "MidRope", "WeRope", "WeRope-printed", "WeRope-keys", "WeRope-shifted")
 SCHEMES = (*SCHEMES, "SincRope", "FittedRope")
 
@@ -106,6 +107,8 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     for size in ("1.3B", "14B"):
         shutil.copytree(PUBLISHED, folder / "models" / f"Wan2.1-T2V-{size}-Diffusers")
+    newer = PUBLISHED.parents[1] / "wan22" / "ti2v"
+    shutil.copytree(newer, folder / "models" / "Wan2.2-TI2V-5B-Diffusers")
     return folder
 
 

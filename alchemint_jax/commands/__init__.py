@@ -34,8 +34,10 @@ def generate(args: argparse.Namespace) -> int:
     model = shared.model_name("--model", args.model)
     inputs = [("STORYBOARD", args.storyboard), *board.pictures(), *shared.model_parts(model)]
     inputs += [("--lora", path) for path, _ in args.lora]
-    if args.transformer:
-        inputs.append(("--transformer", Path(args.transformer)))
+    inputs += [("--lora-2", path) for path, _ in args.lora_2]
+    for name in ("transformer", "transformer_2", "vae"):
+        if path := getattr(args, name):
+            inputs.append((f"--{name.replace('_', '-')}", Path(path)))
     check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
     weights = shared.guidance_weights(args)
@@ -49,6 +51,7 @@ def generate(args: argparse.Namespace) -> int:
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
         options["clean_keyframes"] = bool(args.clean_keyframes)
+        options |= {"transformer_2": args.transformer_2, "loras_2": args.lora_2, "vae": args.vae}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
         gating, inbetween = Gating.of(args.gating), Inbetween.of(args.inbetween)
@@ -58,7 +61,7 @@ def generate(args: argparse.Namespace) -> int:
             board,
             seed=seed,
             steps=plan.steps,
-            guidance=plan.guidance,
+            guidance=plan.weights,
             progress=True,
             solver=plan.solver,
             control=together(gating, inbetween),
@@ -75,6 +78,8 @@ def generate(args: argparse.Namespace) -> int:
             "sheet": str(sheet) if sheet else None,
             "model": model,
             "transformer": args.transformer,
+            "transformer_2": args.transformer_2,
+            "vae": args.vae,
             "seed": seed,
             "frames": len(frames),
             "fps": fps,
@@ -91,6 +96,7 @@ def generate(args: argparse.Namespace) -> int:
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
+            "guidance_low": dataclasses.asdict(plan.guidance_low) if plan.guidance_low else None,
             "keyframes": scene.given_at,
             "gating": dataclasses.asdict(gating) if gating else None,
             "inbetween": dataclasses.asdict(inbetween) if inbetween else None,

@@ -37,7 +37,12 @@ def given(**options: Any) -> dict[str, Any]:
 
 def guidance_weights(args: argparse.Namespace) -> dict[str, float]:
     """The guidance that was asked for."""
-    return given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+    return given(
+        text=args.guidance_text,
+        image=args.guidance_image,
+        both=args.guidance_both,
+        low=args.guidance_low,
+    )
 
 
 def warn(warnings: list[str]) -> None:

@@ -92,7 +92,7 @@ def run_benchmark(
         seed=seed,
         steps=plan.steps,
         batch=batch,
-        guidance=plan.guidance,
+        guidance=plan.weights,
         progress=progress,
     )
     seconds = time.perf_counter() - began
@@ -107,6 +107,9 @@ def run_benchmark(
             "solver": plan.solver,
             "batch": batch,
             "guidance": dataclasses.asdict(plan.guidance),
+            **(
+                {"guidance_low": dataclasses.asdict(plan.guidance_low)} if plan.guidance_low else {}
+            ),
             **({"control": repr(control)} if control else {}),
             **({"relay": repr(relay)} if relay else {}),
             **({"clean_keyframes": True} if clean_keyframes else {}),

@@ -88,16 +88,17 @@ def resized(task: DiTTask, size: tuple[int, int] | None) -> DiTTask:
 def autoencoder(task: DiTTask) -> VAEConfig:
     """Sizes of the autoencoder that the latents of a task are of.
 
-    That at `task.vae`, where it is on this machine; else Wan2.1's or the bundled one, the first
-    that has as many channels.
+    That at `task.vae`, where it is on this machine; else Wan2.1's, Wan2.2's or the bundled one, the
+    first that has as many channels.
 
     Raises:
         ConfigError: none of them has.
     """
     if task.vae in weights.BUNDLED or (task.vae and Path(task.vae).is_dir()):
         return _vae_config(task.vae)
-    if task.model.out_channels == VAES["wan2.1"].z_dim:
-        return VAES["wan2.1"]
+    for config in VAES.values():
+        if task.model.out_channels == config.z_dim:
+            return config
     bundled = _vae_config("sprites")
     if task.model.out_channels == bundled.z_dim:
         return bundled

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.errors import NonFiniteError
-from alchemint_jax.models.dit.conditioning import Conditions
+from alchemint_jax.models.dit.conditioning import Conditions, Given
 
 TEXT = "the text encoder gave states"
 _MAKERS = {
@@ -19,6 +19,7 @@ _MAKERS = {
     "tags": f"{TEXT} of the subjects' words",
     "references": "the autoencoder gave latents of the subjects' pictures",
     "condition": "the autoencoder gave latents of the given frames",
+    "given": "the autoencoder gave latents of the given frames",
     "image": "the image encoder gave states of the given frames",
 }
 """Networks and what they made, by the field of `Conditions`."""
@@ -43,10 +44,8 @@ def require_finite(array: jax.Array | np.ndarray, what: str, cause: str = _CAUSE
 def require_finite_conditions(conditions: Conditions) -> None:
     """Raises a NonFiniteError, naming the network, if one gave NaN or infinity."""
     for name, maker in _MAKERS.items():
-        array = getattr(conditions, name)
-        if array is not None:
-            require_finite(array, maker)
-    if conditions.known is not None:
-        require_finite(conditions.known.latents, _MAKERS["condition"])
+        made = getattr(conditions, name)
+        if made is not None:
+            require_finite(made.latents if isinstance(made, Given) else made, maker)
     if conditions.events is not None:
         require_finite(conditions.events.states, f"{TEXT} of the events")

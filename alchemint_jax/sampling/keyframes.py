@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
-from alchemint_jax.models.dit.conditioning import Conditions, Known
+from alchemint_jax.models.dit.conditioning import Conditions, Given
 from alchemint_jax.models.dit.keyframes import keyframe_condition
 from alchemint_jax.models.vae import VAE, tiled_encode
 from alchemint_jax.sampling.canvas import Canvas
@@ -40,10 +40,8 @@ def with_keyframes(
         StoryboardError: a scene has no picture, and this model draws from pictures on a canvas.
     """
     given = [scene.given(size) for scene in scenes]
-    if parts.clean_keyframes:
-        return conditions._replace(known=_known(parts, given, size, clock))
-    if not parts.continues:
-        return conditions
+    if not parts.conditioned:
+        return conditions._replace(given=_given(parts, given, size, clock))
     canvases = None
     if parts.canvas:
         canvases = [Canvas.of(scene, size) for scene in scenes]
@@ -67,9 +65,9 @@ def with_keyframes(
     return conditions._replace(image=states.reshape(len(given), -1, states.shape[-1]))
 
 
-def _known(
+def _given(
     parts: Parts, given: Sequence[Pictures], size: tuple[int, int], clock: Clock
-) -> Known | None:
+) -> Given | None:
     """Clean latents of keyframes, if there are any.
 
     That at the beginning is a picture. A later latent frame holds several pixel frames: it is the
@@ -88,7 +86,7 @@ def _known(
             video = np.repeat(_normalised(picture)[None, None], still.frames, axis=1)
             found = _encode_video(parts.models.vae_params, jnp.asarray(video), vae=vae)
             latents[row, place], frames[row, place] = found[0, -1], True
-    return Known(jnp.asarray(latents), jnp.asarray(frames))
+    return Given(jnp.asarray(latents), jnp.asarray(frames))
 
 
 def _normalised(picture: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:

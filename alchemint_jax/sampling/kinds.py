@@ -19,16 +19,11 @@ from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.rotary import NoInterval, ReferenceLayout
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.sampling.wan_settings import NEGATIVE
 from alchemint_jax.weights.files import PICKLES
 
 PLAIN = "plain"
 """Says that a model is of no kind, whatever its files are called."""
-# What Wan2.1's authors lead away from; Kaleido's leave one phrase out.
-_NEGATIVE = (
-    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，"
-    "低质量，JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，"
-    "毁容的，形态畸形的肢体，手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
-)
 _BADLY_DRAWN_FACES = "画得不好的脸部，"
 _LARGE = 5120  # width of the transformer of 14B parameters
 
@@ -112,7 +107,7 @@ KINDS = {
             "steps": 50,
             # v = n + 5 (i - n) + 7.5 (ti - i): n has neither text nor pictures, i has no text.
             "guidance": Guidance(text=0, image=-2.5, both=7.5),
-            "negative_prompt": _NEGATIVE,
+            "negative_prompt": NEGATIVE,
         },
         sampled_large={"fps": 24.0, "max_frames": 121},
         safetensors="Phantom-Wan-1_3B_fp16.safetensors of Kijai/WanVideo_comfy; the authors' own "
@@ -130,7 +125,7 @@ KINDS = {
             "steps": 50,
             # v = i + 6 (ti - i): pictures stay in the pass without text.
             "guidance": Guidance(text=0, image=-5, both=6),
-            "negative_prompt": _NEGATIVE.replace(_BADLY_DRAWN_FACES, ""),
+            "negative_prompt": NEGATIVE.replace(_BADLY_DRAWN_FACES, ""),
         },
         sampled_large={},
         safetensors="Wan_2_1_kaleido_14B-S2V_experimental_fp16.safetensors of Kijai/WanVideo_comfy",
@@ -145,7 +140,7 @@ KINDS = {
             "shift": 3.0,
             "steps": 40,
             "guidance": Guidance(text=0, image=0, both=5),
-            "negative_prompt": "镜头晃动，" + _NEGATIVE,
+            "negative_prompt": "镜头晃动，" + NEGATIVE,
         },
         sampled_large={},
         safetensors="those of MAGREF-Video/MAGREF, or a repackaged fp16 file",

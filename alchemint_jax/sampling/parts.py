@@ -6,13 +6,12 @@ import dataclasses
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip import CLIPVision
-from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.canvas import MOST
 from alchemint_jax.sampling.control import Relay
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.texts import Texts
-from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.limits import Further, Limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,31 +47,40 @@ class Parts:
         config = self.models.dit.config
         stride = self.models.vae.config.temporal_stride
         events = config.events or self.relay is not None
-        if self.canvas:
-            return self.settings.limits(MOST, events, stride)
-        limits = self.settings.limits(config.slots, events, stride, self.keyframes)
-        if self.clean_keyframes:
-            return dataclasses.replace(limits, more_keyframes="latent frames")
-        return dataclasses.replace(limits, more_keyframes="frames" if self.continues else "none")
+        return self.settings.limits(
+            MOST if self.canvas else config.slots,
+            events,
+            stride,
+            self.keyframes,
+            self.more_keyframes,
+        )
 
     @property
-    def continues(self) -> bool:
-        """Whether the transformer has channels for given frames."""
-        return _continues(self.models.dit.config)
+    def conditioned(self) -> bool:
+        """Whether the transformer has channels for frames that are given."""
+        config = self.models.dit.config
+        return config.in_channels != config.out_channels
+
+    @property
+    def more_keyframes(self) -> Further:
+        """Which frames it can be given besides those that it must be."""
+        if self.canvas:
+            return "none"
+        if self.conditioned:
+            return "frames"
+        if self.clean_keyframes:
+            return "latent frames"
+        return "first" if self.settings.given_frames else "none"
 
     @property
     def keyframes(self) -> int:
         """How many frames the model must be given: 0, 1 (the first) or 2 (the last one too)."""
-        if self.canvas or not self.continues:
+        if self.canvas:
             return 0
         if self.image_encoder is None:
-            return 1
+            return int(self.conditioned)
         tokens = self.image_encoder[0].config.n_tokens
         return max(1, self.models.dit.config.image_positions // tokens)
-
-
-def _continues(config: DiTConfig) -> bool:
-    return config.in_channels > config.out_channels
 
 
 def check_parts(parts: Parts, source: str) -> None:
@@ -85,7 +93,8 @@ def check_parts(parts: Parts, source: str) -> None:
     pairs = {
         # Beside the latents: a mask for each frame that one latent frame holds, and pictures.
         "transformer in_channels": (
-            dit.in_channels - (vae.temporal_stride + vae.z_dim if _continues(dit) else 0),
+            dit.in_channels
+            - (vae.temporal_stride + vae.z_dim if dit.image_dim or parts.conditioned else 0),
             "vae z_dim",
             vae.z_dim,
         ),
@@ -101,6 +110,21 @@ def check_parts(parts: Parts, source: str) -> None:
             parts.texts.encoder.config.dim,
         ),
     }
+    if preview := parts.models.preview:
+        for name in ("z_dim", "temporal_stride", "spatial_stride"):
+            ours = getattr(preview[0].config, name)
+            pairs[f"small decoder {name}"] = (ours, f"vae {name}", getattr(vae, name))
+    if (parts.models.low is None) != (parts.settings.boundary is None):
+        raise WeightsError(
+            f"{source}: a boundary is that of two experts, transformer and transformer_2; here is "
+            + ("one of them" if parts.models.low is None else "none")
+        )
+    clean = parts.settings.given_frames or parts.clean_keyframes
+    if clean and (parts.conditioned or dit.patch[0] != 1):
+        raise WeightsError(
+            f"{source}: clean latents of given frames (given_frames) are for transformers without "
+            "channels of a condition, whose tokens are of one latent frame"
+        )
     for name, (value, other, wanted) in pairs.items():
         if value != wanted:
             raise WeightsError(

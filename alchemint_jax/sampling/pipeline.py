@@ -18,7 +18,6 @@ from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions
-from alchemint_jax.models.vae import VAE
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
@@ -28,6 +27,7 @@ from alchemint_jax.sampling.control.inbetween import check_scenes
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
+from alchemint_jax.sampling.loading import load_autoencoder, load_low
 from alchemint_jax.sampling.parts import Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
@@ -70,6 +70,9 @@ class Pipeline(Parts):
         kind: str | None = None,
         relay: Relay | None = None,
         clean_keyframes: bool = False,
+        vae: str | os.PathLike[str] | None = None,
+        transformer_2: str | os.PathLike[str] | None = None,
+        loras_2: lora.Given | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -92,6 +95,11 @@ class Pipeline(Parts):
             clean_keyframes: gives keyframes as clean latents with a time of 0, to a model without
                 channels for them. Only one that was trained so follows them, and no file says
                 whether it was.
+            vae: read the autoencoder from here instead: a model's folder, or a file in Wan's own
+                names (such as LightVAE's); or a small decoder in TAEHV's layout, which decodes in
+                its place.
+            transformer_2: as `transformer`, of the second of two experts (Wan2.2's A14B).
+            loras_2: as `loras`, for the second of two experts; `loras` are for the first one.
 
         Returns:
             The pipeline, its parameters on the default device.
@@ -129,7 +137,7 @@ class Pipeline(Parts):
                 f"{source}: has an event branch, which is told of events; a relay is for models "
                 "without"
             )
-        if clean_keyframes and config.in_channels > config.out_channels:
+        if clean_keyframes and config.in_channels != config.out_channels:
             raise ConfigError(
                 f"{source}: has channels for keyframes, and is given them there; clean keyframes "
                 "are for models without"
@@ -138,12 +146,14 @@ class Pipeline(Parts):
         if loras:
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
             tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
-        vae, vae_params = weights.load(directory, "vae")
+        autoencoder, vae_params, preview = load_autoencoder(directory, vae)
+        low = load_low(directory, transformer_2, dit, loras_2)
         dit_params = weights.read_params(tensors, dit.held_params())
-        models = Models(dit, dit_params, cast(VAE, vae), vae_params)
+        models = Models(dit, dit_params, autoencoder, vae_params, low, preview)
         if chosen is None:
-            unit = models.vae.config.spatial_stride * max(models.dit.config.patch[1:])
-            chosen = wan_settings(directory, unit)
+            unit = autoencoder.config.spatial_stride * max(config.patch[1:])
+            continues = config.in_channels != config.out_channels
+            chosen = wan_settings(directory, unit, weights.read_pair(directory), continues)
         if rule:
             chosen = rule.settings(chosen, config.dim)
         texts = Texts.load(directory, int8_text)
@@ -205,7 +215,7 @@ class Pipeline(Parts):
         board: Storyboard,
         seed: int | None = None,
         steps: int | None = None,
-        guidance: Guidance | Guide | None = None,
+        guidance: Guidance | tuple[Guidance, Guidance] | Guide | None = None,
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
@@ -217,7 +227,8 @@ class Pipeline(Parts):
             seed: of the noise; the storyboard's, or 0, where it is None.
             steps: of the solver; the model's own number where it is None.
             guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
-                model's own weights where it is None.
+                model's own weights where it is None. Of two experts both have the same weights, or
+                those of a pair, (low noise, high noise).
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
@@ -256,7 +267,7 @@ class Pipeline(Parts):
         *,
         seed: int = 0,
         steps: int | None = None,
-        guidance: Guidance | Guide | None = None,
+        guidance: Guidance | tuple[Guidance, Guidance] | Guide | None = None,
         negative_prompt: str | None = None,
         noise: Float[np.ndarray, "b t h2 w2 c"] | None = None,
         progress: bool = False,
@@ -273,7 +284,8 @@ class Pipeline(Parts):
             seed: of the noise.
             steps: of the solver; the model's own number where it is None.
             guidance: weights of the branches, or any function (see `sampling.guidance.Guide`); the
-                model's own weights where it is None.
+                model's own weights where it is None. Of two experts both have the same weights, or
+                those of a pair, (low noise, high noise).
             negative_prompt: what no video should show; the model's own text where it is None.
             noise: what to start from instead of what `seed` draws, `[b, t, h2, w2, c]`.
             progress: whether to show a progress bar on standard error.

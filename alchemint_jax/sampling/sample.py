@@ -15,11 +15,10 @@ from jaxtyping import Array, Float, UInt8
 
 from alchemint_jax.models.dit import Attended, Bias, DiT, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
-from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
+from alchemint_jax.models.vae import VAE, TinyDecoder, tiled_decode, tiled_encode
 from alchemint_jax.sampling.control import Control, Moment, advance_controlled
 from alchemint_jax.sampling.finite import require_finite
 from alchemint_jax.sampling.guidance import Guide
-from alchemint_jax.sampling.known import held, restored
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS, State, advance
 
@@ -31,6 +30,10 @@ class Models(NamedTuple):
     dit_params: dict
     vae: VAE
     vae_params: dict
+    low: dict | None = None
+    """Of two experts, parameters of the one that makes the last steps; None where there is one."""
+    preview: tuple[TinyDecoder, dict] | None = None
+    """A small decoder, with its parameters, which decodes instead of the autoencoder."""
 
 
 def sample_latents(
@@ -48,21 +51,24 @@ def sample_latents(
 
     `on_step(done)` is called now and then. The grid is solved in equal pieces, so that progress can
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
-    compilation cache.
+    compilation cache. Of a pair of experts each makes its own pieces, by the same program, which is
+    given the parameters of one of them; what the solver remembers goes from one to the other.
     """
-    solver = plan.method()
+    solver, high = plan.method(), plan.high_steps()
     rows = jnp.asarray(solver.table(plan.levels()))
-    guide = plan.guidance.function() if guide is None else _as_pytree(guide)
+    both = (plan.guidance, plan.guidance_low or plan.guidance)
+    guides = [g.function() if guide is None else _as_pytree(guide) for g in both]
     control = _as_pytree(control)
-    piece = max(n for n in range(1, 11) if plan.steps % n == 0)
-    state = solver.start(noise)
+    piece = max(n for n in range(1, 11) if high % n == 0 == (plan.steps - high) % n)
+    given = conditions.given
+    state = solver.start(noise if given is None else given.over(noise))
     for start in range(0, plan.steps, piece):
         state, control = solve_piece(
-            models.dit_params,
+            models.dit_params if start < high or models.low is None else models.low,
             conditions,
             state,
             rows[start : start + piece],
-            guide,
+            guides[start >= high],
             control,
             None if control is None else start,
             None if control is None else plan.steps,
@@ -72,7 +78,7 @@ def sample_latents(
         if on_step is not None:
             jax.block_until_ready(state)
             on_step(start + piece)
-    return restored(state[0], conditions.known)
+    return state[0] if given is None else given.over(state[0])
 
 
 @partial(jax.jit, static_argnames=("dit", "solver"))
@@ -98,6 +104,8 @@ def solve_piece(
     # Outside of the loop over steps, which would do it every time.
     stacked = {n: repeat(conditions, n) for n in _copies(guide, state[0])}
 
+    given = conditions.given
+
     def velocity(z: jax.Array, t: jax.Array, bias: Bias | None = None) -> jax.Array:
         def model(z: jax.Array, with_text: jax.Array, with_images: jax.Array) -> jax.Array:
             copies = len(z) // b
@@ -105,10 +113,9 @@ def solve_piece(
             if bias is not None:
                 extra["bias"] = bias.repeated(copies).without_captions(~with_text)
             time = jnp.broadcast_to(t, z.shape[:1])
-            z, time = held(z, time, stacked[copies].known, dit.config.patch)
             return cast(jax.Array, dit.apply({"params": params}, z, time, text, **extra))
 
-        return guide(model, z, t)
+        return guide(model, z, t) if given is None else given.still(guide(model, given.over(z), t))
 
     if control is None:
         return advance(SOLVERS[solver], velocity, state, rows), None
@@ -120,8 +127,8 @@ def solve_piece(
         everything = jnp.ones(b, bool)
         text, extra = model_inputs(conditions, everything, everything)
         time = jnp.broadcast_to(t, z.shape[:1])
-        z, time = held(z, time, conditions.known, dit.config.patch)
         extra |= {"bias": bias, "probe": probe}
+        z = z if given is None else given.over(z)
         return cast(Attended, kept.apply({"params": params}, z, time, text, **extra)[1])
 
     def moment(step: jax.Array, time: jax.Array) -> Moment:
@@ -164,15 +171,18 @@ def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarr
         "its weights do not belong together, or the weights of guidance or of a LoRA are too large",
     )
     frames = []
+    vae, params = models.preview or (models.vae, models.vae_params)
     for z in latents:
-        video, finite = _decode(models.vae_params, z[None], vae=models.vae)
+        video, finite = _decode(params, z[None], vae=vae)
         require_finite(finite, "the autoencoder gave frames")
         frames.append(np.asarray(video))
     return np.concatenate(frames)
 
 
 @partial(jax.jit, static_argnames=("vae",))
-def _decode(params: dict, latents: jax.Array, *, vae: VAE) -> tuple[jax.Array, jax.Array]:
+def _decode(
+    params: dict, latents: jax.Array, *, vae: VAE | TinyDecoder
+) -> tuple[jax.Array, jax.Array]:
     """Frames, and whether all of them were finite: uint8 has no NaN."""
     video = tiled_decode(vae, params, latents)
     return (video * 127.5 + 128).astype(jnp.uint8), jnp.isfinite(video).all()

@@ -9,11 +9,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import SOLVERS, Solver, UniPC, unipc
-from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.limits import Further, Limits
 from alchemint_jax.weights import config_from_dict, files
 
 FILE = "pipeline.json"
@@ -35,8 +37,18 @@ class Plan:
     shift_terminal: float | None = None
     final_sigmas_type: str = "zero"
     unipc: UniPC = UniPC()
+    boundary: float | None = None
+    guidance_low: Guidance | None = None
 
     def __post_init__(self) -> None:
+        if self.boundary is not None and not 0 < self.boundary < 1:
+            raise ConfigError(
+                f"sampling: boundary is {self.boundary!r}; it must be between 0 and 1, or None"
+            )
+        if self.guidance_low is not None and self.boundary is None:
+            raise ConfigError(
+                "sampling: guidance_low is for models of two experts, which have a boundary"
+            )
         names = {"solver": tuple(SOLVERS), "grid": tuple(GRIDS), "final_sigmas_type": FINALS}
         for name, known in names.items():
             value = getattr(self, name)
@@ -78,6 +90,20 @@ class Plan:
             self.grid, self.steps, self.shift, self.shift_terminal, self.final_sigmas_type
         )
 
+    @property
+    def weights(self) -> Guidance | tuple[Guidance, Guidance]:
+        """The guidance, as `Pipeline.render` takes it."""
+        low = self.guidance_low
+        return self.guidance if low is None else (low, self.guidance)
+
+    def high_steps(self) -> int:
+        """How many steps, the first ones, are above the boundary; all where there is none."""
+        if self.boundary is None:
+            return self.steps
+        # In thousandths, as models are told times, which float32 blurs.
+        distance = 1000 * (np.asarray(self.levels().times, np.float64) - self.boundary)
+        return int(np.sum(distance >= -1e-3))
+
     def method(self) -> Solver:
         """The solver, with its options; every one of a name has the same `step`."""
         return unipc(self.unipc) if self.solver == "unipc" else SOLVERS[self.solver]
@@ -111,6 +137,10 @@ class Settings:
             `size`.
         max_pixels: height * width of such another size.
         negative_prompt: what guidance leads away from, where a storyboard does not say.
+        boundary: of models of two experts, the time from which on, towards noise, the first one
+            makes the steps; None for models of one transformer.
+        guidance_low: weights of the branches in the other steps; None: as `guidance`.
+        given_frames: whether the first frame may be given, as latents whose time is 0.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -132,6 +162,9 @@ class Settings:
     size_multiple: int | None = None
     max_pixels: int | None = None
     negative_prompt: str = ""
+    boundary: float | None = None
+    guidance_low: Guidance | None = None
+    given_frames: bool = False
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in _COUNTS}
@@ -158,18 +191,27 @@ class Settings:
     def plan(
         self,
         steps: int | None = None,
-        guidance: Guidance | Mapping[str, float] | None = None,
+        guidance: Guidance | tuple[Guidance, Guidance] | Mapping[str, float] | None = None,
         solver: str | None = None,
     ) -> Plan:
         """The sampling plan, with some of it replaced.
 
-        `guidance` may be some weights by their names; the others are the model's own.
+        `guidance` may be some weights by their names; the others are the model's own. It is that of
+        both experts of a pair, unless it is a pair itself, (low noise, high noise). A weight named
+        `low` is that of both inputs at low noise.
 
         Raises:
             ConfigError: there is no such solver, or it cannot go that way.
         """
+        low = self.guidance_low if guidance is None else None
+        if isinstance(guidance, tuple):
+            low, guidance = guidance
         if isinstance(guidance, Mapping):
-            guidance = dataclasses.replace(self.guidance, **guidance)
+            weights = dict(guidance)
+            only = weights.pop("low", None)
+            low = self.guidance_low and dataclasses.replace(self.guidance_low, **weights)
+            guidance = dataclasses.replace(self.guidance, **weights)
+            low = low if only is None else dataclasses.replace(low or guidance, both=only)
         return Plan(
             steps or self.steps,
             self.shift,
@@ -179,9 +221,18 @@ class Settings:
             self.shift_terminal,
             self.final_sigmas_type,
             self.unipc,
+            self.boundary,
+            low,
         )
 
-    def limits(self, slots: int, events: bool, stride: int, keyframes: int = 0) -> Limits:
+    def limits(
+        self,
+        slots: int,
+        events: bool,
+        stride: int,
+        keyframes: int = 0,
+        more_keyframes: Further = "none",
+    ) -> Limits:
         """What scenes this model can do; `stride` is the temporal one of its autoencoder."""
         return Limits(
             max_subjects=slots,
@@ -194,6 +245,7 @@ class Settings:
             size_multiple=self.size_multiple,
             max_pixels=self.max_pixels,
             keyframes=keyframes,
+            more_keyframes=more_keyframes,
         )
 
 
@@ -218,16 +270,21 @@ def load(directory: Path | str) -> Settings:
             f"{path}: missing; a model directory needs it (`alchemint train` writes it), or the "
             "model_index.json of a Wan2.1 *-Diffusers model"
         ) from None
-    if not isinstance(fields, dict) or not all(
-        isinstance(fields.get(part, {}), dict) for part in ("guidance", "unipc")
+    if (
+        not isinstance(fields, dict)
+        or not all(isinstance(fields.get(part, {}), dict) for part in ("guidance", "unipc"))
+        or not isinstance(fields.get("guidance_low"), dict | None)
     ):
         raise WeightsError(
             f"{path}: must hold an object with the fields of Settings, Guidance and UniPC"
         )
     guidance = config_from_dict(Guidance, fields.pop("guidance", {}), {}, f"{path}: guidance")
+    low = fields.pop("guidance_low", None)
+    if low is not None:
+        low = config_from_dict(Guidance, low, {}, f"{path}: guidance_low")
     options = config_from_dict(UniPC, fields.pop("unipc", {}), {}, f"{path}: unipc")
     chosen = config_from_dict(Settings, fields, {}, str(path))
     try:
-        return dataclasses.replace(chosen, guidance=guidance, unipc=options)
+        return dataclasses.replace(chosen, guidance=guidance, unipc=options, guidance_low=low)
     except ConfigError as error:
         raise WeightsError(f"{path}: {error}") from error

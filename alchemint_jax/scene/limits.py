@@ -13,6 +13,8 @@ from alchemint_jax.scene.clock import Clock
 
 Real = float | int
 KEYFRAMES = ("first_frame", "last_frame")
+Further = Literal["none", "first", "frames", "latent frames"]
+"""Keyframes that can be given: none, the first frame, any, or any one of each latent frame."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,7 @@ class Limits:
     min_frames: int = 1
     events: bool = False
     keyframes: int = 0  # that it needs: 1 is the first frame, 2 the first and the last one
-    # Others that it can be given: none, any, or one of those that a latent frame holds.
-    more_keyframes: Literal["none", "frames", "latent frames"] = "none"
+    more_keyframes: Further = "none"
 
     def describe(self) -> str:
         """Everything on one line, for error messages."""
@@ -50,6 +51,7 @@ class Limits:
             + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
             + {
                 "none": "",
+                "first": f"; it also takes {KEYFRAMES[0]}",
                 "frames": "; keyframes at any time",
                 "latent frames": f"; keyframes at any time, one in {self.stride} frames",
             }[self.more_keyframes]
@@ -112,11 +114,12 @@ class Limits:
     ) -> None:
         ends = {int(clock.frames) - 1: KEYFRAMES[1]} | {0: KEYFRAMES[0]}
         needed = [0, int(clock.frames) - 1][: self.keyframes]
+        possible = {"none": (), "first": (0,)}.get(self.more_keyframes, given)
         for at in needed:
             if at not in given:
                 fail(ends[at], "is missing; give a picture")
         for at in given:
-            if at not in needed and self.more_keyframes == "none":
+            if at not in needed and at not in possible:
                 where = ends.get(at, f"keyframes: the one at {clock.second(at):g} s")
                 fail(where, "cannot be given")
         if self.more_keyframes == "latent frames":

@@ -24,6 +24,7 @@ from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.dit.conditioning import (
     Conditions,
     Events,
+    Given,
     Tokens,
     encode_text,
     model_inputs,
@@ -85,6 +86,8 @@ class DiTTask:
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.
         cached_text: states of texts come with `data`, and no text encoder is in the step.
+        first_frame: how often the first latent frame is given, clean and with a time of 0, as those
+            of Wan2.2's TI2V-5B are; where it is, it has no part in the loss.
     """
 
     model: DiTConfig
@@ -103,12 +106,20 @@ class DiTTask:
     compute: str = "float32"
     augment: Augment = Augment()
     cached_text: bool = False
+    first_frame: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
             raise ConfigError(f"shift is {self.shift}; it must be positive (1 shifts nothing)")
         if self.compute not in ("float32", "bfloat16"):
             raise ConfigError(f"compute is {self.compute!r}; use 'float32' or 'bfloat16'")
+        if not 0 <= self.first_frame < 1:
+            raise ConfigError(f"first_frame is {self.first_frame}; it must be from 0 to below 1")
+        if self.first_frame and not self.sampling.given_frames:
+            raise ConfigError(
+                "first_frame is set, but not sampling.given_frames: a model that learns to go on "
+                "from a frame is to be given one"
+            )
         if self.init_from is None and (self.lora or not self.train_text):
             what = "lora is set" if self.lora else "train_text is False"
             raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
@@ -161,15 +172,27 @@ class DiTTask:
         text, extra = model_inputs(
             self.conditions(params.get("text_encoder", {}), batch), with_text, with_images
         )
-        z = interpolate(data, noise, t)
+        z, counted = interpolate(data, noise, t), 1.0
+        if self.first_frame:
+            given = self._given(jax.random.fold_in(drop_key, 1), data)
+            z, extra["given"] = given.over(z), given.frames
+            # Frames that are given are not predicted; the mean is over the others.
+            counted = ~given.frames / jnp.mean(~given.frames, axis=1, keepdims=True)
+            counted = counted[..., None, None, None]
         variables = {"params": params["transformer"]}
         if self.lora:
             variables["lora"] = scaled_lora(params["lora"], self.lora.scale)
         dit = DiT(self.model, dtype=jnp.dtype(self.compute))
         v = cast(jax.Array, dit.apply(variables, z, t, text, **extra))
-        error = jnp.mean((v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
+        error = jnp.mean(counted * (v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
         early = t > 0.8
         return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
+
+    def _given(self, key: jax.Array, data: jax.Array) -> Given:
+        """The first latent frames of some of the clips; pictures have no other, and give none."""
+        b, t = data.shape[:2]
+        chosen = jax.random.bernoulli(key, self.first_frame, (b, 1)) & (t > 1)
+        return Given(data, chosen & (jnp.arange(t) == 0)[None])
 
     def conditions(self, params: dict, batch: dict[str, jax.Array]) -> Conditions:
         """The conditions of a loader's batch, by the parameters of the text encoder."""
@@ -339,8 +362,8 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
     It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
-    `augment`, `samples`, `init_from`, `train_text`, `lora`, `compute`, `storage` and
-    `cached_text`.
+    `augment`, `samples`, `init_from`, `train_text`, `lora`, `compute`, `storage`, `cached_text` and
+    `first_frame`.
     """
     model = config.model.to_dict()
     for name, allowed in NAMED.items():
@@ -352,6 +375,9 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
             model[name] = build(allowed[chosen], fields, f"model.{name}")
     sampling = config.sampling.to_dict()
     sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
+    if sampling.get("guidance_low") is not None:
+        low = build(Guidance, sampling["guidance_low"], "sampling.guidance_low")
+        sampling["guidance_low"] = low
     if "unipc" in sampling:
         sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
     if config.get("cached_text") and config.get("train_text", True):
@@ -374,7 +400,15 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     )
 
 
-_OPTIONAL = ("samples", "init_from", "train_text", "compute", "storage", "cached_text")
+_OPTIONAL = (
+    "samples",
+    "init_from",
+    "train_text",
+    "compute",
+    "storage",
+    "cached_text",
+    "first_frame",
+)
 
 
 NAMED: dict[str, dict[str, Any]] = {

@@ -105,7 +105,7 @@ class Evaluator:
                 seed=config.seed + number,
                 steps=plan.steps,
                 batch=config.batch,
-                guidance=plan.guidance,
+                guidance=plan.weights,
                 progress=False,
             )
             report = scores.score(part, videos, self.tracker, resamples=1)

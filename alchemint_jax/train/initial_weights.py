@@ -12,6 +12,8 @@ from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
+from alchemint_jax.weights.directories import holds
+from alchemint_jax.weights.index import EXPERTS
 from alchemint_jax.weights.tensors import Tensor, in_memory
 
 # Fields that change how a network is computed, but not what; and how positions are said, which no
@@ -42,7 +44,12 @@ def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -
         ConfigError: the networks differ in other ways than that, or than in the scheme and layout
             of positions, which a model can relearn; all differences are listed.
     """
-    weights.check_model(weights.locate(directory))
+    weights.check_model(located := weights.locate(directory))
+    if holds(located, EXPERTS):
+        raise ConfigError(
+            f"init_from: {directory} has a pair of experts ({EXPERTS}), of which one alone would "
+            "be trained and exported; train from a model of one transformer"
+        )
     transformer, transformer_tensors = weights.open_component(directory, "transformer")
     encoder, text_tensors = weights.open_component(directory, "text_encoder")
     old = transformer.config  # type: ignore[attr-defined]  # `open_component` has checked the class

@@ -10,7 +10,13 @@ from alchemint_jax.weights.directories import (
     no_model,
     parts,
 )
-from alchemint_jax.weights.index import check_bytes, check_model, check_part, tokenizer_folder
+from alchemint_jax.weights.index import (
+    check_bytes,
+    check_model,
+    check_part,
+    read_pair,
+    tokenizer_folder,
+)
 from alchemint_jax.weights.store import (
     FORMATS,
     load,
@@ -39,6 +45,7 @@ __all__ = [
     "open_component",
     "parts",
     "read_config",
+    "read_pair",
     "read_params",
     "save",
     "tokenizer_folder",

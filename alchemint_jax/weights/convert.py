@@ -11,7 +11,7 @@ from pathlib import Path
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
-from alchemint_jax.weights import directories, files, index, store
+from alchemint_jax.weights import directories, files, index, store, wan
 from alchemint_jax.weights.tensors import size
 
 CARRIED = ("tokenizer", "scheduler", "image_processor", index.FILE)
@@ -34,7 +34,7 @@ def convert(
     Args:
         source: a model's directory, a single file with a transformer, or a bundled model's name.
         target: a new directory.
-        format: "wan-diffusers", "alchemint", or "wan" (the transformer alone, in Wan's names).
+        format: "wan-diffusers", "alchemint", or "wan" (transformers alone, in Wan's names).
         dtype: "float32", "float16" or "bfloat16"; None keeps that of each tensor.
         max_shard: bytes in one file; larger networks are split, with an index.
         progress: whether to show it.
@@ -74,7 +74,7 @@ def convert(
             if (directories.holds(root, c) if announced is None else c in announced)
         ]
     if format == "wan":
-        components = [c for c in components if c == "transformer"]
+        components = [c for c in components if c in wan.TRANSFORMERS]
     opened = {c: store.open_component(root, c) for c in components}
     if not opened:
         advice = files.pickle_advice(*(p for p in (root, *root.iterdir()) if p.is_dir()))
@@ -94,8 +94,7 @@ def convert(
                     bar.update(written // _MB)
 
             for component, (module, tensors) in opened.items():
-                # Wan's own repositories have the transformer's files at the top.
-                folder = temporary / ("" if format == "wan" else component)
+                folder = temporary / _folder(component, format, len(opened))
                 options = dict(dtype=stored, max_shard=max_shard, on_bytes=count)
                 store.write_tensors(folder, component, module.config, tensors, format, **options)
             bar.update(bar.total)
@@ -113,11 +112,19 @@ def convert(
     return components
 
 
+def _folder(component: str, format: str, transformers: int) -> str:
+    """Wan's own repositories have one transformer's files at the top, and those of two beside."""
+    if format != "wan":
+        return component
+    return directories.ORIGINAL_PAIR[component] if transformers > 1 else ""
+
+
 def left_out(source: str | os.PathLike, format: str) -> list[str]:
     """What of a model's directory holds weights that `convert` does not write."""
     if directories.is_single_file(source):
         return []
-    written = ["transformer"] if format == "wan" else directories.COMPONENTS
+    written = wan.TRANSFORMERS if format == "wan" else directories.COMPONENTS
+    written = [*written, *directories.ORIGINAL_PAIR.values()]
     found = list(directories.locate(source).iterdir())
     folders = [
         f"{p.name}/" for p in found if p.name not in written and any(p.glob("*.safetensors"))

@@ -17,12 +17,16 @@ _SHARED = {"sprites/events": "sprites"}
 """Bundled models whose other components are those of another one."""
 COMPONENTS = {
     "transformer": "DiT",
+    "transformer_2": "DiT",
     "vae": "VAE",
     "text_encoder": "UMT5Encoder",
     "image_encoder": "CLIPVision",
 }
+ORIGINAL_PAIR = {"transformer": "high_noise_model", "transformer_2": "low_noise_model"}
+"""Folders of the two experts in Wan2.2's own repositories, by component."""
 _PARTS = (
     *COMPONENTS,
+    *ORIGINAL_PAIR.values(),
     *("tokenizer", "scheduler", "image_processor"),
     *("pipeline.json", "config.json", "model_index.json"),
     "diffusion_pytorch_model.safetensors.index.json",
@@ -93,7 +97,8 @@ def locate(name_or_dir: str | os.PathLike) -> Path:
     path = Path(os.path.expanduser(name_or_dir))  # ~nobody stays as it is
     if path.is_dir():
         at_top = (path / "config.json").is_file()  # the original's transformer
-        if at_top or any((path / component).is_dir() for component in COMPONENTS):
+        folders = (*COMPONENTS, *ORIGINAL_PAIR.values())
+        if at_top or any((path / folder).is_dir() for folder in folders):
             return path
         if advice := _cache_advice(path):
             raise WeightsError(f"{path} {advice}")
@@ -144,10 +149,13 @@ def _bundled(name: str) -> Path:
 def component_folder(directory: Path, component: str) -> Path:
     """Where a component lies: in a folder of its name, or, in Wan's own repositories, at the top.
 
-    There only the transformer can be read; autoencoder and text encoder are pickles. What a bundled
-    model shares with another one lies there.
+    There only the transformer can be read, or both in folders of other names; autoencoder and text
+    encoder are pickles. What a bundled model shares with another one lies there.
     """
     folder = directory / component
+    original = directory / ORIGINAL_PAIR.get(component, component)
+    if not folder.exists() and original.is_dir():
+        return original
     if not folder.exists():
         for name, other in _SHARED.items():
             if directory == _bundled(name):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip.preprocess import MEAN, STD
@@ -23,13 +23,11 @@ SETTINGS = "pipeline.json"
 """How a model is used, where it is ours: in such a directory there may be no scheduler."""
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline")
 EXPERTS = "transformer_2"
-_PAIR = (
-    "Wan2.2's pair of experts, and running one of the two alone would look like a bad model; only "
-    "Wan2.1 is supported"
-)
+_PAIR = "Wan2.2's pair of experts, and running one of the two alone would look like a bad model"
 # Parts, and [library, class] of each; no class where the part's own file alone decides.
 _PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "transformer": ("diffusers", (dit.CLASS,)),
+    EXPERTS: ("diffusers", (dit.CLASS,)),
     "vae": ("diffusers", (vae.CLASS,)),
     "text_encoder": ("transformers", ("UMT5EncoderModel",)),
     "image_encoder": ("transformers", ("CLIPVisionModel", "CLIPVisionModelWithProjection")),
@@ -54,15 +52,19 @@ def check_model(directory: Path) -> list[str] | None:
     file = directory / FILE
     values = _read(file)
     if values is None:
-        if (directory / EXPERTS).is_dir():
-            raise WeightsError(f"{directory} has a {EXPERTS}: it is {_PAIR}")
+        # A model of ours says in its settings when one expert hands over to the other.
+        if (directory / EXPERTS).is_dir() and not os.path.lexists(directory / SETTINGS):
+            raise WeightsError(
+                f"{directory} has a {EXPERTS}: it is of {_PAIR}; fetch {FILE}, which says when one "
+                "hands over to the other"
+            )
         return None
     parts, problems = _parts(values)
-    if (directory / EXPERTS).is_dir() and EXPERTS not in " ".join(problems):
-        problems.append(f"a folder {EXPERTS} is there: it is {_PAIR}")
+    if (directory / EXPERTS).is_dir() and EXPERTS not in parts and not problems:
+        problems.append(f"a folder {EXPERTS} is there, but not announced: it is of {_PAIR}")
     # What is announced wrongly need not be there as well.
     if not problems:
-        problems = _absent(directory, values["_class_name"], parts)
+        problems = _absent(directory, values, parts)
     if not problems and "scheduler" in parts:
         problems = _other_scheduler(directory, values["scheduler"][1])
     if not problems and "image_processor" in parts:
@@ -70,6 +72,32 @@ def check_model(directory: Path) -> list[str] | None:
     if problems:
         raise WeightsError("\n  ".join([f"{file}: this model cannot be used as it is:", *problems]))
     return parts
+
+
+class Pair(NamedTuple):
+    """What a model_index.json says of how Wan2.2's transformers are used.
+
+    Attributes:
+        boundary: the time from which on, towards noise, `transformer` makes the steps, and below it
+            `transformer_2`; None where there is only one.
+        given_frames: whether the first frame may be given as latents whose time is 0.
+    """
+
+    boundary: float | None = None
+    given_frames: bool = False
+
+
+def read_pair(directory: Path) -> Pair:
+    """What the model_index.json says, if there is one; `check_model` has looked at it.
+
+    Raises:
+        WeightsError: it is damaged.
+    """
+    values = _read(directory / FILE) or {}
+    boundary = values.get("boundary_ratio")
+    return Pair(
+        None if boundary is None else float(boundary), bool(values.get("expand_timesteps", False))
+    )
 
 
 def check_part(directory: Path, part: str) -> None:
@@ -137,7 +165,18 @@ def make_index(directory: Path, networks: list[str]) -> dict[str, Any] | None:
     fields = files.read_json(scheduler) if scheduler.is_file() else None
     if isinstance(fields, dict) and isinstance(fields.get("_class_name"), str):
         parts["scheduler"] = ["diffusers", fields["_class_name"]]
-    return {"_class_name": PIPELINES["image_encoder" in networks], **parts}
+    made: dict[str, Any] = {"_class_name": PIPELINES["image_encoder" in networks], **parts}
+    file = directory / SETTINGS
+    ours = files.read_json(file) if file.is_file() else None
+    ours = ours if isinstance(ours, dict) else {}
+    if EXPERTS in networks:
+        made["boundary_ratio"] = ours.get("boundary")
+        transformer = files.read_json(directory / EXPERTS / "config.json")
+        if transformer.get("in_channels") != transformer.get("out_channels"):
+            made["_class_name"] = PIPELINES[1]
+    if ours.get("given_frames"):
+        made["expand_timesteps"] = True
+    return made
 
 
 def _read(file: Path) -> dict[str, Any] | None:
@@ -161,22 +200,33 @@ def _parts(values: Mapping[str, Any]) -> tuple[list[str], list[str]]:
     if kind not in PIPELINES:
         return [], [
             f"_class_name is {kind!r}; only {' and '.join(PIPELINES)} are supported: fetch such a "
-            "model of Wan2.1 (alchemint_jax.weights.load reads a part of this one alone)"
+            "model of Wan (alchemint_jax.weights.load reads a part of this one alone)"
         ]
     problems, parts = [], []
     for name, value in values.items():
         if name.startswith("_") or value in _NONE:
             continue
-        if name in (EXPERTS, "boundary_ratio"):
-            problems.append(f"{name} is {value!r}: it is {_PAIR}")
+        if name == "boundary_ratio":
+            if type(value) is not float or not 0 < value < 1:
+                problems.append(f"{name} is {value!r}; it must be a number between 0 and 1")
         elif name == "expand_timesteps":
-            problems.append(f"{name} is {value!r}: it is Wan2.2's TI2V-5B, which is not supported")
+            if value is not True:
+                problems.append(f"{name} is {value!r}; it must be true or false")
         elif name not in _PARTS:
             problems.append(f"{name} is {value!r}, of which nothing is known; only null is ignored")
         elif problem := _misfit(name, value):
             problems.append(problem)
         else:
             parts.append(name)
+    boundary = values.get("boundary_ratio")
+    if not problems and (EXPERTS in parts) != (boundary is not None):
+        problems.append(
+            f"{EXPERTS} is announced, but no boundary_ratio, which says when it takes over"
+            if EXPERTS in parts
+            else f"boundary_ratio is {boundary!r}, but {EXPERTS} is not announced: it is of {_PAIR}"
+        )
+    if boundary is not None and values.get("expand_timesteps"):
+        problems.append("boundary_ratio and expand_timesteps are of two different models")
     return parts, problems
 
 
@@ -235,14 +285,16 @@ def _other_pictures(directory: Path) -> list[str]:
     return problems
 
 
-def _absent(directory: Path, kind: str, parts: list[str]) -> list[str]:
-    needed = list(_NETWORKS)
+def _absent(directory: Path, values: Mapping[str, Any], parts: list[str]) -> list[str]:
+    kind, needed = values["_class_name"], list(_NETWORKS)
     if not os.path.lexists(directory / SETTINGS):
         needed += ["tokenizer", "scheduler"]
-    if kind == PIPELINES[1]:
+    # Wan2.2's see pictures by their latents alone.
+    newer = EXPERTS in parts or values.get("expand_timesteps")
+    if kind == PIPELINES[1] and not newer:
         needed += ["image_encoder"]
     problems = [
-        f"{name} is not announced, which a {kind} of Wan2.1 has"
+        f"{name} is not announced, which a {kind} of {'Wan2.2' if newer else 'Wan2.1'} has"
         for name in needed
         if name not in parts
     ]

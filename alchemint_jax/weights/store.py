@@ -20,7 +20,7 @@ from jaxtyping import PyTree
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.layers import unboxed
-from alchemint_jax.weights import files, signs, wan
+from alchemint_jax.weights import autoencoders, files, signs, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.directories import (
     COMPONENTS,
@@ -36,6 +36,7 @@ FORMATS = ("alchemint", "wan-diffusers", "wan")
 _CLASSES = {
     "DiT": ("alchemint_jax.models.dit", "DiTConfig"),
     "VAE": ("alchemint_jax.models.vae", "VAEConfig"),
+    "TinyDecoder": ("alchemint_jax.models.vae", "TinyDecoderConfig"),
     "UMT5Encoder": ("alchemint_jax.models.umt5", "UMT5Config"),
     "CLIPVision": ("alchemint_jax.models.clip", "CLIPVisionConfig"),
 }
@@ -113,7 +114,7 @@ def write_tensors(
         files.write(folder, "model", tensors, {"config.json": text}, **options)
     elif format == "wan-diffusers":
         wan.write(folder, component, config, tensors, **options)
-    elif format == "wan" and component == "transformer":
+    elif format == "wan" and component in wan.TRANSFORMERS:
         wan.write(folder, component, config, tensors, wan.ORIGINAL, **options)
     elif format == "wan":
         raise WeightsError(f"Wan's own {component} is a pickle, which is not written")
@@ -158,7 +159,7 @@ def read_config(directory: str | os.PathLike, component: str) -> dict[str, Any]:
         return values
     raise WeightsError(
         f"{file} does not name a model of ours: its '_class' must be one of {', '.join(_CLASSES)} "
-        "(or it must be the config.json of a Wan2.1 model)"
+        "(or it must be the config.json of a model of Wan)"
     )
 
 
@@ -169,7 +170,8 @@ def open_component(
 
     Args:
         directory: a model's directory (see `locate`), or a single safetensors file (or the index
-            of several) with a transformer of Wan2.1 in diffusers' or the original names.
+            of several): a transformer of Wan in diffusers' or the original names, an autoencoder in
+            the original ones, or a small decoder in TAEHV's.
         component: a key of `COMPONENTS`.
 
     Raises:
@@ -198,7 +200,7 @@ def open_component(
                 )
     else:
         config = wan.read_config(folder, component, values)
-    module, shapes = _build(component, config, where)
+    module, shapes = _build(config, where)
     if "_class" in values:
         found = files.open_files(files.find(folder))
         hint = signs.hint(shapes, found)
@@ -208,18 +210,22 @@ def open_component(
 
 
 def _open_single(file: Path, component: str) -> tuple[nn.Module, dict[str, Tensor]]:
-    if component != "transformer":
+    if component not in (*wan.TRANSFORMERS, "vae"):
         raise WeightsError(f"{file} is a file; a {component} is read from a model's directory")
     parts = files.indexed(file) if file.name.endswith(".index.json") else [file]
     found = files.open_files(parts)
-    config, layout = wan.guess_config(found, file)
-    module, shapes = _build(component, config, str(file))
-    found = wan.named(found, layout, config)
-    return module, wan.to_ours(file, layout.entries(config), shapes, found)
+    config: Any
+    if component == "vae":
+        config, entries, found = autoencoders.guess(found, file)
+    else:
+        config, layout = wan.guess_config(found, file)
+        found, entries = wan.named(found, layout, config), layout.entries(config)
+    module, shapes = _build(config, str(file))
+    return module, wan.to_ours(file, entries, shapes, found)
 
 
-def _build(component: str, config: Any, where: str) -> tuple[nn.Module, dict[str, tuple[int, ...]]]:
-    name = COMPONENTS[component]
+def _build(config: Any, where: str) -> tuple[nn.Module, dict[str, tuple[int, ...]]]:
+    name = next(n for n, (_, of) in _CLASSES.items() if of == type(config).__name__)
     module = getattr(importlib.import_module(_CLASSES[name][0]), name)(config)
     try:
         target = module.abstract_params()
@@ -248,7 +254,7 @@ def load(directory: str | os.PathLike, component: str) -> tuple[nn.Module, PyTre
 
     Args:
         directory: a directory in our layout or Wan's (`*-Diffusers`, or the original with its
-            transformer), a single safetensors file with a transformer, or the name of a bundled
+            transformer), a single safetensors file (see `open_component`), or the name of a bundled
             model (see `locate`).
         component: a key of `COMPONENTS`.
 

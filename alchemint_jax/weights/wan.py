@@ -54,13 +54,16 @@ class Layout:
     prefixes: tuple[str, ...] = ()
 
 
+_TRANSFORMER = Layout(
+    dit.entries,
+    dit.config_from_diffusers,
+    dit.config_to_diffusers,
+    stem="diffusion_pytorch_model",
+)
+TRANSFORMERS = ("transformer", "transformer_2")
+"""The components that are one; Wan2.2's A14B has two of them."""
 LAYOUTS = {
-    "transformer": Layout(
-        dit.entries,
-        dit.config_from_diffusers,
-        dit.config_to_diffusers,
-        stem="diffusion_pytorch_model",
-    ),
+    **dict.fromkeys(TRANSFORMERS, _TRANSFORMER),
     "vae": Layout(
         vae.entries,
         vae.config_from_diffusers,
@@ -89,12 +92,12 @@ ORIGINAL = Layout(
     stem="diffusion_pytorch_model",
     prefixes=(dit.PREFIX,),
 )
-"""The transformer alone; Wan's own autoencoder and text encoder are pickles."""
+"""Of transformers alone; Wan's own autoencoder and text encoder are pickles."""
 
 
 def layout_of(component: str, values: Mapping[str, Any]) -> Layout:
     """The layout that a component's config.json is of."""
-    original = component == "transformer" and values.get("_class_name") == dit.ORIGINAL_CLASS
+    original = component in TRANSFORMERS and values.get("_class_name") == dit.ORIGINAL_CLASS
     return ORIGINAL if original else LAYOUTS[component]
 
 
@@ -104,10 +107,15 @@ def read_config(folder: Path, component: str, values: Mapping[str, Any]) -> Any:
     Raises:
         WeightsError: see the layouts, or the additions are damaged.
     """
-    where = str(folder / "config.json")
-    config = layout_of(component, values).read_config(values, where)
+    where, layout = str(folder / "config.json"), layout_of(component, values)
+    config = layout.read_config(values, where)
+    if layout is ORIGINAL and config.image_dim:
+        # An image-to-video transformer of Wan2.2 calls itself as those of Wan2.1 do.
+        names = files.open_files(files.find(folder))
+        if not any("img_emb" in name for name in names):
+            config = dataclasses.replace(config, image_dim=0, image_positions=0)
     extra = folder / f"{ADDITIONS}.json"
-    if component != "transformer" or not extra.is_file():
+    if component not in TRANSFORMERS or not extra.is_file():
         return config
     fields = files.read_json(extra)
     if not isinstance(fields, dict) or (unknown := sorted(set(fields) - set(_ADDED_FIELDS))):
@@ -130,7 +138,7 @@ def tensors(
     """
     found = named(files.open_files(files.find(folder)), layout, config)
     added = {path: shape for path, shape in shapes.items() if path.startswith(dit.ADDED)}
-    if layout is LAYOUTS["transformer"] and added:
+    if layout is _TRANSFORMER and added:
         extra = folder / f"{ADDITIONS}.safetensors"
         if not extra.is_file():
             raise WeightsError(f"{extra} is missing, which {folder / ADDITIONS}.json announces")
@@ -214,7 +222,7 @@ def write(
             "Wan's own format has no place for references and dense captions; write wan-diffusers"
         )
     texts = {"config.json": json.dumps(layout.write_config(config), indent=2) + "\n"}
-    if component == "transformer" and layout is not ORIGINAL and _adds(config):
+    if component in TRANSFORMERS and layout is not ORIGINAL and _adds(config):
         fields = {name: config_to_dict(config)[name] for name in _ADDED_FIELDS}
         texts[f"{ADDITIONS}.json"] = json.dumps(fields, indent=2) + "\n"
         if added:
@@ -236,7 +244,7 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
     """The transformer in a single file without config.json, from the shapes of its tensors.
 
     Raises:
-        WeightsError: it is no transformer of Wan2.1.
+        WeightsError: it is no transformer of Wan.
     """
     names = {name.removeprefix(dit.PREFIX): tensor.shape for name, tensor in found.items()}
     try:
@@ -248,7 +256,7 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
         else:
             embedder = "condition_embedder"
             layout, first, head, text, time = (
-                LAYOUTS["transformer"], "ffn.net.0.proj", "proj_out",
+                _TRANSFORMER, "ffn.net.0.proj", "proj_out",
                 f"{embedder}.text_embedder.linear_1", f"{embedder}.time_embedder.linear_1",
             )  # fmt: skip
             image = f"{embedder}.image_embedder.norm1.weight"
@@ -273,5 +281,5 @@ def guess_config(found: Mapping[str, Tensor], where: Path) -> tuple[DiTConfig, L
     except (KeyError, ValueError, IndexError) as e:
         why = f"{e} is missing" if isinstance(e, KeyError) else f"its shapes are others: {e}"
         hint = signs.hint({}, found)
-        raise WeightsError(f"{where} does not hold a transformer of Wan2.1 ({why}). {hint}") from e
+        raise WeightsError(f"{where} does not hold a transformer of Wan ({why}). {hint}") from e
     return config, layout

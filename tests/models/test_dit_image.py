@@ -48,6 +48,15 @@ def test_velocity_is_that_of_diffusers(name):
     assert _error(_run(config, params, given), wanted) < 2e-5
 
 
+def test_given_frames_are_those_whose_tokens_have_a_time_of_0():
+    """A mask of frames takes two rows of modulation, not one for every token: the same velocity."""
+    config, params, given, wanted = _golden("ti2v")
+    frames = jnp.asarray([[True, False, False]] * 2)
+    masked = given | {"time": given["time"].max(axis=1), "given": frames}
+    assert _error(_run(config, params, masked), wanted) < 2e-5
+    assert _error(_run(config, params, masked | {"given": ~frames}), wanted) > 1e-2
+
+
 @pytest.mark.parametrize("given_name", ["condition", "image"])
 def test_every_part_of_the_given_matters(given_name):
     """Each token of the image stream and each channel of the condition, at some output."""
@@ -148,7 +157,12 @@ def test_wrong_inputs_are_named(name, changed, message):
 
 @pytest.mark.parametrize(
     ("name", "count"),  # as diffusers' networks: tests/parity/parity_dit_image.py
-    [("wan2.1-i2v-14b", 16_394_878_784), ("wan2.1-flf2v-14b", 16_395_536_704)],
+    [
+        ("wan2.1-i2v-14b", 16_394_878_784),
+        ("wan2.1-flf2v-14b", 16_395_536_704),
+        ("wan2.2-i2v-a14b", 14_288_901_184),
+        ("wan2.2-ti2v-5b", 4_999_787_712),
+    ],
 )
 def test_sizes_of_the_variants(name, count):
     config = VARIANTS[name]

@@ -22,6 +22,7 @@ from alchemint_jax.models.vae.model import (
     ResidualBlock,
     Upsample,
 )
+from alchemint_jax.models.vae.shortcuts import folded_pairs
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,8 @@ OF_FRAMES = {"conv": FrameConv(3), "norm": ChannelNorm(), "attention": FrameAtte
 X = normal(0, 1, 5, 2, 2, 2)
 # Blocks stream one by one; two layers that resample one after the other are another matter.
 SHALLOW = dataclasses.replace(TINY, dim_mult=(1, 1, 1), num_res_blocks=0)
+# As Wan2.2's. Of 7 frames, the first 4 end between the two of a pair, in both halvings.
+PATCHED = dataclasses.replace(SHALLOW, residual=True, patch=2, decoder_base_dim=2)
 
 
 @pytest.mark.parametrize("name", OF_TIME)
@@ -56,6 +59,11 @@ def test_a_layer_of_time_streams(name):
     check_streams(step, X, examples=3)
 
 
+def test_pairs_of_a_shortcut_stream():
+    x = normal(0, 1, 7, 2, 2, 4)
+    check_streams(lambda x, state: folded_pairs(x, 8, 2, state), x, examples=6)
+
+
 @pytest.mark.parametrize("name", OF_FRAMES)
 def test_a_layer_of_frames_streams(name):
     layer = OF_FRAMES[name]
@@ -64,10 +72,18 @@ def test_a_layer_of_frames_streams(name):
     check_streams(step, X, examples=3)
 
 
-@pytest.mark.parametrize("method", ["encode_chunk", "decode_chunk"])
-def test_the_autoencoder_streams(method):
-    vae = VAE(SHALLOW)
+@pytest.mark.parametrize(
+    ("config", "frames", "method"),
+    [
+        (SHALLOW, 9, "encode_chunk"),
+        (SHALLOW, 9, "decode_chunk"),
+        # What decodes patches remembers nothing more; test_vae_layout.py has its whole and streams.
+        (PATCHED, 7, "encode_chunk"),
+    ],
+)
+def test_the_autoencoder_streams(config, frames, method):
+    vae, side = VAE(config), config.spatial_stride
     params = random_params(vae.abstract_params(), 1.0)
     step = jax.jit(lambda x, state: vae.apply({"params": params}, x, state, method=method))
-    clip, latents = jnp.tanh(normal(1, 1, 9, 4, 4, 3)), 0.5 * normal(2, 1, 4, 1, 1, 3)
+    clip, latents = jnp.tanh(normal(1, 1, frames, side, side, 3)), 0.5 * normal(2, 1, 4, 1, 1, 3)
     check_streams(step, clip if method == "encode_chunk" else latents, examples=2)

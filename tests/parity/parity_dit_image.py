@@ -66,14 +66,36 @@ def _named(tree):
 
 
 @pytest.mark.parametrize(
-    ("variant", "positions"), [("wan2.1-i2v-14b", None), ("wan2.1-flf2v-14b", 514)]
+    ("variant", "fields"),
+    [
+        ("wan2.1-i2v-14b", {"in_channels": 36, "image_dim": 1280, "added_kv_proj_dim": 5120}),
+        (
+            "wan2.1-flf2v-14b",
+            {
+                "in_channels": 36,
+                "image_dim": 1280,
+                "added_kv_proj_dim": 5120,
+                "pos_embed_seq_len": 514,
+            },
+        ),
+        ("wan2.2-i2v-a14b", {"in_channels": 36}),
+        (
+            "wan2.2-ti2v-5b",
+            {
+                "in_channels": 48,
+                "out_channels": 48,
+                "num_attention_heads": 24,
+                "num_layers": 30,
+                "ffn_dim": 14336,
+            },
+        ),
+    ],
 )
-def test_names_and_shapes_of_the_published_sizes(variant, positions):
+def test_names_and_shapes_of_the_published_sizes(variant, fields):
     config = VARIANTS[variant]
     with torch.device("meta"):
-        model = WanTransformer3DModel(  # the rest of the published config.json is the default
-            in_channels=36, image_dim=1280, added_kv_proj_dim=5120, pos_embed_seq_len=positions
-        )
+        # The rest of the published config.json is the default.
+        model = WanTransformer3DModel(**fields)
     theirs = {name: tuple(x.shape) for name, x in model.state_dict().items()}
     shapes = {path: x.shape for path, x in _named(DiT(config).abstract_params()).items()}
     found = dit.entries(config)

@@ -12,10 +12,12 @@ import pytest
 import reference_vae
 import torch
 from diffusers import AutoencoderKLWan
+from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from safetensors.numpy import save_file
 
-from alchemint_jax.models.vae import VAE, stream_decode, stream_encode
+from alchemint_jax.models.vae import VAE, VARIANTS, stream_decode, stream_encode
 from alchemint_jax.weights.layouts import vae as layout
+from alchemint_jax.weights.layouts import vae_original
 from alchemint_jax.weights.layouts.moves import to_foreign
 
 CONFIGS = {
@@ -23,6 +25,20 @@ CONFIGS = {
     "wide": {"base_dim": 16, "dim_mult": [1, 2], "temperal_downsample": [True]},
     "still": {"base_dim": 8, "dim_mult": [2, 1], "temperal_downsample": [False]},
     "sprites": {"base_dim": 8, "dim_mult": [1, 4, 8], "temperal_downsample": [True, True]},
+    "wan22": reference_vae.GOLDENS["wan22"]
+    | {
+        "base_dim": 8,
+        "decoder_base_dim": 12,
+        "dim_mult": [1, 2, 4, 4],
+        "temperal_downsample": [False, True, True],
+    },
+    # Every stage halves or keeps the time in another order, and the last one changes its width.
+    "shortcuts": {
+        "base_dim": 4,
+        "dim_mult": [2, 4, 2],
+        "temperal_downsample": [True, False],
+        "is_residual": True,
+    },
 }
 LAST = (0, 2, 3, 4, 1)  # channels first to channels last
 FIRST = (0, 4, 1, 2, 3)
@@ -65,13 +81,16 @@ def _error(ours, theirs):
         ("wide", 2, 9),
         ("still", 1, 5),
         ("sprites", 2, 5),
+        ("wan22", 1, 1),
+        ("wan22", 2, 9),
+        ("shortcuts", 1, 5),
     ],
 )
 def test_encoding_and_decoding(name, batch, frames):
     fields = CONFIGS[name]
     reference = reference_vae.build(7, **fields)
     encodes, decodes = _runs(*_ours(reference))
-    side = 2 ** (len(fields["dim_mult"]) - 1)
+    side = reference_vae.cell(fields)
     clip = reference_vae.video(1, batch, 3, frames, 3 * side, 5 * side)
     theirs = reference_vae.encode(reference, clip)
     latents = np.random.default_rng(2).normal(size=theirs.shape).astype(np.float32)
@@ -104,8 +123,9 @@ def test_half_precision_is_no_worse_than_the_reference():
             assert error.mean() <= 1.5 * limit.mean()
 
 
-def test_diffusers_loads_what_we_write(tmp_path):
-    original = reference_vae.build(3, **CONFIGS["sprites"])
+@pytest.mark.parametrize("name", ["sprites", "wan22"])
+def test_diffusers_loads_what_we_write(tmp_path, name):
+    original = reference_vae.build(3, **CONFIGS[name])
     vae, params = _ours(original)
     flat = flax.traverse_util.flatten_dict(params, sep=".")
     tensors = {
@@ -116,9 +136,33 @@ def test_diffusers_loads_what_we_write(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(layout.config_to_diffusers(vae.config)))
     loaded, report = AutoencoderKLWan.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values()), report
-    clip = reference_vae.video(1, 1, 3, 5, 12, 20)
+    side = reference_vae.cell(CONFIGS[name])
+    clip = reference_vae.video(1, 1, 3, 5, 3 * side, 5 * side)
     np.testing.assert_array_equal(
         reference_vae.encode(loaded, clip), reference_vae.encode(original, clip)
     )
     again, _ = _ours(loaded)
     assert again.config == vae.config
+
+
+def test_wans_own_names_are_those_that_diffusers_converts():
+    config = {"base_dim": 4, "dim_mult": [1, 2, 4, 4], "temperal_downsample": [False, True, True]}
+    reference = reference_vae.build(5, z_dim=16, **config)
+    ours = layout.config_from_diffusers(dict(reference.config), "config.json")
+    theirs = reference.state_dict()
+    paths = {entry.path: entry.name for entry in layout.entries(ours)}
+    given = {e.name: theirs[paths[e.path]] for e in vae_original.entries(ours)}
+    converted = convert_wan_vae_to_diffusers(given)
+    assert sorted(converted) == sorted(theirs)
+    for name, value in converted.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def test_names_and_shapes_of_the_published_size_of_wan22():
+    config = layout.config_to_diffusers(VARIANTS["wan2.2"])
+    fields = {name: value for name, value in config.items() if not name.startswith("_")}
+    with torch.device("meta"):
+        theirs = AutoencoderKLWan(**fields).state_dict()
+    flat = flax.traverse_util.flatten_dict(VAE(VARIANTS["wan2.2"]).abstract_params(), sep=".")
+    ours = {e.name: e.foreign_shape(flat[e.path].shape) for e in layout.entries(VARIANTS["wan2.2"])}
+    assert ours == {name: tuple(x.shape) for name, x in theirs.items()}

@@ -1,4 +1,4 @@
-"""Tiny image-to-video transformers of diffusers: I2V, FLF2V (learned positions), Wan2.2's TI2V."""
+"""Tiny image-to-video transformers of diffusers: I2V, FLF2V (learned positions), Wan2.2's two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from safetensors.numpy import save_file
 
 TEXT = 512  # diffusers cuts the text off at 512 tokens from the end, whatever is in front is image
 IMAGE = 5  # tokens of one picture; 257 in Wan
-NAMES = {"i2v": (36, IMAGE, None), "flf2v": (36, 2 * IMAGE, 2 * IMAGE), "ti2v": (16, 0, None)}
+NAMES = {
+    "i2v": (36, IMAGE, None),
+    "flf2v": (36, 2 * IMAGE, 2 * IMAGE),
+    "ti2v": (16, 0, None),
+    "i2v22": (36, 0, None),  # A14B's see pictures by their latents alone
+}
+GOLDENS = ("i2v", "flf2v", "ti2v")
 
 
 def network(name: str, seed: int = 0) -> WanTransformer3DModel:
@@ -51,6 +57,7 @@ def inputs(name: str, batch: int, grid: tuple[int, int, int], seed: int = 1) -> 
     else:
         found["time"] = np.float32(rng.uniform(0.1, 0.9, batch))
         found["condition"] = normal(batch, *grid, channels - 16)
+    if tokens:
         found["image"] = 3 * normal(batch, tokens, 20)
         found["image"][:, 1] *= 1e-3  # likewise for the first norm
     return found
@@ -80,7 +87,7 @@ def run(model: WanTransformer3DModel, given: dict, dtype: torch.dtype = torch.fl
 
 
 def write(directory: Path) -> None:
-    for name in NAMES:
+    for name in GOLDENS:
         model, given = network(name), inputs(name, 2, (3, 6, 10))
         model.save_pretrained(directory / name, safe_serialization=True)
         arrays = given | {"velocity": run(model, given)}

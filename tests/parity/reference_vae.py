@@ -18,15 +18,28 @@ GOLDENS = {
         "temperal_downsample": [True],
         "num_res_blocks": 1,
     },
+    # Wan2.2's: patches, shortcuts around stages, a wider decoder.
+    "wan22": {
+        "base_dim": 2,
+        "decoder_base_dim": 3,
+        "dim_mult": [1, 2, 2],
+        "temperal_downsample": [False, True],
+        "num_res_blocks": 1,
+        "is_residual": True,
+        "patch_size": 2,
+    },
 }
 
 
 def build(seed: int = 0, z_dim: int = 4, num_res_blocks: int = 2, **fields) -> AutoencoderKLWan:
     """A network that no wrong mapping can pass through: every tensor is drawn at random."""
     rng = np.random.default_rng(seed)
+    patch = fields.get("patch_size") or 1
     model = AutoencoderKLWan(
         z_dim=z_dim,
         num_res_blocks=num_res_blocks,
+        in_channels=3 * patch**2,
+        out_channels=3 * patch**2,
         latents_mean=rng.normal(size=z_dim).tolist(),
         latents_std=rng.uniform(0.5, 2, z_dim).tolist(),
         **fields,
@@ -43,6 +56,11 @@ def build(seed: int = 0, z_dim: int = 4, num_res_blocks: int = 2, **fields) -> A
             parameter.copy_(torch.from_numpy(value))
         model.decoder.conv_out.weight *= 0.5  # most of a decoded video lies within [-1, 1]
     return model
+
+
+def cell(fields: dict) -> int:
+    """Pixels along each side of a latent cell."""
+    return (fields.get("patch_size") or 1) * 2 ** (len(fields["dim_mult"]) - 1)
 
 
 def video(seed: int, *shape: int) -> np.ndarray:
@@ -78,8 +96,8 @@ def write(directory: Path) -> None:
     for seed, (name, fields) in enumerate(GOLDENS.items()):
         model = build(seed, **fields)
         model.save_pretrained(directory / name / "vae")
-        side = 2 ** (len(fields["dim_mult"]) - 1)
-        clip = video(seed, 1 + seed, 3, 9, 3 * side, 5 * side)
+        side = cell(fields)
+        clip = video(seed, 1 + seed % 2, 3, 9, 3 * side, 5 * side)
         encoded = encode(model, clip)
         latents = np.random.default_rng(seed + 10).normal(size=encoded.shape).astype(np.float32)
         tensors = {

@@ -12,7 +12,7 @@ import pytest
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import DiT, DiTConfig
-from alchemint_jax.models.dit.conditioning import Conditions, Known
+from alchemint_jax.models.dit.conditioning import Conditions, Given
 from alchemint_jax.rotary import retro_scales
 from alchemint_jax.rotary.retro import smoothed_scales
 from alchemint_jax.sampling import Guidance
@@ -130,9 +130,9 @@ def test_frames_are_between_the_nearest_keyframes(given):
 def test_keyframes_are_found_in_the_mask_and_among_clean_latents():
     given = conditions(ENDS, THREE)
     np.testing.assert_array_equal(given_frames(given, noise()), rows(ENDS, THREE))
-    known = Known(noise(), rows(THREE, ENDS))
+    clean = Given(noise(), rows(THREE, ENDS))
     np.testing.assert_array_equal(
-        given_frames(given._replace(known=known), noise()), rows(THREE, ENDS)
+        given_frames(given._replace(given=clean), noise()), rows(THREE, ENDS)
     )
     with pytest.raises(ConfigError, match="this model is given none"):
         given_frames(given._replace(condition=None), noise())

@@ -83,9 +83,12 @@ def test_whoever_needs_a_whole_model_hears_of_all_that_is_missing(model):
     [
         ({"_class_name": "WanDMDPipeline"}, "'WanDMDPipeline'; only WanPipeline and WanImageTo"),
         ({"_class_name": "WanVACEPipeline"}, "'WanVACEPipeline'; only WanPipeline"),
-        ({"expand_timesteps": True}, "expand_timesteps is True: .*TI2V-5B"),
-        ({"boundary_ratio": 0.875}, "boundary_ratio is 0.875: .*Wan2.2's pair of experts"),
-        ({"transformer_2": ["diffusers", "WanTransformer3DModel"]}, "transformer_2 is .*experts"),
+        ({"expand_timesteps": "yes"}, "expand_timesteps is 'yes'; it must be true or false"),
+        ({"boundary_ratio": 0.875}, "boundary_ratio is 0.875, but .*Wan2.2's pair of experts"),
+        (
+            {"transformer_2": ["diffusers", "WanTransformer3DModel"]},
+            "transformer_2 is announced, but no boundary_ratio",
+        ),
         ({"transformer": [None, None]}, "transformer is not announced"),
         ({"vae": None}, "vae is not announced, which a WanPipeline of Wan2.1 has"),
         ({"tokenizer": "absent", "scheduler": "absent"}, "tokenizer is not.*scheduler is not"),
@@ -113,7 +116,7 @@ def test_what_says_nothing_is_ignored(model):
 def test_one_of_two_experts_without_an_index(model):
     (model / index.FILE).unlink()
     shutil.copytree(model / "transformer", model / "transformer_2")
-    _refused(model, r"transformer_2: it is Wan2\.2's pair of experts")
+    _refused(model, r"transformer_2: it is of Wan2\.2's pair of experts")
 
 
 def test_an_index_that_is_no_file(model):

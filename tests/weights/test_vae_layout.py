@@ -48,14 +48,41 @@ def _flat(params):
     return flax.traverse_util.flatten_dict(params, sep=".")
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def golden(request):
+def _golden(name):
     """Our module and parameters as users load them, the tensors of the file, and examples."""
-    directory = GOLDENS / request.param
+    directory = GOLDENS / name
     vae, params = weights.load(directory, "vae")
     tensors = load_file(directory / "vae" / "diffusion_pytorch_model.safetensors")
     examples = load_file(directory / "io.safetensors")
     return vae, params, tensors, {name: x.transpose(LAST) for name, x in examples.items()}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def golden(request):
+    return _golden(request.param)
+
+
+def test_wan22_is_that_of_diffusers():
+    """Patches and shortcuts: streamed, and whole."""
+    vae, params, _, examples = _golden("wan22")
+    video, latents = examples["video"], examples["latents"]
+
+    @jax.jit
+    def run(video, latents):
+        return (
+            vae.apply({"params": params}, video, method="encode"),
+            stream_encode(vae, params, video),
+            vae.apply({"params": params}, latents, method="decode"),
+            stream_decode(vae, params, latents),
+        )
+
+    found = run(video, latents)
+    limit = 1e-5 * np.abs(examples["encoded"]).max()
+    assert np.mean(np.abs(examples["decoded"]) < 1) > 0.5, "nearly all is clamped"
+    for ours in found[:2]:
+        np.testing.assert_allclose(ours, examples["encoded"], rtol=0, atol=limit)
+    for ours in found[2:]:
+        np.testing.assert_allclose(ours, examples["decoded"], rtol=0, atol=1e-5)
 
 
 def test_every_tensor_has_its_place(golden):
@@ -139,6 +166,53 @@ def test_names_at_full_size():
     assert "decoder.up_blocks.2.upsamplers.0.time_conv.weight" not in shapes
 
 
+def test_names_at_full_size_of_wan22():
+    config = VARIANTS["wan2.2"]
+    found, ours = entries(config), _shapes(VAE(config))
+    shapes = {e.name: e.foreign_shape(ours[e.path]) for e in found}
+    assert len(shapes) == len(found) == 196
+    assert sum(map(math.prod, shapes.values())) == 704_688_668
+    assert sorted(e.path for e in found) == sorted(ours)
+    for name, shape in {
+        "encoder.conv_in.weight": (160, 12, 3, 3, 3),
+        "encoder.down_blocks.0.resnets.1.conv2.weight": (160, 160, 3, 3, 3),
+        "encoder.down_blocks.1.resnets.0.conv_shortcut.weight": (320, 160, 1, 1, 1),
+        "encoder.down_blocks.2.downsampler.time_conv.weight": (640, 640, 3, 1, 1),
+        "quant_conv.weight": (96, 96, 1, 1, 1),
+        "decoder.up_blocks.0.upsampler.time_conv.weight": (2048, 1024, 3, 1, 1),
+        "decoder.up_blocks.2.resnets.0.conv_shortcut.weight": (512, 1024, 1, 1, 1),
+        "decoder.up_blocks.2.upsampler.resample.1.weight": (512, 512, 3, 3),
+        "decoder.conv_out.weight": (12, 256, 3, 3, 3),
+    }.items():
+        assert shapes[name] == shape, name
+    assert "encoder.down_blocks.0.downsampler.time_conv.weight" not in shapes
+    assert "decoder.up_blocks.2.upsampler.time_conv.weight" not in shapes
+
+
+def test_the_published_configuration_of_wan22_is_our_variant():
+    config = VARIANTS["wan2.2"]
+    published = {
+        "_class_name": "AutoencoderKLWan",
+        "base_dim": 160,
+        "decoder_base_dim": 256,
+        "is_residual": True,
+        "in_channels": 12,
+        "out_channels": 12,
+        "patch_size": 2,
+        "z_dim": 48,
+        "latents_mean": list(config.latents_mean),
+        "latents_std": list(config.latents_std),
+        "scale_factor_temporal": 4,
+        "scale_factor_spatial": 16,
+        "clip_output": False,
+    }
+    assert config_from_diffusers(published, "config.json") == config
+    written = config_to_diffusers(config)
+    assert {field: written.get(field, False) for field in published} == published
+    with pytest.raises(WeightsError, match="in_channels is 3; with patch_size 2 it must be 12"):
+        config_from_diffusers(published | {"in_channels": 3}, "config.json")
+
+
 def test_the_published_configuration_is_our_variant():
     assert config_from_diffusers(PUBLISHED, "config.json") == WAN
     # diffusers fills in what a file leaves out.
@@ -160,12 +234,12 @@ def test_configurations_survive_a_round_trip(golden):
     ("field", "value", "said"),
     [
         ("_class_name", "AutoencoderKL", "AutoencoderKLWan"),
-        ("is_residual", True, "Wan2.2"),
+        ("is_residual", "yes", "true or false"),
         ("attn_scales", [0.5], "only [] is supported"),
-        ("patch_size", 2, "only None or 1"),
-        ("in_channels", 12, "only 3"),
-        ("out_channels", 12, "only 3"),
-        ("decoder_base_dim", 256, "null or base_dim"),
+        ("patch_size", 0, "null or a whole number above 0"),
+        ("in_channels", 12, "is 12; with patch_size None it must be 3"),
+        ("out_channels", 12, "it must be 3"),
+        ("decoder_base_dim", 0.5, "null or a whole number above 0"),
         ("base_dim", "96", "a whole number above 0"),
         ("num_res_blocks", 0, "a whole number above 0"),
         ("z_dim", True, "a whole number above 0"),
@@ -189,8 +263,8 @@ def test_what_is_not_ours_is_refused(field, value, said):
 
 
 def test_all_that_is_wrong_is_listed():
-    wrong = {**PUBLISHED, "is_residual": True, "patch_size": 2, "base_dim": 0}
-    with pytest.raises(WeightsError, match="(?s)base_dim.*is_residual.*patch_size"):
+    wrong = {**PUBLISHED, "is_residual": 1, "patch_size": 2, "base_dim": 0}
+    with pytest.raises(WeightsError, match="(?s)base_dim.*is_residual.*in_channels is 3.*be 12"):
         config_from_diffusers(wrong, "config.json")
 
 

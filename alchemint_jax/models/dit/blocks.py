@@ -28,16 +28,36 @@ from alchemint_jax.rotary import apply_gains
 from alchemint_jax.sharding import constrain
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["modulation"], meta_fields=["length"])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["modulation", "given", "clean"],
+    meta_fields=["length"],
+)
 @dataclasses.dataclass(frozen=True)
 class Segment:
     """A run of `length` tokens that share a modulation [b 1|length s d].
 
+    Some of them [b length] may be given, as clean data, whose modulation [b 1 s d] is another: to
+    choose between two rows, token by token, takes no memory, as rows of single tokens would.
     Its length is static: it cuts the sequence, also inside a recomputed layer.
     """
 
     length: int
     modulation: Any
+    given: Any = None
+    clean: Any = None
+
+    def shifted(self, table: Float[Array, "#b 1 s d"]) -> Segment:
+        """With the same table added to all modulations."""
+        clean = None if self.clean is None else self.clean + table
+        return Segment(self.length, self.modulation + table, self.given, clean)
+
+    def rows(self, index: int) -> Float[Array, "b s2 d"]:
+        """Row `index` of the modulation of each token, or one for all of them."""
+        rows = self.modulation[:, :, index]
+        if self.given is None:
+            return rows
+        return jnp.where(self.given[..., None], self.clean[:, :, index], rows)
 
 
 class Inputs(NamedTuple):
@@ -104,7 +124,7 @@ def modulations(segments: Sequence[Segment], index: int, tokens: int) -> Float[A
     Rows are chosen by the token's place, not cut out and joined: a sequence that is split over
     devices stays where it is, and nothing of the sequence's size is stored.
     """
-    first, *others = (segment.modulation[:, :, index] for segment in segments)
+    first, *others = (segment.rows(index) for segment in segments)
     if not others:
         return first
     place = jnp.arange(tokens)[None, :, None]
@@ -246,7 +266,7 @@ class Block(nn.Module):
             logical(_half_open_gates, (None, None, "embed")),
             (1, 6, cfg.dim),
         )
-        segments = [Segment(s.length, s.modulation + table[:, None]) for s in inputs.segments]
+        segments = [segment.shifted(table[:, None]) for segment in inputs.segments]
 
         h = modulated_norm(x, segments, shift=0, scale=1)
         h, subjects = Attention(cfg.n_heads, cfg.attention, name="self_attn")(

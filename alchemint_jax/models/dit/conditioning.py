@@ -49,13 +49,21 @@ class Told(NamedTuple):
     """Latent intervals [b e m 2]; rows with start > end are empty."""
 
 
-class Known(NamedTuple):
-    """Latent frames of the video that are given as they are, with a time of 0."""
+class Given(NamedTuple):
+    """Latent frames of the video itself, for models that are told the time of every token."""
 
     latents: jax.Array
-    """Clean [b t h w c]; zero in frames that are not given."""
+    """Clean, normalised latents [b t h w c]; of frames that are not given whatever they are."""
     frames: jax.Array
-    """Which are [b t]."""
+    """Which frames are given [b t]."""
+
+    def over(self, z: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        """The sample with the given frames in their places."""
+        return jnp.where(self.frames[..., None, None, None], self.latents, z)
+
+    def still(self, v: Float[Array, "b t h w c"]) -> Float[Array, "b t h w c"]:
+        """The velocity, 0 where frames are given: whatever the solver, they stay what they are."""
+        return jnp.where(self.frames[..., None, None, None], 0, v)
 
 
 class Conditions(NamedTuple):
@@ -82,8 +90,8 @@ class Conditions(NamedTuple):
     """For models with a dense-caption branch."""
     told: Told | None = None
     """Of models without one, where a control tells events."""
-    known: Known | None = None
-    """For models with a time for each token that were trained to continue clean frames."""
+    given: Given | None = None
+    """Frames that the video starts from, of models that are told so by the time of their tokens."""
 
 
 def encode_text(encoder: UMT5Encoder, params: dict, tokens: Tokens) -> Float[Array, "*batch l d"]:
@@ -112,6 +120,8 @@ def model_inputs(
     text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
     given = {"condition": conditions.condition, "image": conditions.image}
     extra: dict[str, Any] = {name: x for name, x in given.items() if x is not None}
+    if conditions.given is not None:
+        extra["given"] = conditions.given.frames
     if conditions.events is not None:
         extra |= _event_inputs(conditions.events, with_text)
     if conditions.references.shape[1] == 0:  # a model without slots

@@ -14,10 +14,10 @@ from alchemint_jax.rotary.schemes import Scheme
 
 @dataclasses.dataclass(frozen=True)
 class DiTConfig:
-    """Wan2.1's text-to-video transformer; with `slots > 0` it also takes timed references.
+    """Wan's text-to-video transformer; with `slots > 0` it also takes timed references.
 
-    Wan's image-to-video transformers have `image_dim > 0` and more channels in than out: those of
-    the condition (see `keyframes`) follow those of the noisy latents.
+    Wan's image-to-video transformers have more channels in than out: those of the condition (see
+    `keyframes`) follow those of the noisy latents. Wan2.1's have `image_dim > 0`, too.
 
     Attributes:
         dim: width; `n_heads` heads of `dim // n_heads`.
@@ -96,4 +96,9 @@ VARIANTS = {
     "wan2.1-14b": _14B,
     "wan2.1-i2v-14b": _14B_IMAGE,
     "wan2.1-flf2v-14b": dataclasses.replace(_14B_IMAGE, image_positions=2 * 257),
+    "wan2.2-ti2v-5b": DiTConfig(
+        dim=3072, n_heads=24, n_layers=30, ffn_dim=14336, in_channels=48, out_channels=48
+    ),
+    # Each of the two experts; text-to-video's are as Wan2.1's transformer of 14B.
+    "wan2.2-i2v-a14b": dataclasses.replace(_14B, in_channels=36),
 }

@@ -68,6 +68,7 @@ class DiT(nn.Module):
         events: Float[Array, "b e l2 text_dim"] | None = None,
         event_mask: Bool[Array, "b e l2"] | None = None,
         event_intervals: Float[Array, "b e 2"] | None = None,
+        given: Bool[Array, "b t"] | None = None,
         bias: Bias | None = None,
         probe: Probe | None = None,
     ) -> Float[Array, "b t h w c3"] | tuple[Float[Array, "b t h w c3"], Attended]:
@@ -91,6 +92,8 @@ class DiT(nn.Module):
             events: text-encoder states of the dense captions.
             event_mask: which tokens of `events` are not padding.
             event_intervals: latent interval of each dense caption.
+            given: which latent frames are given, as clean data: the time of their tokens is 0,
+                whatever `time` is (Wan2.2's TI2V-5B).
             bias: what is added to the logits of attention.
             probe: what of attention to return.
 
@@ -109,7 +112,13 @@ class DiT(nn.Module):
         latents = widened(latents, condition, cfg.in_channels)
         x = embed(_patchify(latents.astype(self.dtype), cfg.patch))
         e, modulation = embed_time(time.reshape(b, -1))
-        segments = [Segment(n_video, modulation)]
+        video, head = Segment(n_video, modulation), Segment(n_video, e[:, :, None])
+        if given is not None:
+            tokens = _tokens_of(given, grid, pt)
+            e_clean, clean = embed_time(jnp.zeros((b, 1)))
+            video = Segment(n_video, modulation, tokens, clean)
+            head = Segment(n_video, e[:, :, None], tokens, e_clean[:, :, None])
+        segments = [video]
         q_gains = k_gains = video_gains(freqs, grid)
         key_mask, sequence = None, SequenceLayout(grid)
 
@@ -156,10 +165,7 @@ class DiT(nn.Module):
             )
             key_mask = jnp.concatenate([jnp.ones((b, n_video), bool), seen], axis=1)
             clean = (
-                # Tokens of frames that are given have a time of 0; the others have the video's.
-                jnp.zeros((b, 1))
-                if cfg.reference_time == "clean"
-                else time.reshape(b, -1).max(1, keepdims=True)
+                jnp.zeros((b, 1)) if cfg.reference_time == "clean" else time.reshape(b, -1)[:, :1]
             )
             segments.append(Segment(seen.shape[1], embed_time(clean)[1]))
             ref_grid = (references.shape[2] // ph, references.shape[3] // pw)
@@ -234,8 +240,7 @@ class DiT(nn.Module):
             (1, 2, cfg.dim),
         )
         # The head is modulated by the embedding itself, the layers by its projection.
-        head = Segment(n_video, e[:, :, None] + table[:, None])
-        x = modulated_norm(x[:, :n_video], [head], shift=0, scale=1)
+        x = modulated_norm(x[:, :n_video], [head.shifted(table[:, None])], shift=0, scale=1)
         width = int(np.prod(cfg.patch)) * cfg.out_channels
         x = Linear(width, ("embed", "patch"), kernel_init=nn.initializers.zeros, name="head")(x)
         x = constrain(x, "batch", "tokens", None)
@@ -293,6 +298,15 @@ def _looked_at(probe: Probe, sequence: SequenceLayout) -> LookedAt:
         return LookedAt(probe, None, sequence)
     groups = np.concatenate([sequence.references(), sequence.tags()], axis=1)
     return LookedAt(probe, jnp.asarray(groups)[None], sequence)
+
+
+def _tokens_of(
+    frames: Bool[Array, "b t"], grid: tuple[int, int, int], patch: int
+) -> Bool[Array, "b n"]:
+    """The video tokens of these latent frames."""
+    if patch != 1:
+        raise ValueError(f"frames are given one by one, but {patch} of them are one token")
+    return jnp.repeat(frames, grid[1] * grid[2], axis=1)
 
 
 def _patchify(x: Float[Array, "b t h w c"], patch: tuple[int, int, int]) -> Float[Array, "b n p"]:

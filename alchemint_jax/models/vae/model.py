@@ -1,4 +1,4 @@
-"""The causal 3D video autoencoder of Wan2.1 as thin Linen modules.
+"""The causal 3D video autoencoder of Wan2.1 and Wan2.2 as thin Linen modules.
 
 Axes: b batch, f pixel frames, t latent frames, h w space, c channels.
 
@@ -21,6 +21,13 @@ from jaxtyping import Array, Float
 
 from alchemint_jax.models import layers
 from alchemint_jax.models.vae.config import VAEConfig
+from alchemint_jax.models.vae.shortcuts import (
+    folded,
+    folded_pairs,
+    patchify,
+    unfolded,
+    unpatchify,
+)
 from alchemint_jax.ops.conv import (
     causal_conv3d,
     conv2d,
@@ -72,6 +79,11 @@ class Past:
     def __init__(self, frames: list[jax.Array] | None = None):
         self._given = None if frames is None else iter(frames)
         self.kept: list[jax.Array] = []
+
+    @property
+    def starts(self) -> bool:
+        """Whether this chunk is the first one of a clip."""
+        return self._given is None
 
     def through(self, layer: Layer, x: jax.Array) -> jax.Array:
         """What a layer of `ops.conv` that streams makes of this chunk."""
@@ -196,9 +208,13 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Doubles space, halves channels; where `temporal`, doubles the frames after frame 0 too."""
+    """Doubles space; where `temporal`, doubles the frames after frame 0 too.
+
+    It halves the channels, unless there are `features`.
+    """
 
     temporal: bool
+    features: int | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f2 h2 w2 c2"]:
@@ -209,7 +225,7 @@ class Upsample(nn.Module):
             kernel = self.param("time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c))
             bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
             x = past.through(partial(split_frames, kernel=kernel, bias=bias), x)
-        return FrameConv(c // 2, name="conv")(upsample_nearest(x))
+        return FrameConv(self.features or c // 2, name="conv")(upsample_nearest(x))
 
 
 class Encoder(nn.Module):
@@ -221,20 +237,36 @@ class Encoder(nn.Module):
     def __call__(self, x: Float[Array, "b f h w 3"], past: Past) -> Float[Array, "b t h2 w2 c"]:
         """Means, then log-variances, along the channels."""
         cfg = self.config
+        x = patchify(x, cfg.patch)
         # The norms forget scale: without an offset a flat grey frame would look like a flat white
         # one.
         x = CausalConv(cfg.base_dim, bias_init=nn.initializers.normal(0.5), name="conv_in")(x, past)
         for i, mult in enumerate(cfg.dim_mult):
+            halves = i < len(cfg.dim_mult) - 1
+            temporal = halves and cfg.temporal_downsample[i]
+            shortcut = self._shortcut(x, cfg.base_dim * mult, halves, temporal, past)
             for j in range(cfg.num_res_blocks):
                 x = ResidualBlock(cfg.base_dim * mult, name=f"stage{i}_block{j}")(x, past)
-            if i < len(cfg.dim_mult) - 1:
-                x = Downsample(cfg.temporal_downsample[i], name=f"stage{i}_down")(x, past)
+            if halves:
+                x = Downsample(temporal, name=f"stage{i}_down")(x, past)
+            x = x if shortcut is None else x + shortcut
         x = Middle(x.shape[-1], name="middle")(x, past)
         x = CausalConv(2 * cfg.z_dim, name="conv_out")(
             nn.silu(ChannelNorm(name="norm_out")(x)), past
         )
         quant = CausalConv(2 * cfg.z_dim, (1, 1, 1), bias_init=_quiet_posterior, name="quant")
         return quant(x, past)
+
+    def _shortcut(
+        self, x: jax.Array, features: int, halves: bool, temporal: bool, past: Past
+    ) -> jax.Array | None:
+        """Around a stage; of the last one, too, which only gets a new width."""
+        if not self.config.residual:
+            return None
+        space = 2 if halves else 1
+        if temporal:
+            return past.through(partial(folded_pairs, features=features, space=space), x)
+        return folded(x, features, space)
 
 
 class Decoder(nn.Module):
@@ -247,17 +279,21 @@ class Decoder(nn.Module):
         """The video, not clipped, of latents that are not normalised."""
         cfg = self.config
         x = CausalConv(cfg.z_dim, (1, 1, 1), name="post_quant")(z, past)
-        widths = [cfg.base_dim * mult for mult in reversed(cfg.dim_mult)]
+        widths = [cfg.decoder_dim * mult for mult in reversed(cfg.dim_mult)]
         x = CausalConv(widths[0], name="conv_in")(x, past)
         x = Middle(widths[0], name="middle")(x, past)
         for i, width in enumerate(widths):
+            doubles, start = i < len(widths) - 1, x
             for j in range(cfg.num_res_blocks + 1):
                 x = ResidualBlock(width, name=f"stage{i}_block{j}")(x, past)
-            if i < len(widths) - 1:
-                x = Upsample(tuple(reversed(cfg.temporal_downsample))[i], name=f"stage{i}_up")(
-                    x, past
-                )
-        return CausalConv(3, name="conv_out")(nn.silu(ChannelNorm(name="norm_out")(x)), past)
+            if doubles:
+                temporal = cfg.temporal_downsample[-1 - i]
+                features = width if cfg.residual else None
+                x = Upsample(temporal, features, name=f"stage{i}_up")(x, past)
+                if cfg.residual:
+                    x = x + unfolded(start, width, 1 + temporal, past.starts)
+        out = CausalConv(3 * cfg.patch**2, name="conv_out")
+        return unpatchify(out(nn.silu(ChannelNorm(name="norm_out")(x)), past), cfg.patch)
 
 
 class VAE(nn.Module):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from alchemint_jax.models.vae.model import VAE
+from alchemint_jax.models.vae.tiny import TinyDecoder
 
 
 def stream_encode(
@@ -23,13 +24,15 @@ def stream_encode(
 
 
 def stream_decode(
-    vae: VAE, params: dict, latents: Float[Array, "b t h w c"]
+    vae: VAE | TinyDecoder, params: dict, latents: Float[Array, "b t h w c"]
 ) -> Float[Array, "b f h2 w2 3"]:
     """As `decode`, one latent frame at a time."""
     return _stream(vae, params, latents, 1, "decode_chunk")
 
 
-def _stream(vae: VAE, params: dict, x: jax.Array, chunk: int, method: str) -> jax.Array:
+def _stream(
+    vae: VAE | TinyDecoder, params: dict, x: jax.Array, chunk: int, method: str
+) -> jax.Array:
     apply: Callable[..., Any] = vae.apply  # Linen's own type allows for changed collections
     first, past = apply({"params": params}, x[:, :1], method=method)
     count = (x.shape[1] - 1) // chunk

@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.vae.config import VAEConfig
+from alchemint_jax.models.vae.config import TinyDecoderConfig, VAEConfig
 from alchemint_jax.models.vae.model import VAE
 from alchemint_jax.models.vae.streaming import stream_decode, stream_encode
+from alchemint_jax.models.vae.tiny import TinyDecoder
 
 # Pixels; what diffusers' AutoencoderKLWan uses (tiles of 256, 192 apart).
 TILE = 256
@@ -58,7 +59,7 @@ def tiled_encode(
 
 
 def tiled_decode(
-    vae: VAE,
+    vae: VAE | TinyDecoder,
     params: dict,
     latents: Float[Array, "b t h w c"],
     tile: int = TILE,
@@ -67,8 +68,8 @@ def tiled_decode(
     """As `stream_decode`, in tiles of at most `tile` x `tile` pixels; exactly so where one will do.
 
     Args:
-        vae: the autoencoder.
-        params: of the autoencoder.
+        vae: the autoencoder, or a small decoder.
+        params: of it.
         latents: normalised.
         tile: pixels along each side of a tile.
         overlap: pixels that neighbours share, at the least.
@@ -84,7 +85,7 @@ def tiled_decode(
     return _tiled(run, latents, tile // cell, overlap // cell, 1, cell)
 
 
-def check_tiles(config: VAEConfig, tile: int, overlap: int) -> None:
+def check_tiles(config: VAEConfig | TinyDecoderConfig, tile: int, overlap: int) -> None:
     """Raises a ConfigError unless tiles are whole latent cells and wider than what they share."""
     cell = config.spatial_stride
     if tile < cell or tile % cell:

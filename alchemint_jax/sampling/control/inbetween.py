@@ -135,8 +135,8 @@ def given_frames(conditions: Conditions, latents: Float[Array, "b t h w c"]) -> 
     Raises:
         ConfigError: the model was given none.
     """
-    if conditions.known is not None:
-        return conditions.known.frames
+    if conditions.given is not None:
+        return conditions.given.frames
     if conditions.condition is None:
         raise ConfigError("inbetween acts between keyframes, and this model is given none")
     # Behind the mask of a condition are as many channels as latents have.

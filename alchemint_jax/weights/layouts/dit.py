@@ -132,13 +132,13 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> DiTConfig:
         where: the file, named in errors.
 
     Raises:
-        WeightsError: it describes another network than Wan2.1's; all such fields are listed.
+        WeightsError: it describes another network than Wan's; all such fields are listed.
     """
     name = values.get("_class_name")
     if name not in (CLASS, ORIGINAL_CLASS):
         raise WeightsError(
             f"{where}: _class_name is {name!r}; a transformer is a {CLASS} (diffusers) or a "
-            f"{ORIGINAL_CLASS} (Wan); VACE, animate and Wan2.2's other networks are not supported"
+            f"{ORIGINAL_CLASS} (Wan); VACE, animate, speech and control networks are not supported"
         )
     known: dict[str, Any] = _DIFFUSERS if name == CLASS else _ORIGINAL
     fixed: dict[str, Any] = _FIXED if name == CLASS else _ORIGINAL_FIXED
@@ -166,14 +166,17 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> DiTConfig:
             **_shared(fields),
         )
     kind = values.get("model_type", "t2v")
-    if kind not in ("t2v", "i2v", "flf2v"):
-        raise WeightsError(f"{where}: model_type is {kind!r}; only t2v, i2v, flf2v are supported")
+    if kind not in (known := ("t2v", "i2v", "flf2v", "ti2v")):
+        raise WeightsError(
+            f"{where}: model_type is {kind!r}; only {', '.join(known)} are supported"
+        )
     return DiTConfig(
         dim=fields["dim"],
         n_heads=fields["num_heads"],
         in_channels=fields["in_dim"],
         out_channels=fields["out_dim"],
-        image_dim=0 if kind == "t2v" else _CLIP_DIM,
+        # Wan2.2's i2v has none, which its files alone say: see `wan.read_config`.
+        image_dim=_CLIP_DIM if kind in ("i2v", "flf2v") else 0,
         image_positions=_FLF_POSITIONS if kind == "flf2v" else 0,
         **_shared(fields),
     )
@@ -221,7 +224,8 @@ def config_to_diffusers(config: DiTConfig) -> dict[str, Any]:
 
 def config_to_original(config: DiTConfig) -> dict[str, Any]:
     """The config.json that lies beside Wan's own file."""
-    kind = "flf2v" if config.image_positions else "i2v" if config.image_dim else "t2v"
+    continues = config.image_dim or config.in_channels != config.out_channels
+    kind = "flf2v" if config.image_positions else "i2v" if continues else "t2v"
     return {
         "_class_name": ORIGINAL_CLASS,
         "model_type": kind,

@@ -1,7 +1,8 @@
-"""The autoencoder as diffusers stores it (`AutoencoderKLWan`, as in Wan2.1's `*-Diffusers`).
+"""The autoencoder as diffusers stores it (`AutoencoderKLWan`, as in Wan's `*-Diffusers`).
 
 Names are those of diffusers/models/autoencoders/autoencoder_kl_wan.py: the encoder numbers its
-blocks through, samplers included; the decoder nests them in stages.
+blocks through, samplers included; the decoder nests them in stages. Where stages have shortcuts
+(Wan2.2), the encoder nests them, too.
 """
 
 from __future__ import annotations
@@ -29,19 +30,21 @@ def _encoder(config: VAEConfig) -> list[Entry]:
     count, before = 0, config.base_dim
     for i, width in enumerate(widths):
         for j in range(config.num_res_blocks):
-            theirs = f"encoder.down_blocks.{count}"
-            found += _residual(theirs, f"encoder.stage{i}_block{j}", before, width)
+            theirs = f"{i}.resnets.{j}" if config.residual else f"{count}"
+            ours = f"encoder.stage{i}_block{j}"
+            found += _residual(f"encoder.down_blocks.{theirs}", ours, before, width)
             count, before = count + 1, width
         if i < len(widths) - 1:
-            theirs = f"encoder.down_blocks.{count}"
-            found += _sampler(theirs, f"encoder.stage{i}_down", config.temporal_downsample[i])
+            theirs = f"{i}.downsampler" if config.residual else f"{count}"
+            ours, temporal = f"encoder.stage{i}_down", config.temporal_downsample[i]
+            found += _sampler(f"encoder.down_blocks.{theirs}", ours, temporal)
             count += 1
     found += _ends("encoder", widths[-1], widths[-1])
     return [*found, *_conv("quant_conv", "encoder.quant")]
 
 
 def _decoder(config: VAEConfig) -> list[Entry]:
-    widths = [config.base_dim * mult for mult in reversed(config.dim_mult)]
+    widths = [config.decoder_dim * mult for mult in reversed(config.dim_mult)]
     found = [
         *_conv("post_quant_conv", "decoder.post_quant"),
         *_conv("decoder.conv_in", "decoder.conv_in"),
@@ -54,8 +57,9 @@ def _decoder(config: VAEConfig) -> list[Entry]:
             before = width
         if i < len(widths) - 1:
             temporal = config.temporal_downsample[-1 - i]
-            found += _sampler(f"{theirs}.upsamplers.0", f"{ours}_up", temporal)
-            before = width // 2
+            sampler = "upsampler" if config.residual else "upsamplers.0"
+            found += _sampler(f"{theirs}.{sampler}", f"{ours}_up", temporal)
+            before = width if config.residual else width // 2
     return [*found, *_ends("decoder", widths[0], widths[-1])]
 
 
@@ -131,6 +135,17 @@ _FIELDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
         lambda value: value != [] and _several(_count)(value),
     ),
     "num_res_blocks": ("num_res_blocks", "a whole number above 0", _count),
+    "is_residual": ("residual", "true or false", lambda value: type(value) is bool),
+    "patch_size": (
+        "patch",
+        "null or a whole number above 0",
+        lambda value: value is None or _count(value),
+    ),
+    "decoder_base_dim": (
+        "decoder_base_dim",
+        "null or a whole number above 0",
+        lambda value: value is None or _count(value),
+    ),
     "temperal_downsample": (
         "temporal_downsample",
         "a list of true and false",
@@ -145,14 +160,11 @@ _FIELDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
 }
 # Their other fields, and the values with which their network is ours. Dropout is off when a video
 # is encoded or decoded, and the factors only repeat what the other fields say.
-_FIXED: dict[str, tuple[Any, ...]] = {
-    "attn_scales": ([],),
-    "is_residual": (False,),
-    "in_channels": (3,),
-    "out_channels": (3,),
-    "patch_size": (None, 1),
-}
-_IGNORED = ("dropout", "scale_factor_temporal", "scale_factor_spatial")
+_FIXED: dict[str, tuple[Any, ...]] = {"attn_scales": ([],)}
+# Three colours of each pixel of a patch; three where they are left out.
+_CHANNELS = ("in_channels", "out_channels")
+# Clipping is no choice in diffusers today, whatever the published file of Wan2.2 says.
+_IGNORED = ("dropout", "scale_factor_temporal", "scale_factor_spatial", "clip_output")
 
 
 def config_from_diffusers(values: Mapping[str, Any], where: str) -> VAEConfig:
@@ -163,8 +175,8 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> VAEConfig:
         where: the file, named in errors.
 
     Raises:
-        WeightsError: it describes another network, or one that we do not have (Wan2.2's residual
-            autoencoder, for one). All such fields are listed.
+        WeightsError: it describes another network, or one that we do not have. All such fields are
+            listed.
     """
     name = values.get("_class_name", CLASS)
     if name != CLASS:
@@ -178,17 +190,23 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> VAEConfig:
                 fields[ours] = tuple(value) if isinstance(value, list) else value
             else:
                 problems.append(f"{field} is {value!r}; expected {expected}")
-        elif field == "decoder_base_dim":
-            if value not in (None, values.get("base_dim", VARIANTS["wan2.1"].base_dim)):
-                problems.append(f"{field} is {value!r}; it must be null or base_dim")
         elif field in _FIXED:
             if value not in _FIXED[field]:
                 allowed = " or ".join(map(repr, _FIXED[field]))
-                hint = " (Wan2.2's autoencoder is not supported)" * (field == "is_residual")
-                problems.append(f"{field} is {value!r}; only {allowed} is supported{hint}")
-        elif field not in _IGNORED and not field.startswith("_"):
+                problems.append(f"{field} is {value!r}; only {allowed} is supported")
+        elif field not in (*_CHANNELS, *_IGNORED) and not field.startswith("_"):
             problems.append(f"{field} is not a known field of {CLASS}")
+    patch = values.get("patch_size")
+    colours = 3 * (patch if _count(patch) else 1) ** 2
+    problems += [
+        f"{field} is {values.get(field, 3)!r}; with patch_size {patch!r} it must be {colours}"
+        for field in _CHANNELS
+        if values.get(field, 3) != colours
+    ]
     if not problems:
+        fields["patch"] = fields.get("patch") or 1
+        if fields.get("decoder_base_dim") == fields.get("base_dim", VARIANTS["wan2.1"].base_dim):
+            fields["decoder_base_dim"] = None
         try:
             config = dataclasses.replace(VARIANTS["wan2.1"], **fields)
         except ConfigError as e:
@@ -231,7 +249,9 @@ def config_to_diffusers(config: VAEConfig) -> dict[str, Any]:
     return {
         "_class_name": CLASS,
         **{f: list(v) if isinstance(v, tuple) else v for f, v in fields.items()},
-        "decoder_base_dim": config.base_dim,
+        "decoder_base_dim": config.decoder_dim,
+        "patch_size": config.patch if config.patch > 1 else None,
+        **dict.fromkeys(_CHANNELS, 3 * config.patch**2),
         **{field: allowed[0] for field, allowed in _FIXED.items()},
         "dropout": 0.0,
         "scale_factor_temporal": config.temporal_stride,

@@ -15,7 +15,7 @@ _SIGNS = {
     r"^lora_te|^te\d?[._]|text_encoder|^text_model|umt5|\bencoder\.block\.":
         "for a text encoder (only the transformer can take a LoRA: use one trained without it)",
     r"^transformer_2\.|^dit2\.|high_noise_model|low_noise_model":
-        "for one of Wan2.2's two experts (only Wan2.1 is supported)",
+        "for one of Wan2.2's two experts (give each expert a file of its own)",
     r"\.(weight_scale|scale_weight|input_scale|SCB|qweight|qzeros|g_idx|absmax)$|quant_":
         "of quantised weights, which are not read (fetch the bf16, fp16 or fp32 edition)",
     r"vace": "for a VACE network, which is not supported",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,11 +13,9 @@ from PIL import Image
 from alchemint_jax import cli
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import DiT
-from alchemint_jax.models.dit.conditioning import Known
 from alchemint_jax.sampling import Guidance, Pipeline, pipeline
 from alchemint_jax.sampling.control import Inbetween
 from alchemint_jax.sampling.keyframes import _encode_video
-from alchemint_jax.sampling.known import held, restored
 from alchemint_jax.sampling.sample import sample_latents
 from alchemint_jax.scene import Clock, Scene, Storyboard
 
@@ -48,28 +45,10 @@ def scene(*at):
     return Scene("clip", "a cat", CLOCK, (), (), pictures()[: len(at)], (32, 48), at)
 
 
-def test_tokens_of_known_frames_have_a_time_of_0():
-    rng = np.random.default_rng(1)
-    z, clean = (jnp.asarray(x, jnp.float32) for x in rng.normal(size=(2, 2, 4, 4, 6, 3)))
-    known = Known(clean, jnp.asarray([[True, False, False, True], [False] * 4]))
-    found, time = held(z, jnp.asarray([0.3, 0.6]), known, (1, 2, 2))
-    frames = np.asarray(time).reshape(2, 4, 2 * 3)
-    np.testing.assert_allclose(frames[0, [0, 3]], 0)
-    np.testing.assert_allclose(frames[0, [1, 2]], 0.3)
-    np.testing.assert_allclose(frames[1], 0.6)
-    np.testing.assert_array_equal(found[0, [0, 3]], clean[0, [0, 3]])
-    np.testing.assert_array_equal(found[0, 1:3], z[0, 1:3])
-    np.testing.assert_array_equal(found[1], z[1])
-    # A token of two frames is known if both are.
-    coarse = held(z, jnp.asarray([0.3, 0.6]), known, (2, 2, 2))[1]
-    assert coarse.shape == (2, 12) and (np.asarray(coarse) > 0).all()
-    assert held(z, jnp.asarray([0.3, 0.6]), None, (1, 2, 2))[0] is z and restored(z, None) is z
-
-
 def test_pictures_become_the_latents_of_their_frames(pipe):
     """The first frame is a picture; later ones are those of a clip that stands still."""
     given = pipe.conditions([scene(0, 6), scene()])
-    assert given.known.frames.tolist() == [[True, False, True], [False] * 3]
+    assert given.given.frames.tolist() == [[True, False, True], [False] * 3]
     shown = pictures().astype(np.float32) / 127.5 - 1
 
     def encode(video):
@@ -77,10 +56,10 @@ def test_pictures_become_the_latents_of_their_frames(pipe):
 
     first = encode(shown[:1, None])[0, 0]
     still = encode(np.repeat(shown[1:, None], 5, axis=1))[0, 1]
-    np.testing.assert_allclose(given.known.latents[0, 0], first, atol=2e-5)
-    np.testing.assert_allclose(given.known.latents[0, 2], still, atol=2e-5)
-    assert not given.known.latents[0, 1].any() and not given.known.latents[1].any()
-    assert pipe.conditions([scene()]).known is None
+    np.testing.assert_allclose(given.given.latents[0, 0], first, atol=2e-5)
+    np.testing.assert_allclose(given.given.latents[0, 2], still, atol=2e-5)
+    assert not given.given.latents[0, 1].any() and not given.given.latents[1].any()
+    assert pipe.conditions([scene()]).given is None
 
 
 def test_sampling_is_euler_around_what_is_known(pipe):
@@ -96,11 +75,11 @@ def test_sampling_is_euler_around_what_is_known(pipe):
     z, sigmas = np.array(start), np.asarray(plan.levels().sigmas)
     tokens = np.repeat([0.0, 1.0, 0.0], 2 * 3)[None]
     for now, after in zip(sigmas[:-1], sigmas[1:], strict=True):
-        z[:, [0, 2]] = given.known.latents[:, [0, 2]]
+        z[:, [0, 2]] = given.given.latents[:, [0, 2]]
         z = z + (after - now) * np.asarray(
             run(jnp.asarray(z), jnp.asarray(now * tokens, jnp.float32))
         )
-    z[:, [0, 2]] = given.known.latents[:, [0, 2]]
+    z[:, [0, 2]] = given.given.latents[:, [0, 2]]
     np.testing.assert_allclose(found, z, atol=1e-4)
 
 
@@ -145,6 +124,6 @@ def test_from_the_command_line(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert '"keyframes": [0, 8]' in out and '"near": 0.7' in out
     ((conditions, control),) = asked
-    assert conditions.known.frames.tolist() == [[True, False, True]] and control == Inbetween()
+    assert conditions.given.frames.tolist() == [[True, False, True]] and control == Inbetween()
     assert cli.main([*words, "--inbetween"]) == 2
     assert "first_frame: cannot be given" in capsys.readouterr().err

@@ -1,0 +1,69 @@
+"""Networks of a pipeline that may come from elsewhere than its model, or in a pair."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+from alchemint_jax import weights
+from alchemint_jax.errors import ConfigError, WeightsError
+from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.vae import VAE, TinyDecoder
+from alchemint_jax.weights import lora
+from alchemint_jax.weights.directories import holds
+from alchemint_jax.weights.index import EXPERTS
+
+Source = str | os.PathLike[str]
+
+
+def load_autoencoder(
+    directory: Path, source: Source | None
+) -> tuple[VAE, dict, tuple[TinyDecoder, dict] | None]:
+    """The autoencoder of a model, or the one at `source`; and a small decoder, if that is one.
+
+    A small decoder cannot encode pictures: the model's own autoencoder does.
+
+    Raises:
+        WeightsError: there is none, or it is damaged.
+    """
+    module, params = weights.load(directory if source is None else source, "vae")
+    if not isinstance(module, TinyDecoder):
+        return cast(VAE, module), params, None
+    vae, vae_params = weights.load(directory, "vae")
+    return cast(VAE, vae), vae_params, (module, params)
+
+
+def load_low(
+    directory: Path, source: Source | None, dit: DiT, loras: lora.Given | None
+) -> dict | None:
+    """Parameters of the expert of the last steps; None where the model has only one transformer.
+
+    Args:
+        directory: of the model.
+        source: read it from here instead.
+        dit: the expert of the first steps.
+        loras: for this expert.
+
+    Raises:
+        WeightsError: it is damaged, or another network than the first one.
+        ConfigError: something is given for a second transformer, and there is none.
+    """
+    if not holds(directory, EXPERTS):
+        for what, given in (("a second transformer", source), ("LoRAs", loras)):
+            if given:
+                raise ConfigError(
+                    f"{directory} has one transformer; {what} for {EXPERTS} cannot be used: give "
+                    "the folder of a model of two experts (Wan2.2's A14B)"
+                )
+        return None
+    module, tensors = weights.open_component(directory if source is None else source, EXPERTS)
+    if (config := cast(DiT, module).config) != dit.config:
+        raise WeightsError(
+            f"{directory if source is None else source}: {EXPERTS} is another network than "
+            f"transformer ({config} and {dit.config}); both must come from the same model"
+        )
+    if loras:
+        shapes = {path: tensor.shape for path, tensor in tensors.items()}
+        tensors = lora.merge(tensors, lora.load_loras(loras, config, shapes))
+    return weights.read_params(tensors, dit.held_params())
