@@ -152,7 +152,7 @@ def inputs(config):
 def random_params(config):
     rng = np.random.default_rng(0)
     shapes = DiT(config).abstract_params()
-    return jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype(np.float32), shapes)
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32), shapes)
 
 
 def bias_of(given, control=CONTROL):

@@ -36,6 +36,3 @@ def test_it_is_planned_with_both_streams_of_pictures():
 def test_what_cannot_be_planned_is_said():
     with pytest.raises(ConfigError, match="between keyframes, and this model is given none"):
         trace("model.slots=0", control=Inbetween())
-    task = build_task(load_config(CONFIG, [*TINY.overrides, *FLF2V]))
-    with pytest.raises(ConfigError, match="image-to-video networks cannot be trained"):
-        steps.train_step(task, None, WORK, None)

@@ -162,7 +162,7 @@ def test_a_batch_is_its_clips_on_any_mesh(models):
         return np.asarray(sample_latents(models, own, noise()[at], PLAN, control=control))
 
     both, free = run(control), run(None)
-    assert np.abs(both - free).max((1, 2, 3, 4)).min() > 1e-2
+    assert np.abs(both - free).max((1, 2, 3, 4)).min() > 1e-3
     devices = jax.devices()[:4]
     with sharding.use_mesh(sharding.make_mesh(data=1, context=2, tensor=2, devices=devices)):
         np.testing.assert_allclose(run(control, slice(1, 2)), both[1:], atol=1e-4)
