@@ -45,6 +45,6 @@ def pooled_attention(
         given = jax.nn.softmax(logits, axis=-1)
         return total + jnp.einsum("bnsm,ng->bgm", given, shares), None
 
-    split = tuple(rearrange(x, "b n (s k) d -> k b n s d", s=apart) for x in (q, k))
+    split = [rearrange(x, "b n (s k) d -> k b n s d", s=apart) for x in (q, k)]
     nothing = jnp.zeros((q.shape[0], groups.shape[2], k.shape[1]), shares.dtype)
-    return jax.lax.scan(add, nothing, split)[0]
+    return jax.lax.scan(add, nothing, (split[0], split[1]))[0]

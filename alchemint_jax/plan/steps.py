@@ -161,7 +161,7 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
 def given_pictures(task: DiTTask, work: Work, place: Any) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes of what a model that continues pictures is conditioned on; none for other models."""
     cfg, (t, h, w, *_) = task.model, latent_grid(task, work)
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     if cfg.in_channels > cfg.out_channels:
         shapes["condition"] = (work.batch, t, h, w, cfg.in_channels - cfg.out_channels)
     if cfg.image_dim:

@@ -55,7 +55,7 @@ class Canvas:
         """Whether a picture is anywhere in each cell of `side` x `side` pixels."""
         height, width = self.covered.shape
         split = self.covered.reshape(height // side, side, width // side, side)
-        return split.any((1, 3))
+        return np.asarray(split.any((1, 3)))
 
 
 def boxes(count: int, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:

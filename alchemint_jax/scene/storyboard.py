@@ -286,9 +286,8 @@ class Storyboard:
 def _build(data: Any, check: Check, base: Path, needed: bool = True) -> Storyboard:
     if data is None:
         check.fail((), "is empty; a storyboard needs a prompt and a duration")
-    optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt", *KEYFRAMES)
-    optional = (*optional, "keyframes")
-    top = check.mapping(data, (), ("prompt", "duration"), optional)
+    optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt")
+    top = check.mapping(data, (), ("prompt", "duration"), (*optional, *KEYFRAMES, "keyframes"))
     prompt = check.text(top["prompt"], ("prompt",), MAX_TEXT)
     duration = check.number(top["duration"], ("duration",), 0, MAX_DURATION)
     if duration == 0:

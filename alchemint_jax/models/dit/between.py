@@ -58,8 +58,12 @@ class Between:
         def tiled(x: jax.Array | None) -> jax.Array | None:
             return None if x is None else jnp.tile(x, (times,) + (1,) * (x.ndim - 1))
 
-        own = {name: tiled(getattr(self, name)) for name in ("targets", "weights", "scales")}
-        return dataclasses.replace(self, **own)
+        return dataclasses.replace(
+            self,
+            targets=tiled(self.targets),
+            weights=tiled(self.weights),
+            scales=tiled(self.scales),
+        )
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Between:
         """For a batch some of whose passes have no caption, and draw nothing; scales stay."""
@@ -73,8 +77,9 @@ class Between:
         """Gains of a sequence whose first `video` tokens are those of the video."""
         if self.scales is None:
             return gains
-        mode = "phase" if self.phase else "amplitude"
-        own = retro_gains(gains[:, :video], self.scales, freqs, mode)
+        own = retro_gains(
+            gains[:, :video], self.scales, freqs, "phase" if self.phase else "amplitude"
+        )
         others = gains[:, video:]
         return jnp.concatenate(
             [own, jnp.broadcast_to(others, (len(own), *others.shape[1:]))], axis=1

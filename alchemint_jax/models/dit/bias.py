@@ -60,13 +60,16 @@ class Bias:
             return b if a is None else a if b is None else a + b
 
         return Bias(
-            *(both(getattr(self, name), getattr(other, name)) for name in _TABLES),
-            layers=of_some[0].layers if of_some else None,
-            between=other.between if self.between is None else self.between,
+            both(self.subjects, other.subjects),
+            both(self.frames, other.frames),
+            both(self.words, other.words),
+            of_some[0].layers if of_some else None,
+            other.between if self.between is None else self.between,
         )
 
     def _tables(self) -> list[jax.Array]:
-        return [table for name in _TABLES if (table := getattr(self, name)) is not None]
+        tables = (self.subjects, self.frames, self.words)
+        return [table for table in tables if table is not None]
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
@@ -111,9 +114,6 @@ class Bias:
         _require("words", self.words, (sequence.grid[0], tokens))
         queries = constrain(jnp.asarray(sequence.frames())[None], None, "tokens", None)
         return LowRankBias(queries, self.words.swapaxes(1, 2))
-
-
-_TABLES = ("subjects", "frames", "words")
 
 
 def _require(name: str, table: jax.Array, shape: tuple[int, int]) -> None:
