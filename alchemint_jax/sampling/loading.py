@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import cast
 
 from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError, WeightsError
-from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.vae import VAE, TinyDecoder
 from alchemint_jax.weights import lora
 from alchemint_jax.weights.directories import holds
@@ -35,14 +36,15 @@ def load_autoencoder(
 
 
 def load_low(
-    directory: Path, source: Source | None, dit: DiT, loras: lora.Given | None
+    directory: Path, source: Source | None, plain: DiTConfig, dit: DiT, loras: lora.Given | None
 ) -> dict | None:
     """Parameters of the expert of the last steps; None where the model has only one transformer.
 
     Args:
         directory: of the model.
         source: read it from here instead.
-        dit: the expert of the first steps.
+        plain: configuration of the expert of the first steps, as it is stored.
+        dit: that expert, as it is used.
         loras: for this expert.
 
     Raises:
@@ -57,13 +59,20 @@ def load_low(
                     "the folder of a model of two experts (Wan2.2's A14B)"
                 )
         return None
-    module, tensors = weights.open_component(directory if source is None else source, EXPERTS)
-    if (config := cast(DiT, module).config) != dit.config:
+    where = directory if source is None else source
+    module, tensors = weights.open_component(where, EXPERTS)
+    config = cast(DiT, module).config
+    names = [field.name for field in dataclasses.fields(plain)]
+    differing = [name for name in names if getattr(config, name) != getattr(plain, name)]
+    if differing:
+        pairs = (
+            f"{name} {getattr(config, name)}, not {getattr(plain, name)}" for name in differing
+        )
         raise WeightsError(
-            f"{directory if source is None else source}: {EXPERTS} is another network than "
-            f"transformer ({config} and {dit.config}); both must come from the same model"
+            f"{where}: {EXPERTS} is another network than transformer ({'; '.join(pairs)}); both "
+            "must come from the same model"
         )
     if loras:
         shapes = {path: tensor.shape for path, tensor in tensors.items()}
-        tensors = lora.merge(tensors, lora.load_loras(loras, config, shapes))
+        tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
     return weights.read_params(tensors, dit.held_params())

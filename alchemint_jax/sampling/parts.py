@@ -115,9 +115,15 @@ def check_parts(parts: Parts, source: str) -> None:
             ours = getattr(preview[0].config, name)
             pairs[f"small decoder {name}"] = (ours, f"vae {name}", getattr(vae, name))
     if (parts.models.low is None) != (parts.settings.boundary is None):
+        alone = parts.models.low is None
         raise WeightsError(
-            f"{source}: a boundary is that of two experts, transformer and transformer_2; here is "
-            + ("one of them" if parts.models.low is None else "none")
+            f"{source}: "
+            + (
+                "boundary says when transformer_2 takes over, and there is no transformer_2"
+                if alone
+                else f"transformer_2 is there, but {settings.FILE} has no boundary, which says "
+                "when it takes over"
+            )
         )
     clean = parts.settings.given_frames or parts.clean_keyframes
     if clean and (parts.conditioned or dit.patch[0] != 1):

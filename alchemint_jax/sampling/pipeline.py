@@ -147,7 +147,7 @@ class Pipeline(Parts):
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
             tensors = lora.merge(tensors, lora.load_loras(loras, dit.config, shapes))
         autoencoder, vae_params, preview = load_autoencoder(directory, vae)
-        low = load_low(directory, transformer_2, dit, loras_2)
+        low = load_low(directory, transformer_2, config, dit, loras_2)
         dit_params = weights.read_params(tensors, dit.held_params())
         models = Models(dit, dit_params, autoencoder, vae_params, low, preview)
         if chosen is None:
@@ -356,8 +356,6 @@ class Pipeline(Parts):
             raise ConfigError(f"Gating: stride = {control.stride}: the autoencoder's is {stride}")
         if not self.limits.max_subjects:
             raise ConfigError("gating times subjects with pictures, and this model takes none")
-        if self.canvas and not control.words:
-            raise ConfigError("gating: words is False, and pictures on a canvas cannot be gated")
         if control.edge is None and not isinstance(self.models.dit.config.scheme, NoInterval):
             control = dataclasses.replace(control, edge=0)
         return control if control.strength else None

@@ -268,7 +268,7 @@ def load(directory: Path | str) -> Settings:
     except FileNotFoundError:
         raise WeightsError(
             f"{path}: missing; a model directory needs it (`alchemint train` writes it), or the "
-            "model_index.json of a Wan2.1 *-Diffusers model"
+            "model_index.json of a Wan *-Diffusers model"
         ) from None
     if (
         not isinstance(fields, dict)

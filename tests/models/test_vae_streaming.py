@@ -41,8 +41,10 @@ OF_FRAMES = {"conv": FrameConv(3), "norm": ChannelNorm(), "attention": FrameAtte
 X = normal(0, 1, 5, 2, 2, 2)
 # Blocks stream one by one; two layers that resample one after the other are another matter.
 SHALLOW = dataclasses.replace(TINY, dim_mult=(1, 1, 1), num_res_blocks=0)
-# As Wan2.2's. Of 7 frames, the first 4 end between the two of a pair, in both halvings.
-PATCHED = dataclasses.replace(SHALLOW, residual=True, patch=2, decoder_base_dim=2)
+# As Wan2.2's. Of 6 frames, the first 4 end between the two of a pair.
+PATCHED = dataclasses.replace(
+    SHALLOW, dim_mult=(1, 1), temporal_downsample=(True,), residual=True, patch=2
+)
 
 
 @pytest.mark.parametrize("name", OF_TIME)
@@ -61,7 +63,7 @@ def test_a_layer_of_time_streams(name):
 
 def test_pairs_of_a_shortcut_stream():
     x = normal(0, 1, 7, 2, 2, 4)
-    check_streams(lambda x, state: folded_pairs(x, 8, 2, state), x, examples=6)
+    check_streams(jax.jit(lambda x, state: folded_pairs(x, 8, 2, state)), x, examples=3)
 
 
 @pytest.mark.parametrize("name", OF_FRAMES)
@@ -78,7 +80,7 @@ def test_a_layer_of_frames_streams(name):
         (SHALLOW, 9, "encode_chunk"),
         (SHALLOW, 9, "decode_chunk"),
         # What decodes patches remembers nothing more; test_vae_layout.py has its whole and streams.
-        (PATCHED, 7, "encode_chunk"),
+        (PATCHED, 6, "encode_chunk"),
     ],
 )
 def test_the_autoencoder_streams(config, frames, method):
@@ -86,4 +88,5 @@ def test_the_autoencoder_streams(config, frames, method):
     params = random_params(vae.abstract_params(), 1.0)
     step = jax.jit(lambda x, state: vae.apply({"params": params}, x, state, method=method))
     clip, latents = jnp.tanh(normal(1, 1, frames, side, side, 3)), 0.5 * normal(2, 1, 4, 1, 1, 3)
-    check_streams(step, clip if method == "encode_chunk" else latents, examples=2)
+    examples = 2 if config == SHALLOW else 1
+    check_streams(step, clip if method == "encode_chunk" else latents, examples=examples)

@@ -183,13 +183,13 @@ def test_the_networks_are_given_the_canvas(pipe):
 def test_words_alone_are_gated(pipe):
     control = pipe._control(Gating())
     assert control.edge is None  # the model knows no time
-    with pytest.raises(ConfigError, match="words is False"):
-        pipe._control(Gating(words=False))
     late = dataclasses.replace(scene().subjects[0], spans=Spans([(5, 9)]))
     given = pipe.conditions([dataclasses.replace(scene(), subjects=(late, *scene().subjects[1:]))])
     counts = (jnp.int32(0), jnp.int32(2), jnp.float32(1))
     moment = Moment(*counts, given, 1, lambda *_: None)
     bias = control(moment, jnp.zeros((1, 3, 4, 6, 16))).bias
+    with pytest.raises(ConfigError, match="words is False"):
+        Gating(words=False)(moment, jnp.zeros((1, 3, 4, 6, 16)))
     assert bias.subjects is None
     own = np.asarray(given.words[0, 0])
     assert (np.asarray(bias.words[0, :2])[:, own] == -30).all()
