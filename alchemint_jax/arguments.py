@@ -113,6 +113,27 @@ def add_relay(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_inbetween(command: argparse.ArgumentParser) -> None:
+    """Adds --inbetween, which is None where it is not given."""
+    command.add_argument(
+        "--inbetween",
+        action="store_true",
+        default=None,
+        help="frames between two keyframes attend to prompt and pictures as these do",
+    )
+
+
+def add_clean_keyframes(command: argparse.ArgumentParser) -> None:
+    """Adds --clean-keyframes, which is None where it is not given."""
+    command.add_argument(
+        "--clean-keyframes",
+        action="store_true",
+        default=None,
+        help="give keyframes as clean latents, to a model without channels for them that was "
+        "trained so",
+    )
+
+
 def perceivers(text: str) -> dict[str, str]:
     """KIND=NAME, and more of them behind commas; names may hold colons and slashes."""
     kinds = ("detector", "segmenter", "embedder")

@@ -146,6 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
+    arguments.add_inbetween(c)
+    arguments.add_clean_keyframes(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -164,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_parts(c)
     c.add_argument(
         "--model-kind",
-        choices=("phantom", "kaleido", "plain"),
+        choices=("phantom", "kaleido", "magref", "plain"),
         help="how a published model takes pictures; default: as its file or folder is called",
     )
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
@@ -289,6 +291,8 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
+    arguments.add_inbetween(c)
+    arguments.add_clean_keyframes(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     evaluate_command.add_parsers(names)

@@ -84,6 +84,26 @@ def load_keyframe(
     return np.array(ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS))
 
 
+def load_fitted(
+    source: str | os.PathLike[str] | UInt8[np.ndarray, "_ _ 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """An image, in memory or at a path, as large as fits in ``size`` = (height, width).
+
+    It is read as references are, and nothing is added around it; sides are rounded down.
+
+    Raises:
+        StoryboardError: the image cannot be used; the message begins with its path.
+    """
+    image = Image.fromarray(source) if isinstance(source, np.ndarray) else _open(Path(source))[0]
+    height, width = size
+    ratio = image.width / image.height
+    if ratio > width / height:
+        fitted = (width, max(1, int(width / ratio)))
+    else:
+        fitted = (max(1, int(height * ratio)), height)
+    return np.array(image.resize(fitted, Image.Resampling.LANCZOS))
+
+
 def load_picture(path: str | os.PathLike[str], side: int) -> UInt8[np.ndarray, "h w 3"]:
     """An image as a whole, no longer than ``side`` pixels; it is read as references are.
 

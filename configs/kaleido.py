@@ -23,8 +23,9 @@ clipped at 0.1, a constant rate.
 What differs: times are shifted as the paper does for the tokens of a frame of 480 x 832 (2.06), but
 they are uniform before that, as in all recipes here, and the paper's are logistic-normal. The
 models that annotated its clips are not released; kinds of pictures that `annotate` has not made are
-left out, and the others keep their ratio. Hardware: 64 accelerators of 80 GB, see the memory in
-configs/wan_14b.py. It has not been run.
+left out, and the others keep their ratio. References come first in time, as in the released
+weights; with --config.model.layout.after_video=True they come last. Hardware: 64 accelerators of 80
+GB, see the memory in configs/wan_14b.py. It has not been run.
 """
 
 from pathlib import Path

@@ -114,6 +114,10 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "transformer": "t.safetensors",
         "kind": "phantom",
         "relay": Relay(1.5),
+        "clean_keyframes": False,
+        "transformer_2": None,
+        "loras_2": [],
+        "vae": None,
     }
     [call] = pipe.calls
     assert call == {

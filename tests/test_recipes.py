@@ -31,6 +31,7 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
 from studies import events, schemes
+from studies.rows import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
 
@@ -51,12 +52,14 @@ TINY_5B = [f"--config.model.{field}" for field in ("dim=24", "ffn_dim=32")]
 BUCKETS = "9x32x48,1x32x48"
 _STUDY = run_file(CONFIGS / "sprites_schemes.py")
 ARMS, PICTURES = _STUDY["ARMS"], _STUDY["PICTURES"]
+PLACES = run_file(CONFIGS / "sprites_rrope.py")["ARMS"]
 # Every config, after those whose data and weights it goes on from; with what its docstring gives to
 # `get_config`, and all that it could give.
 VARIANTS = {
     "sprites_vae": ("short", "whole"),
     "sprites": ("pictures", "clips"),
     "sprites_schemes": (*ARMS, *PICTURES),
+    "sprites_rrope": (*PLACES, "pictures_first", "pictures_last"),
     "sprites_events": ("first", "second"),
     "wan_1_3b": ("full", "lora"),
     "kaleido": ("pairs", "sft"),
@@ -155,6 +158,13 @@ def execute(words):
         assert cli.main([*words[1:], *few]) == 0, words
     elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
+    elif "configs/sprites_rrope.py" in words:  # two of its arms, with rows of another study
+        assert words[:3] == ["python", "-m", "studies.schemes"]
+        known = schemes.settings_of(CONFIGS / "sprites_schemes.py", "WeRope", [], 64)
+        rows = read_rows(ROOT / "docs" / "results" / "schemes.jsonl", known)["WeRope", 0]
+        own = schemes.settings_of(CONFIGS / "sprites_rrope.py", "first", [], 64)
+        write_rows(Path("runs/rrope.jsonl"), {(arm, 0): rows for arm in PLACES}, own)
+        assert schemes.main([*words[3:], "--seeds", "0", "--arms", "first", "last"]) == 0, words
     else:  # nothing is trained where all rows are there
         assert words[:3] == ["python", "-m", "studies.schemes"]
         known = ["--rows", str(ROOT / "docs" / "results" / "schemes.jsonl"), "--seeds", "0"]
@@ -171,6 +181,9 @@ def test_commands_run_as_printed(name, place, monkeypatch, capsys):
             shutil.copytree(f"data/sprites{kind}_latents", f"data/schemes{kind}_latents")
     for words in printed:
         execute(words)
+    if name == "sprites_rrope":  # what the pictures of its other arms would have written
+        for arm in set(PLACES) - {"first"}:
+            shutil.copytree("runs/rrope_pictures/first/export", f"runs/rrope_pictures/{arm}/export")
     out = capsys.readouterr().out
     trained = [words for words in printed if words[:2] == ["alchemint", "train"]]
     assert out.count("traced and sharded for this mesh") == len(trained)

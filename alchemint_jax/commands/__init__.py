@@ -45,15 +45,16 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        from alchemint_jax.sampling.control import Gating, Relay
+        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, together
 
         relay = Relay.of(args.relay)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
+        options["clean_keyframes"] = bool(args.clean_keyframes)
         options |= {"transformer_2": args.transformer_2, "loras_2": args.lora_2, "vae": args.vae}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
-        control = Gating.of(args.gating)
+        gating, inbetween = Gating.of(args.gating), Inbetween.of(args.inbetween)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         shared.warn(board.warnings())
         frames = pipe.generate(
@@ -63,7 +64,7 @@ def generate(args: argparse.Namespace) -> int:
             guidance=plan.weights,
             progress=True,
             solver=plan.solver,
-            control=control,
+            control=together(gating, inbetween),
         )
         fps = float(scene.clock.fps)
         with shared.tidy():
@@ -96,7 +97,9 @@ def generate(args: argparse.Namespace) -> int:
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
             "guidance_low": dataclasses.asdict(plan.guidance_low) if plan.guidance_low else None,
-            "gating": dataclasses.asdict(control) if control else None,
+            "keyframes": scene.given_at,
+            "gating": dataclasses.asdict(gating) if gating else None,
+            "inbetween": dataclasses.asdict(inbetween) if inbetween else None,
             "relay": dataclasses.asdict(relay) if relay else None,
         }
         print(json.dumps(report))

@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> None:
     )
     c.add_argument("--step", choices=("train", "sample"), default="train")
     arguments.add_gating(c)
+    arguments.add_inbetween(c)
     c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")
     c.add_argument(
         "--search", action="store_true", help="find the mesh, remat policy and micro-batches"
@@ -97,13 +98,12 @@ def plan_command(args: argparse.Namespace) -> Any:
     prepare()
     from alchemint_jax.plan.planner import Request, plan
     from alchemint_jax.plan.search import search
-    from alchemint_jax.sampling.control import Gating
+    from alchemint_jax.sampling.control import Gating, Inbetween, together
 
-    control = None
-    if args.gating is not None:
-        if args.step != "sample":
-            raise ConfigError("--gating is of sampling; give --step sample as well")
-        control = Gating.of(args.gating)
+    for name in ("gating", "inbetween"):
+        if getattr(args, name) is not None and args.step != "sample":
+            raise ConfigError(f"--{name} is of sampling; give --step sample as well")
+    control = together(Gating.of(args.gating), Inbetween.of(args.inbetween))
     request = Request(
         config=args.config,
         target=args.target,

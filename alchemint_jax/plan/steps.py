@@ -14,6 +14,7 @@ from jax.sharding import Mesh
 
 from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.clip.config import CLIPVisionConfig
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
@@ -157,6 +158,18 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
     }
 
 
+def given_pictures(task: DiTTask, work: Work, place: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes of what a model that continues pictures is conditioned on; none for other models."""
+    cfg, (t, h, w, *_) = task.model, latent_grid(task, work)
+    shapes: dict[str, tuple[int, ...]] = {}
+    if cfg.in_channels > cfg.out_channels:
+        shapes["condition"] = (work.batch, t, h, w, cfg.in_channels - cfg.out_channels)
+    if cfg.image_dim:
+        states = cfg.image_positions or CLIPVisionConfig().n_tokens
+        shapes["image"] = (work.batch, states, cfg.image_dim)
+    return {n: jax.ShapeDtypeStruct(s, jnp.float32, sharding=place) for n, s in shapes.items()}
+
+
 def event_rows(task: DiTTask, work: Work) -> int:
     """Rows of events of a clip, gaps included; a model without events has none.
 
@@ -208,6 +221,7 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
         references=work.references * (high // ph) * (wide // pw),
         tags=work.references * task.sampling.tag_length if task.model.tags else 0,
         text=task.sampling.text_length,
+        image=task.model.image_positions or CLIPVisionConfig().n_tokens,
         events=event_rows(task, work) * task.sampling.event_length,
     )
 
@@ -228,6 +242,7 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
             "train_text is True: only training with a frozen text encoder is planned; give "
             "--config.train_text=False --config.init_from=sprites, or --step sample"
         )
+    task.check_trainable()
     task = with_cached_text(task)
     batch = dit_batch(task, work, mesh)
     if (work.batch // (mesh.shape["data"] * mesh.shape["fsdp"])) % optimizer.accumulate:
@@ -284,6 +299,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=split),
             jax.eval_shape(cached_conditions, batch),
         )
+        conditions = conditions._replace(**given_pictures(task, work, split))
         counts: tuple[Any, Any] = (None, None)
         if control is not None:
             counts = (jax.ShapeDtypeStruct((), jnp.int32, sharding=whole),) * 2

@@ -3,17 +3,19 @@
 The released code multiplies the temporal rotations of every video token's query *and* key by a
 scale of its latent frame, so the temporal part of a logit between frames i and j is multiplied by
 `s_i s_j`: a temperature for each frame. Angles, and with them relative positions, stay as they are.
-These are functions for experiments on arrays; no model of this package has them built in.
+`sampling.control.Inbetween` gives them to a model while sampling.
 """
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.rotary.axes import Frequencies
+from alchemint_jax.rotary.axes import Frequencies, rotation
 
 
 def retro_scales(
@@ -51,22 +53,37 @@ def retro_scales(
         raise ConfigError(f"retro_scales: smooth = {smooth}: must not be negative")
     frame = np.arange(n_frames)
     near = np.minimum(frame, frame[::-1]) / max(n_frames - 1, 1) < edge_share
-    scales = np.pad(np.where(near, edge, middle), smooth, mode="edge")
-    box = np.ones(2 * smooth + 1) / (2 * smooth + 1)
-    return np.convolve(scales, box, mode="valid").astype(np.float32)
+    return smoothed_scales(near, edge, middle, smooth).astype(np.float32)
+
+
+def smoothed_scales(
+    near: Bool[Any, "*batch t"], edge: float, middle: float, smooth: int = 2
+) -> Float[Any, "*batch t"]:
+    """`edge` where a frame is near one that is given, else `middle`; then the moving average.
+
+    In NumPy or JAX, as `near` is; the other arguments are those of `retro_scales`.
+    """
+    xp = near.__array_namespace__()
+    outside = [(0, 0)] * (near.ndim - 1) + [(smooth, smooth)]
+    scales = xp.pad(xp.where(near, edge, middle), outside, mode="edge")
+    width, t = 2 * smooth + 1, near.shape[-1]
+    return sum(scales[..., i : i + t] for i in range(width)) / width
 
 
 def retro_gains(
-    gains: Complex[Array, "*batch n half"],
-    scales: Float[Array | np.ndarray, " t"],
+    gains: Complex[Array, "*#batch n half"],
+    scales: Float[Array | np.ndarray, "*#batch t"],
     freqs: Frequencies,
-) -> Complex[Array, "*batch n half"]:
+    mode: Literal["amplitude", "phase"] = "amplitude",
+) -> Complex[Array, "*#batch n half"]:
     """Gains of video tokens with their temporal pairs scaled by the frame that they belong to.
 
     Args:
         gains: gains of the video's tokens in order of their frames, `[*batch, n, d/2]`.
-        scales: from `retro_scales`, `[t]`.
+        scales: from `retro_scales`, `[t]`; or of each sample, `[*batch, t]`.
         freqs: from `axis_frequencies`.
+        mode: what is scaled: "amplitude", as in the release, or "phase", the time of each frame
+            instead, so that distances between frames change. It is there to be compared with.
 
     Returns:
         Scaled gains, complex64 `[*batch, n, d/2]`.
@@ -84,10 +101,17 @@ def retro_gains(
     Source:
         TGI, arXiv 2603.17651, and its released code.
     """
-    n, frames = gains.shape[-2], scales.shape[0]
+    n, frames = gains.shape[-2], scales.shape[-1]
     if n % frames:
         raise ConfigError(f"retro_gains: {n} tokens do not divide into {frames} frames")
+    scales = jnp.asarray(scales)
+    scales = scales.reshape((1,) * (gains.ndim - 1 - scales.ndim) + scales.shape)
     pairs = freqs.t.shape[0]
-    rows = jnp.repeat(jnp.asarray(scales), n // frames)[:, None]
-    table = jnp.where(np.arange(gains.shape[-1])[None, :] < pairs, rows, 1.0)
-    return gains * table.reshape((1,) * (gains.ndim - 2) + table.shape)
+    if mode == "phase":
+        moved = (scales - 1) * jnp.arange(frames, dtype=scales.dtype)[(None,) * (scales.ndim - 1)]
+        temporal = rotation(moved, freqs.t)
+    else:
+        temporal = jnp.repeat(scales[..., None], pairs, axis=-1)
+    others = jnp.ones((*scales.shape, gains.shape[-1] - pairs), temporal.dtype)
+    table = jnp.concatenate([temporal, others], axis=-1)
+    return gains * jnp.repeat(table, n // frames, axis=-2)

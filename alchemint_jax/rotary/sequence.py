@@ -73,12 +73,15 @@ class ReferenceLayout:
             raise ConfigError("ReferenceLayout: after_video: does nothing without slot_times")
 
     @classmethod
-    def r_rope(cls, slots: int, offset: tuple[int, int] | None = None) -> ReferenceLayout:
+    def r_rope(
+        cls, slots: int, offset: tuple[int, int] | None = None, last: bool = False
+    ) -> ReferenceLayout:
         """Kaleido's R-RoPE: reference i at time i - 1, beyond the video's grid.
 
         Args:
             slots: how many references the model has.
             offset: (rows, columns) where they start; None is the video's grid.
+            last: count times from the first latent frame after the video.
 
         Returns:
             The layout.
@@ -93,7 +96,8 @@ class ReferenceLayout:
         Source:
             Kaleido, arXiv 2510.18573, equation 4.
         """
-        return cls(shift_hw=True, offset=offset, slot_times=tuple(range(slots)))
+        times = tuple(range(slots))
+        return cls(shift_hw=True, offset=offset, slot_times=times, after_video=last)
 
     @classmethod
     def trailing(cls, slots: int) -> ReferenceLayout:

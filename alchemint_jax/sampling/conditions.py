@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from functools import partial
-from typing import cast
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.models.clip import CLIPStates, CLIPVision, preprocess
-from alchemint_jax.models.dit.conditioning import Conditions, Events, Given, Told
-from alchemint_jax.models.dit.keyframes import keyframe_condition
-from alchemint_jax.models.vae import VAE, tiled_encode
+from alchemint_jax.models.dit.conditioning import Conditions, Events, Told
+from alchemint_jax.sampling.keyframes import with_keyframes
 from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.sample import encode_references
 from alchemint_jax.scene.clock import Clock
@@ -51,7 +46,10 @@ def encode_conditions(
     reference_size = config.reference_size or size
     slots = pack(scenes, max_subjects)
     blank = np.full((*reference_size, 3), 255, np.uint8)
-    images = slots.fill(lambda subject: subject.picture(reference_size), blank)
+    if parts.canvas:  # which the pictures are on, and no references
+        images = np.zeros((len(scenes), 0, *blank.shape), np.uint8)
+    else:
+        images = slots.fill(lambda subject: subject.picture(reference_size), blank)
     captions, told = prompts(parts, scenes, clock)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
         (captions, config.text_length),
@@ -82,11 +80,7 @@ def encode_conditions(
     conditions = conditions._replace(told=told)
     if parts.models.dit.config.events:
         conditions = conditions._replace(events=_events(parts, scenes, clock))
-    if parts.conditioned:
-        return _with_keyframes(parts, conditions, scenes)
-    if any(len(scene.keyframes) for scene in scenes):
-        conditions = conditions._replace(given=_given(parts, scenes))
-    return conditions
+    return with_keyframes(parts, conditions, scenes, size, clock)
 
 
 def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[list[str], Told | None]:
@@ -121,62 +115,3 @@ def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
         intervals=jnp.asarray(clock.latent(events.intervals)),
         null=null,
     )
-
-
-def _with_keyframes(parts: Parts, conditions: Conditions, scenes: Sequence[Scene]) -> Conditions:
-    """The conditions of a model that continues pictures, by channels beside those of the latents.
-
-    Raises:
-        StoryboardError: naming two scenes of which one has more given frames.
-    """
-    size, clock = common_shape(parts, scenes)
-    count = len(scenes[0].keyframes)
-    for scene in scenes:
-        if len(scene.keyframes) != count:
-            raise StoryboardError(
-                f"{scene.id}: has {len(scene.keyframes)} given frames and {scenes[0].id} {count}, "
-                "and both cannot be rendered together; render them one by one"
-            )
-    keyframes = np.stack([[scene.keyframe(i, size) for i in range(count)] for scene in scenes])
-    if parts.image_encoder is not None:
-        tower, params = parts.image_encoder
-        prepared = np.stack(
-            [preprocess(x, tower.config.image_size) for video in keyframes for x in video]
-        )
-        states = _see(params, jnp.asarray(prepared), tower=tower)
-        states = states.reshape(len(keyframes), -1, states.shape[-1])
-        conditions = conditions._replace(image=states)
-    images = jnp.asarray(keyframes, jnp.float32) / 127.5 - 1
-    return conditions._replace(
-        condition=keyframe_condition(
-            partial(_encode_video, parts.models.vae_params, vae=parts.models.vae),
-            clock,
-            images[:, 0],
-            images[:, 1] if count > 1 else None,
-        ),
-    )
-
-
-def _given(parts: Parts, scenes: Sequence[Scene]) -> Given:
-    """The first latent frame of the scenes that give one, in the place that it has in the video."""
-    size, clock = common_shape(parts, scenes)
-    has = np.asarray([len(scene.keyframes) > 0 for scene in scenes])
-    grey = np.full((*size, 3), 127, np.uint8)
-    pictures = [scene.keyframe(0, size) if len(scene.keyframes) else grey for scene in scenes]
-    video = jnp.asarray(np.stack(pictures)[:, None], jnp.float32) / 127.5 - 1
-    first = _encode_video(parts.models.vae_params, video, vae=parts.models.vae)
-    later = clock.latent_frames - 1
-    return Given(
-        jnp.pad(first, ((0, 0), (0, later), (0, 0), (0, 0), (0, 0))),
-        jnp.pad(jnp.asarray(has)[:, None], ((0, 0), (0, later))),
-    )
-
-
-@partial(jax.jit, static_argnames=("tower",))
-def _see(params: dict, images: jax.Array, *, tower: CLIPVision) -> jax.Array:
-    return cast(CLIPStates, tower.apply({"params": params}, images)).penultimate
-
-
-@partial(jax.jit, static_argnames=("vae",))
-def _encode_video(params: dict, video: jax.Array, *, vae: VAE) -> jax.Array:
-    return tiled_encode(vae, params, video)

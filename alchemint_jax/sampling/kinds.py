@@ -1,8 +1,9 @@
 """Published models that take pictures of subjects and have no tensors but those of Wan2.1.
 
 What makes them models of subjects is a rule: where the latents of pictures stand beside the video,
-with which time they are modulated, and how guidance weighs the passes. Nothing in their files says
-so. A kind is such a rule, with the settings that its authors sample with.
+or that all pictures are on a canvas in place of its first frame; with which time they are
+modulated; and how guidance weighs the passes. Nothing in their files says so. A kind is such a
+rule, with the settings that its authors sample with.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ class Kind:
         sampled: fields of `Settings` that differ from those of Wan2.1.
         sampled_large: further ones, of the model of 14B parameters.
         safetensors: which files hold the weights and are no pickles.
+        canvas: whether pictures are on one canvas, which an image-to-video transformer is given; it
+            has no slots then.
     """
 
     slots: int
@@ -44,16 +47,25 @@ class Kind:
     sampled: Mapping[str, Any]
     sampled_large: Mapping[str, Any]
     safetensors: str
+    canvas: bool = False
 
     def config(self, plain: DiTConfig, where: str) -> DiTConfig:
-        """The configuration of a text-to-video transformer, with pictures as this kind takes them.
+        """The configuration of a transformer of Wan2.1, with pictures as this kind takes them.
 
         They are modulated with the time of the video, though they are clean, and their intervals
         turn nothing: `sampling.control.Gating` is what times them. There are no further tensors.
 
         Raises:
-            WeightsError: it is no text-to-video transformer, or takes references already.
+            WeightsError: it is another transformer than this kind is a rule for.
         """
+        if self.canvas:
+            if not plain.image_dim or plain.image_positions or plain.slots:
+                raise WeightsError(
+                    f"{where}: models of this kind are image-to-video transformers of Wan2.1 that "
+                    "continue one picture, and this one is not; with the kind 'plain' it is loaded "
+                    "as it is"
+                )
+            return dataclasses.replace(plain, scheme=NoInterval())
         if plain.image_dim or plain.slots or plain.in_channels != plain.out_channels:
             raise WeightsError(
                 f"{where}: models of this kind are text-to-video transformers of Wan2.1 without "
@@ -117,6 +129,22 @@ KINDS = {
         },
         sampled_large={},
         safetensors="Wan_2_1_kaleido_14B-S2V_experimental_fp16.safetensors of Kijai/WanVideo_comfy",
+    ),
+    # MAGREF, arXiv 2505.23742; github.com/MAGREF-Video/MAGREF, as its generate.py calls it
+    "magref": Kind(
+        slots=0,
+        layout=ReferenceLayout(),
+        sampled={
+            "solver": "unipc",
+            "grid": "wan",
+            "shift": 3.0,
+            "steps": 40,
+            "guidance": Guidance(text=0, image=0, both=5),
+            "negative_prompt": "镜头晃动，" + NEGATIVE,
+        },
+        sampled_large={},
+        safetensors="those of MAGREF-Video/MAGREF, or a repackaged fp16 file",
+        canvas=True,
     ),
 }
 

@@ -7,10 +7,11 @@ import dataclasses
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.canvas import MOST
 from alchemint_jax.sampling.control import Relay
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.texts import Texts
-from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.limits import Further, Limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Parts:
         settings: how the model is sampled where the caller does not say.
         image_encoder: of models that continue pictures, with its parameters; None elsewhere.
         relay: how events are told to a model without an event branch; None tells it none.
+        clean_keyframes: whether keyframes are clean latents with a time of 0.
+        canvas: whether pictures of subjects are side by side where a first frame would be.
     """
 
     models: Models
@@ -30,6 +33,8 @@ class Parts:
     settings: settings.Settings
     image_encoder: tuple[CLIPVision, dict] | None = None
     relay: Relay | None = None
+    clean_keyframes: bool = False
+    canvas: bool = False
 
     @property
     def fps(self) -> float:
@@ -42,8 +47,13 @@ class Parts:
         config = self.models.dit.config
         stride = self.models.vae.config.temporal_stride
         events = config.events or self.relay is not None
-        optional = self.optional_keyframes
-        return self.settings.limits(config.slots, events, stride, self.keyframes, optional)
+        return self.settings.limits(
+            MOST if self.canvas else config.slots,
+            events,
+            stride,
+            self.keyframes,
+            self.more_keyframes,
+        )
 
     @property
     def conditioned(self) -> bool:
@@ -52,15 +62,21 @@ class Parts:
         return config.in_channels != config.out_channels
 
     @property
-    def optional_keyframes(self) -> int:
-        """How many more frames it can be given."""
-        if self.conditioned and self.image_encoder is None:
-            return 1  # the last one, which the condition's mask tells from others
-        return int(self.settings.given_frames)
+    def more_keyframes(self) -> Further:
+        """Which frames it can be given besides those that it must be."""
+        if self.canvas:
+            return "none"
+        if self.conditioned:
+            return "frames"
+        if self.clean_keyframes:
+            return "latent frames"
+        return "first" if self.settings.given_frames else "none"
 
     @property
     def keyframes(self) -> int:
         """How many frames the model must be given: 0, 1 (the first) or 2 (the last one too)."""
+        if self.canvas:
+            return 0
         if self.image_encoder is None:
             return int(self.conditioned)
         tokens = self.image_encoder[0].config.n_tokens
@@ -109,10 +125,11 @@ def check_parts(parts: Parts, source: str) -> None:
                 "when it takes over"
             )
         )
-    if parts.settings.given_frames and (parts.conditioned or dit.patch[0] != 1):
+    clean = parts.settings.given_frames or parts.clean_keyframes
+    if clean and (parts.conditioned or dit.patch[0] != 1):
         raise WeightsError(
-            f"{source}: given_frames is for transformers without channels of a condition, whose "
-            "tokens are of one latent frame"
+            f"{source}: clean latents of given frames (given_frames) are for transformers without "
+            "channels of a condition, whose tokens are of one latent frame"
         )
     for name, (value, other, wanted) in pairs.items():
         if value != wanted:

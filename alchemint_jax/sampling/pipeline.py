@@ -22,7 +22,8 @@ from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.conditions import common_shape, encode_conditions
-from alchemint_jax.sampling.control import Control, Gating, Relay, Together
+from alchemint_jax.sampling.control import Control, Gating, Relay, Together, together
+from alchemint_jax.sampling.control.inbetween import check_scenes
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
@@ -46,6 +47,8 @@ class Pipeline(Parts):
         settings: how the model is sampled where the caller does not say.
         image_encoder: of models that continue pictures, with its parameters; None elsewhere.
         relay: how events are told to a model without an event branch; None tells it none.
+        clean_keyframes: whether keyframes are clean latents with a time of 0.
+        canvas: whether pictures of subjects are side by side where a first frame would be.
 
     Examples:
         >>> pipe = al.Pipeline.load("sprites")
@@ -66,6 +69,7 @@ class Pipeline(Parts):
         transformer: str | os.PathLike[str] | None = None,
         kind: str | None = None,
         relay: Relay | None = None,
+        clean_keyframes: bool = False,
         vae: str | os.PathLike[str] | None = None,
         transformer_2: str | os.PathLike[str] | None = None,
         loras_2: lora.Given | None = None,
@@ -84,10 +88,13 @@ class Pipeline(Parts):
                 the embedding of time are float32 in any case, and so are the other networks.
             transformer: read it from here instead: a file in Wan's or diffusers' names, the index
                 of several, or a folder.
-            kind: "phantom" or "kaleido" for published models of subjects that are a rule on top of
-                Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by what the
-                transformer or the model is called.
+            kind: "phantom", "kaleido" or "magref" for published models of subjects that are a rule
+                on top of Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by
+                what the transformer or the model is called.
             relay: tells the events of scenes to a model without an event branch, in its prompt.
+            clean_keyframes: gives keyframes as clean latents with a time of 0, to a model without
+                channels for them. Only one that was trained so follows them, and no file says
+                whether it was.
             vae: read the autoencoder from here instead: a model's folder, or a file in Wan's own
                 names (such as LightVAE's); or a small decoder in TAEHV's layout, which decodes in
                 its place.
@@ -100,7 +107,8 @@ class Pipeline(Parts):
         Raises:
             WeightsError: saying what is missing or does not fit.
             ConfigError: there is no such dtype or kind, a LoRA is named twice, its strength is not
-                a finite number, or a relay is for a model that has an event branch.
+                a finite number, a relay is for a model that has an event branch, or clean keyframes
+                are for one that has channels for keyframes.
 
         Examples:
             >>> al.Pipeline.load("sprites").settings.size
@@ -129,6 +137,11 @@ class Pipeline(Parts):
                 f"{source}: has an event branch, which is told of events; a relay is for models "
                 "without"
             )
+        if clean_keyframes and config.in_channels != config.out_channels:
+            raise ConfigError(
+                f"{source}: has channels for keyframes, and is given them there; clean keyframes "
+                "are for models without"
+            )
         dit = DiT(rule.config(config, str(source)) if rule else config, jnp.dtype(dtype))
         if loras:
             shapes = {path: tensor.shape for path, tensor in tensors.items()}
@@ -148,7 +161,8 @@ class Pipeline(Parts):
         if models.dit.config.image_dim:
             tower, tower_params = weights.load(directory, "image_encoder")
             image_encoder = (cast(CLIPVision, tower), tower_params)
-        pipe = cls(models, texts, chosen, image_encoder, relay)
+        canvas = rule is not None and rule.canvas
+        pipe = cls(models, texts, chosen, image_encoder, relay, clean_keyframes, canvas)
         check_parts(pipe, str(directory))
         return pipe
 
@@ -301,6 +315,7 @@ class Pipeline(Parts):
             self.check(scene)
         self._check_length("render", "negative_prompt", negative_prompt or "")
         control = self._control(control)
+        check_scenes(control, scenes)
         size, clock = common_shape(self, scenes)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
@@ -326,11 +341,9 @@ class Pipeline(Parts):
         Raises:
             ConfigError: it is a gating that this model cannot have.
         """
-        if isinstance(control, Gating):
-            control = self._gating(control)
-        if self.relay is None or control is None:
-            return self.relay or control
-        return Together((self.relay, control))
+        several = control.controls if isinstance(control, Together) else (control,)
+        fitted = (self._gating(one) if isinstance(one, Gating) else one for one in several)
+        return together(self.relay, *fitted)
 
     def _gating(self, control: Gating) -> Gating | None:
         if self.relay is not None and control.layers != (0, 1):

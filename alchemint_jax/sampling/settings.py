@@ -15,7 +15,7 @@ from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.solvers import SOLVERS, Solver, UniPC, unipc
-from alchemint_jax.scene.limits import Limits
+from alchemint_jax.scene.limits import Further, Limits
 from alchemint_jax.weights import config_from_dict, files
 
 FILE = "pipeline.json"
@@ -226,7 +226,12 @@ class Settings:
         )
 
     def limits(
-        self, slots: int, events: bool, stride: int, keyframes: int = 0, optional_keyframes: int = 0
+        self,
+        slots: int,
+        events: bool,
+        stride: int,
+        keyframes: int = 0,
+        more_keyframes: Further = "none",
     ) -> Limits:
         """What scenes this model can do; `stride` is the temporal one of its autoencoder."""
         return Limits(
@@ -240,7 +245,7 @@ class Settings:
             size_multiple=self.size_multiple,
             max_pixels=self.max_pixels,
             keyframes=keyframes,
-            optional_keyframes=optional_keyframes,
+            more_keyframes=more_keyframes,
         )
 
 

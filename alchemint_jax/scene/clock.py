@@ -160,6 +160,20 @@ class Clock:
         """The pixel frame nearest to an instant, which may be outside of the clip."""
         return _nearest(second * self.fps)
 
+    def instant(self, second: Number, duration: Number | None = None) -> int:
+        """The pixel frame of the clip nearest to an instant.
+
+        One at or past the nominal duration, or `duration`, if given, is the last (see `spans`).
+
+        Raises:
+            ValueError: it is not finite, or before 0.
+        """
+        if not (math.isfinite(second) and second >= 0):
+            raise ValueError(f"{second} is not an instant of a clip, which begins at 0")
+        last = int(self.frames) - 1
+        ends = last if duration is None else min(last, duration * self.fps)
+        return last if second * self.fps >= ends - _FUZZ else min(self.frame(second), last)
+
     def at_rate(
         self, fps: Number, start: Count = 0, frames: Count | None = None
     ) -> Int[np.ndarray, " n"]:
@@ -215,6 +229,10 @@ class Clock:
         first, last = np.moveaxis(np.asarray(latents), -1, 0)
         starts = np.maximum(self.stride * (first - 1) + 1, 0)
         return np.stack([starts, self.stride * last + 1], axis=-1)
+
+    def latent_frame(self, frame: Count) -> int:
+        """The latent frame that holds a pixel frame."""
+        return -(-int(frame) // int(self.stride))
 
     def coordinate(self, frame: ArrayLike) -> Float[Any, "*shape"]:
         """Latent coordinate of positions in pixel frames, of any shape, fractions allowed.

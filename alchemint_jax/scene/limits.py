@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.scene.clock import Clock
 
 Real = float | int
 KEYFRAMES = ("first_frame", "last_frame")
+Further = Literal["none", "first", "frames", "latent frames"]
+"""Keyframes that can be given: none, the first frame, any, or any one of each latent frame."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,8 @@ class Limits:
     max_pixels: int | None = None  # height * width of such a size
     min_frames: int = 1
     events: bool = False
-    keyframes: int = 0  # given pictures: 1 is the first frame, 2 the first and the last one
-    optional_keyframes: int = 0  # how many more may be given
+    keyframes: int = 0  # that it needs: 1 is the first frame, 2 the first and the last one
+    more_keyframes: Further = "none"
 
     def describe(self) -> str:
         """Everything on one line, for error messages."""
@@ -40,14 +43,18 @@ class Limits:
             Clock(self.fps[0], frames, self.stride).duration
             for frames in (self.min_frames, self.max_frames)
         )
-        optional = KEYFRAMES[self.keyframes : self.keyframes + self.optional_keyframes]
         return (
             f"up to {self.max_subjects} subjects; size (height x width) {' or '.join(sizes)}; "
             f"fps {' or '.join(f'{f:g}' for f in self.fps)}; {self.min_frames} to "
             f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
             f"{'events' if self.events else 'no events'}"
             + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
-            + (f"; it also takes {' and '.join(optional)}" if optional else "")
+            + {
+                "none": "",
+                "first": f"; it also takes {KEYFRAMES[0]}",
+                "frames": "; keyframes at any time",
+                "latent frames": f"; keyframes at any time, one in {self.stride} frames",
+            }[self.more_keyframes]
         )
 
     def check(
@@ -56,7 +63,7 @@ class Limits:
         *,
         subjects: int,
         events: bool,
-        keyframes: Sequence[bool],
+        keyframes: Sequence[int],
         clock: Clock,
         size: tuple[int, int],
         duration: Real | None = None,
@@ -67,7 +74,7 @@ class Limits:
             source: what errors say that the clip is from.
             subjects: how many it has.
             events: whether it has any.
-            keyframes: which of `KEYFRAMES` are given.
+            keyframes: pixel frames that are given, in ascending order.
             clock: its frames and how fast they go.
             size: height and width in pixels.
             duration: the seconds that were asked for, where they are not the clock's.
@@ -85,11 +92,6 @@ class Limits:
             fail("subjects", f"{subjects} subjects are too many")
         if events and not self.events:
             fail("events", "dense captions are not possible (but --relay tells them in the prompt)")
-        for number, (name, given) in enumerate(zip(KEYFRAMES, keyframes, strict=True), 1):
-            if not given and number <= self.keyframes:
-                fail(name, "is missing; give a picture")
-            if given and number > self.keyframes + self.optional_keyframes:
-                fail(name, "cannot be given")
         if clock.fps not in self.fps:
             fail("fps", f"{clock.fps:g} frames per second is not possible")
         if size not in self.sizes:
@@ -105,3 +107,24 @@ class Limits:
                 f"{seconds:g} s at {clock.fps:g} fps is {clock.frames} frames, not possible"
                 + ("" if whole else f" (frames must be {self.stride}k+1)"),
             )
+        self._check_keyframes(keyframes, clock, fail)
+
+    def _check_keyframes(
+        self, given: Sequence[int], clock: Clock, fail: Callable[[str, str], NoReturn]
+    ) -> None:
+        ends = {int(clock.frames) - 1: KEYFRAMES[1]} | {0: KEYFRAMES[0]}
+        needed = [0, int(clock.frames) - 1][: self.keyframes]
+        possible = {"none": (), "first": (0,)}.get(self.more_keyframes, given)
+        for at in needed:
+            if at not in given:
+                fail(ends[at], "is missing; give a picture")
+        for at in given:
+            if at not in needed and at not in possible:
+                where = ends.get(at, f"keyframes: the one at {clock.second(at):g} s")
+                fail(where, "cannot be given")
+        if self.more_keyframes == "latent frames":
+            held = replace(clock, stride=self.stride)
+            for first, second in itertools.pairwise(given):
+                if held.latent_frame(first) == held.latent_frame(second):
+                    times = " and ".join(f"{clock.second(at):g} s" for at in (first, second))
+                    fail("keyframes", f"those at {times} are too close to each other")

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 
 from alchemint_jax import images
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.limits import KEYFRAMES, Limits
+from alchemint_jax.scene.limits import Limits
 from alchemint_jax.scene.spans import Spans
 
 Pictures = Sequence[Path] | np.ndarray
@@ -62,7 +62,9 @@ class Scene:
         clock: its frames, how fast they go, and how many an autoencoder joins.
         subjects: who is on screen when.
         events: what is said of which frames.
-        keyframes: given frames of the clip itself, the first one or the first and the last one.
+        keyframes: given frames of the clip itself.
+        keyframes_at: which pixel frames they are, in ascending order; None is the first one or, of
+            two, the first and the last one.
         size: height and width in pixels; None where nobody knows, as of latents.
     """
 
@@ -73,6 +75,22 @@ class Scene:
     events: tuple[Event, ...] = ()
     keyframes: Pictures = ()
     size: tuple[int, int] | None = None
+    keyframes_at: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.keyframes_at is not None and len(self.keyframes_at) != len(self.keyframes):
+            raise ValueError(f"{self.id}: keyframes_at: must have one frame for each keyframe")
+
+    @property
+    def given_at(self) -> tuple[int, ...]:
+        """The pixel frame of each keyframe."""
+        if self.keyframes_at is not None:
+            return self.keyframes_at
+        return (0, int(self.clock.frames) - 1)[: len(self.keyframes)]
+
+    def given(self, size: tuple[int, int]) -> dict[int, UInt8[np.ndarray, "h w 3"]]:
+        """The keyframes in (height, width) pixels, by their pixel frames; see `keyframe`."""
+        return {at: self.keyframe(number, size) for number, at in enumerate(self.given_at)}
 
     def keyframe(self, number: int, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
         """A given frame, scaled to cover (height, width) pixels; what stands out is cut off.
@@ -92,7 +110,7 @@ class Scene:
             self.id,
             subjects=len(self.subjects),
             events=bool(self.events),
-            keyframes=[number < len(self.keyframes) for number in range(len(KEYFRAMES))],
+            keyframes=self.given_at,
             clock=self.clock,
             size=limits.sizes[0] if self.size is None else self.size,
         )

@@ -16,6 +16,8 @@ A storyboard is a YAML (or JSON) file::
     negative_prompt: blurry
     first_frame: start.png              # for models that continue pictures, and only for them
     last_frame: end.png
+    keyframes:                          # pictures at any other second
+      - {image: middle.png, at: 2.0}
 
 Whatever is wrong with it is a StoryboardError that says what, where, and what to do.
 """
@@ -23,35 +25,26 @@ Whatever is wrong with it is a StoryboardError that says what, where, and what t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
-import math
-import numbers
 import os
-import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from alchemint_jax import documents, images, wording
-from alchemint_jax.documents import FieldPath, describe, show
+from alchemint_jax.documents import FieldPath
 from alchemint_jax.errors import StoryboardError
+from alchemint_jax.scene.checking import MAX_TEXT, Check, Real
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.limits import KEYFRAMES, Limits
 from alchemint_jax.scene.scene import Event, Scene, Subject
 from alchemint_jax.scene.spans import Spans
 
-Real = float | int
-
-# Bounds on what is worth reading at all. What a model can do is in Limits, and is narrower.
-MAX_TEXT = 10_000
+# Further bounds on what is worth reading at all. What a model can do is in Limits, and is narrower.
 MAX_WORD = 200
-MAX_ITEMS = 64
 MAX_DURATION = 600.0
 MAX_FPS = 240.0
 MAX_SIDE = 4096
-_ANY_TIME = 1e6  # seconds; catches NaN and infinity with one rule
 
 
 @dataclass(frozen=True)
@@ -72,6 +65,14 @@ class EventEntry:
 
 
 @dataclass(frozen=True)
+class KeyframeEntry:
+    """An entry of `keyframes`: a picture that the video shows at an instant."""
+
+    image: Path
+    at: Real  # seconds
+
+
+@dataclass(frozen=True)
 class Storyboard:
     """A checked storyboard; make one with `load` or `from_dict`.
 
@@ -87,6 +88,8 @@ class Storyboard:
         negative_prompt: what the video should not show; the model's own text where it is empty.
         first_frame: the picture that the video starts from, for models that continue pictures.
         last_frame: the picture that it ends with.
+        keyframes: pictures that it shows in between, each with an `image` and the second `at` which
+            it does.
         source: what messages call this storyboard.
         remarks: what was noticed while its pictures were read.
 
@@ -109,6 +112,7 @@ class Storyboard:
     negative_prompt: str = ""
     first_frame: Path | None = None
     last_frame: Path | None = None
+    keyframes: tuple[KeyframeEntry, ...] = ()
     source: str = dataclasses.field(default="storyboard", compare=False, repr=False)
     remarks: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
@@ -133,7 +137,7 @@ class Storyboard:
             This repository.
         """
         data, lines = documents.read(path)
-        return _build(data, _Check(str(path), lines), Path(path).parent)
+        return _build(data, Check(str(path), lines), Path(path).parent)
 
     @classmethod
     def from_dict(
@@ -166,12 +170,13 @@ class Storyboard:
         Source:
             This repository.
         """
-        return _build(data, _Check(source or "storyboard", {}), base or Path(), pictures)
+        return _build(data, Check(source or "storyboard", {}), base or Path(), pictures)
 
     def pictures(self) -> list[tuple[str, Path]]:
         """Every picture that is asked for, by the name of its field."""
         found = [(f"subjects[{i}].image", s.image) for i, s in enumerate(self.subjects)]
         found += [(name, getattr(self, name)) for name in KEYFRAMES]
+        found += [(f"keyframes[{i}].image", entry.image) for i, entry in enumerate(self.keyframes)]
         return [(name, path) for name, path in found if path is not None]
 
     def warnings(self) -> list[str]:
@@ -207,12 +212,13 @@ class Storyboard:
                 raise StoryboardError(f"{where}: is missing; this model draws from pictures")
         fps = limits.fps[0] if self.fps is None else self.fps
         size = limits.sizes[0] if self.size is None else self.size
+        clock = Clock.for_duration(self.duration, fps, limits.stride)
         limits.check(
             self.source,
             subjects=len(self.subjects),
             events=bool(self.events),
-            keyframes=[getattr(self, name) is not None for name in KEYFRAMES],
-            clock=Clock.for_duration(self.duration, fps, limits.stride),
+            keyframes=tuple(self._given(clock)),
+            clock=clock,
             size=size,
             duration=self.duration,
         )
@@ -231,7 +237,7 @@ class Storyboard:
         board = self.validate_for(limits)
         assert board.fps is not None  # filled in
         clock = Clock.for_duration(self.duration, board.fps, limits.stride)
-        keyframes = (getattr(self, name) for name in KEYFRAMES)
+        given = self._given(clock)
         return Scene(
             id=self.source,
             caption=self.prompt,
@@ -248,134 +254,40 @@ class Storyboard:
                 Event(entry.text, clock.spans([entry.during], self.duration))
                 for entry in self.events
             ),
-            keyframes=tuple(path for path in keyframes if path is not None),
+            keyframes=tuple(given.values()),
+            keyframes_at=tuple(given),
             size=board.size,
         )
 
+    def _given(self, clock: Clock) -> dict[int, Path]:
+        """The pictures that are given, by their pixel frames, in ascending order.
 
-@dataclass(frozen=True)
-class _Check:
-    """Turns loose values into checked ones, or fails naming the file, the field and the line."""
-
-    source: str
-    lines: dict[FieldPath, int]
-
-    def fail(self, path: FieldPath, problem: str) -> NoReturn:
-        field = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in path).lstrip(".")
-        known = (self.lines.get(path[:n]) for n in range(len(path), 0, -1))
-        line = next((n for n in known if n), None)
-        where = f" (line {line})" if line else ""
-        raise StoryboardError(": ".join(filter(None, [self.source, field, problem])) + where)
-
-    def mapping(
-        self, value: Any, path: FieldPath, required: tuple[str, ...], optional: tuple[str, ...] = ()
-    ) -> dict[str, Any]:
-        names = (*required, *optional)
-        if not isinstance(value, Mapping):
-            self.fail(path, f"expected {', '.join(names)}, got {describe(value)}")
-        for key in value:
-            if key not in names:
-                name = key[:50] if isinstance(key, str) else show(key)
-                near = difflib.get_close_matches(name.lower(), names, 1, 0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-                self.fail((*path, name), f"unknown field; {hint}")
-        for name in required:
-            if value.get(name) is None:
-                self.fail((*path, name), "is missing or empty")
-        return {name: value.get(name) for name in names}  # an optional null is as good as absent
-
-    def items(self, value: Any, path: FieldPath, what: str) -> list[Any]:
-        if not isinstance(value, (list, tuple)):
-            self.fail(path, f"expected {what}, got {describe(value)}")
-        if len(value) > MAX_ITEMS:
-            self.fail(path, f"has {len(value)} entries; {MAX_ITEMS} are the most")
-        return list(value)
-
-    def text(self, value: Any, path: FieldPath, longest: int, empty: bool = False) -> str:
-        if not isinstance(value, str):
-            quote = "" if isinstance(value, (Mapping, list, tuple)) else "; put it in quotes"
-            self.fail(path, f"expected text, got {describe(value)}{quote}")
-        text = value.strip()
-        if not text and not empty:
-            self.fail(path, "is empty")
-        if len(text) > longest:
-            self.fail(path, f"is {len(text)} characters long; {longest} are the most")
-        if any("\ud800" <= c <= "\udfff" for c in text):
-            self.fail(path, "holds half a character (a lone surrogate)")
-        return text
-
-    def number(self, value: Any, path: FieldPath, low: Real, high: Real) -> float:
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            self.fail(path, f"expected a number, got {describe(value)}")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not low <= number <= high:  # NaN fails too
-            self.fail(path, f"must be between {low:.10g} and {high:.10g}, not {number!r}")
-        return number
-
-    def integer(self, value: Any, path: FieldPath, low: int, high: int) -> int:
-        number = self.number(value, path, low, high)
-        if number != int(number):
-            self.fail(path, f"must be a whole number, not {number!r}")
-        return int(number)
-
-    def interval(self, value: Any, path: FieldPath, duration: Real) -> tuple[Real, Real]:
-        pair = self.items(value, path, "[start, end] in seconds")
-        if len(pair) != 2:
-            self.fail(path, f"expected [start, end] in seconds, got {len(pair)} values")
-        start, end = (self.number(v, (*path, i), -_ANY_TIME, _ANY_TIME) for i, v in enumerate(pair))
-        if start < 0:
-            self.fail(path, f"starts ({start}) before the video does; the earliest is 0")
-        if end < start:
-            self.fail(path, f"ends ({end}) before it starts ({start})")
-        if end == start:
-            self.fail(path, f"is empty: it starts and ends at {start}")
-        if end > duration + 1e-6:
-            self.fail(path, f"ends ({end}) after the video does; its duration is {duration}")
-        return start, min(end, duration)
-
-    def appears(self, value: Any, path: FieldPath, duration: Real) -> Spans:
-        rows = self.items(value, path, "a list of [start, end] in seconds")
-        if not rows:
-            self.fail(path, "is empty; say when the subject is on screen, such as [[0.5, 2.0]]")
-        if not any(isinstance(row, (list, tuple)) for row in rows):
-            self.fail(path, "is a list of intervals; write [[start, end]] with two brackets")
-        spans = [self.interval(row, (*path, i), duration) for i, row in enumerate(rows)]
-        order = sorted(range(len(spans)), key=lambda i: spans[i])
-        for before, i in zip(order, order[1:], strict=False):
-            if spans[i][0] < spans[before][1]:
-                self.fail(
-                    (*path, i),
-                    f"{list(spans[i])} overlaps {list(spans[before])} of the same subject; "
-                    "join them or set them apart",
+        Raises:
+            StoryboardError: naming two that are one frame.
+        """
+        last = int(clock.frames) - 1
+        ends = zip(KEYFRAMES, (0, last), (self.first_frame, self.last_frame), strict=True)
+        pictures = [(name, at, path) for name, at, path in ends if path is not None]
+        pictures += [
+            (f"keyframes[{i}]", clock.instant(entry.at, self.duration), entry.image)
+            for i, entry in enumerate(self.keyframes)
+        ]
+        names: dict[int, str] = {}
+        for name, at, _ in pictures:
+            if at in names:
+                raise StoryboardError(
+                    f"{self.source}: {name}: is the same frame as {names[at]}, number {at} at "
+                    f"{clock.fps:g} frames per second; leave one of them out"
                 )
-        return Spans(spans)
-
-    def image(self, value: Any, path: FieldPath, base: Path) -> Path:
-        name = value if isinstance(value, os.PathLike) else self.text(value, path, MAX_TEXT)
-        try:
-            found = base / Path(name).expanduser()
-        except RuntimeError as error:  # ~nobody
-            self.fail(path, f"{show(name)}: {error}")
-        # What two systems call by one name may be two names to a disk.
-        forms = (unicodedata.normalize(form, os.fspath(found)) for form in ("NFC", "NFD"))
-        return next((p for p in (found, *map(Path, forms)) if _exists(p)), found)
+            names[at] = name
+        return {at: path for _, at, path in sorted(pictures, key=lambda picture: picture[1])}
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # no path that can be
-        return False
-
-
-def _build(data: Any, check: _Check, base: Path, needed: bool = True) -> Storyboard:
+def _build(data: Any, check: Check, base: Path, needed: bool = True) -> Storyboard:
     if data is None:
         check.fail((), "is empty; a storyboard needs a prompt and a duration")
-    optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt", *KEYFRAMES)
-    top = check.mapping(data, (), ("prompt", "duration"), optional)
+    optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt")
+    top = check.mapping(data, (), ("prompt", "duration"), (*optional, *KEYFRAMES, "keyframes"))
     prompt = check.text(top["prompt"], ("prompt",), MAX_TEXT)
     duration = check.number(top["duration"], ("duration",), 0, MAX_DURATION)
     if duration == 0:
@@ -424,17 +336,24 @@ def _build(data: Any, check: _Check, base: Path, needed: bool = True) -> Storybo
     if top["negative_prompt"] is not None:
         negative = check.text(top["negative_prompt"], ("negative_prompt",), MAX_TEXT, empty=True)
 
-    keyframes = {
+    ends = {
         name: None if top[name] is None else check.image(top[name], (name,), base)
         for name in KEYFRAMES
     }
+    keyframes = []
+    for i, entry in enumerate(entries("keyframes")):
+        at = ("keyframes", i)
+        fields = check.mapping(entry, at, ("image", "at"))
+        path = check.image(fields["image"], (*at, "image"), base)
+        keyframes.append(KeyframeEntry(path, check.number(fields["at"], (*at, "at"), 0, duration)))
 
     pictures: list[tuple[FieldPath, Path]] = [
         (("subjects", i, "image"), subject.image)
         for i, subject in enumerate(subjects)
         if subject.image is not None
     ]
-    pictures += [((name,), path) for name, path in keyframes.items() if path is not None]
+    pictures += [((name,), path) for name, path in ends.items() if path is not None]
+    pictures += [(("keyframes", i, "image"), entry.image) for i, entry in enumerate(keyframes)]
     remarks: dict[Path, str | None] = {}  # last, for decoding pictures is slow
     for field, path in pictures:
         if path not in remarks:
@@ -451,7 +370,8 @@ def _build(data: Any, check: _Check, base: Path, needed: bool = True) -> Storybo
         size=size,
         seed=seed,
         negative_prompt=negative,
-        **keyframes,
+        **ends,
+        keyframes=tuple(keyframes),
         source=check.source,
         remarks=tuple(f"{check.source}: {remark}" for remark in remarks.values() if remark),
     )

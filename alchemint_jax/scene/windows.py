@@ -39,4 +39,5 @@ def window(scene: Scene, shown: Int[np.ndarray, " n"], fps: Number) -> Scene:
         subjects=tuple(subjects),
         events=tuple(event for event in events if event.spans),
         keyframes=(),
+        keyframes_at=None,
     )

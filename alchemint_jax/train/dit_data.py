@@ -26,6 +26,7 @@ def check_data(task: DiTTask, header: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming the field and what the data have.
     """
+    task.check_trainable()
     model, sampling, where = task.model, task.sampling, task.data
     slots = max(bucket["references"][0] for bucket in header["buckets"])
     if slots > model.slots:

@@ -120,14 +120,21 @@ class DiTTask:
                 "first_frame is set, but not sampling.given_frames: a model that learns to go on "
                 "from a frame is to be given one"
             )
+        if self.init_from is None and (self.lora or not self.train_text):
+            what = "lora is set" if self.lora else "train_text is False"
+            raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
+
+    def check_trainable(self) -> None:
+        """Refuses what can be planned and rendered, but not trained.
+
+        Raises:
+            ConfigError: naming the field.
+        """
         if self.model.image_dim:
             raise ConfigError(
                 "model.image_dim is set: image-to-video networks cannot be trained here, since the "
                 "data has no states of given pictures"
             )
-        if self.init_from is None and (self.lora or not self.train_text):
-            what = "lora is set" if self.lora else "train_text is False"
-            raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters of both networks, and of the LoRA."""

@@ -19,6 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from alchemint_jax import rotary
+from alchemint_jax.rotary.retro import smoothed_scales
+from alchemint_jax.sampling.control import Inbetween
+from alchemint_jax.sampling.control.inbetween import Places
 
 FRAMES = 9
 FREQS = rotary.axis_frequencies(head_dim=48, theta_t=20)
@@ -120,6 +123,23 @@ def _retro(figure: Figure) -> None:
     _label(axis, "latent frame", "scale s")
 
 
+def _inbetween(figure: Figure) -> None:
+    """Strength of the bias and scale of time, for a clip's two ends and with a third keyframe."""
+    control, n = Inbetween(), 21
+    left, right = figure.subplots(1, 2)
+    for given, color in (((0, 20), LINE), ((0, 13, 20), OTHER)):
+        places = Places.of(np.isin(np.arange(n), given)[None])
+        beta = places.weights(control.near, control.far)[0]
+        scale = smoothed_scales(places.near(control.reach), control.edge, control.middle)[0]
+        label = f"keyframes at {', '.join(map(str, given))}"
+        for axis, curve in ((left, beta), (right, scale)):
+            axis.plot(np.asarray(curve), "o-", markersize=3, color=color, label=label)
+    right.legend(fontsize=7, loc="upper center")
+    right.axhline(1, color="#9ca3af", linewidth=0.8)
+    _label(left, "latent frame", "strength of the bias")
+    _label(right, "latent frame", "scale s")
+
+
 def _label(axis: Axes, x: str, y: str) -> None:
     axis.set_xlabel(x, fontsize=8)
     axis.set_ylabel(y, fontsize=8)
@@ -135,6 +155,7 @@ PICTURES: dict[str, Callable[[Figure], None]] = {
     "rrope": _rrope,
     "rerope": _rerope,
     "retro": _retro,
+    "inbetween": _inbetween,
 }
 
 

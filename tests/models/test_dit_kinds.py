@@ -47,7 +47,7 @@ CORNERS = {
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CORNERS)
 def test_pictures_go_through_the_network_as_the_authors_have_them(name):
     kind = KINDS[name]
     config = kind.config(PLAIN, "here")

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import jax
 import numpy as np
 
 
-def wan_velocity(params, latents, time, text, heads, references=()):
+@dataclasses.dataclass
+class Between:
+    """TGI, arXiv 2603.17651, between the first and the last of so many latent frames."""
+
+    frames: int
+    near: float = 0.0
+    far: float = 0.0
+    layers: tuple[int, ...] = ()
+    isolated: bool = False
+    ends: float = 1.0
+    middle: float = 1.0
+
+    @property
+    def scales(self):
+        """Of clips of up to nine frames: the ends alone are near one; a mean of five."""
+        raw = np.full(self.frames + 4, self.middle)
+        raw[:3] = raw[-3:] = self.ends
+        return np.array([raw[i : i + 5].mean() for i in range(self.frames)])
+
+    def drawn(self, logits, of_frame, softmax):
+        """Logits of every head, biased alike for all heads and tokens of a frame."""
+        last = self.frames - 1
+        seen = [
+            np.mean(
+                [softmax(one[: len(of_frame)][of_frame == i]).mean(0) for one in logits], axis=0
+            )
+            for i in range(self.frames)
+        ]
+        found = [one.copy() for one in logits]
+        for i in range(1, last):
+            target = (1 - i / last) * seen[0] + i / last * seen[last]
+            bias = np.log(np.maximum(target, 5e-4)) - np.log(np.maximum(seen[i], 5e-4))
+            turn = math.pi * min(i, last - i) / (last // 2)
+            beta = self.far + (self.near - self.far) * 0.5 * (1 + math.cos(turn))
+            for one in found:
+                one[: len(of_frame)][of_frame == i] += beta * bias
+        return found
+
+
+def wan_velocity(params, latents, time, text, heads, references=(), image=None, between=None):
     """One sample through the formulas of Wan2.1 in float64, one head and one layer at a time.
 
     References are pairs of a clean latent frame and the place of its corner (frame, row, column).
-    They go through the network with the video, and what comes out of them is dropped.
+    They go through the network with the video, and what comes out of them is dropped. `image` are
+    CLIP states of the given pictures. `between` draws frames towards others as TGI does, see there.
     """
     p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     latents, text = np.asarray(latents, np.float64), np.asarray(text, np.float64)
@@ -36,7 +77,8 @@ def wan_velocity(params, latents, time, text, heads, references=()):
         e = np.exp(x - x.max(-1, keepdims=True))
         return e / e.sum(-1, keepdims=True)
 
-    frames, rows, columns, channels = latents.shape
+    frames, rows, columns, _ = latents.shape
+    between = between or Between(frames)
     places = [
         (f, i, j) for f in range(frames) for i in range(rows // 2) for j in range(columns // 2)
     ]
@@ -57,6 +99,21 @@ def wan_velocity(params, latents, time, text, heads, references=()):
     e = linear(p["time"]["second"], silu(e))
     e0 = linear(p["time"]["projection"], silu(e)).reshape(6, width)
     context = linear(p["text_out"], gelu(linear(p["text_in"], text)))
+    pictures = []
+    if image is not None:
+        own, states = p["image"], np.asarray(image, np.float64)
+        states = states + own["positions"] if "positions" in own else states
+
+        def norm(layer, x):
+            x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+            return x * layer["scale"] + layer["bias"]
+
+        def exact_gelu(x):
+            return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+        states = exact_gelu(linear(own["first"], norm(own["norm_in"], states)))
+        states = norm(own["norm_out"], linear(own["second"], states))
+        pictures = np.split(states, 2) if between.isolated and "positions" in own else [states]
 
     # Interleaved pairs: frame, then row, then column, each axis with a ladder of its own.
     spatial = 2 * (d // 6)
@@ -72,29 +129,42 @@ def wan_velocity(params, latents, time, text, heads, references=()):
         ]
     )
 
+    of_frame = np.array([f for f, _, _ in places])
+    gains = np.exp(1j * turns)
+    gains[:n_video, : (d - 2 * spatial) // 2] *= between.scales[of_frame[:n_video], None]
+
     def turned(x):
-        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * np.exp(1j * turns)
+        pairs = (x[:, 0::2] + 1j * x[:, 1::2]) * gains
         return np.stack([pairs.real, pairs.imag], -1).reshape(x.shape)
 
-    def attention(a, x, y, rotary):
-        q, k, v = (linear(a[name], z) for name, z in (("q", x), ("k", y), ("v", y)))
-        q, k = rms_norm(q, a["norm_q"]), rms_norm(k, a["norm_k"])  # before the heads are split
-        out = []
-        for i in range(heads):
-            qi, ki, vi = (z[:, i * d : (i + 1) * d] for z in (q, k, v))
-            if rotary:
-                qi, ki = turned(qi), turned(ki)
-            out.append(softmax(qi @ ki.T / math.sqrt(d)) @ vi)
-        return linear(a["o"], np.concatenate(out, -1))
+    def by_heads(x):
+        return [x[:, i * d : (i + 1) * d] for i in range(heads)]
+
+    def attention(a, x, streams, rotary, drawn=False):
+        q = rms_norm(linear(a["q"], x), a["norm_q"])  # before the heads are split
+        total = 0
+        for of, y in streams:
+            k = rms_norm(linear(a[f"k{of}"], y), a[f"norm_k{of}"])
+            v, logits = linear(a[f"v{of}"], y), []
+            for qi, ki in zip(by_heads(q), by_heads(k), strict=True):
+                if rotary:
+                    qi, ki = turned(qi), turned(ki)
+                logits.append(qi @ ki.T / math.sqrt(d))
+            if drawn:
+                logits = between.drawn(logits, of_frame[:n_video], softmax)
+            out = [softmax(one) @ vi for one, vi in zip(logits, by_heads(v), strict=True)]
+            total = total + np.concatenate(out, -1)
+        return linear(a["o"], total)
 
     layers = p["blocks"]["modulation"].shape[0]
     for i in range(layers):
         b = jax.tree.map(lambda a, i=i: a[i], p["blocks"])
         shift, scale, gate, shift_ff, scale_ff, gate_ff = b["modulation"][0] + e0
         h = layer_norm(x) * (1 + scale) + shift
-        x = x + gate * attention(b["self_attn"], h, h, True)
+        x = x + gate * attention(b["self_attn"], h, [("", h)], True)
         h = layer_norm(x) * b["norm_cross_scale"] + b["norm_cross_bias"]
-        x = x + attention(b["cross_attn"], h, context, False)
+        streams = [("", context), *(("_img", states) for states in pictures)]
+        x = x + attention(b["cross_attn"], h, streams, False, i in between.layers)
         h = layer_norm(x) * (1 + scale_ff) + shift_ff
         x = x + gate_ff * linear(b["ffn_down"], gelu(linear(b["ffn_up"], h)))
     shift, scale = p["head_modulation"][0] + e  # e, not e0

@@ -43,7 +43,8 @@ def test_condition(pipeline, frames, both):
             tensor(first), batch_size=2, height=32, width=48, num_frames=frames,
             dtype=torch.float32, device="cpu", last_image=tensor(last) if both else None,
         )  # fmt: skip
-    ours = keyframe_condition(encode, Clock(16, frames, 4), first, last if both else None)
+    given = {0: first[0]} | ({frames - 1: last[0]} if both else {})
+    ours = keyframe_condition(encode, Clock(16, frames, 4), [given])
     theirs = np.moveaxis(theirs.numpy(), 1, -1)
     np.testing.assert_array_equal(ours[0, ..., :4], theirs[0, ..., :4])
     for sample in theirs:

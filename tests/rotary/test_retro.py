@@ -63,6 +63,24 @@ def test_temporal_logits_are_scaled_by_both_frames_and_spatial_ones_not_at_all()
     assert not np.allclose(logits(scaled, temporal), logits(plain, temporal), atol=1e-2)
 
 
+def test_phases_move_frames_and_nothing_else():
+    """Each frame is as if it were at another time, and scales of samples are their own."""
+    freqs, shape = axis_frequencies(24), (5, 2, 3)
+    scales = np.stack([retro_scales(5, 0.2), np.ones(5)]).astype(np.float32)
+    found = np.asarray(retro_gains(video_gains(freqs, shape), scales, freqs, "phase"))
+    assert found.shape[0] == 2
+    np.testing.assert_allclose(found[1], video_gains(freqs, shape)[0], atol=1e-6)
+    frames = np.repeat(scales[0] * np.arange(5), 6)
+    pairs = freqs.t.shape[0]
+    np.testing.assert_allclose(
+        found[0, :, :pairs], np.exp(1j * frames[:, None] * np.asarray(freqs.t)), atol=1e-5
+    )
+    np.testing.assert_array_equal(found[0, :, pairs:], video_gains(freqs, shape)[0, :, pairs:])
+    np.testing.assert_allclose(np.abs(found), 1, atol=1e-5)
+    amplitudes = retro_gains(video_gains(freqs, shape), scales, freqs)
+    np.testing.assert_allclose(np.abs(amplitudes[0, ::6, 0]), scales[0], atol=1e-6)
+
+
 def test_tokens_that_do_not_fit_the_frames_are_refused():
     freqs = axis_frequencies(24)
     with pytest.raises(ConfigError, match="30 tokens"):

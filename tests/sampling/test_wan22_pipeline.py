@@ -144,8 +144,8 @@ def test_what_is_published_is_taken():
     assert pair.settings.boundary == 0.9 and pair.settings.steps == 40
     assert pair.settings.plan().weights == Guidance(both=3.5)
     limits = pair.limits
-    assert (limits.keyframes, limits.optional_keyframes) == (1, 1)
-    assert (five.limits.keyframes, five.limits.optional_keyframes) == (0, 1)
+    assert (limits.keyframes, limits.more_keyframes) == (1, "frames")
+    assert (five.limits.keyframes, five.limits.more_keyframes) == (0, "first")
 
 
 def test_storyboards_say_what_can_be_given(tmp_path):
@@ -163,8 +163,8 @@ def test_storyboards_say_what_can_be_given(tmp_path):
     with pytest.raises(StoryboardError, match="first_frame: is missing"):
         board().scene(pair)
     io, pipe = _io("pair_i2v"), _pipe("pair_i2v")
-    with pytest.raises(StoryboardError, match="two: has 2 given frames and clip 1.*one by one"):
-        pipe.render([_scene(io, 1), _scene(io, 2, "two")])
+    mask = pipe.conditions([_scene(io, 1), _scene(io, 2, "two")]).condition[..., :4]
+    assert mask[:, 0].all() and not mask[0, -1].any() and mask[1, -1, ..., 3].all()
 
 
 def test_the_switch_is_where_diffusers_has_it():

@@ -48,6 +48,12 @@ def test_a_board_is_a_scene_in_frames(picture):
         )
 
 
+def test_each_keyframe_has_a_frame(picture):
+    scene = board(picture).scene(LIMITS)
+    with pytest.raises(ValueError, match="b.yaml: keyframes_at: must have one"):
+        dataclasses.replace(scene, keyframes=())
+
+
 def test_the_stride_decides_how_many_frames(picture):
     frames = {
         stride: board(picture).scene(dataclasses.replace(LIMITS, stride=stride)).clock.frames
@@ -72,7 +78,7 @@ def test_pictures_in_memory_and_in_files_are_the_same(picture):
     ("change", "problem"),
     [
         ({"subjects": (Subject("a", Spans()),) * 3}, "subjects: 3 subjects are too many"),
-        ({"keyframes": ()}, "first_frame: is missing"),
+        ({"keyframes": (), "keyframes_at": None}, "first_frame: is missing"),
         ({"size": (64, 64)}, "size: 64x64 is not possible"),
         ({"clock": Clock(24.0, 33, 4)}, "fps: 24 frames per second"),
         ({"clock": Clock(8.0, 85, 4)}, "duration: 10.5 s at 8 fps is 85 frames, not possible"),

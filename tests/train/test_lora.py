@@ -363,12 +363,18 @@ def test_what_a_base_has_beside_its_networks_is_exported_with_it(small, director
         ({"init_from": None, "train_text": True}, "lora is set, but not init_from"),
         ({"init_from": None, "lora": None}, "train_text is False, but not init_from"),
         ({"compute": "float8"}, "compute is 'float8'"),
-        ({"model": dataclasses.replace(OURS, image_dim=4)}, "image-to-video"),
     ],
 )
 def test_tasks_that_cannot_be_are_refused(small, changes, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(small, **changes)
+
+
+def test_image_to_video_networks_are_planned_but_not_trained(small):
+    task = dataclasses.replace(small, model=dataclasses.replace(OURS, image_dim=4))
+    small.check_trainable()
+    with pytest.raises(ConfigError, match="image-to-video"):
+        task.check_trainable()
 
 
 # ------------------------------------------------------------------------------- training

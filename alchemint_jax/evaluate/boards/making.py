@@ -22,7 +22,8 @@ from alchemint_jax.evaluate.boards.draft import Draft, Role
 from alchemint_jax.evaluate.boards.pictures import PictureSource, Wanted
 from alchemint_jax.evaluate.boards.writing import Made, is_there, known, write_set
 from alchemint_jax.progress import Progress
-from alchemint_jax.scene.storyboard import MAX_DURATION, MAX_TEXT, Storyboard
+from alchemint_jax.scene.checking import MAX_TEXT
+from alchemint_jax.scene.storyboard import MAX_DURATION, Storyboard
 
 Real = float | int
 T = TypeVar("T")

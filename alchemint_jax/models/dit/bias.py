@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
+from alchemint_jax.models.dit.between import Between
 from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.sharding import constrain
@@ -20,7 +21,7 @@ from alchemint_jax.sharding import constrain
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["subjects", "frames", "words", "layers"],
+    data_fields=["subjects", "frames", "words", "layers", "between"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -37,35 +38,51 @@ class Bias:
             video at each latent frame [b r t]. A subject that is hidden from a frame, but reads the
             whole video, is still told of by other frames.
         words: for queries of the video at each latent frame, on each token of the caption [b t m].
-        layers: what all of it is multiplied by in each layer [l].
+        layers: what all of these are multiplied by in each layer [l].
+        between: biases that depend on attention itself, and have layers of their own.
     """
 
     subjects: Any = None
     frames: Any = None
     words: Any = None
     layers: Any = None
+    between: Between | None = None
 
     def __add__(self, other: Bias) -> Bias:
-        """Both at once. One of the two may be of some layers only if the other one adds nothing."""
-        if self.layers is not None or other.layers is not None:
+        """Both at once. One of some layers can be added to one without tables only."""
+        of_some = [one for one in (self, other) if one.layers is not None]
+        if of_some and all(one._tables() for one in (self, other)):
             raise ValueError("biases of some layers cannot be added to others")
+        if self.between is not None and other.between is not None:
+            raise ValueError("two biases that depend on attention cannot be added")
 
-        def both(a: jax.Array | None, b: jax.Array | None) -> jax.Array | None:
+        def both(a: Any, b: Any) -> Any:
             return b if a is None else a if b is None else a + b
 
-        return Bias(*(both(getattr(self, n), getattr(other, n)) for n in _TABLES))
+        return Bias(
+            both(self.subjects, other.subjects),
+            both(self.frames, other.frames),
+            both(self.words, other.words),
+            of_some[0].layers if of_some else None,
+            other.between if self.between is None else self.between,
+        )
+
+    def _tables(self) -> list[jax.Array]:
+        tables = (self.subjects, self.frames, self.words)
+        return [table for table in tables if table is not None]
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
         tables = (self.subjects, self.frames, self.words)
         subjects, frames, words = jax.tree.map(lambda x: jnp.tile(x, (times, 1, 1)), tables)
-        return Bias(subjects, frames, words, self.layers)
+        between = None if self.between is None else self.between.repeated(times)
+        return Bias(subjects, frames, words, self.layers, between)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
-        if self.words is None:
-            return self
-        return dataclasses.replace(self, words=jnp.where(empty[:, None, None], 0, self.words))
+        words = None if self.words is None else jnp.where(empty[:, None, None], 0, self.words)
+        between = None if self.between is None else self.between.without_captions(empty)
+        return dataclasses.replace(self, words=words, between=between)
 
     def of_sequence(self, sequence: SequenceLayout) -> LowRankBias | None:
         """The bias of self-attention: one channel for each subject and direction.
@@ -97,9 +114,6 @@ class Bias:
         _require("words", self.words, (sequence.grid[0], tokens))
         queries = constrain(jnp.asarray(sequence.frames())[None], None, "tokens", None)
         return LowRankBias(queries, self.words.swapaxes(1, 2))
-
-
-_TABLES = ("subjects", "frames", "words")
 
 
 def _require(name: str, table: jax.Array, shape: tuple[int, int]) -> None:

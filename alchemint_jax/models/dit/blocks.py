@@ -17,6 +17,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Complex, Float
 
 from alchemint_jax.models.dit import remat
+from alchemint_jax.models.dit.between import Between, Drawn
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.dit.probe import Attended
 from alchemint_jax.models.dit.sequence import SequenceLayout
@@ -72,6 +73,15 @@ class Inputs(NamedTuple):
     bias: LowRankBias | None = None
     text_bias: LowRankBias | None = None
     looked_at: LookedAt | None = None
+    between: Between | None = None
+    frames: jax.Array | None = None
+
+
+class Strengths(NamedTuple):
+    """What a layer's biases are multiplied by; None is 1."""
+
+    bias: Any = None
+    between: Any = None
 
 
 @partial(
@@ -169,12 +179,15 @@ class Attention(nn.Module):
         image: Float[Array, "b m2 d"] | None = None,
         bias: LowRankBias | None = None,
         groups: Float[Array, "#b m g"] | None = None,
+        drawn: Drawn | None = None,
+        pictures: int = 1,
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b n k g"] | None]:
         """Attends from `x` to `context`; queries and keys are turned by their gains, if any.
 
         The same queries attend to `image` by keys and values of its own, in a softmax of its own;
         the sum of both goes through the output projection. `bias` and `groups` are of the context.
-        Beside the output there is the probability of each group, if there are groups.
+        `drawn` draws each softmax on its own, and `image` is of so many `pictures`, each with a
+        softmax. Beside the output there is the probability of each group, if there are groups.
         """
         dim = x.shape[-1]
         seen = "tokens" if context is x else "text_tokens"
@@ -198,6 +211,8 @@ class Attention(nn.Module):
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
             q, k = apply_gains(q, q_gains), apply_gains(k, k_gains)
+        if drawn is not None:
+            bias = drawn.bias(q, k, bias)
         probabilities = None
         if groups is None:
             y = attention(q, k, v, key_mask, self.implementation, bias)
@@ -207,7 +222,10 @@ class Attention(nn.Module):
             )
         if image is not None:
             k, v = project("k_img", image, True), project("v_img", image, False)
-            y = y + attention(q, k, v, implementation=self.implementation)
+            streams = [(k, v)] if pictures == 1 else _apart(k, v, pictures)
+            for k, v in streams:
+                pull = None if drawn is None else drawn.bias(q, k)
+                y = y + attention(q, k, v, implementation=self.implementation, bias=pull)
         y = y.reshape(x.shape)
         init = nn.initializers.zeros if self.zero_output else nn.initializers.xavier_uniform()
         y = Linear(dim, ("heads", "embed"), kernel_init=init, name="o")(y)
@@ -230,14 +248,18 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b n d"], inputs: Inputs, strength: Float[Array, ""] | None = None
+        self, x: Float[Array, "b n d"], inputs: Inputs, strengths: Strengths | None = None
     ) -> tuple[Float[Array, "b n d"], Attended | None]:
         """The tokens after this layer, as the carry of a scan over layers, and what it attended to.
 
-        `strength` is what this layer's biases are multiplied by.
+        `strengths` are those of this layer.
         """
         cfg, looked_at = self.config, inputs.looked_at
-        bias, text_bias = (_times(b, strength) for b in (inputs.bias, inputs.text_bias))
+        strengths = strengths or Strengths()
+        bias, text_bias = (_times(b, strengths.bias) for b in (inputs.bias, inputs.text_bias))
+        drawn, between = None, inputs.between
+        if between is not None and inputs.frames is not None:
+            drawn = Drawn(between, inputs.frames, strengths.between)
         x = checkpoint_name(x, remat.LAYER)
         table = self.param(
             "modulation",
@@ -269,6 +291,9 @@ class Block(nn.Module):
             image=inputs.image,
             bias=text_bias,
             groups=None if words is None else words.swapaxes(1, 2),
+            drawn=drawn,
+            # Networks of a first and a last frame have a position for each state of both.
+            pictures=2 if between is not None and between.isolated and cfg.image_positions else 1,
         )
         if inputs.events is not None:
             y = y + self._events(h, inputs.segments[0].length, inputs.events)
@@ -297,7 +322,12 @@ class Block(nn.Module):
 def _times(bias: LowRankBias | None, strength: jax.Array | None) -> LowRankBias | None:
     if bias is None or strength is None:
         return bias
-    return bias._replace(queries=bias.queries * strength)
+    return bias._replace(keys=bias.keys * strength)
+
+
+def _apart(k: jax.Array, v: jax.Array, parts: int) -> list[tuple[jax.Array, jax.Array]]:
+    """Keys and values of each of so many pictures."""
+    return list(zip(jnp.split(k, parts, axis=1), jnp.split(v, parts, axis=1), strict=True))
 
 
 def _attended(

@@ -1,39 +1,40 @@
 """Given frames of the video as a condition of Wan2.1's image-to-video networks.
 
-After diffusers' WanImageToVideoPipeline.prepare_latents. Axes: b batch, f pixel frames of y x
-pixels, t latent frames of h w cells, c channels.
+After diffusers' WanImageToVideoPipeline.prepare_latents, which knows a first and a last frame; any
+others are given as the last one is. Axes: b batch, f pixel frames of y x pixels, t latent frames of
+h w cells, c channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.scene.clock import Clock
 
-Picture = Float[Array | np.ndarray, "b y x 3"]
+Picture = Float[Array | np.ndarray, "y x 3"]
 
 
-def keyframe_video(
-    frames: int, first: Picture, last: Picture | None = None
-) -> Float[Array, "b f y x 3"]:
-    """A video in [-1, 1] of the given pictures, and grey (0) wherever none is given.
+def keyframe_video(frames: int, given: Mapping[int, Picture]) -> Float[np.ndarray, "f y x 3"]:
+    """A video in [-1, 1] of the given pictures, by their frames, and grey (0) everywhere else.
 
     Raises:
-        ValueError: there are fewer frames than pictures.
+        ValueError: there is no picture, or no frame for one.
     """
-    given = [jnp.asarray(x)[:, None] for x in (first, last) if x is not None]
-    if frames < len(given):
-        raise ValueError(f"{len(given)} pictures do not fit into {frames} frames")
-    shape = (first.shape[0], frames - len(given), *first.shape[1:])
-    return jnp.concatenate([given[0], jnp.zeros(shape, given[0].dtype), *given[1:]], axis=1)
+    if not given or min(given) < 0 or max(given) >= frames:
+        raise ValueError(f"pictures at {sorted(given)} are not in a video of {frames} frames")
+    first = next(iter(given.values()))
+    video = np.zeros((frames, *first.shape), np.float32)
+    for frame, picture in given.items():
+        video[frame] = picture
+    return video
 
 
-def keyframe_mask(clock: Clock, last: bool = False) -> Float[np.ndarray, "t stride"]:
+def keyframe_mask(clock: Clock, given: Iterable[int]) -> Float[np.ndarray, "t stride"]:
     """Which pixel frames of each latent frame are given: 1 or 0.
 
     Latent frame 0 holds one pixel frame, which counts `stride` times; latent frame i > 0 holds
@@ -42,31 +43,34 @@ def keyframe_mask(clock: Clock, last: bool = False) -> Float[np.ndarray, "t stri
     Raises:
         ValueError: the frames do not fill latent frames.
     """
-    given = np.zeros(clock.frames, np.float32)
-    given[0] = 1
-    given[-1] = max(given[-1], last)
-    repeated = np.concatenate([np.repeat(given[:1], clock.stride), given[1:]])
+    marked = np.zeros(clock.frames, np.float32)
+    marked[list(given)] = 1
+    repeated = np.concatenate([np.repeat(marked[:1], clock.stride), marked[1:]])
     return repeated.reshape(clock.latent_frames, clock.stride)
 
 
 def keyframe_condition(
     encode: Callable[[jax.Array], jax.Array],
     clock: Clock,
-    first: Picture,
-    last: Picture | None = None,
+    given: Sequence[Mapping[int, Picture]],
+    cells: Bool[np.ndarray, "b h w"] | None = None,
 ) -> Float[Array, "b t h w c"]:
     """The `condition` of `DiT.__call__`: `stride` channels of mask, then latents of the pictures.
 
     Args:
         encode: the autoencoder, video [b f y x 3] to normalised latents [b t h w c].
         clock: pixel frames of the video to make, and how many of them make a latent frame.
-        first: its first frame, in [-1, 1].
-        last: its last frame, for networks that take one (FLF2V).
+        given: the pictures of each sample, in [-1, 1], by their pixel frames.
+        cells: which cells of its pictures are given; None is all.
 
     Raises:
         ValueError: see `keyframe_video` and `keyframe_mask`.
     """
-    mask = jnp.asarray(keyframe_mask(clock, last is not None))
-    latents = encode(keyframe_video(int(clock.frames), first, last))
-    mask = jnp.broadcast_to(mask[None, :, None, None], (*latents.shape[:-1], int(clock.stride)))
+    mask = jnp.asarray(np.stack([keyframe_mask(clock, own) for own in given]))[:, :, None, None]
+    latents = encode(
+        jnp.asarray(np.stack([keyframe_video(int(clock.frames), own) for own in given]))
+    )
+    mask = jnp.broadcast_to(mask, (*latents.shape[:-1], int(clock.stride)))
+    if cells is not None:
+        mask = jnp.where(cells[:, None, :, :, None], mask, 0)
     return jnp.concatenate([mask.astype(latents.dtype), latents], axis=-1)

@@ -26,6 +26,7 @@ from alchemint_jax.models.dit.blocks import (
     Inputs,
     LookedAt,
     Segment,
+    Strengths,
     modulated_norm,
 )
 from alchemint_jax.models.dit.config import DiTConfig
@@ -196,6 +197,13 @@ class DiT(nn.Module):
                 ),
             )
 
+        between = None if bias is None else bias.between
+        frames = None
+        if between is not None:
+            q_gains, k_gains = (between.scaled(g, n_video, freqs) for g in (q_gains, k_gains))
+            if between.weights is not None:
+                frames = constrain(jnp.asarray(sequence.frames())[None], None, "tokens", None)
+
         inputs = Inputs(
             tuple(segments),
             constrain(q_gains, "batch", "tokens", None),
@@ -207,6 +215,8 @@ class DiT(nn.Module):
             None if bias is None else bias.of_sequence(sequence),
             None if bias is None else bias.of_caption(sequence, text.shape[1]),
             None if probe is None else _looked_at(probe, sequence),
+            between,
+            frames,
         )
         blocks = nn.scan(
             remat.recomputed(Block, cfg.remat),
@@ -218,9 +228,11 @@ class DiT(nn.Module):
             unroll=cfg.unroll,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        strength = None if bias is None else bias.layers
+        strengths = Strengths(
+            None if bias is None else bias.layers, None if between is None else between.layers
+        )
         x, seen = blocks(cfg, name="blocks")(
-            constrain(x, "batch", "tokens", None), inputs, strength
+            constrain(x, "batch", "tokens", None), inputs, strengths
         )
         table = self.param(
             "head_modulation",

@@ -1,6 +1,7 @@
 """Control while sampling: what a step attends to, and where its latents are."""
 
 from alchemint_jax.sampling.control.gating import Gating
+from alchemint_jax.sampling.control.inbetween import Inbetween
 from alchemint_jax.sampling.control.relay import Relay
 from alchemint_jax.sampling.control.step import (
     Control,
@@ -8,6 +9,17 @@ from alchemint_jax.sampling.control.step import (
     Steered,
     Together,
     advance_controlled,
+    together,
 )
 
-__all__ = ["Control", "Gating", "Moment", "Relay", "Steered", "Together", "advance_controlled"]
+__all__ = [
+    "Control",
+    "Gating",
+    "Inbetween",
+    "Moment",
+    "Relay",
+    "Steered",
+    "Together",
+    "advance_controlled",
+    "together",
+]

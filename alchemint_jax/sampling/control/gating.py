@@ -104,7 +104,11 @@ class Gating:
         layers = None
         if self.layers != (0, 1):
             layers = inside(jnp.arange(moment.layers), moment.layers, self.layers)
-        return Steered(latents, Bias(gate.swapaxes(1, 2), None, words, layers))
+        # On a canvas, pictures are no references, and words alone can be gated.
+        seen = gate.swapaxes(1, 2) if given.references.shape[1] else None
+        if seen is None and words is None:
+            raise ConfigError("Gating: words is False: pictures on a canvas cannot be gated")
+        return Steered(latents, Bias(seen, None, words, layers))
 
 
 def gate_bias(

@@ -103,6 +103,12 @@ class Together:
         return Steered(latents, bias, Together(tuple(after)))
 
 
+def together(*controls: Control | None) -> Control | None:
+    """All of these that are there as one control; None where none is."""
+    there = tuple(control for control in controls if control is not None)
+    return Together(there) if len(there) > 1 else there[0] if there else None
+
+
 def advance_controlled(
     solver: Solver,
     velocity: BiasedVelocity,

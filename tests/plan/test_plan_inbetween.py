@@ -1,0 +1,38 @@
+"""A step of inbetweening with what a network of a first and a last frame is given, on a mesh."""
+
+from __future__ import annotations
+
+import jax
+import pytest
+from tiny_plan import CONFIG, TINY
+
+from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError
+from alchemint_jax.plan import steps
+from alchemint_jax.sampling.control import Inbetween
+from alchemint_jax.train.config import load_config
+from alchemint_jax.train.run import build_task
+
+pytestmark = pytest.mark.slow
+
+FLF2V = ("model.in_channels=36", "model.image_dim=32", "model.image_positions=10", "model.slots=0")
+WORK = steps.Work(size=(32, 32), frames=5, references=0, batch=2)
+
+
+def trace(*overrides, control=None):
+    task = build_task(load_config(CONFIG, [*TINY.overrides, *overrides]))
+    mesh = sharding.make_mesh(data=2, context=2, tensor=1, devices=jax.devices()[:4])
+    return steps.sample_step(task, WORK, mesh, control)
+
+
+def test_it_is_planned_with_both_streams_of_pictures():
+    plain, drawn = (trace(*FLF2V, control=control) for control in (None, Inbetween()))
+    conditions = drawn.kinds["batch"][0]
+    assert conditions.condition.shape == (2, 2, 4, 4, 20) and conditions.image.shape == (2, 10, 32)
+    assert "cond[" in str(drawn.traced.jaxpr) and "cond[" not in str(plain.traced.jaxpr)
+    assert drawn.model_flops == plain.model_flops
+
+
+def test_what_cannot_be_planned_is_said():
+    with pytest.raises(ConfigError, match="between keyframes, and this model is given none"):
+        trace("model.slots=0", control=Inbetween())
