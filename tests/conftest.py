@@ -6,12 +6,15 @@ partition fails on a laptop. JAX_PLATFORMS chooses another backend.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import random
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +41,14 @@ os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # tests compile for TP
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 FEW = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
 jax.config.update("jax_disable_most_optimizations", FEW)
+# What one process has compiled, no other of this run compiles again: they inherit the folder.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.mkdtemp(prefix="compiled-")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    jax.config.update("jax_compilation_cache_dir", compiled)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend has started yet
@@ -59,10 +70,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def optimised() -> Iterator[None]:
-    """For modules whose programs run for long, or are those of other hardware."""
+    """For modules whose programs run for long, or are those of other hardware.
+
+    The latter could be kept, but not read.
+    """
+    from alchemint_jax.compilation import fresh_compilations
+
     jax.config.update("jax_disable_most_optimizations", False)
-    yield
+    with fresh_compilations():
+        yield
     jax.config.update("jax_disable_most_optimizations", FEW)
+
+
+# What one process has compiled, no other of this run compiles again: they inherit the folder.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.mkdtemp(prefix="compiled-")
+    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    jax.config.update("jax_compilation_cache_dir", compiled)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rolled import rolled
 
 import alchemint_jax as al
 from alchemint_jax import weights
 from alchemint_jax.evaluate.benchmark import fingerprints
-from alchemint_jax.models.dit import DiT
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import make_dit_task
 from alchemint_jax.train.metrics import read_metrics
@@ -59,10 +59,7 @@ def test_it_follows_its_events():
     boards = events.boards(2, seed=7) * 2
     cases = [board.case for board in boards]
     cases[2:] = [dataclasses.replace(case, events=()) for case in cases[2:]]
-    pipe = al.Pipeline.load("sprites/events")
-    # One layer compiles faster than six, and is the same.
-    dit = DiT(dataclasses.replace(pipe.models.dit.config, unroll=1))
-    pipe = dataclasses.replace(pipe, models=pipe.models._replace(dit=dit))
+    pipe = rolled(al.Pipeline.load("sprites/events"))
     videos = pipe.render(cases, steps=4, seed=7)
     heard, deaf = (
         np.mean([row["event"] for row in events.score(boards[half], videos[half], seed=7)])

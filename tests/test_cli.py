@@ -455,32 +455,3 @@ def test_an_unusable_standard_output_is_no_traceback(stdout, status):
         os.close(writer)
     assert done.returncode == status
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
-
-
-CACHE_PROBE = """
-import jax
-from alchemint_jax.compilation import prepare_jax
-prepare_jax()
-config = jax.config
-print([config.jax_compilation_cache_dir, config.jax_persistent_cache_min_compile_time_secs])
-"""
-
-
-OF_HOME = "Library/Caches" if sys.platform == "darwin" else ".cache"
-
-
-@pytest.mark.parametrize(
-    ("changes", "where"),
-    [
-        ({"XDG_CACHE_HOME": "{tmp}/cache"}, "{tmp}/cache/alchemint_jax"),
-        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/" + OF_HOME + "/alchemint_jax"),
-        ({"JAX_COMPILATION_CACHE_DIR": "{tmp}/mine"}, "{tmp}/mine"),
-    ],
-)
-def test_compiled_programs_are_kept(tmp_path, changes, where):
-    env = environment(**{k: v.format(tmp=tmp_path) for k, v in changes.items()})
-    if "JAX_COMPILATION_CACHE_DIR" not in changes:
-        env.pop("JAX_COMPILATION_CACHE_DIR", None)
-    command = [sys.executable, "-c", CACHE_PROBE]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == str([where.format(tmp=tmp_path), 0.5])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import jax
@@ -46,6 +47,29 @@ def test_fresh_compilations_go_around_a_cache_in_use(tmp_path, restored_config):
         assert kept(2) == 1
     assert kept(4) == 2
     reset_cache()
+
+
+OF_HOME = "Library/Caches" if sys.platform == "darwin" else ".cache"
+
+
+@pytest.mark.parametrize(
+    ("variables", "where"),
+    [
+        ({"XDG_CACHE_HOME": "{tmp}/cache"}, "{tmp}/cache/alchemint_jax"),
+        ({"XDG_CACHE_HOME": "", "HOME": "{tmp}"}, "{tmp}/" + OF_HOME + "/alchemint_jax"),
+        ({"JAX_COMPILATION_CACHE_DIR": "{tmp}/mine"}, None),  # which JAX itself reads
+    ],
+)
+def test_compiled_programs_are_kept(variables, where, tmp_path, monkeypatch, restored_config):
+    for name in ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(tmp=tmp_path))
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation.prepare_jax()
+    found = jax.config.jax_compilation_cache_dir
+    assert found == (None if where is None else where.format(tmp=tmp_path))
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 0.5
 
 
 @pytest.fixture

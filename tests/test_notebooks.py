@@ -25,6 +25,10 @@ def test_there_are_notebooks():
 RUN = """
 import json, runpy, sys, traceback
 import matplotlib.pyplot as plt
+from rolled import rolled
+from alchemint_jax import Pipeline
+load = Pipeline.load
+Pipeline.load = lambda *model: rolled(load(*model))
 said, problems = sys.argv[1], {}
 for name in sys.argv[2:]:
     problems[name] = ""
@@ -42,7 +46,8 @@ with open(said, "w") as file:
 def problems(tmp_path_factory):
     """What went wrong in each notebook."""
     said = tmp_path_factory.mktemp("notebooks") / "problems.json"
-    settings = {"NOTEBOOK_SMALL": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    settings = {"NOTEBOOK_SMALL": "1", "MPLBACKEND": "Agg", "PYTHONPATH": paths}
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(said), *(path.name for path in NOTEBOOKS)],
         cwd=ROOT / "notebooks",

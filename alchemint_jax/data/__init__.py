@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alchemint_jax.data.buckets import Bucket
+    from alchemint_jax.data.clip_writer import write_clips
     from alchemint_jax.data.clips import ClipShape, open_split
     from alchemint_jax.data.encode import encode_dataset
     from alchemint_jax.data.encoded import open_encoded
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from alchemint_jax.data.timed_clips import TimedClip, open_timed_clips, write_timed_clips
 
 _HOMES = {
+    "clip_writer": ("write_clips",),
     "clips": ("ClipShape", "open_split"),
     "buckets": ("Bucket",),
     "encode": ("encode_dataset",),
@@ -42,6 +44,7 @@ __all__ = [
     "open_encoded",
     "open_split",
     "open_timed_clips",
+    "write_clips",
     "write_sheet",
     "write_timed_clips",
 ]

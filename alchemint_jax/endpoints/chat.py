@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import re
@@ -15,10 +14,11 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax.endpoints.answers import Answers
-from alchemint_jax.endpoints.transport import Endpoint, Fuse, Refused, Server
+from alchemint_jax.endpoints.client import Client
+from alchemint_jax.endpoints.transport import Fuse, Server
 
 
-class ChatClient:
+class ChatClient(Client):
     """Asks one server.
 
     Args:
@@ -38,11 +38,8 @@ class ChatClient:
         answers: Answers | None = None,
         fuse: Fuse | None = None,
     ):
-        self._endpoint = Endpoint(server, sleep)
-        self._named = server.model
-        self._answers = answers or Answers(None)
-        self._fuse = fuse
-        self._formats = ["json_schema", "json_object", "text"]
+        # One that does not know how to keep to a schema is asked in words.
+        super().__init__(server, ("json_schema", "json_object", "text"), sleep, answers, fuse)
 
     def ask(
         self,
@@ -70,10 +67,6 @@ class ChatClient:
             {"role": "system", "content": system},
             {"role": "user", "content": content if images else text},
         ]
-        question = [self._endpoint.url, self._named, asked, dict(schema)]
-        if (known := self._answers.get(question)) is not None:
-            with contextlib.suppress(ValueError):
-                return check(_json(known.decode()))
         messages = asked
 
         def unusable(error: ValueError) -> None:
@@ -81,16 +74,13 @@ class ChatClient:
             again = f"That cannot be used: {error}. Answer with JSON of the schema alone."[:500]
             messages = [*asked, {"role": "user", "content": again}]
 
-        def once(attempt: int) -> tuple[str, Any]:
-            said = self._post(messages, schema)
-            return said, check(_json(said))
+        def once(attempt: int) -> bytes:
+            return self._post(messages, schema).encode(errors="replace")
 
-        def ask() -> tuple[str, Any]:
-            return self._endpoint.persist(once, unusable)
+        def read(said: bytes) -> Any:
+            return check(_json(said.decode()))
 
-        said, found = self._fuse(ask) if self._fuse else ask()
-        self._answers.put(question, said.encode(errors="replace"))
-        return found
+        return self.answer([asked, dict(schema)], once, read, unusable)
 
     def _post(self, messages: Sequence[Any], schema: Mapping[str, Any]) -> str:
         body: dict[str, Any] = {
@@ -99,21 +89,15 @@ class ChatClient:
             "temperature": 0,
             "seed": 0,
         }
-        kind = self._formats[0]
-        if kind == "json_schema":
-            given = {"name": "answer", "strict": True, "schema": dict(schema)}
-            body["response_format"] = {"type": kind, "json_schema": given}
-        elif kind == "json_object":
-            body["response_format"] = {"type": kind}
-        try:
-            answer = self._endpoint.request("chat/completions", body)
-        except Refused:
-            if self._formats[0] != kind:  # somebody else has just found out
-                return self._post(messages, schema)
-            if len(self._formats) == 1:
-                raise
-            self._formats.pop(0)  # it does not know how to keep to a schema: asked in words
-            return self._post(messages, schema)
+        strict = {"name": "answer", "strict": True, "schema": dict(schema)}
+        formats: dict[str, dict[str, Any]] = {
+            "json_schema": {"response_format": {"type": "json_schema", "json_schema": strict}},
+            "json_object": {"response_format": {"type": "json_object"}},
+            "text": {},
+        }
+        answer = self.formed(
+            lambda kind: self._endpoint.request("chat/completions", body | formats[kind])
+        )
         try:
             said = answer["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from alchemint_jax.endpoints.answers import Answers
-from alchemint_jax.endpoints.transport import Endpoint, Fuse, Refused, Server
+from alchemint_jax.endpoints.client import Client
+from alchemint_jax.endpoints.transport import Fuse, Server
 
 T = TypeVar("T")
 _MOST = 64 * 2**20  # bytes of an answer
 
 
-class PictureClient:
+class PictureClient(Client):
     """Asks one server for pictures (POST images/generations).
 
     Pictures are taken from `b64_json` alone: an address that a server names is not looked at.
@@ -39,13 +39,10 @@ class PictureClient:
         answers: Answers | None = None,
         fuse: Fuse | None = None,
     ):
-        self._endpoint = Endpoint(server, sleep)
-        self._named = server.model
-        self._size = size
-        self._answers = answers or Answers(None)
-        self._fuse = fuse
         # Some servers refuse what they do not know, and some what they always do.
-        self._extras = [("response_format", "seed"), ("response_format",), ()]
+        forms = (("response_format", "seed"), ("response_format",), ())
+        super().__init__(server, forms, sleep, answers, fuse)
+        self._size = size
 
     def draw(self, prompt: str, seed: int, check: Callable[[bytes], T]) -> T:
         """What `check` makes of the picture.
@@ -58,35 +55,19 @@ class PictureClient:
         Raises:
             EndpointError: no picture passed the check, in as many tries as there are.
         """
-        question = [self._endpoint.url, self._named, self._size, prompt, seed]
-        if (known := self._answers.get(question)) is not None:
-            with contextlib.suppress(ValueError):
-                return check(known)
-
-        def once(attempt: int) -> tuple[bytes, T]:
-            drawn = self._post(prompt, seed + attempt)
-            return drawn, check(drawn)
-
-        def ask() -> tuple[bytes, T]:
-            return self._endpoint.persist(once, lambda error: None)
-
-        drawn, found = self._fuse(ask) if self._fuse else ask()
-        self._answers.put(question, drawn)
-        return found
+        return self.answer(
+            [self._size, prompt, seed], lambda attempt: self._post(prompt, seed + attempt), check
+        )
 
     def _post(self, prompt: str, seed: int) -> bytes:
-        extras = self._extras[0]
-        values: dict[str, Any] = {"response_format": "b64_json", "seed": seed}
         body = {"model": self._endpoint.model, "prompt": prompt, "n": 1, "size": self._size}
-        body |= {name: values[name] for name in extras}
-        try:
-            answer = self._endpoint.request("images/generations", body, _MOST)
-        except Refused:
-            if self._extras[0] == extras:
-                if len(self._extras) == 1:
-                    raise
-                self._extras.pop(0)
-            return self._post(prompt, seed)
+        extras: dict[str, Any] = {"response_format": "b64_json", "seed": seed}
+
+        def post(names: tuple[str, ...]) -> Any:
+            chosen = {name: extras[name] for name in names}
+            return self._endpoint.request("images/generations", body | chosen, _MOST)
+
+        answer = self.formed(post)
         try:
             text = answer["data"][0]["b64_json"]
         except (KeyError, IndexError, TypeError):

@@ -14,6 +14,7 @@ start mean *never on screen*.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -335,10 +336,19 @@ def bootstrap_ci(
         return float("nan"), float("nan")
     _, member = np.unique(np.asarray(groups)[kept], return_inverse=True)
     sums, counts = np.bincount(member, data[kept]), np.bincount(member)
-    picks = np.random.default_rng(seed).integers(0, len(sums), (n, len(sums)))
-    means = sums[picks].sum(1) / counts[picks].sum(1)
+    drawn = _resamples(len(sums), n, seed)
+    means = (drawn @ sums) / (drawn @ counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=2)  # figures of the same clips follow each other
+def _resamples(groups: int, n: int, seed: int) -> Float[np.ndarray, "n groups"]:
+    """How often each group is in each of `n` resamples."""
+    picks = np.random.default_rng(seed).integers(0, groups, (n, groups))
+    places = picks + groups * np.arange(n)[:, None]
+    counts = np.bincount(places.ravel(), minlength=n * groups)
+    return counts.reshape(n, groups).astype(np.float64)
 
 
 def correlation(a: Values, b: Values) -> float:

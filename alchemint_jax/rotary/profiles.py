@@ -7,9 +7,10 @@ temporal pairs first, so that no scheme wins by longer keys.
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from alchemint_jax.rotary.axes import Frequencies, kernel
 from alchemint_jax.rotary.fitted import coverage
@@ -51,11 +52,15 @@ def profiles(
 ) -> Profiles:
     """Attention profile of each interval at unit mean-square modulus over the temporal pairs."""
     clock = Clock.for_latents(n_frames, WAN_STRIDE)
-    gains = scheme.gains(clock.latent(pixels[:, None]), n_frames, freqs)
-    temporal = gains[..., : freqs.t.shape[0]]
-    norm = jnp.sqrt(jnp.mean(jnp.abs(temporal) ** 2, axis=-1, keepdims=True))
+
+    @jax.jit  # dozens of small operations
+    def of(latent: Float[Array, "n 1 2"]) -> Float[Array, "n t"]:
+        temporal = scheme.gains(latent, n_frames, freqs)[..., : freqs.t.shape[0]]
+        norm = jnp.sqrt(jnp.mean(jnp.abs(temporal) ** 2, axis=-1, keepdims=True))
+        return kernel(temporal / norm, n_frames, freqs)
+
     # Rounded, so that frames that tie by symmetry tie in floating point too.
-    return np.round(np.asarray(kernel(temporal / norm, n_frames, freqs), np.float64), 6)
+    return np.round(np.asarray(of(clock.latent(pixels[:, None])), np.float64), 6)
 
 
 def shown(profile: Profiles) -> Inside:

@@ -298,7 +298,10 @@ def _data(checks: _Checks, config: ConfigDict, task: Any) -> Any:
 
 
 def _step(checks: _Checks, plan: StatePlan, train: TrainConfig, batch: Any, share: Share) -> None:
-    """Traces the step with the batches of all processes, as it would be compiled."""
+    """Traces the step with the batches of all processes, as it would be compiled.
+
+    What is further made of it is the business of the accelerators, which are not there.
+    """
     place = sharding.batch_sharding(plan.mesh)
     whole = {
         name: jax.ShapeDtypeStruct((share.batch(len(x)), *x.shape[1:]), x.dtype, sharding=place)
@@ -306,7 +309,7 @@ def _step(checks: _Checks, plan: StatePlan, train: TrainConfig, batch: Any, shar
     }
     key = jax.eval_shape(lambda: jax.random.key(0))
     step: Any = jit_train_step(plan, train.optimizer)  # its type says less than it can do
-    step.lower(plan.abstract, whole, key)
+    step.trace(plan.abstract, whole, key)
     checks.say("step", "traced and sharded for this mesh, with batches of these shapes")
 
 

@@ -118,9 +118,8 @@ def plan_state(task: Task, config: opt.OptimizerConfig, mesh: Mesh) -> StatePlan
         config, split(labels, labels)[0], opt.decayed(moving), opt.matrices(moving)
     )
 
-    def fresh(k: jax.Array, unbox: bool = True) -> State:
-        params = task.init(k)
-        params, frozen = split(sharding.unbox(params) if unbox else params, labels)
+    def begun(params: Params) -> State:
+        params, frozen = split(params, labels)
         state = {
             "params": params,
             "ema": jax.tree.map(jnp.copy, params),
@@ -131,14 +130,16 @@ def plan_state(task: Task, config: opt.OptimizerConfig, mesh: Mesh) -> StatePlan
 
     # Through the boxes the moments and the average get the sharding of their parameter; plain
     # jit(tx.init)(params) would replicate the moments.
-    boxed = jax.eval_shape(lambda k: fresh(k, unbox=False), key)
+    boxed = jax.eval_shape(begun, boxed_params)
     shardings = sharding.state_shardings(boxed, mesh)
     abstract = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
         sharding.unbox(boxed),
         shardings,
     )
-    return StatePlan(task, tx, mesh, shardings, abstract, fresh)
+    return StatePlan(
+        task, tx, mesh, shardings, abstract, lambda k: begun(sharding.unbox(task.init(k)))
+    )
 
 
 def split(params: Params, labels: Any) -> tuple[Params, Params]:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
-from etils import epath
 from PIL import Image
 
 from alchemint_jax import cli
-from alchemint_jax.data import ClipShape, open_split
+from alchemint_jax.data import ClipShape, open_split, write_clips
 from alchemint_jax.data.clips import FEATURES
 from alchemint_jax.data.examples import read_scene
 from alchemint_jax.errors import DataError
@@ -75,36 +73,31 @@ def test_a_clip_that_does_not_fit_is_refused(changes, video, message):
         SHAPE.record(dataclasses.replace(SCENE, **changes), video, 3)
 
 
-class OneClip(tfds.core.GeneratorBasedBuilder):
+@pytest.fixture
+def write(tmp_path):
     """A dataset of `SCENE` alone."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    code_path = epath.Path(__file__)
-    shape = SHAPE
-
-    def _info(self):
-        features = self.shape.features()
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples()}
-
-    def _generate_examples(self):
-        video = np.zeros((self.shape.frames, *self.shape.size, 3), np.uint8)
-        yield 0, self.shape.record(SCENE, video, 0)
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
     def write(**changes) -> Path:
-        monkeypatch.setattr(OneClip, "shape", dataclasses.replace(SHAPE, **changes))
-        OneClip(data_dir=str(tmp_path / "set"), file_format="array_record").download_and_prepare()
-        return tmp_path / "set"
+        shape = dataclasses.replace(SHAPE, **changes)
+        video = np.zeros((shape.frames, *shape.size, 3), np.uint8)
+        return write_clips(tmp_path / "set", "one_clip", shape, {"train": [(SCENE, video)]})
 
     return write
 
 
-def test_a_builder_writes_what_is_read(write):
+def test_a_dataset_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(DataError, match="video"):
+        write_clips(tmp_path / "set", "one_clip", SHAPE, {"train": [(SCENE, VIDEO[:1])]})
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "set").mkdir()
+    write_clips(tmp_path / "set", "one_clip", SHAPE, {"train": [(SCENE, VIDEO)]})
+    (mine,) = (tmp_path / "set").iterdir()
+    assert mine.name == "one_clip"
+    with pytest.raises(DataError, match="set: holds something"):
+        write_clips(tmp_path / "set", "one_clip", SHAPE, {"train": [(SCENE, VIDEO)]})
+
+
+def test_what_is_written_is_read(write):
     source = open_split(write(), "train")
     assert len(source) == 1
     clip = source[0]

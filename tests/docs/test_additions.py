@@ -67,8 +67,7 @@ def test_a_config_and_a_saved_model_can_name_a_scheme(added):
 def balls(tmp_path_factory):
     """The dataset of the guide, on disk."""
     folder = tmp_path_factory.mktemp("balls")
-    builder = rolling_balls.RollingBalls(data_dir=str(folder), file_format="array_record")
-    builder.download_and_prepare()
+    rolling_balls.write(folder)
     return folder
 
 

@@ -65,7 +65,7 @@ def test_references_show_arguments_and_sources(site):
     ("guide", "shown"),
     [
         ("add_scheme", ("StartRope", "split_intervals")),
-        ("add_dataset", ("RollingBalls", "view_size: ", "ClipShape")),
+        ("add_dataset", ("rolling_balls", "view_size: ", "write_clips")),
         ("add_detector", ("ColorDetector", "Every frame is looked at by itself")),
         ("control", ("register_dataclass", "Steered", "HIDDEN")),
     ],

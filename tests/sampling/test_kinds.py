@@ -145,6 +145,18 @@ def folder(tmp_path_factory):
     return root
 
 
+@pytest.mark.parametrize("name", ["kaleido", "Phantom-Wan-1_3B"])
+def test_a_model_of_ours_is_of_no_kind_whatever_its_folder_is_called(name, tmp_path):
+    """It has settings of its own, which say how it is sampled."""
+    (tmp_path / name).symlink_to(weights.locate("sprites"), target_is_directory=True)
+    assert kind_of(None, None, tmp_path / name) is not None, "the name says nothing"
+    pipe, own = Pipeline.load(tmp_path / name), Pipeline.load("sprites")
+    assert (pipe.models.dit.config, pipe.settings) == (own.models.dit.config, own.settings)
+    # A kind that is named is taken, and its rule does not fit the model.
+    with pytest.raises(WeightsError, match="models of this kind are text-to-video"):
+        Pipeline.load(tmp_path / name, kind="phantom")
+
+
 def board(folder):
     subjects = [
         {"word": word, "image": str(folder / f"{word}.png"), "appears": [[0, 0.5]]}

@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import toy_task
+from forked import Forked
 
 from alchemint_jax import places
 
@@ -65,31 +64,20 @@ class Job:
 
     def __init__(self, options: Options) -> None:
         self.options = options
-        self.processes: list[subprocess.Popen] = []
-        self.said = Path(options.workdir) / "said"
+        self.processes: list[Forked] = []
 
     def start(self) -> None:
-        self.said.mkdir(parents=True, exist_ok=True)
         address = f"127.0.0.1:{free_port()}"
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-        env["JAX_COORDINATOR_BIND_ADDRESS"] = address  # by default, all the addresses there are
-        env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # it starts sooner
-        options = json.dumps(dataclasses.asdict(self.options))
+        # By default, all the addresses that there are.
+        bound = {"JAX_COORDINATOR_BIND_ADDRESS": address}
         for process in range(self.options.processes):
-            words = [sys.executable, __file__, options, address, str(process)]
-            with (
-                (self.said / f"{process}.out").open("wb") as out,
-                (self.said / f"{process}.err").open("wb") as err,
-            ):
-                self.processes.append(
-                    subprocess.Popen(
-                        words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env
-                    )
-                )
+            said = Path(self.options.workdir) / "said" / str(process)
+            arguments = (self.options, address, process)
+            self.processes.append(Forked(main, *arguments, said=said, **bound))
 
     def err(self, process: int) -> str:
         """What a process wrote to standard error."""
-        return (self.said / f"{process}.err").read_text(errors="replace")
+        return self.processes[process].err
 
     def wait(self, seconds: float) -> list[int]:
         """The exit statuses, once all have ended; it is an AssertionError if they do not."""
@@ -107,8 +95,8 @@ class Job:
         said = [self.err(number) for number in range(len(statuses))]
         assert not any(statuses), (statuses, said)
         results = []
-        for number in range(len(statuses)):
-            lines = (self.said / f"{number}.out").read_text().splitlines()
+        for process in self.processes:
+            lines = process.out.splitlines()
             results += [line.split()[1:] for line in lines if line.startswith("RESULT ")]
         assert len(results) == len(statuses)
         return results
@@ -181,21 +169,20 @@ class Watched(toy_task.ToyTask):
         return vars(self).setdefault("_steps", [])
 
 
-def main() -> None:
-    """``host_job.py OPTIONS HOST:PORT PROCESS``: one process of a job."""
+def main(options: Options, address: str, process: int) -> None:
+    """One process of a job."""
     import jax
 
     from alchemint_jax import sharding, train
     from alchemint_jax.train.evaluation import EvaluateConfig
     from alchemint_jax.train.hosts import Hosts, joined
 
-    options, process = Options(**json.loads(sys.argv[1])), int(sys.argv[3])
     jax.config.update("jax_num_cpu_devices", options.devices)
     task = Watched(batch=options.batch, pause=options.pause)
     periods = {"checkpoint_every": options.checkpoint_every, "validate_every": 6, "sample_every": 9}
     scored = EvaluateConfig(options.evaluate_every, "toy_world:BOARDS", limit=6, batch=2)
     config = toy_task.config(options.total_steps, **periods, evaluate=scored)
-    with joined(Hosts(sys.argv[2], options.processes, process, WAIT, HEARTBEAT)):
+    with joined(Hosts(address, options.processes, process, WAIT, HEARTBEAT)):
         mesh = sharding.make_mesh(**options.mesh)
         result = train.fit(task, config, options.run, mesh=mesh)
         folder = Path(options.workdir) / "seen"
@@ -203,7 +190,3 @@ def main() -> None:
         (folder / f"{process}.json").write_text(json.dumps(task.steps))
         word = "interrupted" if result.interrupted else "finished"
         print("RESULT", word, result.step, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -30,6 +30,14 @@ def whole(tmp_path_factory):
     return folder / "checkpoints"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def little_garbage():
+    """Collections look through what these tests have made, not through all modules each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module")
 def plan():
     return train.plan_state(ToyTask(), config().optimizer, small_mesh())

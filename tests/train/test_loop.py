@@ -4,16 +4,14 @@ import dataclasses
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import grain
 import jax
 import numpy as np
 import pytest
 import toy_task
+from forked import Forked
 from toy_task import ToyTask, config
 
 from alchemint_jax import sharding, train
@@ -21,28 +19,19 @@ from alchemint_jax.errors import ConfigError, DataError, TrainingError, WeightsE
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(toy_task.__file__).parents[2]
-
 
 def small_mesh():
     return sharding.make_mesh(devices=jax.devices()[:1])
 
 
-def start(workdir, options):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen(
-        [sys.executable, toy_task.__file__, str(workdir), options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+def start(workdir, **options):
+    said = workdir.with_name(f"{workdir.name}-said")
+    return Forked(toy_task.main, workdir, 0.02, options, said=said)
 
 
 def finish(process):
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return out.split()
+    assert process.wait(300) == 0, process.err
+    return process.out.split()
 
 
 def steps_on_disk(workdir):
@@ -57,7 +46,7 @@ def steps_on_disk(workdir):
 def wait_for(condition, process, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.err
         assert time.monotonic() < end, "the run did not get that far"
         time.sleep(0.002)
 
@@ -73,21 +62,21 @@ def restored(workdir, step):
 
 
 def test_killed_at_any_moment_and_resumed_is_bit_identical(tmp_path, kills):
-    options = '{"total_steps": 60, "checkpoint_every": 4, "pause": 0.02}'
-    straight = start(tmp_path / "straight", options)
+    options = {"total_steps": 60, "checkpoint_every": 4}
+    straight = start(tmp_path / "straight", **options)
     killed = tmp_path / "killed"
     killings = 0
     for _ in range(3):
-        process, before = start(killed, options), steps_on_disk(killed)
+        process, before = start(killed, **options), steps_on_disk(killed)
         wait_for(lambda before=before: steps_on_disk(killed)[-1:] > before[-1:], process)
         time.sleep(kills.uniform(0, 0.15))  # anywhere: in a step, in a save, in a log line
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             killings += 1
-        process.communicate()
+        process.wait(300)
     assert killings >= 2
     assert 0 < steps_on_disk(killed)[-1] < 60, "killed too late to have anything to resume"
-    assert finish(start(killed, options)) == ["finished", "60"]
+    assert finish(start(killed, **options)) == ["finished", "60"]
     assert finish(straight) == ["finished", "60"]
     a, b = restored(tmp_path / "straight", 60), restored(killed, 60)
     jax.tree.map(np.testing.assert_array_equal, a, b)
@@ -99,16 +88,16 @@ def test_killed_at_any_moment_and_resumed_is_bit_identical(tmp_path, kills):
 
 
 def test_sigterm_saves_and_resumes_to_the_same_end(tmp_path):
-    options = '{"total_steps": 40, "checkpoint_every": 0, "pause": 0.02}'
+    options = {"total_steps": 40, "checkpoint_every": 0}
     log = tmp_path / "run" / "metrics.jsonl"
-    process = start(tmp_path / "run", options)
+    process = start(tmp_path / "run", **options)
     wait_for(lambda: log.exists() and len(train.read_metrics(log)) >= 3, process)
     process.send_signal(signal.SIGTERM)
     word, step = finish(process)
     assert word == "interrupted" and 0 < int(step) < 40
     assert steps_on_disk(tmp_path / "run") == [int(step)]
     assert not (tmp_path / "run" / "export").exists()
-    assert finish(start(tmp_path / "run", options)) == ["finished", "40"]
+    assert finish(start(tmp_path / "run", **options)) == ["finished", "40"]
     result = train.fit(ToyTask(), config(40), tmp_path / "straight", mesh=small_mesh())
     resumed = restored(tmp_path / "run", 40)
     jax.tree.map(np.testing.assert_array_equal, resumed, jax.device_get(result.state))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import grain
@@ -18,7 +17,6 @@ from toy_world import Pipe
 from alchemint_jax import train
 from alchemint_jax.data.loader import shared
 from alchemint_jax.data.share import WHOLE
-from alchemint_jax.train.evaluation import EvaluateConfig
 
 
 class Mlp(nn.Module):
@@ -104,15 +102,7 @@ def config(total_steps: int = 8, **changes) -> train.TrainConfig:
     )
 
 
-def main() -> None:
-    """``toy_task.py WORKDIR '{"total_steps": ..., "pause": ...}'``: one run in one process."""
-    options = json.loads(sys.argv[2])
-    if "evaluate" in options:
-        options["evaluate"] = EvaluateConfig(**options["evaluate"])
-    task = ToyTask(pause=options.pop("pause", 0.0), width=options.pop("width", 16))
-    result = train.fit(task, config(**options), Path(sys.argv[1]))
+def main(workdir: Path, pause: float, options: dict[str, Any]) -> None:
+    """One run in a process of its own."""
+    result = train.fit(ToyTask(pause=pause), config(**options), workdir)
     print("interrupted" if result.interrupted else "finished", result.step, flush=True)
-
-
-if __name__ == "__main__":
-    main()

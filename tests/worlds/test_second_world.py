@@ -10,10 +10,10 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from squares import FRAMES, SQUARES, TimedSquares, draw, image
+from squares import SHAPE, SQUARES, draw
 
 from alchemint_jax import cli, evaluate, sharding, weights
-from alchemint_jax.data import LoaderConfig, clip_loader, open_encoded
+from alchemint_jax.data import LoaderConfig, clip_loader, open_encoded, write_clips
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.train import fit
 from alchemint_jax.train.config import build_train, load_config
@@ -52,8 +52,8 @@ SMALL = {
     "text.ffn_dim": 16,
     "text.n_layers": 1,
     "sampling.size": "(16,16)",
-    "sampling.min_frames": FRAMES,
-    "sampling.max_frames": FRAMES,
+    "sampling.min_frames": SHAPE.frames,
+    "sampling.max_frames": SHAPE.frames,
     "sampling.reference_size": "(8,8)",
     "sampling.steps": 1,
 }
@@ -67,7 +67,8 @@ def test_a_second_world_is_encoded_trained_on_generated_and_evaluated(tmp_path, 
     monkeypatch.chdir(Path(__file__).parent)  # where squares.py is
     data, latents, report = (tmp_path / name for name in ("data", "latents", "report"))
     vae, run_dir = tmp_path / "autoencoder", tmp_path / "run"
-    TimedSquares(data_dir=str(data), file_format="array_record").download_and_prepare()
+    splits = {"train": map(draw, range(8)), "validation": map(draw, range(8, 10))}
+    write_clips(data, "timed_squares", SHAPE, splits)
 
     run("data", "sheet", "--data", data, "--out", tmp_path / "sheet.png")
     (batch,) = itertools.islice(clip_loader(data, "train", LoaderConfig(2), frames=1, side=8), 1)
@@ -78,15 +79,18 @@ def test_a_second_world_is_encoded_trained_on_generated_and_evaluated(tmp_path, 
     run("data", "encode", "--data", data, "--vae", vae, "--out", latents)
     assert json.loads((latents / "dataset.json").read_text())["dataset"] == "timed_squares_latents"
     record = open_encoded(latents, "validation")[0]
-    assert record["words"][: record["n_subjects"]] == draw(8)[1]
+    (scene, _), (single, _) = draw(8), draw(0)
+    (blue,) = single.subjects
+    assert blue.word == "blue"
+    assert record["words"][: record["n_subjects"]] == [one.word for one in scene.subjects]
     # On one device, for which there is the least to compile.
     own = [f"{name}={value}" for name, value in (SMALL | {"data": latents, "vae": vae}).items()]
     config = load_config(CONFIGS / "sprites.py", own)
     mesh = sharding.make_mesh(devices=jax.devices()[:1])
     assert fit(build_task(config), build_train(config), run_dir, mesh=mesh).step == 2
 
-    Image.fromarray(image("blue")).save(tmp_path / "blue.png")
-    seconds = (FRAMES - 1) / 8
+    Image.fromarray(blue.pictures[0]).save(tmp_path / "blue.png")
+    seconds = (SHAPE.frames - 1) / 8
     subject = {"word": "blue", "image": "blue.png", "appears": [[0, seconds / 2]]}
     board = {"prompt": "a blue square", "duration": seconds, "subjects": [subject]}
     for name in ("board.yaml", "boards.jsonl"):  # JSON is YAML, too
@@ -106,7 +110,7 @@ def test_a_second_world_is_encoded_trained_on_generated_and_evaluated(tmp_path, 
 
 def test_the_truth_of_a_second_world_scores_as_a_perfect_model():
     cases = SQUARES.cases(None, 20, 3)
-    videos = [draw([99, 3, i])[0] for i in range(20)]
+    videos = [draw(99, 3, i)[1] for i in range(20)]
     overall = evaluate.score(cases, videos, SQUARES.tracker, resamples=50)["overall"]
     assert [overall[name]["mean"] for name in ("t_iou", "identity", "area")] == [1, 1, 1]
     nothing = evaluate.score(cases, np.full_like(videos, 128), SQUARES.tracker, resamples=50)

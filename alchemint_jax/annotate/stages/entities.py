@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from alchemint_jax.annotate.listed import WORD, listed, schema_of
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Entities
 from alchemint_jax.annotate.words import choose, extract
 from alchemint_jax.endpoints import ChatClient, EndpointError
 
-_KINDS = ("human", "animal", "vehicle", "object", "logo", "background")
 _SYSTEM = (
     "You list the distinct subjects of a video caption: single humans, animals, vehicles, objects "
     "and logos that could be cut out of the picture. Leave out parts of bodies, actions, and what "
@@ -21,28 +20,7 @@ _SYSTEM = (
     'count one; phrase "red cap", word "red cap", kind object, count one; phrase "two ducks", '
     'word "ducks", kind animal, count many.'
 )
-_FIELDS = {
-    "phrase": {"type": "string"},
-    "word": {"type": "string"},
-    "kind": {"type": "string", "enum": list(_KINDS)},
-    "count": {"type": "string", "enum": ["one", "many"]},
-}
-_SCHEMA = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["entities"],
-    "properties": {
-        "entities": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": list(_FIELDS),
-                "properties": _FIELDS,
-            },
-        }
-    },
-}
+_SCHEMA = schema_of("entities")
 
 
 def entities(row: Row, client: ChatClient | None, settings: Entities) -> Row:
@@ -61,15 +39,4 @@ def entities(row: Row, client: ChatClient | None, settings: Entities) -> Row:
 
 
 def _checked(answer: Any) -> list[dict[str, str]]:
-    """The entities of an answer; ValueError where it is of another form."""
-    listed = answer.get("entities") if isinstance(answer, Mapping) else None
-    if not isinstance(listed, list):
-        raise ValueError("entities must be a list")
-    found = []
-    for one in listed[:64]:
-        if not isinstance(one, Mapping) or not all(isinstance(one.get(k), str) for k in _FIELDS):
-            raise ValueError(f"an entity must have {', '.join(_FIELDS)}, all of them text")
-        if one["kind"] not in _KINDS or one["count"] not in ("one", "many"):
-            raise ValueError(f"kind must be one of {', '.join(_KINDS)}; count one or many")
-        found.append({name: one[name] for name in _FIELDS})
-    return found
+    return [{name: one[name] for name in WORD} for one in listed(answer, "entities", 64)]

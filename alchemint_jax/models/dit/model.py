@@ -276,7 +276,7 @@ class DiT(nn.Module):
     @nn.nowrap
     def abstract_params(self) -> dict:
         """Shapes and types of the parameters, without computing any."""
-        return layers.abstract_params(self, **self.example_inputs())
+        return layers.abstract_params(self, **jax.eval_shape(self.example_inputs))
 
     @nn.nowrap
     def held_params(self) -> dict:

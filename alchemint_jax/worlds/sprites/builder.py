@@ -7,13 +7,7 @@ Record `i` of a split is clip `i` of that split's seed, so a dataset can be rema
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import logging
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +16,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from alchemint_jax.data import records
+from alchemint_jax.data.clip_writer import prepare
 from alchemint_jax.data.clips import ClipShape
 from alchemint_jax.data.examples import padded
 from alchemint_jax.errors import DataError
@@ -156,45 +151,17 @@ def write_sprites(
             return out
         what = f"another dataset ({found})" if (out / _MARK).is_file() else "something else"
         raise DataError(f"{out}: holds {what}; choose another directory or remove it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        config = SpritesConfig(
-            name=f"clips_{clips}_seed_{seed}_frames_{frames}" + "_events" * events,
-            clips=clips,
-            validation=validation,
-            seed=seed,
-            frames=frames,
-            events=events,
-        )
-        with _quiet_tfds():
-            builder = TimedSprites(
-                data_dir=str(temporary), config=config, file_format="array_record"
-            )
-            builder.download_and_prepare()
-        shutil.rmtree(temporary / "downloads", ignore_errors=True)
-        records.write_json(temporary / _MARK, wanted)
-        temporary.chmod(0o755)
-        os.replace(temporary, out)
-    except RuntimeError as error:  # what ArrayRecord and TFDS make of a full disk
-        raise DataError(f"{out}: cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    config = SpritesConfig(
+        name=f"clips_{clips}_seed_{seed}_frames_{frames}" + "_events" * events,
+        clips=clips,
+        validation=validation,
+        seed=seed,
+        frames=frames,
+        events=events,
+    )
+
+    def builder(folder: str) -> TimedSprites:
+        return TimedSprites(data_dir=folder, config=config, file_format="array_record")
+
+    prepare(out, builder, sprites=wanted)
     return out
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Silences TFDS: it draws several bars at once and speaks of downloads; ours is one line."""
-    from tensorflow_datasets.core.utils import tqdm_utils
-
-    bars, logger = getattr(tqdm_utils, "_active", True), logging.getLogger("absl")
-    level = logger.level
-    tfds.display_progress_bar(False)
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
-        tfds.display_progress_bar(bars)

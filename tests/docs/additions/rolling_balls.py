@@ -3,10 +3,8 @@
 import sys
 
 import numpy as np
-import tensorflow_datasets as tfds
-from etils import epath
 
-from alchemint_jax.data import ClipShape
+from alchemint_jax.data import ClipShape, write_clips
 from alchemint_jax.scene import Clock, Scene, Spans, Subject
 
 COLORS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 80, 220)}
@@ -35,21 +33,10 @@ def draw(seed, index):
     return Scene(f"clip {index}", caption, clock, tuple(subjects)), video
 
 
-class RollingBalls(tfds.core.GeneratorBasedBuilder):
-    VERSION = tfds.core.Version("1.0.0")
-    code_path = epath.Path(__file__)  # TFDS would look for it with a package that is not there
-
-    def _info(self):
-        features = SHAPE.features()
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
-
-    def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(0, 8), "validation": self._generate_examples(1, 2)}
-
-    def _generate_examples(self, seed, count):
-        for index in range(count):
-            yield index, SHAPE.record(*draw(seed, index), index)
+def write(folder):
+    splits = {"train": (draw(0, i) for i in range(8)), "validation": (draw(1, i) for i in range(2))}
+    write_clips(folder, "rolling_balls", SHAPE, splits)
 
 
 if __name__ == "__main__":
-    RollingBalls(data_dir=sys.argv[1], file_format="array_record").download_and_prepare()
+    write(sys.argv[1])

@@ -43,11 +43,15 @@ def generated_like(video, seed=0):
     return np.clip(grey + 0.85 * (soft - grey) + noise, 0, 255).astype(np.uint8)
 
 
+@pytest.fixture(scope="module")
+def unseen():
+    return [sample_clip(index, seed=SEED) for index in range(80)]
+
+
 @pytest.mark.parametrize(("spoil", "least"), [(False, 0.98), (True, 0.96)])
-def test_truth_is_found_in_unseen_clips(spoil, least):
+def test_truth_is_found_in_unseen_clips(unseen, spoil, least):
     ious, identity = [], []
-    for index in range(80):
-        clip = sample_clip(index, seed=SEED)
+    for index, clip in enumerate(unseen):
         video = generated_like(clip.video, index) if spoil else clip.video
         sightings = track(video, [s.pictures[1] for s in clip.scene.subjects])
         for subject, look, seen in zip(clip.scene.subjects, clip.looks, sightings, strict=True):
