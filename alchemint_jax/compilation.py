@@ -6,6 +6,7 @@ import contextlib
 import glob
 import os
 import pkgutil
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,15 @@ _TPU_VARIABLES = (
     "TPU_VISIBLE_DEVICES",
     "TPU_WORKER_HOSTNAMES",
     "TPU_WORKER_ID",
+)
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = r"([\d.]+)([KMGT]?)"
+# What TPU's compiler says of a program that is too large, in its two ways. The first speaks of
+# temporaries, but arguments and results are in its figure.
+_TOO_LARGE = (
+    re.compile(rf"HLO temporaries \({_SIZE}\) exceeds available HBM \({_SIZE}\)"),
+    re.compile(rf"Used {_SIZE} of {_SIZE} hbm"),
 )
 
 
@@ -77,6 +87,20 @@ def fresh_compilations() -> Iterator[None]:
         yield
     finally:
         enable(before)
+
+
+def refused(message: str) -> tuple[float, float] | None:
+    """Bytes that a refused program needs and those there are; None for other errors.
+
+    Args:
+        message: of the compiler.
+    """
+    if "RESOURCE_EXHAUSTED" in message:
+        for pattern in _TOO_LARGE:
+            if found := pattern.search(message):
+                needed, there = (float(found[i]) * _UNITS[found[i + 1]] for i in (1, 3))
+                return needed, there
+    return None
 
 
 def spare_libtpu() -> None:

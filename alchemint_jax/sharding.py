@@ -205,6 +205,15 @@ def state_shardings(boxed_abstract: Any, mesh: Mesh) -> Any:
     return jax.tree.map(leaf, boxed_abstract, is_leaf=_boxed)
 
 
+def shard_bytes(tree: Any) -> float:
+    """Bytes that one device holds of a tree of sharded shapes."""
+    total = 0.0
+    for x in jax.tree.leaves(tree):
+        shape = x.sharding.shard_shape(x.shape) if x.sharding is not None else x.shape
+        total += math.prod(shape) * x.dtype.itemsize
+    return total
+
+
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """The sharding of every array of a batch: its leading dimension over data and fsdp."""
     return NamedSharding(mesh, spec("batch"))

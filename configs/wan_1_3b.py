@@ -63,7 +63,7 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
             model=dict(
                 {name: getattr(VARIANTS[variant], name) for name in SIZES},
                 slots=3,
-                remat="full",
+                remat="auto",
                 attention="auto",
                 scheme=dict(name="WeRope"),
             ),

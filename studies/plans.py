@@ -51,14 +51,15 @@ def cases() -> list[Case]:
                         *("--config", CONFIGS[model], "--target", target),
                         *("--size", SIZES[size], "--frames", "81"),
                         *("--references", str(references), *how.split()),
+                        *(() if _searched(model, size, target) else FULL),
                     ),
                 )
             )
     return found + EXTRA
 
 
-# Mesh, remat policy and batch of each model, size and target. Twelve heads (1.3B) cannot be shared
-# by eight or sixteen, forty (14B) can. Few chips train a LoRA of 14B, many the whole.
+# Mesh and batch of each model, size and target. Twelve heads (1.3B) cannot be shared by eight or
+# sixteen, forty (14B) can. Few chips train a LoRA of 14B, many the whole.
 _WHOLE = "--config.train.optimizer.accumulate=1"
 HOW = {
     (model, size, target): how
@@ -76,6 +77,22 @@ HOW = {
         ("wan_14b", "h100:8x8"): f"--mesh fsdp=8,context=8 --batch 8 {_WHOLE}",
     }.items()
 }
+# So many parts of a sequence leave room for what is not to be computed again.
+HOW["wan_14b", "720p", "v5p:4x4x4"] = f"--mesh fsdp=8,context=8 --batch 8 {_WHOLE}"
+
+FULL = ("--remat", "full")
+"""Everything is computed again: plans that were not searched for the fastest policy."""
+
+
+def _searched(model: str, size: str, target: str) -> bool:
+    """Whether the remat policy is the fastest that fits, as it is in the configs."""
+    return target.startswith("h100") or (model, size, target) in (
+        ("wan_1_3b", "480p", "v5p-8"),
+        ("wan_14b", "480p", "v5p:4x4x4"),
+        ("wan_14b", "720p", "v5p:4x4x4"),
+    )
+
+
 CONFIGS = {
     "wan_1_3b": "configs/wan_1_3b.py",
     "wan_14b": "configs/wan_14b.py",
@@ -85,15 +102,39 @@ CONFIGS = {
 FOUR = {("480p", "v5p:4x4x4"), ("480p", "h100:8x8")}
 _TWO_720P = "--size 720x1280 --frames 81 --references 2"
 _TWO_480P = "--size 480x832 --frames 81 --references 2"
+_TEXT = "--config.cached_text=False"  # the text encoder is in the step
 EXTRA = [
     Case(name, tuple(arguments.split()))
     for name, arguments in {
         "search_14b_720p_2refs_v5p-8": "--config configs/wan_14b.py --target v5p-8 "
         f"{_TWO_720P} --batch 1 --search {_WHOLE}",
-        "data_axis_8": f"--config configs/wan_1_3b.py --target v5p:2x2x2 {_TWO_480P} --mesh data=8",
+        "data_axis_8": f"--config configs/wan_1_3b.py --target v5p:2x2x2 {_TWO_480P} "
+        f"--mesh data=8 {' '.join(FULL)}",
         "data_axis_64": f"--config configs/wan_1_3b.py --target v5p:4x4x4 {_TWO_480P} "
-        "--mesh data=64",
+        f"--mesh data=64 {' '.join(FULL)}",
+        "wan_1_3b_text_480p_2refs_v5p-8": "--config configs/wan_1_3b.py --target v5p-8 "
+        f"{_TWO_480P} {HOW['wan_1_3b', '480p', 'v5p-8']} {_TEXT}",
+        "wan_1_3b_text_480p_2refs_h100-8": "--config configs/wan_1_3b.py --target h100:8 "
+        f"{_TWO_480P} {HOW['wan_1_3b', '480p', 'h100:8']} {_TEXT}",
     }.items()
+]
+# One step of sampling, with both branches of guidance; gated, too.
+EXTRA += [
+    Case(
+        f"{model}_sample_{size}_2refs_{target.replace(':', '-')}{name}",
+        (
+            *("--config", CONFIGS[model], "--target", target),
+            *("--size", SIZES[size], "--frames", "81", "--references", "2"),
+            *f"--mesh {mesh} --step sample --batch {batch}{more}".split(),
+        ),
+    )
+    for model, size, target, mesh, batch in (
+        ("wan_1_3b", "480p", "v5p-8", "context=4", 1),
+        ("wan_1_3b", "480p", "h100:8", "fsdp=2,context=4", 2),
+        ("wan_14b", "720p", "v5p-8", "context=4", 1),
+        ("wan_14b", "720p", "h100:8", "context=8", 1),
+    )
+    for name, more in (("", ""), ("_gated", " --gating"))
 ]
 
 
@@ -197,6 +238,21 @@ def _comparisons(plans: dict[str, dict[str, Any]]) -> str:
         if "_2refs_" in name and other:
             ratio = plan["model_flops"] / other["model_flops"]
             lines.append(f"- {name}: two references cost {ratio:.3f} x the operations of none.")
+    for name, plan in plans.items():
+        if other := plans.get(name.removesuffix("_gated")) if name.endswith("_gated") else None:
+            memory, bound = (plan[key] / other[key] for key in ("peak_gib", "step_seconds"))
+            lines.append(
+                f"- {name}: gating takes {memory:.3f} x the memory and {bound:.3f} x the least "
+                "time of the same step without it."
+            )
+        if other := plans.get(name.replace("_text_", "_")) if "_text_" in name else None:
+            more, held = plan["peak_gib"] - other["peak_gib"], plan["memory_gib"]["frozen weights"]
+            lines.append(
+                f"- {name}: with the text encoder in the step a device needs "
+                f"{plan['peak_gib']:.1f} GiB, {more:.1f} more than with cached texts ({held:.1f} "
+                "of them for its weights), and the step at least "
+                f"{plan['step_seconds'] / other['step_seconds']:.3f} x the time."
+            )
     eight, many = plans.get("data_axis_8"), plans.get("data_axis_64")
     if eight and many:
         payload, sent = (
@@ -211,12 +267,16 @@ def _comparisons(plans: dict[str, dict[str, Any]]) -> str:
 
 _INTRODUCTION = """# Plans
 
-Training steps of Wan2.1's two sizes with timed references, compiled for hardware that was not
-there: `make plans` writes this page and its files, each with the command that made it. Memory is
-the compiler's. Times are bounds from the makers' figures (`alchemint_jax/plan/targets.py`), not
+Steps of Wan2.1's two sizes with timed references, compiled for hardware that was not there:
+`make plans` writes this page and its files, each with the command that made it. Memory is the
+compiler's. Times are bounds from the makers' figures (`alchemint_jax/plan/targets.py`), not
 measurements: `step` is the least that compute or collectives take, whichever is longer, and the
 bounds of MFU and tokens follow from it. GiB and ms of collectives are of one chip and step.
-References are 0, 2 or 4 pictures with their words; texts are encoded beforehand.
+References are 0, 2 or 4 pictures with their words. Texts are encoded beforehand, but for plans with
+`text` in their name; those with `sample` are of one step of sampling, all others of training.
+
+Where a command has `--remat full`, everything is computed again in the backward pass; where it says
+nothing of it, `remat` is the fastest policy that fits, as it is in the configs.
 
 ![memory per device and least time of each plan](plans.png)
 """

@@ -11,15 +11,19 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from alchemint_jax import sharding
 from alchemint_jax.bench.cases import Case
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
+from alchemint_jax.models.dit.remat import AUTO
 from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
 from alchemint_jax.plan.steps import event_rows, with_cached_text
 from alchemint_jax.sampling.sample import solve_piece
+from alchemint_jax.train import remat
 from alchemint_jax.train.dit_data import cached_conditions
+from alchemint_jax.train.dit_remat import ways
 from alchemint_jax.train.state import plan_state
 from alchemint_jax.train.step import jit_train_step
 
@@ -68,6 +72,38 @@ def build(case: Case) -> Program:
     return _BUILDERS[case.kind](case)
 
 
+def settled(case: Case) -> Case:
+    """The case with a policy of its layers where `model.remat` is "auto": as training chooses it.
+
+    Only training has a backward pass, and so a choice.
+    """
+    if case.of_vae or case.task.model.remat != AUTO:
+        return case
+    policy = "none"
+    if case.kind == "train":
+        task, mesh = _trained(case), _mesh(case)
+        place = sharding.batch_sharding(mesh)
+        shapes = {
+            name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place)
+            for name, x in arrays(case, cached=task.cached_text).items()
+        }
+        with sharding.use_mesh(mesh):
+            found = ways(task, shapes, mesh, case.optimizer.accumulate)
+            plan = plan_state(task, case.optimizer, mesh)
+            policy = cast(Any, remat.settled(plan, case.optimizer, found)[0].task).model.remat
+    model = dataclasses.replace(case.task.model, remat=policy)
+    return dataclasses.replace(case, task=dataclasses.replace(case.task, model=model))
+
+
+def _trained(case: Case) -> Any:
+    return case.task if case.task.train_text else with_cached_text(case.task)
+
+
+def _mesh(case: Case) -> Mesh:
+    here = None if case.mesh is not None else jax.local_devices()[:1]
+    return sharding.make_mesh(**(case.mesh or {}), devices=here)
+
+
 def _forward(case: Case) -> Program:
     dit, params = _transformer(case)
     given = arrays(case)
@@ -92,9 +128,7 @@ def _sample(case: Case) -> Program:
 
 
 def _train(case: Case) -> Program:
-    task: Any = case.task if case.task.train_text else with_cached_text(case.task)
-    here = None if case.mesh is not None else jax.local_devices()[:1]
-    mesh = sharding.make_mesh(**(case.mesh or {}), devices=here)
+    task, mesh = _trained(case), _mesh(case)
     batch = sharding.put_batch(arrays(case, cached=not case.task.train_text), mesh)
     key = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
     with sharding.use_mesh(mesh):

@@ -88,6 +88,7 @@ def _measure(
     case: Case, repeats: int, counterpart: Counterpart | None, say: Callable[[str], Any]
 ) -> dict[str, Any]:
     say(f"{case.name}: compiling")
+    case = programs.settled(case)
     program = programs.build(case)
     began = time.perf_counter()
     traced = program.trace()

@@ -62,7 +62,11 @@ def add_parser(commands: Any) -> None:
     c.add_argument("--step", choices=("train", "sample"), default="train")
     arguments.add_gating(c)
     arguments.add_inbetween(c)
-    c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")
+    c.add_argument(
+        "--remat",
+        metavar="POLICY",
+        help="of the layers; auto is the fastest that fits; default: the config's",
+    )
     c.add_argument(
         "--search", action="store_true", help="find the mesh, remat policy and micro-batches"
     )
@@ -96,8 +100,8 @@ def run(args: argparse.Namespace) -> int:
 def plan_command(args: argparse.Namespace) -> Any:
     """The plan that the arguments ask for."""
     prepare()
-    from alchemint_jax.plan.planner import Request, plan
-    from alchemint_jax.plan.search import search
+    from alchemint_jax.plan.planner import Request
+    from alchemint_jax.plan.search import plan, search
     from alchemint_jax.sampling.control import Gating, Inbetween, together
 
     for name in ("gating", "inbetween"):
@@ -118,7 +122,7 @@ def plan_command(args: argparse.Namespace) -> Any:
         remat=args.remat,
         control=control,
     )
-    return search(request, _say) if args.search else plan(request)
+    return (search if args.search else plan)(request, _say)
 
 
 def prepare() -> None:

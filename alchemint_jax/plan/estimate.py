@@ -8,10 +8,11 @@ from typing import Any
 import jax
 
 from alchemint_jax.plan import collectives
-from alchemint_jax.plan.compile import Program, shard_bytes
+from alchemint_jax.plan.compile import Program
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.steps import Step
 from alchemint_jax.plan.targets import GIB, Target, network_bandwidth
+from alchemint_jax.sharding import shard_bytes
 
 
 @dataclasses.dataclass(frozen=True)

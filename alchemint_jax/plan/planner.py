@@ -36,7 +36,7 @@ class Request:
         batch: clips of a step, and of what: "all", each "chip" or each "device". By default one
             per device, for each of the parts that the batch is split into.
         step: "train" or "sample".
-        remat: the policy of layers.
+        remat: the policy of layers; "auto" is the fastest that fits.
         accumulate: parts that a batch is split into.
         control: that sampling runs under.
     """
@@ -89,6 +89,8 @@ def prepare(request: Request) -> Setup:
             task = with_remat(task, request.remat)
     except ConfigError as error:
         raise ConfigError(f"{request.config}: {error}") from error
+    if request.step != "train":
+        task = with_remat(task, "none")  # there is no backward pass
     optimizer = train.optimizer
     if request.accumulate is not None:
         optimizer = dataclasses.replace(optimizer, accumulate=request.accumulate)
@@ -131,17 +133,8 @@ def complete(mesh: dict[str, int]) -> dict[str, int]:
     return named
 
 
-def plan(request: Request) -> Plan:
-    """Compiles what the request asks for, and says what it needs.
-
-    Raises:
-        ConfigError: what is asked for makes no sense, or cannot be compiled here.
-    """
-    return plan_setup(prepare(request))
-
-
 def plan_setup(setup: Setup) -> Plan:
-    """`plan` of what is decided already."""
+    """Compiles what is decided already, and says what it needs."""
     mesh = sharding.make_mesh(**complete(setup.mesh), devices=setup.devices)
     step = trace(setup, mesh)
     program = compile_step(step.traced)

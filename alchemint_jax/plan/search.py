@@ -1,4 +1,7 @@
-"""Finding mesh, remat policy and micro-batches: guessed from sizes first, then compiled."""
+"""Finding mesh, remat policy and micro-batches: guessed from sizes first, then compiled.
+
+`model.remat` "auto" is such a search, of the policy alone.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +14,27 @@ import jax
 
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit.remat import AUTO, POLICIES, guessed_bytes
 from alchemint_jax.plan import steps
 from alchemint_jax.plan.estimate import Plan
 from alchemint_jax.plan.flops import Sequence, dit_flops
-from alchemint_jax.plan.planner import Request, Setup, plan_setup, prepare, with_remat
+from alchemint_jax.plan.planner import (
+    Request,
+    Setup,
+    complete,
+    plan_setup,
+    prepare,
+    with_remat,
+)
 from alchemint_jax.plan.targets import GIB
 
-# By remat policy: widths of the model that each token leaves behind in a layer, those of the
-# feed-forward, and passes through the layers that a step makes (a backward pass is two). What goes
-# to the host and back counts as a quarter of a pass, so that it is tried where nothing else fits.
-POLICIES = {
-    "none": (22.0, 4.0, 3.0),
-    "dots": (9.0, 1.0, 3.2),
-    "attention": (3.0, 0.0, 3.9),
-    "full": (1.0, 0.0, 4.0),
-    "offload": (0.0, 0.0, 4.25),
-}
-# Widths that one layer's own work takes for each token at once, and such of the feed-forward.
-_WORKING = (45.0, 10.0)
+PASSES = {"none": 3.0, "dots": 3.2, "attention": 3.9, "full": 4.0, "offload": 4.25}
+"""By remat policy, passes through the layers that a step makes (a backward pass is two). What goes
+to the host and back counts as a quarter of a pass, so that it is tried where nothing else fits."""
+
 # Guesses may be this much too high or low before a candidate is not even tried.
 _SLACK = 1.25
+_COMPILES = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,23 +60,56 @@ class Candidate:
         return f"mesh {sizes or 'one device'}, remat {self.remat}, micro-batches {self.accumulate}"
 
 
-def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> Plan:
-    """The fastest plan that fits, of those that are worth compiling.
+def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> Plan:
+    """Compiles what the request asks for, and says what it needs.
 
-    Candidates are compiled from the one that should be fastest on, until one fits and all others
-    should be slower by a twentieth. What each compilation shows corrects the guesses of memory of
-    its remat policy. The last one is for the candidate that should be smallest, if nothing fitted.
+    Where `remat` is "auto" it is the fastest policy that fits the target on this mesh.
+
+    Args:
+        request: what to plan.
+        say: takes a line on each policy that is tried.
+
+    Raises:
+        ConfigError: what is asked for makes no sense, or cannot be compiled here.
+    """
+    setup = prepare(request)
+    if setup.task.model.remat != AUTO:
+        return plan_setup(setup)
+    mesh = dict(sharding.make_mesh(**complete(setup.mesh), devices=setup.devices).shape)
+    sizes, parts = _Sizes.of(setup), setup.optimizer.accumulate
+    found = [guess(sizes, mesh, policy, parts) for policy in POLICIES]
+    return _fastest(setup, found, say, len(found), near=1.0)
+
+
+def search(request: Request, say: Callable[[str], None]) -> Plan:
+    """The fastest plan that fits, of those that are worth compiling.
 
     Args:
         request: what to plan; its mesh, remat policy and micro-batches are not looked at.
         say: takes a line on each candidate.
-        compiles: at most this many are compiled.
 
     Raises:
         ConfigError: nothing can be tried, for example since no mesh can split the batch.
     """
     setup = prepare(request)
-    found = sorted(candidates(setup), key=lambda c: (c.seconds, c.memory))
+    return _fastest(setup, list(candidates(setup)), say, _COMPILES, near=1.05)
+
+
+def _fastest(
+    setup: Setup,
+    found: list[Candidate],
+    say: Callable[[str], None],
+    compiles: int,
+    near: float,
+) -> Plan:
+    """The fastest plan that fits, of some candidates.
+
+    They are compiled from the one that should be fastest on, until one fits and all others should
+    take more than `near` times as long. What each compilation shows corrects the guesses of memory
+    of its remat policy. The last one is for the candidate that should be smallest, if nothing
+    fitted. At most `compiles` are compiled.
+    """
+    found = sorted(found, key=lambda c: (c.seconds, c.memory))
     if not found:
         raise ConfigError(
             f"no mesh of {len(setup.devices)} devices can split a batch of {setup.work.batch}; "
@@ -89,7 +126,7 @@ def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> P
         likely = [
             c
             for c in likely
-            if c.seconds <= 1.05 * fastest and c.memory * ratio.get(c.remat, 0.0) <= available
+            if c.seconds <= near * fastest and c.memory * ratio.get(c.remat, 0.0) <= available
         ]
         names = [t["candidate"] for t in tried]
         nothing = best is None or not best.fits
@@ -100,7 +137,12 @@ def search(request: Request, say: Callable[[str], None], compiles: int = 6) -> P
         candidate = likely.pop(0)
         plan = plan_setup(_with(setup, candidate))
         tried.append(
-            {"candidate": str(candidate), "fits": plan.fits, "seconds": plan.serial_seconds}
+            {
+                "candidate": str(candidate),
+                "fits": plan.fits,
+                "peak_gib": round(plan.peak / GIB, 2),
+                "seconds": float(f"{plan.serial_seconds:.4g}"),
+            }
         )
         state = "fits" if plan.fits else "does not fit"
         say(
@@ -136,7 +178,7 @@ def candidates(setup: Setup) -> Iterator[Candidate]:
     """All ways to run the step that can be compiled, with guesses."""
     cfg, batch = setup.task.model, setup.work.batch
     training = setup.request.step == "train"
-    policies = POLICIES if training else {"none": POLICIES["none"]}
+    policies = list(POLICIES) if training else ["none"]
     sizes = _Sizes.of(setup)
     for mesh in meshes(len(setup.devices)):
         parts = mesh["data"] * mesh["fsdp"]
@@ -175,7 +217,7 @@ class _Sizes:
     @staticmethod
     def of(setup: Setup) -> _Sizes:
         """Traces nothing but the parameters' shapes."""
-        task = steps.with_cached_text(setup.task)
+        task = steps.planned(setup.task)
         params = sharding.unbox(
             jax.eval_shape(task.init, jax.eval_shape(lambda: jax.random.key(0)))
         )
@@ -203,17 +245,21 @@ def guess(sizes: _Sizes, mesh: dict[str, int], remat: str, accumulate: int) -> C
         samples *= len(setup.task.sampling.guidance.branches())
     here = samples * sizes.tokens.total / mesh["context"]
     act = 2 if setup.task.compute == "bfloat16" else 4
-    kept_d, kept_f, passes = POLICIES[remat]
-    kept = here * act * (kept_d * cfg.dim + kept_f * cfg.ffn_dim / mesh["tensor"])
-    working = here * act * (_WORKING[0] * cfg.dim + _WORKING[1] * cfg.ffn_dim / mesh["tensor"])
     layer = sizes.weights / cfg.n_layers / mesh["tensor"]
-    memory = sizes.state / split + working + 2 * layer
+    memory = sizes.state / split + 2 * layer
+    memory += guessed_bytes(
+        remat if training else "offload",  # which keeps nothing
+        here,
+        cfg.dim,
+        cfg.ffn_dim / mesh["tensor"],
+        cfg.n_layers,
+        act,
+    )
     if training:
-        memory += cfg.n_layers * kept
         memory += sizes.trained / split if accumulate > 1 else 0.0
 
     flops = setup.work.batch * dit_flops(cfg, sizes.tokens, setup.task.lora).forward
-    flops *= passes if training else len(setup.task.sampling.guidance.branches())
+    flops *= PASSES[remat] if training else len(setup.task.sampling.guidance.branches())
     compute = flops / (setup.target.chips * chip.flops)
     link = chip.link * (2 if chip.kind == "tpu" else 1)
     if chip.kind == "cuda" and setup.target.shape[0] > 1:

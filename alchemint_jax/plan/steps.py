@@ -23,6 +23,7 @@ from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.packing import event_rows as rows_of
+from alchemint_jax.tokenizers import ByteTokenizer
 from alchemint_jax.train.dit_data import cached_conditions
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import FROZEN, OptimizerConfig
@@ -73,6 +74,21 @@ def with_cached_text(task: DiTTask) -> DiTTask:
     return dataclasses.replace(task, cached_text=True)
 
 
+class _Planned(DiTTask):
+    """A task without the files of the model that it starts from."""
+
+    def tokenizer(self) -> ByteTokenizer:
+        """Another than that of training: of the empty text, which is all that it reads, the step
+        takes as many tokens either way.
+        """
+        return ByteTokenizer(self.sampling.text_length)
+
+
+def planned(task: DiTTask) -> DiTTask:
+    """The same task, to be traced where its files are not."""
+    return _Planned(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
+
+
 def resized(task: DiTTask, size: tuple[int, int] | None) -> DiTTask:
     """The task on clips of another size in pixels; None, or its own, leaves it as it is.
 
@@ -114,7 +130,7 @@ def _vae_config(model: str) -> VAEConfig:
 
 
 def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of a batch with states of texts, split over the mesh.
+    """Shapes of a batch, split over the mesh; with states of texts, or with their tokens.
 
     Raises:
         ConfigError: what is asked for does not fit the model or the mesh.
@@ -132,25 +148,21 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
             "or --mesh"
         )
     t, h, w, high, wide = latent_grid(task, work)
-    b, r, length = work.batch, work.references, task.sampling.tag_length
+    b, r = work.batch, work.references
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
         "latents": ((t, h, w, cfg.out_channels), jnp.float32),
         "references": ((r, high, wide, cfg.out_channels), jnp.float32),
         "used": ((r,), jnp.bool),
         "intervals": ((r, 1, 2), jnp.float32),
-        "tags": ((r, length, cfg.text_dim), jnp.float32),
-        "tag_mask": ((r, length), jnp.bool),
-        "text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
-        "null_text": ((task.sampling.text_length, cfg.text_dim), jnp.float32),
+        "tag_mask": ((r, task.sampling.tag_length), jnp.bool),
     }
-    if rows := event_rows(task, work):
-        length = task.sampling.event_length
+    rows = event_rows(task, work)
+    if rows:
         shapes |= {
-            "events": ((rows, length, cfg.text_dim), jnp.float32),
             "event_intervals": ((rows, 2), jnp.float32),
             "event_used": ((rows,), jnp.bool),
-            "null_event": ((length, cfg.text_dim), jnp.float32),
         }
+    shapes |= _states(task, r, rows) if task.cached_text else _ids(task, r, rows)
     place = sharding.batch_sharding(mesh)
     return {
         name: jax.ShapeDtypeStruct((b, *shape), dtype, sharding=place)
@@ -168,6 +180,36 @@ def given_pictures(task: DiTTask, work: Work, place: Any) -> dict[str, jax.Shape
         states = cfg.image_positions or CLIPVisionConfig().n_tokens
         shapes["image"] = (work.batch, states, cfg.image_dim)
     return {n: jax.ShapeDtypeStruct(s, jnp.float32, sharding=place) for n, s in shapes.items()}
+
+
+def _states(task: DiTTask, r: int, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shapes of what a cache says of the texts of one clip."""
+    width, said = task.model.text_dim, task.sampling
+    found = {
+        "text": (said.text_length, width),
+        "null_text": (said.text_length, width),
+        "tags": (r, said.tag_length, width),
+    }
+    if rows:
+        found |= {
+            "events": (rows, said.event_length, width),
+            "null_event": (said.event_length, width),
+        }
+    return {name: (shape, jnp.float32) for name, shape in found.items()}
+
+
+def _ids(task: DiTTask, r: int, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
+    """Shapes of the tokens of one clip's texts; `tag_mask` is there already."""
+    said = task.sampling
+    found = {
+        "text_ids": ((said.text_length,), jnp.int32),
+        "text_mask": ((said.text_length,), jnp.bool),
+        "tag_ids": ((r, said.tag_length), jnp.int32),
+    }
+    if rows:
+        shape = (rows, said.event_length)
+        found |= {"event_ids": (shape, jnp.int32), "event_mask": (shape, jnp.bool)}
+    return found
 
 
 def event_rows(task: DiTTask, work: Work) -> int:
@@ -227,10 +269,7 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
 
 
 def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) -> Step:
-    """The training step of a task, but for its frozen text encoder.
-
-    Its states come with the batch, as in `alchemint train` with `cached_text`; without, that runs
-    the encoder in the step.
+    """The training step of a task, with its frozen text encoder unless it has `cached_text`.
 
     Raises:
         ConfigError: see `dit_batch`; also for tasks that cannot be planned.
@@ -243,7 +282,7 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
             "--config.train_text=False --config.init_from=sprites, or --step sample"
         )
     task.check_trainable()
-    task = with_cached_text(task)
+    task = planned(task)
     batch = dit_batch(task, work, mesh)
     if (work.batch // (mesh.shape["data"] * mesh.shape["fsdp"])) % optimizer.accumulate:
         raise ConfigError(
@@ -257,7 +296,13 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
         traced = jit_train_step(plan, optimizer).trace(plan.abstract, batch, key)
     state = plan.abstract
     tokens = sequence(task, work)
-    flops = dit_flops(task.model, tokens, task.lora)
+    flops = work.batch * dit_flops(task.model, tokens, task.lora).training(
+        frozen=task.lora is not None
+    )
+    if not task.cached_text:  # the empty texts are encoded once for the whole batch
+        lengths = (task.sampling.text_length, task.sampling.event_length)
+        flops += encoding_flops(task, work)
+        flops += sum(text_flops(task.text, n) for n in lengths[: 1 + task.model.events])
     return Step(
         traced=traced,
         kinds={
@@ -269,7 +314,7 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
         },
         gradients=state["params"],
         tokens=work.batch * tokens.video,
-        model_flops=work.batch * flops.training(frozen=task.lora is not None),
+        model_flops=flops,
     )
 
 
@@ -282,7 +327,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
     plan = task.sampling.plan()
     guide = task.sampling.guidance.function()
-    batch = dit_batch(task, work, mesh)
+    batch = dit_batch(with_cached_text(task), work, mesh)
     columns = plan.method().table(plan.levels()).shape[1]
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     with sharding.use_mesh(mesh):

@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -181,12 +181,18 @@ class Checkpoints:
         """All complete steps, oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: State, examples: int) -> None:
+    def save(
+        self, step: int, state: State, examples: int, notes: Mapping[str, Any] | None = None
+    ) -> None:
         """Starts writing in the background; the state may be donated as soon as this returns.
 
         Frozen parameters are left out: see ``StatePlan.frozen``.
 
-        ``examples`` is how many all processes have read together in the ``step`` steps.
+        Args:
+            step: number of finished steps.
+            state: after them.
+            examples: how many all processes have read together in these steps.
+            notes: what else a run that goes on should know, in JSON's types.
         """
         self._begun.add(step)
         with self._writing():
@@ -194,7 +200,7 @@ class Checkpoints:
                 step,
                 args=ocp.args.Composite(
                     state=ocp.args.StandardSave(_moving(state)),
-                    data=ocp.args.JsonSave({"examples": examples}),
+                    data=ocp.args.JsonSave({**(notes or {}), "examples": examples}),
                 ),
             )
 
@@ -246,9 +252,17 @@ class Checkpoints:
         Raises:
             TrainingError: if the checkpoint does not say, or is damaged.
         """
-        found = self._read(step, "data", ocp.args.JsonRestore())
+        found = self.notes(step)
         with self._reading(step):
             return int(found["examples"])
+
+    def notes(self, step: int) -> dict[str, Any]:
+        """What was noted when a step was saved, ``examples`` among it.
+
+        Raises:
+            TrainingError: if the checkpoint is damaged.
+        """
+        return self._read(step, "data", ocp.args.JsonRestore())
 
     def _read(self, step: int, name: str, args: Any) -> Any:
         with self._reading(step):

@@ -12,6 +12,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from alchemint_jax import rotary, weights
@@ -29,6 +30,7 @@ from alchemint_jax.models.dit.conditioning import (
     encode_text,
     model_inputs,
 )
+from alchemint_jax.models.dit.remat import AUTO
 from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
@@ -40,10 +42,12 @@ from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
+from alchemint_jax.train import dit_remat
 from alchemint_jax.train.dit_data import cached_conditions, check_data
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
+from alchemint_jax.train.remat import Ways
 from alchemint_jax.weights.lora import save_lora
 from alchemint_jax.weights.tensors import Tensor
 
@@ -227,6 +231,12 @@ class DiTTask:
             null=jnp.repeat(null, b, axis=0),
         )
 
+    def ways(self, batch: dit_remat.Shapes, mesh: Mesh, accumulate: int) -> Ways | None:
+        """What `model.remat` can be, for batches of `data`; see `train.remat`."""
+        return dit_remat.ways(
+            self, dit_remat.largest(batch, read_header(self.data)), mesh, accumulate
+        )
+
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of encoded clips, shuffled, without end.
 
@@ -311,7 +321,7 @@ class DiTTask:
         config's `sampling` does, comes before it.
         """
         # What trained it may be no hardware of those who load it.
-        portable = dataclasses.replace(self.model, attention="auto")
+        portable = dataclasses.replace(self.model, attention="auto", remat=AUTO)
         weights.save(directory, "transformer", portable, self.merged(params), dtype=self.storage)
         if self.lora:
             for form in ("diffusers", "comfyui"):

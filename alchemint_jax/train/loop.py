@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import math
 import signal
 import threading
@@ -23,6 +24,7 @@ from alchemint_jax.data.share import Share
 from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
 from alchemint_jax.places import AnyPlace, Place
 from alchemint_jax.progress import Progress
+from alchemint_jax.train import remat
 from alchemint_jax.train.checkpoint import Checkpoints, run_place
 from alchemint_jax.train.evaluation import EvaluateConfig, Evaluator
 from alchemint_jax.train.hosts import alone, to_host
@@ -144,7 +146,6 @@ class _Run:
         self.evaluator = evaluator
         self.task, self.config, self.plan, self.checkpoints = task, config, plan, checkpoints
         self.workdir, self.share = workdir, share
-        self.train_step = jit_train_step(plan, config.optimizer)
         self.validation_step = jit_validation_step(plan)
         self.key = self._key(0)
         self.shapes: set[Any] = set()
@@ -163,9 +164,9 @@ class _Run:
 
     def train(self) -> FitResult:
         config, checkpoints = self.config, self.checkpoints
-        start, examples = checkpoints.latest() or 0, 0
+        start, examples, notes = checkpoints.latest() or 0, 0, {}
         if start:
-            examples = checkpoints.examples(start)
+            notes, examples = checkpoints.notes(start), checkpoints.examples(start)
             state = checkpoints.restore(start, self.plan.abstract)
             state |= self.plan.frozen(self.key)
         else:
@@ -179,6 +180,9 @@ class _Run:
             Progress(config.total_steps, "training", start, quiet=not first) as self.progress,
         ):
             asked = _asked_to_stop(self.plan.mesh, stopped)
+            if step < config.total_steps:
+                data, plan, notes = self._settled(data, notes)
+                train_step = jit_train_step(plan, config.optimizer)
             scoring = None
             if self.evaluator is not None:
                 name = str(self.workdir).rstrip("/").rpartition("/")[2]
@@ -188,7 +192,7 @@ class _Run:
                 batch = self._next_batch(data, step)
                 examples += len(jax.tree.leaves(batch)[0])
                 with jax.transfer_guard("disallow"):
-                    state, metrics = self.train_step(state, batch, self.key)
+                    state, metrics = train_step(state, batch, self.key)
                 # The device works on this step while the previous one is looked at.
                 if pending is not None:
                     self._note(step, pending)
@@ -204,7 +208,7 @@ class _Run:
                     pending = None
                 if saves:
                     self.writer.flush()  # a run that goes on keeps the lines before its checkpoint
-                    checkpoints.save(step, state, examples)
+                    checkpoints.save(step, state, examples, notes)
                 if validates:
                     self._validate(step, state)
                 if samples:
@@ -213,6 +217,32 @@ class _Run:
                 if scoring is not None and evaluates and not (stop and step < config.total_steps):
                     self.window_began += scoring.score(step, state)  # no part of the steps' time
         return FitResult(state, step, step < config.total_steps, stopped.signal)
+
+    def _settled(
+        self, data: Iterator[Any], notes: dict[str, Any]
+    ) -> tuple[Iterator[Any], StatePlan, dict[str, Any]]:
+        """What the step is to be compiled for, and the notes of it for the next checkpoints.
+
+        It takes a batch to know their shapes: the data that are returned begin with it.
+        """
+        ask, plan = getattr(self.task, "ways", None), self.plan
+        if ask is None or (first := next(data, None)) is None:
+            return data, plan, {}
+        place = sharding.batch_sharding(plan.mesh)
+        shapes = {
+            name: jax.ShapeDtypeStruct(
+                (self.share.batch(len(x)), *np.shape(x)[1:]), x.dtype, sharding=place
+            )
+            for name, x in first.items()
+        }
+        optimizer = self.config.optimizer
+        ways = ask(shapes, plan.mesh, optimizer.accumulate)
+        plan, choice = remat.settled(plan, optimizer, ways, notes.get(remat.NOTE))
+        data = itertools.chain([first], data)
+        if choice is None:
+            return data, plan, {}
+        self.progress.say(f"remat {choice.policy}: {choice.why}")
+        return data, plan, {remat.NOTE: choice.note()}
 
     def _next_batch(self, data: Iterator[Any], step: int) -> Any:
         try:

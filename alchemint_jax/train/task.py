@@ -23,6 +23,9 @@ class Task(Protocol):
     joined with dots, complete or partial, that a new run starts from instead of those of ``init``.
     Each process reads what its devices hold of them (``weights.read_params``).
 
+    A task whose step can run in several equal ways, which take more time and less memory one after
+    the other, has ``ways(shapes, mesh, accumulate) -> Ways | None`` (see ``train.remat``).
+
     A task that renders storyboards has ``pipeline(params) -> Pipeline``, by which a run is scored
     while it trains (``train.evaluate``). ``pipeline(None)`` renders nothing: scenes are checked
     with it before the run begins.

@@ -12,12 +12,16 @@ import pytest
 from tiny_plan import CONFIG, TINY, needs_libtpu
 
 from alchemint_jax import cli, sharding
+from alchemint_jax.compilation import refused
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import planner
-from alchemint_jax.plan.compile import needed, read, shard_bytes
+from alchemint_jax.plan.compile import read
 from alchemint_jax.plan.estimate import make_plan
+from alchemint_jax.plan.flops import text_flops, traced_flops
 from alchemint_jax.plan.plan_text import as_text
+from alchemint_jax.plan.search import plan
 from alchemint_jax.sampling.control import Gating
+from alchemint_jax.sharding import shard_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
 
@@ -140,7 +144,28 @@ def test_latents_are_those_of_the_autoencoder_of_the_config():
     setup = planner.prepare(planner.Request(sprites, "v5e:2x2", step="sample"))
     assert planner.steps.latent_grid(setup.task, setup.work) == (9, 16, 16, 8, 8)
     with pytest.raises(ConfigError, match="train_text=False --config.init_from=sprites"):
-        planner.plan(planner.Request(sprites, "v5e:2x2"))
+        plan(planner.Request(sprites, "v5e:2x2"))
+
+
+@needs_libtpu
+def test_a_frozen_text_encoder_is_in_the_step_unless_its_states_are_cached():
+    steps = {}
+    for cached in (True, False):
+        overrides = (*TINY.overrides, f"cached_text={cached}")
+        setup = planner.prepare(dataclasses.replace(TINY, overrides=overrides, remat="none"))
+        mesh = sharding.make_mesh(**planner.complete(setup.mesh), devices=setup.devices)
+        steps[cached] = planner.trace(setup, mesh)
+    frozen = {cached: shard_bytes(step.kinds["frozen weights"]) for cached, step in steps.items()}
+    assert frozen[True] == 0
+    assert frozen[False] * 8 == pytest.approx(21.2 * 2**30, rel=0.01)  # umT5-XXL's, in float32
+    assert shard_bytes(steps[False].kinds["weights"]) == shard_bytes(steps[True].kinds["weights"])
+    # It is run forward only: on 8 captions, as many words of two subjects, and one empty caption.
+    more = steps[False].model_flops - steps[True].model_flops
+    text, work = setup.task.text, setup.work
+    words = text_flops(text, setup.task.sampling.tag_length)
+    assert more == pytest.approx(9 * text_flops(text, 512) + work.batch * 2 * words)
+    counted = {cached: traced_flops(step.traced.jaxpr.jaxpr) for cached, step in steps.items()}
+    assert counted[False] - counted[True] == pytest.approx(more, rel=0.02)
 
 
 @needs_libtpu
@@ -167,9 +192,9 @@ def test_both_messages_of_the_compiler_are_understood():
     first = "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO "
     first += "temporaries (259.07G) exceeds available HBM (15.75G)."
     second = "RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 25.01G of 15.75G hbm."
-    assert needed(first) == (259.07 * 2**30, 15.75 * 2**30)
-    assert needed(second) == (25.01 * 2**30, 15.75 * 2**30)
-    assert needed("INVALID_ARGUMENT: something else") is None
+    assert refused(first) == (259.07 * 2**30, 15.75 * 2**30)
+    assert refused(second) == (25.01 * 2**30, 15.75 * 2**30)
+    assert refused("INVALID_ARGUMENT: something else") is None
 
 
 @needs_libtpu
@@ -197,4 +222,4 @@ def test_the_text_says_what_matters():
 @needs_libtpu
 def test_mistakes_are_named(changes, says):
     with pytest.raises(ConfigError, match=says):
-        planner.plan(dataclasses.replace(TINY, **changes))
+        plan(dataclasses.replace(TINY, **changes))

@@ -99,6 +99,40 @@ def test_where_nothing_fits_the_smallest_is_told(compiler):
     assert all(not t["fits"] for t in plan.what["tried"])
 
 
+def test_auto_is_the_fastest_policy_that_fits_on_the_mesh(compiler):
+    request = dataclasses.replace(LARGE, mesh={"fsdp": 4, "context": 2}, remat="auto")
+    for fits in ("dots", "attention", "full", "offload"):
+        order = list(search.POLICIES)
+        least = order[order.index(fits) :]
+        asked = compiler(lambda setup, least=least: (1 if _policy(setup) in least else 17) * GIB)
+        asked.clear()
+        lines = []
+        plan = search.plan(request, lines.append)
+        # One after the other, without those that are far too large, and none after one that fits.
+        names = [policy for _, policy, _ in asked]
+        assert names[-1] == fits and order.index(fits) + 1 >= len(names) == len(lines)
+        assert names == [name for name in order if name in names]
+        assert plan.fits and [t["fits"] for t in plan.what["tried"]] == [False] * (
+            len(names) - 1
+        ) + [True]
+        assert {tuple(mesh.items()) for mesh, _, _ in asked} == {
+            (("data", 1), ("fsdp", 4), ("context", 2), ("tensor", 1))
+        }
+
+
+def test_much_memory_keeps_everything(compiler):
+    asked = compiler(lambda setup: GIB)
+    assert search.plan(dataclasses.replace(TINY, remat="auto")).fits
+    assert [policy for _, policy, _ in asked] == ["none"]
+    asked.clear()
+    search.plan(dataclasses.replace(TINY, remat="full"))
+    assert [policy for _, policy, _ in asked] == ["full"]  # what is asked for is done
+
+
+def _policy(setup):
+    return setup.task.model.remat
+
+
 def test_candidates_divide_heads_and_batches():
     setup = planner.prepare(dataclasses.replace(LARGE, batch=(4, "all")))
     found = list(search.candidates(setup))

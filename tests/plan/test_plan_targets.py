@@ -6,8 +6,8 @@ import jax
 import pytest
 from tiny_plan import needs_libtpu
 
+from alchemint_jax.compilation import refused
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.plan.compile import needed
 from alchemint_jax.plan.targets import CHIPS, network_bandwidth, parse_target, topology_devices
 
 
@@ -61,7 +61,7 @@ def test_memory_is_what_the_compiler_allows(name):
     much = jax.ShapeDtypeStruct((2**36,), jax.numpy.float32, sharding=place)
     with pytest.raises(jax.errors.JaxRuntimeError) as error:
         jax.jit(jax.numpy.sin).lower(much).compile()
-    _, available = needed(str(error.value))
+    _, available = refused(str(error.value))
     # Versions of the compiler keep a few MB more or less for themselves.
     assert available * target.chip.devices == pytest.approx(target.chip.hbm, rel=1e-3)
 

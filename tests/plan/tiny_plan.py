@@ -20,4 +20,5 @@ TINY = Request(
     size=(32, 32),
     frames=5,
     references=2,
+    remat="full",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from PIL import Image
@@ -32,6 +33,31 @@ def test_the_committed_page_is_that_of_the_committed_plans(tmp_path, monkeypatch
     plans.write_table(tmp_path)
     assert (tmp_path / "README.md").read_text() == (PLANS / "README.md").read_text()
     assert len(drawn) == len(plans.cases()) and (tmp_path / "plans.png").is_file()
+
+
+def test_every_plan_says_which_policy_it_was_made_with():
+    arguments = {case.name: case.arguments for case in plans.cases()}
+    found = {path.stem: json.loads(path.read_text()) for path in PLANS.glob("*.json")}
+    assert set(found) == set(arguments)
+    for name, plan in found.items():
+        assert plan["command"] == shlex.join(["alchemint", "plan", *arguments[name]])
+        args = cli._parse(["plan", *arguments[name]])
+        if args.step == "sample":
+            assert plan["remat"] == "none"  # there is no backward pass
+        elif args.remat:
+            assert plan["remat"] == args.remat and "tried" not in plan
+        else:  # the last that was tried, and the only one that fits
+            assert f"remat {plan['remat']}," in plan["tried"][-1]["candidate"]
+            assert [t["fits"] for t in plan["tried"]] == [False] * (len(plan["tried"]) - 1) + [True]
+    assert {plan["remat"] for plan in found.values()} > {"full", "dots"}
+
+
+def test_the_guide_quotes_the_plans():
+    guide = (PLANS.parent / "guides" / "plan.md").read_text()
+    for name in ("wan_1_3b_480p_2refs_v5p-8", "wan_1_3b_480p_2refs_h100-8"):
+        plan = json.loads((PLANS / f"{name}.json").read_text())
+        assert f"{plan['peak_gib']:.1f} of the {plan['available_gib']:.1f} GiB" in guide
+        assert f"(`{plan['remat']}`, MFU at most {100 * plan['mfu_bound']:.0f} %)" in guide
 
 
 def test_plans_that_do_not_fit_say_what_is_missing():

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.dit.remat import POLICIES
+from alchemint_jax.models.dit.remat import AUTO, POLICIES
 from alchemint_jax.ops.attention import IMPLEMENTATIONS
 from alchemint_jax.rotary import ReferenceLayout, WeRope
 from alchemint_jax.rotary.schemes import Scheme
@@ -42,7 +42,8 @@ class DiTConfig:
             an embedding of its texts.
         unroll: layers per iteration of the scan over layers.
         remat: what a layer keeps from the forward pass for the backward pass: "none" (recomputed:
-            it keeps all), "dots", "attention", "full" or "offload", see `dit.remat`.
+            it keeps all), "dots", "attention", "full", "offload", or "auto", the fastest of these
+            that fits; see `dit.remat`.
         attention: what attends: "auto" (by platform and sizes), "xla", "cudnn" or "splash", see
             `ops.attention`.
 
@@ -72,12 +73,13 @@ class DiTConfig:
     reference_time: Literal["clean", "video"] = "clean"
     events: bool = False
     unroll: int = 1
-    remat: str = "none"
+    remat: str = AUTO
     attention: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.remat not in POLICIES:
-            raise ConfigError(f"model.remat is {self.remat!r}; use one of {', '.join(POLICIES)}")
+        if self.remat not in (AUTO, *POLICIES):
+            known = ", ".join((AUTO, *POLICIES))
+            raise ConfigError(f"model.remat is {self.remat!r}; use one of {known}")
         if self.attention not in IMPLEMENTATIONS:
             known = ", ".join(IMPLEMENTATIONS)
             raise ConfigError(f"model.attention is {self.attention!r}; use one of {known}")
