@@ -140,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
+    arguments.add_tempo(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -282,6 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
+    arguments.add_tempo(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     evaluate_command.add_parsers(names)

@@ -43,14 +43,14 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        from alchemint_jax.sampling.control import Gating, Relay
+        from alchemint_jax.sampling.control import Gating, Relay, TempoControl, Together
 
         relay = Relay.of(args.relay)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
-        control = Gating.of(args.gating)
+        gating, tempo = Gating.of(args.gating), TempoControl.of(args.tempo)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         shared.warn(board.warnings())
         frames = pipe.generate(
@@ -60,7 +60,7 @@ def generate(args: argparse.Namespace) -> int:
             guidance=plan.guidance,
             progress=True,
             solver=plan.solver,
-            control=control,
+            control=Together.of(gating, tempo),
         )
         fps = float(scene.clock.fps)
         with shared.tidy():
@@ -90,8 +90,9 @@ def generate(args: argparse.Namespace) -> int:
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
-            "gating": dataclasses.asdict(control) if control else None,
+            "gating": dataclasses.asdict(gating) if gating else None,
             "relay": dataclasses.asdict(relay) if relay else None,
+            "tempo": tempo.settings() if tempo else None,
         }
         print(json.dumps(report))
     else:

@@ -20,7 +20,7 @@ from alchemint_jax.outputs import check_outputs
 _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
-    *("steps", "solver", "batch", "gating", "relay"),
+    *("steps", "solver", "batch", "gating", "relay", "tempo"),
     *("guidance_text", "guidance_image", "guidance_both"),
 )
 
@@ -49,7 +49,7 @@ def evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
-        from alchemint_jax.sampling.control import Gating, Relay
+        from alchemint_jax.sampling.control import Gating, Relay, TempoControl, Together
 
         benchmark = named.chosen(
             args.benchmark,
@@ -65,7 +65,7 @@ def evaluate(args: argparse.Namespace) -> int:
             batch=args.batch,
             guidance=weights or None,
             solver=args.solver,
-            control=Gating.of(args.gating),
+            control=Together.of(Gating.of(args.gating), TempoControl.of(args.tempo)),
             relay=Relay.of(args.relay),
             judge=_judges(args),
         )

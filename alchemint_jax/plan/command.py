@@ -61,6 +61,11 @@ def add_parser(commands: Any) -> None:
     )
     c.add_argument("--step", choices=("train", "sample"), default="train")
     arguments.add_gating(c)
+    c.add_argument(
+        "--tempo",
+        action="store_true",
+        help="one round of TempoControl in the step; others take as long, and no more memory",
+    )
     c.add_argument("--remat", metavar="POLICY", help="of the layers; default: the config's")
     c.add_argument(
         "--search", action="store_true", help="find the mesh, remat policy and micro-batches"
@@ -97,13 +102,13 @@ def plan_command(args: argparse.Namespace) -> Any:
     prepare()
     from alchemint_jax.plan.planner import Request, plan
     from alchemint_jax.plan.search import search
-    from alchemint_jax.sampling.control import Gating
+    from alchemint_jax.sampling.control import Gating, TempoControl, Together
 
-    control = None
-    if args.gating is not None:
-        if args.step != "sample":
-            raise ConfigError("--gating is of sampling; give --step sample as well")
-        control = Gating.of(args.gating)
+    tempo = TempoControl(iterations=1) if args.tempo else None
+    control = Together.of(Gating.of(args.gating), tempo)
+    if control is not None and args.step != "sample":
+        name = "--tempo" if args.gating is None else "--gating"
+        raise ConfigError(f"{name} is of sampling; give --step sample as well")
     request = Request(
         config=args.config,
         target=args.target,

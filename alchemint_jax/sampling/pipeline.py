@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ from alchemint_jax.models.vae import VAE
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.conditions import common_shape, encode_conditions
-from alchemint_jax.sampling.control import Control, Gating, Relay, Together
+from alchemint_jax.sampling.conditions import common_shape, encode_conditions, prompts
+from alchemint_jax.sampling.control import Control, Gating, Relay, TempoControl, Together
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
@@ -31,6 +31,7 @@ from alchemint_jax.sampling.parts import Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.weights import lora
@@ -290,6 +291,7 @@ class Pipeline(Parts):
         self._check_length("render", "negative_prompt", negative_prompt or "")
         control = self._control(control)
         size, clock = common_shape(self, scenes)
+        control = self._told(control, scenes, clock)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         conditions = self.conditions(scenes, negative_prompt)
@@ -314,11 +316,19 @@ class Pipeline(Parts):
         Raises:
             ConfigError: it is a gating that this model cannot have.
         """
-        if isinstance(control, Gating):
-            control = self._gating(control)
-        if self.relay is None or control is None:
-            return self.relay or control
-        return Together((self.relay, control))
+        parts = control.controls if isinstance(control, Together) else (control,)
+        parts = tuple(self._gating(one) if isinstance(one, Gating) else one for one in parts)
+        # TempoControl asks what is attended to under the biases of all others.
+        return Together.of(self.relay, *sorted(parts, key=lambda x: isinstance(x, TempoControl)))
+
+    def _told(self, control: Control | None, scenes: Sequence[Scene], clock: Clock) -> Any:
+        """The control, whose words are found in the prompts of these scenes."""
+        if isinstance(control, Together):
+            return Together(tuple(self._told(one, scenes, clock) for one in control.controls))
+        if not isinstance(control, TempoControl):
+            return control
+        captions, _ = prompts(self, scenes, clock)
+        return control.told(self.texts, captions, self.settings.text_length, scenes, clock)
 
     def _gating(self, control: Gating) -> Gating | None:
         if self.relay is not None and control.layers != (0, 1):

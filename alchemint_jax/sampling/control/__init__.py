@@ -9,5 +9,17 @@ from alchemint_jax.sampling.control.step import (
     Together,
     advance_controlled,
 )
+from alchemint_jax.sampling.control.tempo import TempoControl
+from alchemint_jax.sampling.control.when import When
 
-__all__ = ["Control", "Gating", "Moment", "Relay", "Steered", "Together", "advance_controlled"]
+__all__ = [
+    "Control",
+    "Gating",
+    "Moment",
+    "Relay",
+    "Steered",
+    "TempoControl",
+    "Together",
+    "When",
+    "advance_controlled",
+]
