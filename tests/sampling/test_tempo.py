@@ -152,7 +152,8 @@ def test_latents_go_where_attention_follows_the_curves():
     """One round of AdamW goes down the slope of the loss, by `rate` in each number that matters."""
     control = dataclasses.replace(FIRST, iterations=1)
     steered, asked = heard(control)
-    curves = np.array([[[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]], [[0, 0, 1, 1, 0], [1, 1, 1, 1, 1]]])
+    curves = [[[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]], [[0, 0, 1, 1, 0], [1.0] * 5]]
+    curves = jnp.asarray(curves)
 
     def loss(z):
         attention = jax.nn.sigmoid(z[..., 0]).reshape(2, 1, FRAMES, 16)
@@ -229,16 +230,20 @@ def test_in_a_model_words_follow_their_curves_in_a_batch_as_alone_and_on_any_mes
 
 def test_gating_is_in_force_where_it_looks(models):
     """Both together, in one step: the latents are those of a control that looks under the gate."""
-    bias = []
 
     def looking(moment, latents):
-        bias.append(moment.look(latents, Probe(subjects=False)))
+        moment.look(latents, Probe(subjects=False))
         return Steered(latents)
 
     gate = Bias(subjects=jnp.ones((2, FRAMES, 2)))
     asked = []
     counts = (jnp.int32(0), jnp.int32(1), jnp.float32(0.5))
-    moment = Moment(*counts, conditions(), 2, lambda *given: asked.append(given[3]))
+
+    def look(*given):
+        asked.append(given[3])
+        return Attended()
+
+    moment = Moment(*counts, conditions(), 2, look)
     gated = lambda moment, latents: Steered(latents, gate)  # noqa: E731
     Together((looking, gated, looking, gated, looking))(moment, noise())
     assert asked[0] is None and (asked[1].subjects == 1).all() and (asked[2].subjects == 2).all()

@@ -93,10 +93,10 @@ class TempoControl:
         TempoControl, arXiv 2510.02226; numbers are those of its released code for one object.
     """
 
-    words: tuple[When, ...] | None = None
+    words: Sequence[When] | None = None
     steps: Window = (0.0, 0.22)
     iterations: int = 10
-    rate: float = 5e-4
+    rate: float | int = 5e-4
     magnitude: float | int = 0.3
     entropy: float | int = 10.0
     enough: float | int = 0.9

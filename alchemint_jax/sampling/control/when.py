@@ -19,7 +19,7 @@ from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 from alchemint_jax.wording import same_word
 
-Pairs = tuple[tuple[float | int, float | int], ...]
+Pairs = Sequence[Sequence[float | int]]
 
 
 @dataclasses.dataclass(frozen=True)
