@@ -343,7 +343,7 @@ class Pipeline(Parts):
             raise ConfigError("gating times subjects with pictures, and this model takes none")
         if control.edge is None and not isinstance(self.models.dit.config.scheme, NoInterval):
             control = dataclasses.replace(control, edge=0)
-        return control if control.strength or control.lift else None
+        return control if control.strength else None
 
     def conditions(self, scenes: Sequence[Scene], negative_prompt: str | None = None) -> Conditions:
         """What the transformer is conditioned on, encoded; the scenes are those of `render`."""

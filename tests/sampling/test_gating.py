@@ -88,17 +88,12 @@ def held(frame):
     return [0] if frame == 0 else range(4 * frame - 3, 4 * frame + 1)
 
 
-def share(b, r, t):
-    """How much of a latent frame a subject is on screen."""
-    there = {f for s, e in SPANS[b][r] for f in range(s, e)}
-    return sum(f in there for f in held(t)) / len(held(t))
-
-
 def expected(strength, mass=0.9):
     """The bias of each latent frame on each subject [b r t], by counting frames and bisection."""
     found = np.zeros((2, 3, FRAMES))
     for b, r, t in np.ndindex(found.shape):
-        covered = share(b, r, t)
+        there = {f for s, e in SPANS[b][r] for f in range(s, e)}
+        covered = sum(f in there for f in held(t)) / len(held(t))
         low, high = -float(strength), 0.0
         for _ in range(200):  # the attention that is left grows with the bias
             middle = (low + high) / 2
@@ -152,14 +147,6 @@ def test_with_an_edge_of_1_odds_are_as_large_as_the_share():
         return np.array([mass[5:7].sum(), mass[7:].sum()]) / mass[:5].sum()
 
     np.testing.assert_allclose(odds(logits + bias), share * odds(logits), rtol=1e-6)
-
-
-def test_a_lift_raises_a_subject_and_its_word_while_they_are_on_screen():
-    plain, lifted = (biased(Gating(lift=lift)) for lift in (0, 2.5))
-    shares = np.array([[[share(b, r, t) for r in range(3)] for t in range(5)] for b in range(2)])
-    np.testing.assert_allclose(lifted.subjects - plain.subjects, 2.5 * shares, atol=1e-5)
-    assert (np.asarray(lifted.words)[1, 0, 0], np.asarray(lifted.words)[1, 0, 4]) == (2.5, -30)
-    assert np.asarray(biased(Gating(0, lift=1.0)).subjects).max() == 1 and shares.max() == 1
 
 
 def test_windows_of_steps_and_layers():
@@ -262,7 +249,6 @@ def test_a_batch_is_its_clips_on_any_mesh_and_all_the_time_is_no_gate(models):
         ({"edge": -0.1}, "edge = -0.1: must be from 0 to 1000"),
         ({"steps": (0.5, 0.5)}, "steps = .* two shares"),
         ({"layers": (0, 2)}, "layers"),
-        ({"lift": -1}, "lift = -1: must be from 0 to 10"),
         ({"stride": 0}, "stride = 0"),
     ],
 )

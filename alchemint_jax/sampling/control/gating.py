@@ -45,8 +45,6 @@ class Gating:
         steps: of which share of the steps, counted from the noise.
         layers: of which share of the layers, counted from the first.
         words: whether the subject's word in the caption is gated, too.
-        lift: how much attention to a subject is raised while it is on screen, in units of logits,
-            from 0 to 10. A model that does not know time may show a subject less than it is asked.
         stride: pixel frames per latent frame of the autoencoder.
 
     Raises:
@@ -67,7 +65,6 @@ class Gating:
     steps: Window = (0.0, 1.0)
     layers: Window = (0.0, 1.0)
     words: bool = True
-    lift: float | int = 0.0
     stride: int = dataclasses.field(default=WAN_STRIDE, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,8 +72,6 @@ class Gating:
             raise ConfigError(f"Gating: strength = {self.strength}: must be from 0 to {-HIDDEN:g}")
         if self.edge is not None and not 0 <= self.edge <= 1000:
             raise ConfigError(f"Gating: edge = {self.edge}: must be from 0 to 1000")
-        if not 0 <= self.lift <= 10:
-            raise ConfigError(f"Gating: lift = {self.lift}: must be from 0 to 10")
         for name in ("steps", "layers"):
             window = getattr(self, name)
             if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
@@ -95,15 +90,12 @@ class Gating:
 
     def __call__(self, moment: Moment, latents: Float[Array, "b t h w c"]) -> Steered:
         """See `Control`; the latents stay where they are."""
-        if not (self.strength or self.lift):
+        if not self.strength:
             return Steered(latents)
         given = moment.conditions
         clock = Clock.for_latents(latents.shape[1], self.stride)
         edge = EDGE if self.edge is None else self.edge
-        covered = coverage(given.intervals, clock)
-        gate = gate_bias(covered, edge, self.strength)
-        if self.lift:
-            gate = gate + self.lift * covered
+        gate = gate_bias(coverage(given.intervals, clock), edge, self.strength)
         if self.steps != (0, 1):
             gate = gate * inside(moment.step, moment.steps, self.steps)
         words = None
