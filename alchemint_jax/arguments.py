@@ -134,6 +134,20 @@ def add_clean_keyframes(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_tempo(command: argparse.ArgumentParser) -> None:
+    """Adds --tempo: a list of words with their times, or of True where it is given without."""
+    command.add_argument(
+        "--tempo",
+        nargs="?",
+        const=True,
+        action="append",
+        metavar="WORD=WHEN",
+        help="move the latents until attention to words follows their times: those of the "
+        "subjects, or of a word of the prompt, in seconds (star=0.5-2,3-4), as a curve "
+        "(star=0:0,1.5:1) or as the onsets of a sound file (star=beat.wav); may be repeated",
+    )
+
+
 def perceivers(text: str) -> dict[str, str]:
     """KIND=NAME, and more of them behind commas; names may hold colons and slashes."""
     kinds = ("detector", "segmenter", "embedder")

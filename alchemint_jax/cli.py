@@ -148,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_relay(c)
     arguments.add_inbetween(c)
     arguments.add_clean_keyframes(c)
+    arguments.add_tempo(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -293,6 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_relay(c)
     arguments.add_inbetween(c)
     arguments.add_clean_keyframes(c)
+    arguments.add_tempo(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
     evaluate_command.add_parsers(names)

@@ -31,6 +31,7 @@ class Study:
         measure: the figures of each variant, from `Pipeline.render`, the boards, the `seed` of the
             noise and the settings of `benchmark.render`; `variants` of the result has a summary of
             each.
+        whole: whether `measure` is given the pipeline itself, in place of its `render`.
         shown: titles of the figures to print.
         draw: an SVG of the result, for a command that has a figure.
     """
@@ -43,6 +44,7 @@ class Study:
     measure: Callable[..., dict[str, Any]]
     shown: Mapping[str, str]
     draw: Callable[[Mapping[str, Any]], bytes] | None = None
+    whole: bool = False
 
 
 def main(
@@ -96,7 +98,7 @@ def _measured(study: Study, args: argparse.Namespace) -> dict[str, Any]:
         "batch": args.batch,
         **dataclasses.asdict(plan),
         **study.measure(
-            functools.partial(pipe.render, solver=plan.solver),
+            pipe if study.whole else functools.partial(pipe.render, solver=plan.solver),
             boards,
             seed=args.seed,
             steps=plan.steps,

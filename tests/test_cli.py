@@ -21,7 +21,7 @@ import alchemint_jax as al
 from alchemint_jax import cli, commands, data, evaluate, media
 from alchemint_jax.errors import AlchemintError, WeightsError
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.control import Gating, Relay
+from alchemint_jax.sampling.control import Gating, Relay, TempoControl, Together, When
 from alchemint_jax.worlds import sprites
 
 BOARD = """
@@ -102,6 +102,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options = ["--seed", "7", "--steps", "12", "--guidance-text", "2", "--guidance-both", "1e1"]
     options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
     options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16", "--gating", "8"]
+    options += ["--tempo", "red disc=0.5-1", "--tempo", "red disc=a.wav"]
     options += ["--transformer", "t.safetensors", "--model-kind", "phantom", "--relay", "1.5"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
@@ -120,13 +121,14 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "vae": None,
     }
     [call] = pipe.calls
+    words = (When("red disc", seconds=((0.5, 1),)), When("red disc", audio="a.wav"))
     assert call == {
         "seed": 7,
         "progress": True,
         "steps": 12,
         "guidance": al.Guidance(text=2.0, image=1.5, both=10.0),
         "solver": "unipc",
-        "control": Gating(8.0),
+        "control": Together((Gating(8.0), TempoControl(words))),
     }
 
 
@@ -134,7 +136,14 @@ def test_gating_without_a_number_is_the_usual_one(board, pipe, tmp_path, capsys)
     out = ["--out", str(tmp_path / "v.mp4"), "--json", "--gating"]
     assert cli.main(["generate", board, *out]) == 0
     assert pipe.calls[0]["control"] == Gating()
-    assert json.loads(capsys.readouterr().out)["gating"]["strength"] == Gating().strength
+    said = json.loads(capsys.readouterr().out)
+    assert said["gating"]["strength"] == Gating().strength and said["tempo"] is None
+    assert cli.main(["generate", board, *out[:-1], "--tempo"]) == 0
+    assert pipe.calls[1]["control"] == TempoControl()
+    said = json.loads(capsys.readouterr().out)
+    assert said["tempo"]["rate"] == TempoControl().rate and said["gating"] is None
+    assert cli.main(["generate", board, *out[:-1], "--tempo", "disc"]) == 2
+    assert "write WORD=WHEN, for example star=0.5-2" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["generate", *out, board])
     assert "write it last" in capsys.readouterr().err

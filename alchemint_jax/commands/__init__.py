@@ -45,7 +45,7 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, together
+        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, TempoControl, Together
 
         relay = Relay.of(args.relay)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
@@ -55,6 +55,7 @@ def generate(args: argparse.Namespace) -> int:
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
         gating, inbetween = Gating.of(args.gating), Inbetween.of(args.inbetween)
+        tempo = TempoControl.of(args.tempo)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         shared.warn(board.warnings())
         frames = pipe.generate(
@@ -64,7 +65,7 @@ def generate(args: argparse.Namespace) -> int:
             guidance=plan.weights,
             progress=True,
             solver=plan.solver,
-            control=together(gating, inbetween),
+            control=Together.of(gating, inbetween, tempo),
         )
         fps = float(scene.clock.fps)
         with shared.tidy():
@@ -101,6 +102,7 @@ def generate(args: argparse.Namespace) -> int:
             "gating": dataclasses.asdict(gating) if gating else None,
             "inbetween": dataclasses.asdict(inbetween) if inbetween else None,
             "relay": dataclasses.asdict(relay) if relay else None,
+            "tempo": tempo.settings() if tempo else None,
         }
         print(json.dumps(report))
     else:

@@ -20,7 +20,7 @@ from alchemint_jax.outputs import check_outputs
 _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
-    *("steps", "solver", "batch", "gating", "relay", "inbetween", "clean_keyframes"),
+    *("steps", "solver", "batch", "gating", "relay", "tempo", "inbetween", "clean_keyframes"),
     *("guidance_text", "guidance_image", "guidance_both"),
 )
 
@@ -49,7 +49,7 @@ def evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
-        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, together
+        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, TempoControl, Together
 
         benchmark = named.chosen(
             args.benchmark,
@@ -65,7 +65,9 @@ def evaluate(args: argparse.Namespace) -> int:
             batch=args.batch,
             guidance=weights or None,
             solver=args.solver,
-            control=together(Gating.of(args.gating), Inbetween.of(args.inbetween)),
+            control=Together.of(
+                Gating.of(args.gating), Inbetween.of(args.inbetween), TempoControl.of(args.tempo)
+            ),
             relay=Relay.of(args.relay),
             clean_keyframes=args.clean_keyframes,
             judge=_judges(args),

@@ -63,6 +63,12 @@ def add_parser(commands: Any) -> None:
     arguments.add_gating(c)
     arguments.add_inbetween(c)
     c.add_argument(
+        "--tempo",
+        action="store_true",
+        default=None,
+        help="one round of TempoControl in the step; others take as long, and no more memory",
+    )
+    c.add_argument(
         "--remat",
         metavar="POLICY",
         help="of the layers; auto is the fastest that fits; default: the config's",
@@ -102,12 +108,13 @@ def plan_command(args: argparse.Namespace) -> Any:
     prepare()
     from alchemint_jax.plan.planner import Request
     from alchemint_jax.plan.search import plan, search
-    from alchemint_jax.sampling.control import Gating, Inbetween, together
+    from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
 
-    for name in ("gating", "inbetween"):
+    for name in ("gating", "inbetween", "tempo"):
         if getattr(args, name) is not None and args.step != "sample":
             raise ConfigError(f"--{name} is of sampling; give --step sample as well")
-    control = together(Gating.of(args.gating), Inbetween.of(args.inbetween))
+    tempo = TempoControl(iterations=1) if args.tempo else None
+    control = Together.of(Gating.of(args.gating), Inbetween.of(args.inbetween), tempo)
     request = Request(
         config=args.config,
         target=args.target,

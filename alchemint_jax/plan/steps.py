@@ -348,6 +348,9 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
         counts: tuple[Any, Any] = (None, None)
         if control is not None:
             counts = (jax.ShapeDtypeStruct((), jnp.int32, sharding=whole),) * 2
+            control = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(jnp.shape(x), x.dtype, sharding=whole), control
+            )
             shape = (work.batch, work.references, task.sampling.text_length)
             words = jax.ShapeDtypeStruct(shape, jnp.bool, sharding=split)
             conditions = conditions._replace(words=words)

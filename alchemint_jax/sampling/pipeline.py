@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.conditions import common_shape, encode_conditions
-from alchemint_jax.sampling.control import Control, Gating, Relay, Together, together
+from alchemint_jax.sampling.conditions import common_shape, encode_conditions, prompts
+from alchemint_jax.sampling.control import Control, Gating, Relay, TempoControl, Together
 from alchemint_jax.sampling.control.inbetween import check_scenes
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
@@ -32,6 +32,7 @@ from alchemint_jax.sampling.parts import Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.weights import lora
@@ -317,6 +318,7 @@ class Pipeline(Parts):
         control = self._control(control)
         check_scenes(control, scenes)
         size, clock = common_shape(self, scenes)
+        control = self._told(control, scenes, clock)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         conditions = self.conditions(scenes, negative_prompt)
@@ -343,7 +345,18 @@ class Pipeline(Parts):
         """
         several = control.controls if isinstance(control, Together) else (control,)
         fitted = (self._gating(one) if isinstance(one, Gating) else one for one in several)
-        return together(self.relay, *fitted)
+        # TempoControl asks what is attended to under the biases of all others.
+        last = sorted(fitted, key=lambda one: isinstance(one, TempoControl))
+        return cast(Control | None, Together.of(self.relay, *last))
+
+    def _told(self, control: Control | None, scenes: Sequence[Scene], clock: Clock) -> Any:
+        """The control, whose words are found in the prompts of these scenes."""
+        if isinstance(control, Together):
+            return Together(tuple(self._told(one, scenes, clock) for one in control.controls))
+        if not isinstance(control, TempoControl):
+            return control
+        captions, _ = prompts(self, scenes, clock)
+        return control.told(self.texts, captions, self.settings.text_length, scenes, clock)
 
     def _gating(self, control: Gating) -> Gating | None:
         if self.relay is not None and control.layers != (0, 1):

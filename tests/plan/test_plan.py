@@ -20,7 +20,7 @@ from alchemint_jax.plan.estimate import make_plan
 from alchemint_jax.plan.flops import text_flops, traced_flops
 from alchemint_jax.plan.plan_text import as_text
 from alchemint_jax.plan.search import plan
-from alchemint_jax.sampling.control import Gating
+from alchemint_jax.sampling.control import Gating, TempoControl, Together
 from alchemint_jax.sharding import shard_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
@@ -171,21 +171,24 @@ def test_a_frozen_text_encoder_is_in_the_step_unless_its_states_are_cached():
 @needs_libtpu
 def test_sampling_is_planned_with_gating():
     request = dataclasses.replace(TINY, target=SPLIT[0], mesh=dict(SPLIT[1]), step="sample")
-    counts = []
-    for control in (None, Gating(8.0)):
+    counts, flops = [], []
+    for control in (None, Gating(8.0), Together((Gating(8.0), TempoControl(iterations=1)))):
         setup = planner.prepare(dataclasses.replace(request, control=control))
         mesh = sharding.make_mesh(**planner.complete(setup.mesh), devices=setup.devices)
         step = planner.trace(setup, mesh)
         counts.append(len(jax.tree.leaves(step.kinds["batch"])))
         said = planner.describe(setup, mesh).get("control")
         assert said == (None if control is None else repr(control))
-    assert counts[1] == counts[0] + 1  # which tokens are of which word
+        flops.append(traced_flops(step.traced.jaxpr.jaxpr))
+    assert counts[2] == counts[1] == counts[0] + 1  # which tokens are of which word
+    assert flops[2] > 1.5 * flops[1] > 1.4 * flops[0]  # a gradient costs more than a pass
 
 
-def test_gating_is_not_planned_for_training(capsys):
-    arguments = ["plan", "--config", CONFIG, "--target", "v5e:2x2", "--gating"]
+@pytest.mark.parametrize("control", ["gating", "tempo"])
+def test_control_is_not_planned_for_training(capsys, control):
+    arguments = ["plan", "--config", CONFIG, "--target", "v5e:2x2", f"--{control}"]
     assert cli.main(arguments) == 2
-    assert "--step sample" in capsys.readouterr().err
+    assert f"--{control} is of sampling; give --step sample" in capsys.readouterr().err
 
 
 def test_both_messages_of_the_compiler_are_understood():

@@ -16,7 +16,7 @@ from alchemint_jax.models.dit.conditioning import Conditions, Given
 from alchemint_jax.rotary import retro_scales
 from alchemint_jax.rotary.retro import smoothed_scales
 from alchemint_jax.sampling import Guidance
-from alchemint_jax.sampling.control import Gating, Inbetween, Moment, Together, together
+from alchemint_jax.sampling.control import Gating, Inbetween, Moment, Together
 from alchemint_jax.sampling.control.inbetween import Places, check_scenes, given_frames, since
 from alchemint_jax.sampling.sample import Models, sample_latents
 from alchemint_jax.sampling.settings import Plan
@@ -192,7 +192,7 @@ def test_scenes_need_something_between_keyframes():
         pictures = np.zeros((len(at), 8, 8, 3), np.uint8)
         return Scene("clip", "a cat", Clock(8.0, 17, 4), keyframes=pictures, keyframes_at=at)
 
-    both = together(Gating(), Inbetween())
+    both = Together.of(Gating(), Inbetween())
     for control in (Inbetween(), both):
         check_scenes(control, [scene(0, 16), scene(3, 14)])
         for at in ((), (0,), (0, 4)):
@@ -203,6 +203,6 @@ def test_scenes_need_something_between_keyframes():
 
 
 def test_controls_are_joined():
-    assert together(None, None) is None and together(None, Gating()) == Gating()
-    assert together(Gating(), None, Inbetween()) == Together((Gating(), Inbetween()))
-    assert together(Inbetween()) == Inbetween()
+    assert Together.of(None, None) is None and Together.of(None, Gating()) == Gating()
+    assert Together.of(Gating(), None, Inbetween()) == Together((Gating(), Inbetween()))
+    assert Together.of(Inbetween()) == Inbetween()

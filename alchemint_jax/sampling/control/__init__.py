@@ -9,8 +9,9 @@ from alchemint_jax.sampling.control.step import (
     Steered,
     Together,
     advance_controlled,
-    together,
 )
+from alchemint_jax.sampling.control.tempo import TempoControl
+from alchemint_jax.sampling.control.when import When
 
 __all__ = [
     "Control",
@@ -19,7 +20,8 @@ __all__ = [
     "Moment",
     "Relay",
     "Steered",
+    "TempoControl",
     "Together",
+    "When",
     "advance_controlled",
-    "together",
 ]

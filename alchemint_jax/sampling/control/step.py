@@ -61,6 +61,14 @@ class Moment:
         """
         return self._look(latents, self.time if time is None else time, probe, bias)
 
+    def under(self, bias: Bias) -> Moment:
+        """The same moment, where the video looks under this bias as well."""
+
+        def look(z: jax.Array, t: jax.Array, probe: Probe, more: Bias | None) -> Attended:
+            return self._look(z, t, probe, bias if more is None else bias + more)
+
+        return dataclasses.replace(self, _look=look)
+
 
 class Steered(NamedTuple):
     """What a control decides for a step."""
@@ -87,9 +95,21 @@ It is a pytree that can be called: a frozen dataclass under `jax.tree_util.regis
 @partial(jax.tree_util.register_dataclass, data_fields=["controls"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class Together:
-    """Several controls as one: each starts from the latents of the one before; biases add up."""
+    """Several controls as one: each starts from the latents of the one before; biases add up.
+
+    What the video attends to is asked under the biases of those before: who asks comes last.
+    """
 
     controls: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, *controls: Any) -> Any:
+        """All that are there, one after another; None where none is."""
+        parts: list[Any] = []
+        for control in controls:
+            if control is not None:
+                parts += control.controls if isinstance(control, Together) else (control,)
+        return cls(tuple(parts)) if len(parts) > 1 else parts[0] if parts else None
 
     def __call__(self, moment: Moment, latents: Float[Array, "b t h w c"]) -> Steered:
         """See `Control`."""
@@ -100,13 +120,8 @@ class Together:
             after.append(control if steered.control is None else steered.control)
             if steered.bias is not None:
                 bias = steered.bias if bias is None else bias + steered.bias
+                moment = moment.under(steered.bias)
         return Steered(latents, bias, Together(tuple(after)))
-
-
-def together(*controls: Control | None) -> Control | None:
-    """All of these that are there as one control; None where none is."""
-    there = tuple(control for control in controls if control is not None)
-    return Together(there) if len(there) > 1 else there[0] if there else None
 
 
 def advance_controlled(

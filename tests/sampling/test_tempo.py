@@ -1,0 +1,403 @@
+"""TempoControl: whose latents move, when, and where to; words, their times and their sounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from alchemint_jax import sharding
+from alchemint_jax.errors import ConfigError, StoryboardError
+from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
+from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
+from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
+from alchemint_jax.sampling import Guidance, Pipeline
+from alchemint_jax.sampling.control import (
+    Gating,
+    Moment,
+    Steered,
+    TempoControl,
+    Together,
+    When,
+    onsets,
+)
+from alchemint_jax.sampling.control.tempo import Followed, optimised
+from alchemint_jax.sampling.control.tempo_losses import tempo_terms
+from alchemint_jax.sampling.control.when import parse_when
+from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
+from alchemint_jax.sampling.settings import Plan
+from alchemint_jax.sampling.solvers import SOLVERS
+from alchemint_jax.sampling.texts import Texts
+from alchemint_jax.scene import Clock, Scene, Spans, Subject
+from alchemint_jax.tokenizers import ByteTokenizer
+
+pytestmark = pytest.mark.slow
+
+FRAMES = 5
+CLOCK = Clock(8, 17, 4)
+CONFIG = DiTConfig(
+    dim=24, n_heads=2, n_layers=2, ffn_dim=32, in_channels=3, out_channels=3, text_dim=10,
+    freq_dim=16, slots=2,
+)  # fmt: skip
+PLAN = Plan(3, 3.0, Guidance(0.5, 0.5, 1.0))
+WORDS = np.array([[1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 1, 0]], bool)
+FIRST = TempoControl(steps=(0, 0.4), rate=0.02, iterations=4, entropy=0.1, enough=2)
+
+
+def conditions():
+    rng = np.random.default_rng(1)
+
+    def normal(*shape):
+        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+
+    spans = np.array([[[[0, 9]], [[9, 17]]], [[[5, 13]], [[0, 17]]]], np.int32)
+    return Conditions(
+        text=normal(2, 6, 10),
+        null_text=normal(2, 6, 10),
+        references=normal(2, 2, 4, 4, 3),
+        used=jnp.ones((2, 2), bool),
+        intervals=jnp.asarray(CLOCK.latent(spans)),
+        tags=normal(2, 2, 2, 10),
+        tag_mask=jnp.ones((2, 2, 2), bool),
+        words=jnp.asarray([WORDS, WORDS]),
+    )
+
+
+@pytest.fixture(scope="module")
+def models():
+    rng = np.random.default_rng(0)
+    shapes = DiT(CONFIG).abstract_params()
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype), shapes)
+    return Models(DiT(CONFIG), params, None, {})
+
+
+def noise():
+    return jnp.asarray(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)), jnp.float32)
+
+
+# ----------------------------------------------------------------------------------- the loop
+
+
+def adamw(z, slope, rate, rounds):
+    """As PyTorch has it: decay, then the step."""
+    m = v = np.zeros_like(z)
+    for t in range(1, rounds + 1):
+        g = slope(z)
+        z = z * (1 - rate * 0.01)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        z = z - rate * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+    return z
+
+
+def test_each_sample_is_optimised_alone_until_it_is_done():
+    """Of |z - 1|**4: the first is done at the start, the second after 3 rounds, the third never."""
+    start = np.array([[1.0, 1.1], [3.0, 1.0], [-4.0, 9.0]])
+    far = np.array([0.5, 2.0 - 0.25, 0.0])
+
+    def slope(z):
+        return 4 * (z - 1) ** 3
+
+    with jax.enable_x64(True):
+
+        def objective(z):
+            return ((z - 1) ** 4).sum(-1), jnp.abs(z - 1).max(-1) < far
+
+        rounds = jax.jit(optimised, static_argnums=(0, 2))
+        found = rounds(objective, jnp.asarray(start), optax.adamw(0.1, weight_decay=0.01), 6)
+    wanted = [start[0], adamw(start[1], slope, 0.1, 3), adamw(start[2], slope, 0.1, 6)]
+    assert np.abs(wanted[1] - 1).max() < far[1] < np.abs(adamw(start[1], slope, 0.1, 2) - 1).max()
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+
+
+def test_the_loop_ends_with_the_last_sample_and_none_is_asked_for_outside_of_the_steps():
+    asked = []
+
+    def objective(z):
+        jax.debug.callback(lambda: asked.append(1))
+        return (z**2).sum(-1), jnp.abs(z).max(-1) < 0.75
+
+    run = jax.jit(lambda n: optimised(objective, jnp.ones((2, 3)), optax.adamw(0.1), n))
+    ended = run(10)
+    jax.effects_barrier()
+    assert len(asked) == 4 and (np.abs(ended) < 0.75).all()  # the fourth finds that it is done
+    np.testing.assert_array_equal(run(0), np.ones((2, 3)))
+    jax.effects_barrier()
+    assert len(asked) == 4
+
+
+# --------------------------------------------------------------------------------- the control
+
+
+def heard(control, step=0, steps=10, given=None):
+    """The control's step at a model whose attention is the latents' first channel, and its asks."""
+    asked = []
+
+    def look(z, time, probe, bias):
+        asked.append((time, probe, bias))
+        words = jax.nn.sigmoid(z[..., 0])[None, :, None, ..., None]
+        return Attended(words=jnp.broadcast_to(words, (2, *words.shape[1:-1], 2)))
+
+    counts = (jnp.int32(step), jnp.int32(steps), jnp.float32(0.5))
+    moment = Moment(*counts, given or conditions(), 2, look)
+    return control(moment, noise()), asked
+
+
+def test_latents_go_where_attention_follows_the_curves():
+    """One round of AdamW goes down the slope of the loss, by `rate` in each number that matters."""
+    control = dataclasses.replace(FIRST, iterations=1)
+    steered, asked = heard(control)
+    curves = [[[1, 1, 1, 0, 0], [0, 0, 0, 1, 1]], [[0, 0, 1, 1, 0], [1.0] * 5]]
+    curves = jnp.asarray(curves)
+
+    def loss(z):
+        attention = jax.nn.sigmoid(z[..., 0]).reshape(2, 1, FRAMES, 16)
+        terms = tempo_terms(jnp.broadcast_to(attention, (2, 2, FRAMES, 16)), curves, 0.7)
+        return (-terms.correlation + 0.3 * terms.magnitude + 0.1 * terms.entropy).mean(1).sum()
+
+    np.testing.assert_allclose(
+        steered.latents - noise() * (1 - 0.02 * 0.01),
+        -0.02 * np.sign(jax.grad(loss)(noise())),
+        atol=1e-4,
+    )
+    assert steered.bias is None and asked[0][0] == 0.5
+    tokens = asked[0][1].words
+    np.testing.assert_allclose(tokens, np.array([WORDS, WORDS]) / [[[2.0], [1.0]]])
+    assert np.abs(heard(FIRST, step=4)[0].latents - noise()).max() == 0 < FIRST.rate
+    assert np.abs(heard(FIRST, step=3)[0].latents - noise()).max() > 0
+
+
+def test_as_released_a_step_looks_at_the_time_of_the_one_before():
+    released = dataclasses.replace(FIRST, order="released", steps=(0, 0.1))
+    first, _ = heard(released)
+    np.testing.assert_array_equal(first.latents, noise())  # no step was made yet
+    assert first.control.before == 0.5
+    second, asked = heard(dataclasses.replace(first.control, before=jnp.float32(0.9)), step=1)
+    assert asked[0][0] == jnp.float32(0.9) and np.abs(second.latents - noise()).max() > 0.01
+    assert np.abs(heard(released, step=2)[0].latents - noise()).max() == 0
+
+
+def test_words_that_are_not_there_or_never_change():
+    """Of no token: nothing is asked. Without a change: never done, and so are all rounds made."""
+    given = conditions()
+    blank = given._replace(words=jnp.zeros_like(given.words))
+    np.testing.assert_array_equal(heard(FIRST, given=blank)[0].latents, noise())
+    always = jnp.broadcast_to(CLOCK.latent(np.array([[[[0, 17]]]], np.int32)), (2, 2, 1, 2))
+    still = dataclasses.replace(FIRST, enough=-1)
+    moved = heard(still, given=given._replace(intervals=always))[0].latents
+    assert np.abs(moved - noise()).max() > 3 * FIRST.rate
+    np.testing.assert_array_equal(heard(still)[0].latents, noise())  # at once enough
+
+
+def run(models, control, at=slice(None), given=None):
+    given = jax.tree.map(lambda x: x[at], given or conditions())
+    return np.asarray(sample_latents(models, given, noise()[at], PLAN, control=control))
+
+
+def correlations(models, z, curves):
+    everything = jnp.ones(2, bool)
+    text, extra = model_inputs(conditions(), everything, everything)
+    tokens = jnp.asarray([WORDS, WORDS]) / jnp.asarray([[[2.0], [1.0]]])
+    probe = Probe(words=tokens, subjects=False)
+    given = (z, jnp.ones(2), text)
+    seen = models.dit.apply({"params": models.dit_params}, *given, **extra, probe=probe)[1]
+    attention = seen.words.mean((0, 2)).reshape(2, FRAMES, -1, 2)
+    return np.asarray(tempo_terms(jnp.moveaxis(attention, 3, 1), curves, 0.7).correlation)
+
+
+def test_in_a_model_words_follow_their_curves_in_a_batch_as_alone_and_on_any_mesh(models):
+    rows = jnp.asarray(SOLVERS["euler"].table(PLAN.levels()))[:1] * jnp.asarray([1.0, 0.0])
+    curves = jnp.asarray([[[1, 1, 0, 0, 1], [0, 1, 1, 0, 0]], [[0, 0, 1, 1, 0], [1.0] * 5]])
+    followed = Followed(jnp.asarray([WORDS, WORDS]), curves)
+    control = dataclasses.replace(FIRST, rate=0.1, iterations=10, followed=followed)
+    given = (models.dit_params, conditions(), (noise(),), rows, PLAN.guidance.function())
+    (still,), _ = solve_piece(*given, control, 0, dit=models.dit, solver="euler")
+    before, after = (correlations(models, z, curves) for z in (noise(), still))
+    assert (after[:, 0] > before[:, 0] + 0.3).all() and after[0, 1] > before[0, 1] + 0.3
+
+    both, free = run(models, control), run(models, None)
+    assert np.abs(both - free).max() > 1e-2
+    second = dataclasses.replace(control, followed=jax.tree.map(lambda x: x[1:], followed))
+    devices = jax.devices()[:2]
+    with sharding.use_mesh(sharding.make_mesh(data=1, context=2, devices=devices)):
+        np.testing.assert_allclose(run(models, second, slice(1, 2)), both[1:], atol=5e-4)
+
+
+def test_gating_is_in_force_where_it_looks(models):
+    """Both together, in one step: the latents are those of a control that looks under the gate."""
+
+    def looking(moment, latents):
+        moment.look(latents, Probe(subjects=False))
+        return Steered(latents)
+
+    gate = Bias(subjects=jnp.ones((2, FRAMES, 2)))
+    asked = []
+    counts = (jnp.int32(0), jnp.int32(1), jnp.float32(0.5))
+
+    def look(*given):
+        asked.append(given[3])
+        return Attended()
+
+    moment = Moment(*counts, conditions(), 2, look)
+    gated = lambda moment, latents: Steered(latents, gate)  # noqa: E731
+    Together((looking, gated, looking, gated, looking))(moment, noise())
+    assert asked[0] is None and (asked[1].subjects == 1).all() and (asked[2].subjects == 2).all()
+    moment.under(gate).look(noise(), Probe(), bias=gate)
+    assert (asked[3].subjects == 2).all()
+    together = run(models, Together((Gating(), FIRST)))
+    for other in (Gating(), FIRST):
+        assert np.abs(together - run(models, other)).max() > 1e-3
+
+
+def test_controls_are_joined_and_who_looks_comes_last():
+    gating, tempo = Gating(2.0, edge=1), FIRST
+    assert Together.of() is None is Together.of(None) and Together.of(None, gating) is gating
+    nested = Together.of(gating, Together((tempo, gating)))
+    assert nested.controls == (gating, tempo, gating)
+    pipe = SimpleNamespace(relay=None, _gating=lambda one: one)
+    joined = Pipeline._control(pipe, Together((tempo, gating)))
+    assert joined.controls == (gating, tempo)
+    assert Pipeline._control(pipe, tempo) is tempo
+
+
+# ----------------------------------------------------------------------------- words and times
+
+
+def scene(*subjects, caption="a red disc and a blue star"):
+    found = tuple(Subject(word, Spans(spans)) for word, *spans in subjects)
+    return Scene("clip", caption, CLOCK, found)
+
+
+TEXTS = Texts(ByteTokenizer(1), UMT5Encoder(UMT5Config(vocab=259)), dict)
+
+
+def told(control, *scenes):
+    captions = [one.caption for one in scenes]
+    return control.told(TEXTS, captions, 40, scenes, CLOCK)
+
+
+def test_words_are_those_of_subjects_or_those_that_are_named():
+    scenes = [scene(("red disc", (0, 9)), ("star", (5, 7))), scene(("disc", (1, 17)))]
+    found = told(TempoControl(rate=0.1), *scenes)
+    assert found.words is None and found.rate == 0.1
+    np.testing.assert_array_equal(
+        found.followed.curves,
+        [[[1, 1, 1, 0, 0], [0, 0, 0.5, 0, 0]], [[0, 1, 1, 1, 1], [0] * 5]],
+    )
+    texts = [
+        bytes(np.frombuffer(one.caption.encode(), np.uint8)[row[: len(one.caption)]]).decode()
+        for one, rows in zip(scenes, np.asarray(found.followed.tokens), strict=True)
+        for row in rows
+    ]
+    assert texts == ["red disc", "star", "disc", ""]
+    named = TempoControl([When("star"), When("Disc", seconds=[[0, 0.6], [1.9, 2]])])
+    curves = told(named, scenes[0]).followed.curves[0]
+    np.testing.assert_array_equal(curves, [[0, 0, 0.5, 0, 0], [1, 1, 0, 0, 0.5]])
+    assert hash(named) == hash(TempoControl(named.words))
+
+
+def test_curves_are_drawn_through_their_points():
+    points = When("disc", curve=((0.5, 0.0), (1.0, 1.0), (1.5, 0.5)))
+    pixels = [max(0.0, (i - 4) / 4) if i <= 8 else max(0.5, 1 - (i - 8) / 8) for i in range(17)]
+    wanted = [pixels[0]] + [np.mean(pixels[4 * i - 3 : 4 * i + 1]) for i in range(1, 5)]
+    np.testing.assert_allclose(points.over(scene(), CLOCK), wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "when"),
+    [
+        ("star=0.5-2,3-4", When("star", seconds=((0.5, 2), (3, 4)))),
+        (" a star = 0:0,1.5:1 ", When("a star", curve=((0, 0), (1.5, 1)))),
+        ("thunder=a-b:c.wav", When("thunder", audio="a-b:c.wav")),
+    ],
+)
+def test_the_command_line_says_when(text, when):
+    assert parse_when(text) == when
+    assert TempoControl.of([text, "b=1-2"]).words == (when, When("b", seconds=((1, 2),)))
+    assert TempoControl.of([True]) == TempoControl() and TempoControl.of(None) is None
+
+
+def test_what_is_wrong_with_words_and_times():
+    for text in ("star", "=1-2", "star="):
+        with pytest.raises(ConfigError, match="write WORD=WHEN"):
+            parse_when(text)
+    for fields, says in [
+        ({"seconds": ((2, 1),)}, r"\[2, 1\) is not an interval"),
+        ({"seconds": ()}, "seconds are pairs"),
+        ({"curve": ((0, 0), (1, np.nan))}, "curve are pairs of finite numbers"),
+        ({"curve": ((0, 0), (1, 1.5))}, "heights .* from 0 to 1"),
+        ({"curve": ((1, 0), (0, 1))}, "in order of time"),
+        ({"curve": ((1, 0),), "audio": "x"}, "curve or audio, not both"),
+    ]:
+        with pytest.raises(ConfigError, match=says):
+            When("star", **fields)
+    with pytest.raises(ConfigError, match="a word is empty"):
+        When(" ")
+    with pytest.raises(ConfigError, match="words with their times, or nothing"):
+        TempoControl.of(["star=1-2", True])
+    with pytest.raises(StoryboardError, match="clip: tempo: no subject is called 'disc'"):
+        told(TempoControl([When("disc")]), scene())
+    moon = When("moon", seconds=((0, 1),))
+    with pytest.raises(StoryboardError, match="clip: tempo: the prompt does not have 'moon'"):
+        told(TempoControl([moon, When("disc", seconds=((0, 1),))]), scene())
+    with pytest.raises(StoryboardError, match="clip: tempo: has no subjects"):
+        told(TempoControl(), scene())
+    with pytest.raises(StoryboardError, match="does not have 'moon'"):
+        told(TempoControl(), scene(("moon", (0, 3))))
+    told(TempoControl(), scene(("moon", (0, 3)), ("disc", (0, 3))))
+    with pytest.raises(ConfigError, match="not found yet"):
+        heard(TempoControl([moon]))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"order": "mine"}, {"steps": (0.5, 0.5)}, {"rate": -1}, {"iterations": 0}, {"trim": -1}],
+)
+def test_fields_out_of_range_are_refused(changes):
+    with pytest.raises(ConfigError, match=f"TempoControl: {next(iter(changes))}"):
+        TempoControl(**changes)
+
+
+# -------------------------------------------------------------------------------------- sounds
+
+
+def test_the_strength_of_onsets_becomes_a_curve():
+    """Values at 0, 0.2, 0.4 ... s; a frame lasts 1/8 s, and latent frame 1 is frames 1 to 4."""
+    values = np.array([0.0, 5.0, 1.0, 0.0, 0.0, 9.0, 0.0])
+    found = onsets.per_latent_frame(values, 0.2 * np.arange(7), CLOCK)
+    # Frame 8 is at 1.0 s, and the last value of all at 1.2 s; then there is silence.
+    np.testing.assert_allclose(found, [0, 5, 9, 4.5 * 1.5 / 1.5 - 1.125, 0], atol=1e-9)
+    high = onsets.peaks(np.array([2.0, 2, 2, 2, 12, 10, 2, 2]))
+    assert high[4] == 1 and high[5] == 0.8
+    assert 0 < high[0] < high[3] < 0.7 and high[2] > high[1]
+
+
+def test_sound_is_read_by_librosa_or_refused(tmp_path, monkeypatch):
+    path = tmp_path / "a.wav"
+    thunder = When("disc", audio=str(path))
+    with pytest.raises(ConfigError, match="there is no such file"):
+        thunder.over(scene(), CLOCK)
+    path.write_bytes(b"no sound")
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    with pytest.raises(ConfigError, match=r"install alchemint-jax\[audio\]"):
+        thunder.over(scene(), CLOCK)
+    strength = np.zeros(200)
+
+    def load(name, sr, mono):
+        assert (name, sr, mono) == (str(path), 22050, True)
+        return np.zeros(3), sr
+
+    onset = SimpleNamespace(onset_strength=lambda y, sr, hop_length: strength)
+    monkeypatch.setitem(sys.modules, "librosa", SimpleNamespace(load=load, onset=onset))
+    with pytest.raises(ConfigError, match="has no onsets in the 2 s"):
+        thunder.over(scene(), CLOCK)
+    strength[50] = 3.0  # 1.16 s: frame 9, latent frame 3
+    assert thunder.over(scene(), CLOCK).argmax() == 3
+    monkeypatch.setitem(sys.modules, "librosa", SimpleNamespace(load=None, onset=onset))
+    with pytest.raises(ConfigError, match="no sound that can be read"):
+        thunder.over(scene(), CLOCK)
