@@ -36,6 +36,8 @@ def generate(args: argparse.Namespace) -> int:
     inputs += [("--lora", path) for path, _ in args.lora]
     if args.transformer:
         inputs.append(("--transformer", Path(args.transformer)))
+    if args.cache and args.cache != "auto":
+        inputs.append(("--cache", Path(args.cache)))
     check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
     weights = shared.guidance_weights(args)
@@ -48,6 +50,7 @@ def generate(args: argparse.Namespace) -> int:
         relay = Relay.of(args.relay)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
+        options |= {"cache": args.cache}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
         control = Gating.of(args.gating)
@@ -92,6 +95,7 @@ def generate(args: argparse.Namespace) -> int:
             "guidance": dataclasses.asdict(plan.guidance),
             "gating": dataclasses.asdict(control) if control else None,
             "relay": dataclasses.asdict(relay) if relay else None,
+            "cache": args.cache,
         }
         print(json.dumps(report))
     else:

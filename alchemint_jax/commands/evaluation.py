@@ -20,8 +20,8 @@ from alchemint_jax.outputs import check_outputs
 _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
-    *("steps", "solver", "batch", "gating", "relay"),
-    *("guidance_text", "guidance_image", "guidance_both"),
+    *("steps", "solver", "batch", "gating", "relay", "cache"),
+    *("guidance_text", "guidance_image", "guidance_both", "guidance_interval"),
 )
 
 
@@ -67,6 +67,7 @@ def evaluate(args: argparse.Namespace) -> int:
             solver=args.solver,
             control=Gating.of(args.gating),
             relay=Relay.of(args.relay),
+            cache=args.cache,
             judge=_judges(args),
         )
         report = run_benchmark(model, benchmark, out, **options)

@@ -35,9 +35,14 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def guidance_weights(args: argparse.Namespace) -> dict[str, float]:
+def guidance_weights(args: argparse.Namespace) -> dict[str, Any]:
     """The guidance that was asked for."""
-    return given(text=args.guidance_text, image=args.guidance_image, both=args.guidance_both)
+    return given(
+        text=args.guidance_text,
+        image=args.guidance_image,
+        both=args.guidance_both,
+        interval=args.guidance_interval,
+    )
 
 
 def warn(warnings: list[str]) -> None:

@@ -27,8 +27,9 @@ from alchemint_jax.sampling.control import Control, Gating, Relay, Together
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
-from alchemint_jax.sampling.parts import Parts, check_parts
+from alchemint_jax.sampling.parts import Origin, Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
+from alchemint_jax.sampling.step_cache import StepCache
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.scene.scene import Scene
@@ -46,6 +47,9 @@ class Pipeline(Parts):
         settings: how the model is sampled where the caller does not say.
         image_encoder: of models that continue pictures, with its parameters; None elsewhere.
         relay: how events are told to a model without an event branch; None tells it none.
+        origin: where the model was read from; None where nobody says.
+        cache: which passes are computed at which steps where the caller does not say; None
+            computes all of them.
 
     Examples:
         >>> pipe = al.Pipeline.load("sprites")
@@ -66,6 +70,7 @@ class Pipeline(Parts):
         transformer: str | os.PathLike[str] | None = None,
         kind: str | None = None,
         relay: Relay | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -85,14 +90,16 @@ class Pipeline(Parts):
                 Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by what the
                 transformer or the model is called.
             relay: tells the events of scenes to a model without an event branch, in its prompt.
+            cache: a file that `alchemint step-cache` wrote, or "auto" for the one beside the
+                weights: which passes are computed at which steps; None computes all of them.
 
         Returns:
             The pipeline, its parameters on the default device.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype or kind, a LoRA is named twice, its strength is not
-                a finite number, or a relay is for a model that has an event branch.
+            ConfigError: there is no such dtype, kind or cache, a LoRA is named twice, its strength
+                is not a finite number, or a relay is for a model that has an event branch.
 
         Examples:
             >>> al.Pipeline.load("sprites").settings.size
@@ -105,6 +112,8 @@ class Pipeline(Parts):
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
         directory = weights.locate(model)
+        origin = Origin.of(directory, transformer)
+        tables = None if cache is None else origin.tables(cache)
         indexed = weights.check_model(directory) is not None
         foreign = indexed and not os.path.lexists(directory / settings.FILE)
         chosen = None if foreign else settings.load(directory)
@@ -138,7 +147,7 @@ class Pipeline(Parts):
         if models.dit.config.image_dim:
             tower, tower_params = weights.load(directory, "image_encoder")
             image_encoder = (cast(CLIPVision, tower), tower_params)
-        pipe = cls(models, texts, chosen, image_encoder, relay)
+        pipe = cls(models, texts, chosen, image_encoder, relay, origin, tables)
         check_parts(pipe, str(directory))
         return pipe
 
@@ -195,6 +204,7 @@ class Pipeline(Parts):
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. The same seed gives the same frames.
 
@@ -207,13 +217,15 @@ class Pipeline(Parts):
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
+            cache: a step cache, as in `load`; the pipeline's own, if any, where it is None.
 
         Returns:
             The frames of the video, uint8 `[f, h, w, 3]`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
-            ConfigError: there is no such solver, or no such gating with this model.
+            ConfigError: there is no such solver, no such gating with this model, or the cache is
+                of other weights, steps, guidance or sizes.
             NonFiniteError: a network gave NaN or infinity.
 
         Examples:
@@ -234,6 +246,7 @@ class Pipeline(Parts):
             progress=progress,
             solver=solver,
             control=control,
+            cache=cache,
         )[0]
 
     def render(
@@ -248,6 +261,7 @@ class Pipeline(Parts):
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch of scenes, which have one size and one number of frames.
 
@@ -265,6 +279,7 @@ class Pipeline(Parts):
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step of the whole batch (see `alchemint_jax.sampling.control`).
+            cache: a step cache, as in `load`; the pipeline's own, if any, where it is None.
 
         Returns:
             The videos, uint8 `[b, f, h, w, 3]`.
@@ -272,7 +287,8 @@ class Pipeline(Parts):
         Raises:
             StoryboardError: a scene is not as this model can render it, or differs in size or
                 length from the others, or a text is longer than the model reads.
-            ConfigError: there is no such solver, or no such gating with this model.
+            ConfigError: there is no such solver, no such gating with this model, or the cache is
+                of other weights, steps, guidance or sizes.
             NonFiniteError: a network gave NaN or infinity.
 
         Examples:
@@ -292,6 +308,7 @@ class Pipeline(Parts):
         size, clock = common_shape(self, scenes)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
+        table = self.step_cache(cache, plan, size, int(clock.frames), guide)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
         cell = self.models.vae.config.spatial_stride
@@ -305,8 +322,37 @@ class Pipeline(Parts):
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
-            latents = run(control, guide)
+            latents = run(control, guide, table)
         return decode(self.models, latents)
+
+    def step_cache(
+        self,
+        cache: str | os.PathLike[str] | None,
+        plan: settings.Plan,
+        size: tuple[int, int],
+        frames: int,
+        guide: Guide | None = None,
+    ) -> StepCache | None:
+        """The table of a step cache, as `render` takes one, for a plan and videos of this size.
+
+        Raises:
+            ConfigError: it is of something else, or guidance is a function, whose passes no table
+                knows.
+        """
+        tables = self.cache
+        if cache is not None:
+            if self.origin is None:
+                raise ConfigError("a step cache is for models that were read from files")
+            tables = self.origin.tables(cache)
+        if tables is None:
+            return None
+        if guide is not None:
+            raise ConfigError(
+                f"{tables.source}: a step cache goes with the weights of `Guidance`; of a guidance "
+                "that is a function nobody knows the passes"
+            )
+        assert self.origin is not None
+        return tables.table(self.origin.fingerprint(), plan, size, frames)
 
     def _control(self, control: Control | None) -> Control | None:
         """The control, if it does something at all, and the relay.

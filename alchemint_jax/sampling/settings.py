@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
@@ -158,12 +159,12 @@ class Settings:
     def plan(
         self,
         steps: int | None = None,
-        guidance: Guidance | Mapping[str, float] | None = None,
+        guidance: Guidance | Mapping[str, Any] | None = None,
         solver: str | None = None,
     ) -> Plan:
         """The sampling plan, with some of it replaced.
 
-        `guidance` may be some weights by their names; the others are the model's own.
+        `guidance` may be some of its fields by their names; the others are the model's own.
 
         Raises:
             ConfigError: there is no such solver, or it cannot go that way.

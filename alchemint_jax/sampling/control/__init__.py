@@ -8,6 +8,16 @@ from alchemint_jax.sampling.control.step import (
     Steered,
     Together,
     advance_controlled,
+    steer,
 )
 
-__all__ = ["Control", "Gating", "Moment", "Relay", "Steered", "Together", "advance_controlled"]
+__all__ = [
+    "Control",
+    "Gating",
+    "Moment",
+    "Relay",
+    "Steered",
+    "Together",
+    "advance_controlled",
+    "steer",
+]
