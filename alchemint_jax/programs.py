@@ -154,13 +154,13 @@ def _exported(file: Path, flat: Callable[..., Any], leaves: list[Any]) -> Any:
     """The program of a file, which is made if it is not there; None if it cannot be exported."""
     from jax import export
 
-    if (data := _read(file)) is not None:
-        return export.deserialize(bytearray(data))
     try:
+        if (data := _read(file)) is not None:
+            return export.deserialize(bytearray(data))
         made = export.export(flat)(*leaves)
-    except (ValueError, NotImplementedError):  # of kernels that no other version could run
-        return None
-    _write(file, bytes(made.serialize()))
+        _write(file, bytes(made.serialize()))
+    except (ValueError, NotImplementedError, ImportError):
+        return None  # it has kernels that another version might not run, or flatbuffers is missing
     return made
 
 

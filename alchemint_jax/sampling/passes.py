@@ -92,11 +92,45 @@ def scheduled(guidance: Guidance, steps: int, cache: StepCache | None = None) ->
     return Passes(branches, tuple(kinds), weights, np.asarray(rows, np.int32))
 
 
-def no_residuals(dit: DiT, passes: Passes, latents: Float[Array, "b t h w c"]) -> jax.Array:
-    """Room for the residual of each branch [p b v d]."""
-    b, *grid = latents.shape[:4]
-    tokens = int(np.prod([n // side for n, side in zip(grid, dit.config.patch, strict=True)]))
-    return jnp.zeros((len(passes.branches), b, tokens, dit.config.dim), dit.dtype)
+class Residuals(NamedTuple):
+    """What was known of each branch when it was computed last.
+
+    Attributes:
+        value: the residual [p b v d].
+        slope: its change with the time of the flow, from the time before to the last [p b v d].
+        time: the last one [p]; below 0 where there was none.
+    """
+
+    value: jax.Array
+    slope: jax.Array
+    time: jax.Array
+
+    @classmethod
+    def none(cls, dit: DiT, branches: int, latents: Float[Array, "b t h w c"]) -> Residuals:
+        """Room for so many branches."""
+        b, *grid = latents.shape[:4]
+        tokens = int(np.prod([n // side for n, side in zip(grid, dit.config.patch, strict=True)]))
+        zeros = jnp.zeros((branches, b, tokens, dit.config.dim), dit.dtype)
+        return cls(zeros, zeros, jnp.full(branches, -1.0))
+
+    def at(self, numbers: np.ndarray, time: jax.Array) -> Float[Array, "p b v d"]:
+        """What the residuals of some branches are by now, on a line through the last two."""
+        late = (time - self.time[numbers])[:, None, None, None]
+        line = self.value[numbers] + late * self.slope[numbers].astype(jnp.float32)
+        return line.astype(self.value.dtype)
+
+    def with_new(
+        self, numbers: np.ndarray, new: Float[Array, "p b v d"], time: jax.Array
+    ) -> Residuals:
+        """After these branches were computed."""
+        before = self.time[numbers]
+        late = jnp.where(before < 0, jnp.inf, time - before)[:, None, None, None]
+        slope = ((new - self.value[numbers]) / late).astype(new.dtype)
+        return Residuals(
+            self.value.at[numbers].set(new),
+            self.slope.at[numbers].set(slope),
+            self.time.at[numbers].set(time),
+        )
 
 
 def sample_in_passes(
@@ -113,7 +147,7 @@ def sample_in_passes(
 ) -> Float[Array, "b t h w c"]:
     """Latents at the end of the flow, as `sample.sample_latents` solves it, in pieces."""
     steps, reused = len(rows), any(kind.reused for kind in passes.kinds)
-    residuals = no_residuals(dit, passes, state[0]) if reused else None
+    residuals = Residuals.none(dit, len(passes.branches), state[0]) if reused else None
     piece = piece_of(steps)
     solve = _kept_passes if control is None else solve_passes
     for start in range(0, steps, piece):
@@ -135,7 +169,7 @@ def solve_passes(
     params: dict,
     conditions: Conditions,
     state: State,
-    residuals: Float[Array, "p b v d"] | None,
+    residuals: Residuals | None,
     rows: Float[Array, "s columns"],
     passes: Passes,
     control: Control | None = None,
@@ -144,7 +178,7 @@ def solve_passes(
     *,
     dit: DiT,
     solver: str,
-) -> tuple[State, jax.Array | None, Control | None]:
+) -> tuple[State, Residuals | None, Control | None]:
     """As `sample.solve_piece`, with what `passes` say of these rows of the solver's table.
 
     Beside its results are the residuals of all branches, where there is room for them.
@@ -215,8 +249,8 @@ def _velocity(
     z: jax.Array,
     t: jax.Array,
     weights: jax.Array,
-    residuals: jax.Array | None,
-) -> tuple[jax.Array, jax.Array | None]:
+    residuals: Residuals | None,
+) -> tuple[jax.Array, Residuals | None]:
     """The velocity at a step of this kind, and all residuals after it."""
     variables, total = {"params": params}, jnp.zeros_like(z)
 
@@ -231,8 +265,8 @@ def _velocity(
     if kind.reused:
         assert residuals is not None
         copies, time = stacked(kind.reused)
-        known = residuals[np.asarray(kind.reused)].reshape(-1, *residuals.shape[2:])
-        given = {"residual": known}
+        known = residuals.at(np.asarray(kind.reused), t)
+        given = {"residual": known.reshape(-1, *known.shape[2:])}
         if frames is not None:  # of a model that continues pictures
             given["condition"] = jnp.tile(frames, (len(kind.reused), 1, 1, 1, 1))
         no_text = jnp.zeros((len(copies), 0, dit.config.text_dim))
@@ -248,8 +282,7 @@ def _velocity(
         found: Any = dit.apply(variables, copies, time, text, keep_residual=keeps, **extra)
         if residuals is not None:
             found, new = found
-            new = new.reshape(-1, *residuals.shape[1:])
-            whole = len(kind.computed) == len(residuals)
-            residuals = new if whole else residuals.at[np.asarray(kind.computed)].set(new)
+            new = new.reshape(-1, *residuals.value.shape[1:])
+            residuals = residuals.with_new(np.asarray(kind.computed), new, t)
         total = total + summed(kind.computed, found)
     return total, residuals

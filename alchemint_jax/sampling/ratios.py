@@ -13,7 +13,7 @@ from alchemint_jax.errors import ConfigError, NonFiniteError
 from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.sampling.conditions import common_shape, encode_conditions
 from alchemint_jax.sampling.parts import Parts
-from alchemint_jax.sampling.passes import Kind, Passes, no_residuals, solve_passes
+from alchemint_jax.sampling.passes import Kind, Passes, Residuals, solve_passes
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.step_cache import Rule, StepCache, branch_names, grid_of
@@ -48,7 +48,7 @@ def measure_ratios(
         np.zeros(1, np.int32),
     )
     rows, state = jnp.asarray(solver.table(plan.levels())), solver.start(noise)
-    residuals = no_residuals(models.dit, passes, noise)
+    residuals = Residuals.none(models.dit, len(branches), noise)
     found = [np.ones(len(branches))]
     for i in range(plan.steps):
         state, new, _ = solve_passes(
@@ -58,7 +58,7 @@ def measure_ratios(
         )
         assert new is not None
         if i:
-            found.append(np.asarray(_ratio(new, residuals), np.float64))
+            found.append(np.asarray(_ratio(new.value, residuals.value), np.float64))
         residuals = new
         if on_step is not None:
             on_step(i + 1)

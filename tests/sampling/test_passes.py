@@ -1,4 +1,4 @@
-"""Passes that are skipped: against a loop written out, step by step; and nothing is skipped unasked."""
+"""Skipped passes: against a loop written out, step by step; nothing is skipped unasked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_control import B, CONFIG, FRAMES, Gate, Remember, _conditions, _noise
+from test_control import CONFIG, FRAMES, B, Gate, Remember, _conditions, _noise
 
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs, repeat
@@ -70,7 +70,9 @@ def test_a_residual_stands_for_the_layers(models, ask):
     assert np.abs(reused(_noise(), 0.3, residual) - v).max() > 1e-2
     assert np.abs(reused(2 * _noise(), 0.7, residual) - v).max() > 1e-2
     text, extra = model_inputs(_conditions(), jnp.ones(B, bool), jnp.ones(B, bool))
-    plain = models.dit.apply({"params": models.dit_params}, _noise(), jnp.full(B, 0.7), text, **extra)
+    plain = models.dit.apply(
+        {"params": models.dit_params}, _noise(), jnp.full(B, 0.7), text, **extra
+    )
     np.testing.assert_allclose(plain, v, atol=1e-5)
 
 
@@ -146,6 +148,9 @@ def test_without_a_cache_the_program_skips_nothing(models):
     given = (models.dit_params, _conditions(), (_noise(),), rows, guide)
     plain = solve_piece.lower(*given, dit=models.dit, solver="euler").as_text()
     assert scheduled(PLAN.guidance, PLAN.steps) is None
-    assert "stablehlo.case" not in plain and f"x{FRAMES * 4}x{CONFIG.dim}xf32>, tensor<i32>" not in plain
+    assert (
+        "stablehlo.case" not in plain
+        and f"x{FRAMES * 4}x{CONFIG.dim}xf32>, tensor<i32>" not in plain
+    )
     copies = repeat(_conditions(), 3)
     assert len(copies.text) == 3 * B
