@@ -69,13 +69,13 @@ FOUR = {"text": 0.5, "image": 0.5, "both": 2.0}
 """All four branches, and in sum about as strong as the model's own guidance."""
 VARIANTS = {
     "whole": Variant(),
-    "cache": Variant(rule=Rule(0.12, 4, 0.1)),
-    "half guided": Variant(guidance={"interval": (0.0, 0.5)}),
-    "UniPC 20": Variant(20, "unipc"),
-    "UniPC 20, cache": Variant(20, "unipc", rule=Rule(0.12, 1, 0.2)),
-    "UniPC 10": Variant(10, "unipc"),
-    "four": Variant(guidance=FOUR, against="four", boards=4),
-    "four, sides": Variant(guidance=FOUR, rule=Rule(0, 1, 0.1, 3), against="four", boards=4),
+    "cache": Variant(rule=Rule()),
+    "UniPC 20, cache": Variant(20, "unipc", rule=Rule(most=2)),
+    "four": Variant(guidance=FOUR, against="four", boards=3),
+    "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=3),
+    "UniPC 20": Variant(20, "unipc", boards=8),
+    "UniPC 10": Variant(10, "unipc", boards=8),
+    "half guided": Variant(guidance={"interval": (0.0, 0.5)}, boards=4),
 }
 
 
@@ -162,7 +162,7 @@ def measure(
         frames = decode(pipe.models, jnp.asarray(latents))
         rows = [row | {"seed": seed} for row in scores.score(part, frames, tracker)["rows"]]
         known[name] = (latents, frames, rows)
-        whole = known[variant.against]
+        whole = _first(known[variant.against], part)
         found["variants"][name] = {
             "steps": plan.steps,
             "solver": plan.solver,
@@ -174,7 +174,7 @@ def measure(
             **compared(latents, frames, *whole[:2]),
             **{
                 figure: {
-                    "mean": float(np.nanmean([row[figure] for row in rows])),
+                    "mean": float(np.nanmean(np.array([row[figure] for row in rows], float))),
                     "less": paired.difference(rows, whole[2], figure),
                 }
                 for figure in FIGURES
@@ -183,6 +183,41 @@ def measure(
         sides[name] = _side(pipe, scenes[0], plan, cache, seed)
         keep(found)
     return found | {"times": times(sides, repeats)}
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The table of a file that this command wrote."""
+    titles = ("passes", "relative MSE", "edges", "motion", "PSNR (dB)", "t-IOU", "identity", "time")
+    lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
+    for name, row in found["variants"].items():
+        energy, alone = row["energy"], row["against"] == name
+        edges = (energy["horizontal"] + energy["vertical"]) / 2
+        of_pairs = [row[figure]["less"] for figure in FIGURES]
+        cells = [
+            f"{row['passes']:.0f}",
+            "" if alone else f"{row['relative_error']:.4f}",
+            "" if alone else f"{edges:.2f}",
+            "" if alone else f"{energy['motion']:.2f}",
+            "" if alone else f"{row['psnr']:.1f}",
+            *(
+                f"{row[figure]['mean']:.3f}"
+                + ("" if alone else f" ({less['low']:+.3f} to {less['high']:+.3f})")
+                for figure, less in zip(FIGURES, of_pairs, strict=True)
+            ),
+            f"{found['times'][name]['ratio']:.2f}",
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _first(
+    known: tuple[np.ndarray, np.ndarray, list[dict[str, Any]]], scenes: Sequence[Scene]
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """What is known of these boards, the first of those that it is known of."""
+    latents, frames, rows = known
+    names = {scene.id for scene in scenes}
+    chosen = [row for row in rows if row["case"] in names]
+    return latents[: len(scenes)], frames[: len(scenes)], chosen
 
 
 def _passes(plan: Plan, cache: StepCache | None) -> float:
@@ -245,7 +280,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             results.write_json(args.out, head | found)
 
         began = time.monotonic()
-        keep(measure(pipe, scenes, args.seed, args.repeats, keep))
+        found = measure(pipe, scenes, args.seed, args.repeats, keep)
+        keep(found)
+        print(markdown(results.plain(found)))
         print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
     except AlchemintError as error:
         parser.error(str(error))

@@ -1,7 +1,7 @@
 """Steps that do not all make the same passes: guided in a part of them, or by a step cache.
 
-A pass of a branch of guidance is computed at a step, or made of the residual that the branch had
-when it was computed last (see `step_cache`), or left out. Which, is known before: a program holds
+A pass of a branch of guidance is computed at a step, or made of the residuals that the branch had
+when it was computed before (see `step_cache`), or left out. Which, is known before: a program holds
 each kind of step once, and a table says which kind comes when. So nothing depends on the samples,
 nor on those beside them in a batch, and the same program serves all tables with these kinds.
 

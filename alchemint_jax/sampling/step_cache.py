@@ -1,13 +1,14 @@
 """A step cache: which passes of a model are computed at which steps, and which make do without.
 
 What all layers of the transformer add to the video's tokens, the residual, changes little from one
-step to the next. A pass that is not computed takes the residual of the last one of its branch that
-was; embedding and head, which cost next to nothing, follow the latents and the time. How much the
-length of the residual changes is measured once for a model and a grid (see `ratios`), and a rule
-makes a table of it. The table is all that sampling reads: every sample, batch and machine skips the
-same steps.
+step to the next. A pass that is not computed takes it from a line through the last two of its
+branch that were; embedding and head, which cost next to nothing, follow the latents and the time.
+How much the length of the residual changes is measured once for a model and a grid (see `ratios`),
+and a rule makes a table of it. The table is all that sampling reads: every sample, batch and
+machine skips the same steps.
 
-The rule is that of MagCache, Ma et al., arXiv 2506.09045.
+The rule is that of MagCache, Ma et al., arXiv 2506.09045; the line is TaylorSeer's of order 1, Liu
+et al., arXiv 2503.06923, of one residual instead of each layer's.
 
     DIR/step_cache.json     {"step_cache": 1, "tables": [{"model": ..., "grid": ..., ...}, ...]}
 
