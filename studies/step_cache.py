@@ -73,8 +73,8 @@ VARIANTS = {
     "UniPC 20, cache": Variant(20, "unipc", rule=Rule(most=2)),
     "four": Variant(guidance=FOUR, against="four", boards=3),
     "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=3),
-    "UniPC 20": Variant(20, "unipc", boards=8),
-    "UniPC 10": Variant(10, "unipc", boards=8),
+    "UniPC 20": Variant(20, "unipc", boards=4),
+    "UniPC 10": Variant(10, "unipc", boards=4),
     "half guided": Variant(guidance={"interval": (0.0, 0.5)}, boards=4),
 }
 
