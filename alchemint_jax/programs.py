@@ -37,8 +37,8 @@ def kept(function: Callable[..., Any]) -> Callable[..., Any]:
     """Calls a jitted function by a program on disk, and writes that where it is missing.
 
     Static arguments are keywords, and frozen dataclasses, numbers or strings; the function's source
-    is in this package. Results are tuples, lists and dicts of arrays. Calls on other devices than
-    the first, or within another program, go to the function itself.
+    is in this package. Results are tuples, lists and dicts of arrays. Calls on a mesh, on other
+    devices than the first, or within another program, go to the function itself.
     """
     programs: dict[str, Callable[..., Any]] = {}
 
@@ -58,7 +58,9 @@ def kept(function: Callable[..., Any]) -> Callable[..., Any]:
             exported = _exported(folder / f"{name}.program", flat, leaves)
             if exported is None:
                 return function(*args, **static)
-            programs[name] = jax.jit(exported.call)
+            # Compiled here: results of a call, which are inputs of the next one, would compile again.
+            spaces = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
+            programs[name] = jax.jit(exported.call).lower(*spaces).compile()
         return programs[name](*leaves)
 
     return call
@@ -108,10 +110,11 @@ def described(value: Any) -> Any:
 
 
 def _folder() -> Path | None:
-    """Where programs are kept; None where JAX keeps none, or somewhere else than on this disk."""
+    """Where programs are kept; None where JAX keeps none, or not on this disk, or on a mesh."""
     config: Any = jax.config  # knows its fields only when it runs
     place = config.jax_compilation_cache_dir
     on = config.jax_enable_compilation_cache and not config.jax_disable_jit
+    on = on and jax.sharding.get_abstract_mesh().empty  # on a mesh a program is another one
     return Path(place) / "programs" if place and on and "://" not in place else None
 
 
@@ -150,7 +153,7 @@ def _source() -> str:
     return digest.hexdigest()
 
 
-def _exported(file: Path, flat: Callable[..., Any], leaves: list[Any]) -> Any:
+def _exported(file: Path, flat: Any, leaves: list[Any]) -> Any:
     """The program of a file, which is made if it is not there; None if it cannot be exported."""
     from jax import export
 

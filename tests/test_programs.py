@@ -99,9 +99,10 @@ def test_where_nothing_is_kept_the_function_is_called(place, tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     inside, traced = _process()
     _check(jax.jit(lambda x: inside(TREE, x, how=How()))(X))
-    other = jax.device_put(X, jax.devices()[1])
-    _check(inside(jax.device_put(TREE, jax.devices()[1]), other, how=How()))
-    assert len(traced) == 2 and not place.exists()
+    elsewhere, traced_elsewhere = _process()
+    other = jax.device_put((TREE, X), jax.devices()[1])
+    _check(elsewhere(*other, how=How()))
+    assert len(traced) == len(traced_elsewhere) == 1 and not place.exists()
 
 
 def test_a_full_disk_is_done_without(place):

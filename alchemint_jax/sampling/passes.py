@@ -266,7 +266,7 @@ def _velocity(
         assert residuals is not None
         copies, time = stacked(kind.reused)
         known = residuals.at(np.asarray(kind.reused), t)
-        given = {"residual": known.reshape(-1, *known.shape[2:])}
+        given: dict[str, Any] = {"residual": known.reshape(-1, *known.shape[2:])}
         if frames is not None:  # of a model that continues pictures
             given["condition"] = jnp.tile(frames, (len(kind.reused), 1, 1, 1, 1))
         no_text = jnp.zeros((len(copies), 0, dit.config.text_dim))
