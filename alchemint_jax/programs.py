@@ -58,7 +58,7 @@ def kept(function: Callable[..., Any]) -> Callable[..., Any]:
             exported = _exported(folder / f"{name}.program", flat, leaves)
             if exported is None:
                 return function(*args, **static)
-            # Compiled here: results of a call, which are inputs of the next one, would compile again.
+            # Compiled here: results of a call, as inputs of the next one, would compile again.
             spaces = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
             programs[name] = jax.jit(exported.call).lower(*spaces).compile()
         return programs[name](*leaves)
