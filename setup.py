@@ -22,6 +22,7 @@ REQUIRES = [
     "av>=17",
     "einops>=0.8",
     "etils[epath]>=1.9",
+    "flatbuffers>=24.3.25",  # for jax.export
     "flax>=0.12.8",
     "ftfy>=6.3",
     "grain>=0.2.15",

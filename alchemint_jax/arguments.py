@@ -44,6 +44,41 @@ def guidance_weight(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
 
 
+def threshold(text: str) -> float:
+    """A finite number of at least 0."""
+    with contextlib.suppress(ValueError):
+        if math.isfinite(value := float(text)) and value >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+
+
+def share(text: str) -> float:
+    """A part of a whole."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, got {text!r}")
+
+
+def window(text: str) -> tuple[float, float]:
+    """START:END, two shares of a whole."""
+    with contextlib.suppress(ValueError):
+        start, end = (float(share) for share in text.split(":"))
+        if 0 <= start < end <= 1:
+            return start, end
+    raise argparse.ArgumentTypeError(f"write START:END, two shares from 0 to 1, not {text!r}")
+
+
+def add_cache(command: argparse.ArgumentParser) -> None:
+    """Adds --cache: a file of step caches, or "auto"."""
+    command.add_argument(
+        "--cache",
+        metavar="FILE|auto",
+        help="skip passes of the model as a step cache says (see `alchemint step-cache`); auto is "
+        "the one beside the weights",
+    )
+
+
 def gating_strength(text: str) -> float:
     """How deep a gate is."""
     with contextlib.suppress(ValueError):

@@ -18,14 +18,14 @@ from typing import Any, NoReturn
 
 import alchemint_jax as al
 from alchemint_jax import arguments, commands, shipped
-from alchemint_jax.annotate import command as annotate_command
-from alchemint_jax.bench import command as bench_command
+from alchemint_jax.commands import step_cache
 from alchemint_jax.commands.evaluation import evaluate
-from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
-from alchemint_jax.evaluate import command as evaluate_command
-from alchemint_jax.evaluate.boards import command as benchmark_command
-from alchemint_jax.plan import command as plan_command
+
+_CONFIGURED = ("train", "plan", "bench", "annotate")
+"""Commands that take ``--config.FIELD=VALUE``."""
+_QUICK = ("generate", "evaluate", "step-cache", "demo")
+"""Commands for which modules of other commands are not imported."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,9 +79,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    args, unknown = _parser().parse_known_args(argv)
-    configured = (commands.train, plan_command.run, bench_command.run, annotate_command.run)
-    if args.command in configured:
+    name = argv[0] if argv else ""
+    args, unknown = _parser(whole=name not in _QUICK).parse_known_args(argv)
+    if name in _CONFIGURED:
         args.overrides = _overrides(args.parser, unknown)
     elif unknown:
         args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
@@ -103,7 +103,8 @@ def _overrides(parser: argparse.ArgumentParser, unknown: list[str]) -> list[str]
     return found
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(whole: bool = True) -> argparse.ArgumentParser:
+    """The parser of all commands; if not `whole`, without those of other rooms."""
     parser = _Parser(
         prog="alchemint", description="Say what appears in a video, and when.", epilog=_EPILOG
     )
@@ -131,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
             metavar="G",
             help="of models of two experts: weight of both at once in the steps of the second one",
         )
+        command.add_argument(
+            "--guidance-interval",
+            type=arguments.window,
+            metavar="START:END",
+            help="guide in this share of the steps alone, such as 0:0.6 (default: in all)",
+        )
 
     c = add(names, "generate", commands.generate, "render a storyboard")
     c.add_argument(
@@ -149,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_inbetween(c)
     arguments.add_clean_keyframes(c)
     arguments.add_tempo(c)
+    arguments.add_cache(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
     c.add_argument(
         "--lora",
@@ -227,8 +235,6 @@ def _parser() -> argparse.ArgumentParser:
         help="exit status after SIGTERM, once saved, for schedulers that restart (default 0)",
     )
 
-    annotate_command.add_parser(names)
-
     about = "measure a model, or the videos of any system, on a benchmark"
     c = add(names, "evaluate", evaluate, about)
     what = c.add_mutually_exclusive_group()
@@ -295,8 +301,29 @@ def _parser() -> argparse.ArgumentParser:
     arguments.add_inbetween(c)
     arguments.add_clean_keyframes(c)
     arguments.add_tempo(c)
+    arguments.add_cache(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
 
+    step_cache.add_parser(names)
+    if whole:
+        _add_rooms(names, add)
+
+    c = add(names, "demo", commands.demo, "render the examples and measure what appeared when")
+    c.add_argument("--out", default="out", metavar="DIR", help="default: out")
+    return parser
+
+
+def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
+    """The commands of other rooms: importing these takes longer than many a command."""
+    from alchemint_jax.annotate import command as annotate_command
+    from alchemint_jax.bench import command as bench_command
+    from alchemint_jax.data import command as data_command
+    from alchemint_jax.evaluate import command as evaluate_command
+    from alchemint_jax.evaluate.boards import command as benchmark_command
+    from alchemint_jax.plan import command as plan_command
+
+    many = arguments.whole(1, 10**9)
+    annotate_command.add_parser(names)
     evaluate_command.add_parsers(names)
     benchmark_command.add_parser(names)
 
@@ -338,10 +365,6 @@ def _parser() -> argparse.ArgumentParser:
 
     plan_command.add_parser(names)
     bench_command.add_parser(names)
-
-    c = add(names, "demo", commands.demo, "render the examples and measure what appeared when")
-    c.add_argument("--out", default="out", metavar="DIR", help="default: out")
-    return parser
 
 
 _EPILOG = "alchemint COMMAND --help tells more about a command."

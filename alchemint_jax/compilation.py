@@ -47,7 +47,9 @@ _TOO_LARGE = (
 def prepare_jax() -> None:
     """Says where JAX keeps compiled programs, and has it look for no TPU where there is none.
 
-    So only the first of several runs waits for the compiler. Programs go to the user's cache folder
+    So only the first of several runs waits for the compiler, and for Python to ask it (see
+    ``programs``). All programs are kept: even a small one is read in a third of the time that it
+    takes to compile. They go to the user's cache folder
     (see ``caches.cache_root``), or where ``$JAX_COMPILATION_CACHE_DIR`` says.
     A place that cannot be written is done without. ``$JAX_PLATFORMS``, where it is set, alone says
     which devices are looked for.
@@ -59,7 +61,7 @@ def prepare_jax() -> None:
         if cache is not None and can_keep(cache):
             jax.config.update("jax_compilation_cache_dir", str(cache))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # One for every program, where the disk fills up or an entry is damaged: it is compiled again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     spare_libtpu()

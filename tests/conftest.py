@@ -82,16 +82,6 @@ def optimised() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", FEW)
 
 
-# What one process has compiled, no other of this run compiles again: they inherit the folder.
-if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-    compiled = tempfile.mkdtemp(prefix="compiled-")
-    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-    jax.config.update("jax_compilation_cache_dir", compiled)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-
-
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> random.Random:
     """Draws when to kill what, by a seed that a failing test shows and `--kill-seed` repeats."""

@@ -104,6 +104,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16", "--gating", "8"]
     options += ["--tempo", "red disc=0.5-1", "--tempo", "red disc=a.wav"]
     options += ["--transformer", "t.safetensors", "--model-kind", "phantom", "--relay", "1.5"]
+    options += ["--guidance-interval", "0:0.6", "--cache", "c.json"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
     assert cli.main(["generate", *arguments]) == 0
     assert pipe.loaded == [str(tmp_path)]
@@ -119,6 +120,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "transformer_2": None,
         "loras_2": [],
         "vae": None,
+        "cache": "c.json",
     }
     [call] = pipe.calls
     words = (When("red disc", seconds=((0.5, 1),)), When("red disc", audio="a.wav"))
@@ -126,7 +128,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
         "seed": 7,
         "progress": True,
         "steps": 12,
-        "guidance": al.Guidance(text=2.0, image=1.5, both=10.0),
+        "guidance": al.Guidance(text=2.0, image=1.5, both=10.0, interval=(0, 0.6)),
         "solver": "unipc",
         "control": Together((Gating(8.0), TempoControl(words))),
     }
@@ -159,8 +161,9 @@ def test_json_is_the_only_thing_on_standard_output(board, pipe, tmp_path, capsys
     assert report["video"] == str(out) and report["sheet"] == str(sheet)
     assert (report["frames"], report["fps"], report["size"]) == (9, 8.0, [32, 32])
     assert (report["seed"], report["steps"], report["solver"]) == (5, 9, "euler")
-    assert report["guidance"] == {"text": 0.5, "image": 1.5, "both": 2.5}
-    assert report["gating"] is None
+    weights = {"text": 0.5, "image": 1.5, "both": 2.5}
+    assert report["guidance"] == weights | {"interval": [0, 1]}
+    assert report["gating"] is None and report["cache"] is None
     assert report["subjects"] == [
         {"word": "red disc", "appears": [[0.25, 1.0]], "frames": [[2, 9]]}
     ]
@@ -242,6 +245,9 @@ def test_a_bad_storyboard_is_reported_without_importing_jax(tmp_path):
         "--guidance-text=nan",
         "--guidance-image=inf",
         "--guidance-both=-1",
+        "--guidance-interval=0.6",
+        "--guidance-interval=0.6:0.2",
+        "--guidance-interval=0:2",
         "--gating=-1",
         "--gating=2000",
         "--gating=deep",
@@ -432,6 +438,18 @@ def environment(**changes):
     # Unbuffered output would fail inside argparse, which ignores it.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**kept, "PYTHONPATH": path, **changes}
+
+
+def test_a_command_that_renders_does_not_import_the_modules_of_others(tmp_path):
+    (tmp_path / "board.yaml").write_text("prompt: x\nduration: -1\n")
+    probe = (
+        "import sys; from alchemint_jax import cli; cli.main(sys.argv[1:]);"
+        "print(*(name for name in sys.modules if name.startswith('alchemint_jax.')))"
+    )
+    command = [sys.executable, "-c", probe, "generate", "board.yaml", "--out", "v.mp4"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    rooms = {name.split(".")[1] for name in done.stdout.split()}
+    assert "scene" in rooms and not rooms & {"annotate", "bench", "data", "endpoints", "plan"}
 
 
 def test_help_and_version_are_quick_and_name_the_commands():

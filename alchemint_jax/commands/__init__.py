@@ -35,8 +35,8 @@ def generate(args: argparse.Namespace) -> int:
     inputs = [("STORYBOARD", args.storyboard), *board.pictures(), *shared.model_parts(model)]
     inputs += [("--lora", path) for path, _ in args.lora]
     inputs += [("--lora-2", path) for path, _ in args.lora_2]
-    for name in ("transformer", "transformer_2", "vae"):
-        if path := getattr(args, name):
+    for name in ("transformer", "transformer_2", "vae", "cache"):
+        if (path := getattr(args, name)) and (name, path) != ("cache", "auto"):
             inputs.append((f"--{name.replace('_', '-')}", Path(path)))
     check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)
@@ -50,7 +50,7 @@ def generate(args: argparse.Namespace) -> int:
         relay = Relay.of(args.relay)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
-        options["clean_keyframes"] = bool(args.clean_keyframes)
+        options |= {"clean_keyframes": bool(args.clean_keyframes), "cache": args.cache}
         options |= {"transformer_2": args.transformer_2, "loras_2": args.lora_2, "vae": args.vae}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
@@ -103,6 +103,7 @@ def generate(args: argparse.Namespace) -> int:
             "inbetween": dataclasses.asdict(inbetween) if inbetween else None,
             "relay": dataclasses.asdict(relay) if relay else None,
             "tempo": tempo.settings() if tempo else None,
+            "cache": args.cache,
         }
         print(json.dumps(report))
     else:

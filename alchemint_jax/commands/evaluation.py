@@ -21,7 +21,8 @@ _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
     *("steps", "solver", "batch", "gating", "relay", "tempo", "inbetween", "clean_keyframes"),
-    *("guidance_text", "guidance_image", "guidance_both"),
+    *("guidance_text", "guidance_image", "guidance_both", "guidance_low", "guidance_interval"),
+    "cache",
 )
 
 
@@ -70,6 +71,7 @@ def evaluate(args: argparse.Namespace) -> int:
             ),
             relay=Relay.of(args.relay),
             clean_keyframes=args.clean_keyframes,
+            cache=args.cache,
             judge=_judges(args),
         )
         report = run_benchmark(model, benchmark, out, **options)

@@ -35,13 +35,14 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def guidance_weights(args: argparse.Namespace) -> dict[str, float]:
+def guidance_weights(args: argparse.Namespace) -> dict[str, Any]:
     """The guidance that was asked for."""
     return given(
         text=args.guidance_text,
         image=args.guidance_image,
         both=args.guidance_both,
         low=args.guidance_low,
+        interval=args.guidance_interval,
     )
 
 

@@ -63,15 +63,16 @@ def run_benchmark(
     judge: Callable[[], Any] | None = None,
     relay: Any = None,
     clean_keyframes: bool = False,
+    cache: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Renders a benchmark with a model, scores it, and writes report.json and .html.
 
     `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
     and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
     `guidance`, a `Guidance` or some of its weights by name, those that are not given. `control` is
-    that of `Pipeline.render`; `relay` and `clean_keyframes` are those of `Pipeline.load`. `judge`
-    loads who measures whole videos; None leaves those figures out. Returns the figures of the
-    report, without its rows and titles.
+    that of `Pipeline.render`; `relay`, `clean_keyframes` and `cache` are those of `Pipeline.load`.
+    `judge` loads who measures whole videos; None leaves those figures out. Returns the figures of
+    the report, without its rows and titles.
 
     Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
     and ConfigError for a solver that there is not.
@@ -80,7 +81,7 @@ def run_benchmark(
     from alchemint_jax.sampling.pipeline import Pipeline
 
     limit = benchmark.limit if limit is None else limit
-    pipe = Pipeline.load(model, relay=relay, clean_keyframes=clean_keyframes)
+    pipe = Pipeline.load(model, relay=relay, clean_keyframes=clean_keyframes, cache=cache)
     cases = benchmark.cases(pipe, limit, seed)
     check_model(pipe, cases)
     plan = pipe.settings.plan(steps, guidance, solver)
@@ -113,6 +114,7 @@ def run_benchmark(
             **({"control": repr(control)} if control else {}),
             **({"relay": repr(relay)} if relay else {}),
             **({"clean_keyframes": True} if clean_keyframes else {}),
+            **({"cache": str(cache)} if cache else {}),
             "t_l2": T_L2,
             "seconds_per_clip": seconds / len(cases),
         },

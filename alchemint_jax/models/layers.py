@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from alchemint_jax import programs
+
 Axis = str | None
 
 
@@ -153,7 +155,8 @@ def abstract_params(module: nn.Module, *inputs, **kwargs) -> PyTree:
     """The parameters `module.init` would make for `inputs`, as bare `jax.ShapeDtypeStruct`s.
 
     Nothing is computed or allocated; `inputs` may be `jax.ShapeDtypeStruct`s themselves. A process
-    traces a module once: that takes a second for each of Wan's networks.
+    traces a module once, or never where it is known on disk (see `programs`): that takes a second
+    for each of Wan's networks.
     """
     leaves, structure = jax.tree.flatten((inputs, kwargs))
     shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
@@ -165,7 +168,11 @@ def _abstract_params(
     module: nn.Module, structure: jax.tree_util.PyTreeDef, shapes: tuple[jax.ShapeDtypeStruct, ...]
 ) -> PyTree:
     inputs, kwargs = jax.tree.unflatten(structure, shapes)
-    boxed = jax.eval_shape(
-        lambda args, named: module.init(jax.random.key(0), *args, **named), inputs, kwargs
-    )
-    return unboxed(boxed["params"])
+
+    def trace() -> PyTree:
+        boxed = jax.eval_shape(
+            lambda args, named: module.init(jax.random.key(0), *args, **named), inputs, kwargs
+        )
+        return unboxed(boxed["params"])
+
+    return programs.kept_shapes(trace, module, str(structure), shapes)

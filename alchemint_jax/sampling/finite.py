@@ -6,7 +6,6 @@ Weights are finite where they were read; sums of products may still overflow.
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.errors import NonFiniteError
@@ -37,7 +36,8 @@ def require_finite(array: jax.Array | np.ndarray, what: str, cause: str = _CAUSE
     Raises:
         NonFiniteError: with these.
     """
-    if not jnp.all(array if array.dtype == bool else jnp.isfinite(array)):
+    found = np.asarray(array)  # on the host, where nothing is compiled for it
+    if not np.all(found if found.dtype == bool else np.isfinite(found)):
         raise NonFiniteError(f"{what} that are not finite (NaN or infinity): {cause}")
 
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.errors import ConfigError
@@ -39,6 +40,15 @@ class Branch(NamedTuple):
     with_images: bool
 
 
+BRANCHES = {
+    "null": Branch(False, False),
+    "image": Branch(False, True),
+    "text": Branch(True, False),
+    "both": Branch(True, True),
+}
+"""By the names of their weights."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Guidance:
     """Weights of the branches of guidance.
@@ -51,28 +61,37 @@ class Guidance:
         text: weight of the pass with the text alone.
         image: weight of the pass with the pictures alone.
         both: weight of the pass with both.
+        interval: in which share of the steps, counted from the noise; the others are a pass of the
+            conditional model alone.
 
     Raises:
-        ConfigError: a weight is not a finite number.
+        ConfigError: a weight is not a finite number, or the interval is none.
 
     Examples:
         >>> len(al.Guidance(both=3).branches()), len(al.Guidance(both=1).branches())  # passes
         (2, 1)
+        >>> al.Guidance(both=3, interval=(0, 0.5)).guided(4).tolist()
+        [True, True, False, False]
 
     Source:
-        AlcheMinT, arXiv 2512.10943, section 3, "different CFG values".
+        AlcheMinT, arXiv 2512.10943, section 3, "different CFG values"; the interval is that of
+        Kynkäänniemi et al., arXiv 2404.07724.
     """
 
     text: float | int = 0.0
     image: float | int = 0.0
     both: float | int = 3.0
+    interval: tuple[float | int, float | int] = (0.0, 1.0)
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            if not math.isfinite(getattr(self, field.name)):
-                raise ConfigError(
-                    f"guidance: {field.name} is {getattr(self, field.name)}; use a finite number"
-                )
+        for name in ("text", "image", "both"):
+            if not math.isfinite(getattr(self, name)):
+                raise ConfigError(f"guidance: {name} is {getattr(self, name)}; use a finite number")
+        if len(self.interval) != 2 or not 0 <= self.interval[0] < self.interval[1] <= 1:
+            raise ConfigError(
+                f"guidance: interval is {self.interval}; it must be two shares of the steps, "
+                "0 <= start < end <= 1"
+            )
 
     def branches(self) -> dict[Branch, float]:
         """The passes that are needed, with weights that sum to 1; zero weights are left out."""
@@ -85,8 +104,13 @@ class Guidance:
         }
         return {branch: float(weight) for branch, weight in weights.items() if weight != 0}
 
+    def guided(self, steps: int) -> Bool[np.ndarray, " steps"]:
+        """Which of so many steps are guided: those whose middle lies in the interval."""
+        middle = (np.arange(steps) + 0.5) / steps
+        return (middle >= self.interval[0]) & (middle < self.interval[1])
+
     def function(self) -> WeightedBranches:
-        """The guidance that these weights are."""
+        """The guidance that these weights are, at every step."""
         branches = self.branches()
         return WeightedBranches(
             tuple(branches), jnp.asarray(list(branches.values()), dtype=jnp.float32)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from pathlib import Path
+from typing import NamedTuple
 
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.clip import CLIPVision
@@ -10,8 +13,34 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.canvas import MOST
 from alchemint_jax.sampling.control import Relay
 from alchemint_jax.sampling.sample import Models
+from alchemint_jax.sampling.step_cache import AUTO, FILE, Tables, fingerprint
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene.limits import Further, Limits
+
+
+class Origin(NamedTuple):
+    """Where a model was read from.
+
+    Attributes:
+        directory: of the model.
+        transformer: a model's directory, a file, or the index of several.
+    """
+
+    directory: Path
+    transformer: str | os.PathLike[str]
+
+    @classmethod
+    def of(cls, directory: Path, transformer: str | os.PathLike[str] | None) -> Origin:
+        """The transformer is the model's own where it is None."""
+        return cls(directory, directory if transformer is None else transformer)
+
+    def tables(self, cache: str | os.PathLike[str]) -> Tables:
+        """The step caches of a file or, with "auto", of the one beside the weights."""
+        return Tables.load(self.directory / FILE if cache == AUTO else cache)
+
+    def fingerprint(self) -> str:
+        """Of the transformer, see `step_cache.fingerprint`."""
+        return fingerprint(self.transformer)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +55,9 @@ class Parts:
         relay: how events are told to a model without an event branch; None tells it none.
         clean_keyframes: whether keyframes are clean latents with a time of 0.
         canvas: whether pictures of subjects are side by side where a first frame would be.
+        origin: where the model was read from; None where nobody says.
+        cache: which passes are computed at which steps where the caller does not say; None
+            computes all of them.
     """
 
     models: Models
@@ -35,6 +67,8 @@ class Parts:
     relay: Relay | None = None
     clean_keyframes: bool = False
     canvas: bool = False
+    origin: Origin | None = None
+    cache: Tables | None = None
 
     @property
     def fps(self) -> float:

@@ -28,8 +28,9 @@ from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.sampling.loading import load_autoencoder, load_low
-from alchemint_jax.sampling.parts import Parts, check_parts
+from alchemint_jax.sampling.parts import Origin, Parts, check_parts
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
+from alchemint_jax.sampling.step_cache import StepCache
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.scene.clock import Clock
@@ -50,6 +51,9 @@ class Pipeline(Parts):
         relay: how events are told to a model without an event branch; None tells it none.
         clean_keyframes: whether keyframes are clean latents with a time of 0.
         canvas: whether pictures of subjects are side by side where a first frame would be.
+        origin: where the model was read from; None where nobody says.
+        cache: which passes are computed at which steps where the caller does not say; None
+            computes all of them.
 
     Examples:
         >>> pipe = al.Pipeline.load("sprites")
@@ -74,6 +78,7 @@ class Pipeline(Parts):
         vae: str | os.PathLike[str] | None = None,
         transformer_2: str | os.PathLike[str] | None = None,
         loras_2: lora.Given | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> Pipeline:
         """Loads a model.
 
@@ -101,15 +106,17 @@ class Pipeline(Parts):
                 its place.
             transformer_2: as `transformer`, of the second of two experts (Wan2.2's A14B).
             loras_2: as `loras`, for the second of two experts; `loras` are for the first one.
+            cache: a file that `alchemint step-cache` wrote, or "auto" for the one beside the
+                weights: which passes are computed at which steps; None computes all of them.
 
         Returns:
             The pipeline, its parameters on the default device.
 
         Raises:
             WeightsError: saying what is missing or does not fit.
-            ConfigError: there is no such dtype or kind, a LoRA is named twice, its strength is not
-                a finite number, a relay is for a model that has an event branch, or clean keyframes
-                are for one that has channels for keyframes.
+            ConfigError: there is no such dtype, kind or cache, a LoRA is named twice, its strength
+                is not a finite number, a relay is for a model that has an event branch, or clean
+                keyframes are for one that has channels for keyframes.
 
         Examples:
             >>> al.Pipeline.load("sprites").settings.size
@@ -122,6 +129,8 @@ class Pipeline(Parts):
         if dtype not in ("float32", "bfloat16"):
             raise ConfigError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
         directory = weights.locate(model)
+        origin = Origin.of(directory, transformer)
+        tables = None if cache is None else origin.tables(cache)
         indexed = weights.check_model(directory) is not None
         foreign = indexed and not os.path.lexists(directory / settings.FILE)
         chosen = None if foreign else settings.load(directory)
@@ -163,7 +172,11 @@ class Pipeline(Parts):
             tower, tower_params = weights.load(directory, "image_encoder")
             image_encoder = (cast(CLIPVision, tower), tower_params)
         canvas = rule is not None and rule.canvas
-        pipe = cls(models, texts, chosen, image_encoder, relay, clean_keyframes, canvas)
+        pipe = cls(
+            *(models, texts, chosen, image_encoder, relay, clean_keyframes, canvas),
+            origin=origin,
+            cache=tables,
+        )
         check_parts(pipe, str(directory))
         return pipe
 
@@ -220,6 +233,7 @@ class Pipeline(Parts):
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. The same seed gives the same frames.
 
@@ -233,13 +247,15 @@ class Pipeline(Parts):
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
+            cache: a step cache, as in `load`; the pipeline's own, if any, where it is None.
 
         Returns:
             The frames of the video, uint8 `[f, h, w, 3]`.
 
         Raises:
             StoryboardError: naming what this model cannot do.
-            ConfigError: there is no such solver, or no such gating with this model.
+            ConfigError: there is no such solver, no such gating with this model, or the cache is
+                of other weights, steps, guidance or sizes.
             NonFiniteError: a network gave NaN or infinity.
 
         Examples:
@@ -260,6 +276,7 @@ class Pipeline(Parts):
             progress=progress,
             solver=solver,
             control=control,
+            cache=cache,
         )[0]
 
     def render(
@@ -274,6 +291,7 @@ class Pipeline(Parts):
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch of scenes, which have one size and one number of frames.
 
@@ -292,6 +310,7 @@ class Pipeline(Parts):
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step of the whole batch (see `alchemint_jax.sampling.control`).
+            cache: a step cache, as in `load`; the pipeline's own, if any, where it is None.
 
         Returns:
             The videos, uint8 `[b, f, h, w, 3]`.
@@ -299,7 +318,8 @@ class Pipeline(Parts):
         Raises:
             StoryboardError: a scene is not as this model can render it, or differs in size or
                 length from the others, or a text is longer than the model reads.
-            ConfigError: there is no such solver, or no such gating with this model.
+            ConfigError: there is no such solver, no such gating with this model, or the cache is
+                of other weights, steps, guidance or sizes.
             NonFiniteError: a network gave NaN or infinity.
 
         Examples:
@@ -321,6 +341,7 @@ class Pipeline(Parts):
         control = self._told(control, scenes, clock)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
+        table = self.step_cache(cache, plan, size, int(clock.frames), guide)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
         cell = self.models.vae.config.spatial_stride
@@ -334,8 +355,42 @@ class Pipeline(Parts):
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
-            latents = run(control, guide)
+            latents = run(control, guide, table)
         return decode(self.models, latents)
+
+    def step_cache(
+        self,
+        cache: str | os.PathLike[str] | None,
+        plan: settings.Plan,
+        size: tuple[int, int],
+        frames: int,
+        guide: Guide | None = None,
+    ) -> StepCache | None:
+        """The table of a step cache, as `render` takes one, for a plan and videos of this size.
+
+        Raises:
+            ConfigError: it is of something else, guidance is a function, whose passes no table
+                knows, or the model has two experts.
+        """
+        tables = self.cache
+        if cache is not None:
+            if self.origin is None:
+                raise ConfigError("a step cache is for models that were read from files")
+            tables = self.origin.tables(cache)
+        if tables is None:
+            return None
+        if guide is not None:
+            raise ConfigError(
+                f"{tables.source}: a step cache goes with the weights of `Guidance`; of a guidance "
+                "that is a function nobody knows the passes"
+            )
+        if self.models.low is not None:
+            raise ConfigError(
+                f"{tables.source}: a step cache is for models of one transformer, and this one has "
+                "two experts"
+            )
+        assert self.origin is not None
+        return tables.table(self.origin.fingerprint(), plan, size, frames)
 
     def _control(self, control: Control | None) -> Control | None:
         """The control, if it does something at all, and the relay.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -13,14 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
-from alchemint_jax.models.dit import Attended, Bias, DiT, Probe
+from alchemint_jax.models.dit import Bias, DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
 from alchemint_jax.models.vae import VAE, TinyDecoder, tiled_decode, tiled_encode
-from alchemint_jax.sampling.control import Control, Moment, advance_controlled
+from alchemint_jax.programs import kept
+from alchemint_jax.sampling.control import Control, advance_controlled
 from alchemint_jax.sampling.finite import require_finite
-from alchemint_jax.sampling.guidance import Guide
+from alchemint_jax.sampling.guidance import Guide, WeightedBranches
+from alchemint_jax.sampling.moments import moments
+from alchemint_jax.sampling.passes import sample_in_passes, scheduled
 from alchemint_jax.sampling.settings import Plan
-from alchemint_jax.sampling.solvers import SOLVERS, State, advance
+from alchemint_jax.sampling.solvers import SOLVERS, State, advance, piece_of
+from alchemint_jax.sampling.step_cache import StepCache
 
 
 class Models(NamedTuple):
@@ -44,10 +48,12 @@ def sample_latents(
     on_step: Callable[[int], None] | None = None,
     control: Control | None = None,
     guide: Guide | None = None,
+    cache: StepCache | None = None,
 ) -> Float[Array, "b t h w c"]:
     """Latents at the end of the flow that starts from `noise`, under a control if there is one.
 
-    The guidance is `guide`, or the weights of the plan where that is None.
+    The guidance is `guide`, or the weights of the plan where that is None; `cache` says which
+    passes of these are computed, and must be of this plan (see `step_cache.Tables.table`).
 
     `on_step(done)` is called now and then. The grid is solved in equal pieces, so that progress can
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
@@ -56,14 +62,25 @@ def sample_latents(
     """
     solver, high = plan.method(), plan.high_steps()
     rows = jnp.asarray(solver.table(plan.levels()))
-    both = (plan.guidance, plan.guidance_low or plan.guidance)
-    guides = [g.function() if guide is None else _as_pytree(guide) for g in both]
-    control = _as_pytree(control)
-    piece = max(n for n in range(1, 11) if high % n == 0 == (plan.steps - high) % n)
     given = conditions.given
     state = solver.start(noise if given is None else given.over(noise))
+    control = _as_pytree(control)
+    passes = scheduled(plan.guidance, plan.steps, cache) if guide is None else None
+    if passes is not None:
+        latents = sample_in_passes(
+            *(models.dit, models.dit_params, conditions, state, rows, passes),
+            solver=plan.solver,
+            on_step=on_step,
+            control=control,
+        )
+        return latents if given is None else given.over(latents)
+    both = (plan.guidance, plan.guidance_low or plan.guidance)
+    guides = [g.function() if guide is None else _as_pytree(guide) for g in both]
+    piece = piece_of(math.gcd(high, plan.steps - high))
+    known = control is None and isinstance(guides[0], WeightedBranches)
+    solve = _kept_piece if known else solve_piece  # the code of others is no part of a name
     for start in range(0, plan.steps, piece):
-        state, control = solve_piece(
+        state, control = solve(
             models.dit_params if start < high or models.low is None else models.low,
             conditions,
             state,
@@ -120,23 +137,12 @@ def solve_piece(
     if control is None:
         return advance(SOLVERS[solver], velocity, state, rows), None
 
-    # The backward pass computes layers again, which costs nothing where no gradient is taken.
-    kept = dit.clone(config=dataclasses.replace(dit.config, remat="full"))
-
-    def look(z: jax.Array, t: jax.Array, probe: Probe, bias: Bias | None) -> Attended:
-        everything = jnp.ones(b, bool)
-        text, extra = model_inputs(conditions, everything, everything)
-        time = jnp.broadcast_to(t, z.shape[:1])
-        extra |= {"bias": bias, "probe": probe}
-        z = z if given is None else given.over(z)
-        return cast(Attended, kept.apply({"params": params}, z, time, text, **extra)[1])
-
-    def moment(step: jax.Array, time: jax.Array) -> Moment:
-        total = jnp.asarray(len(rows) if steps is None else steps, jnp.int32)
-        return Moment(step, total, time, conditions, dit.config.n_layers, look)
-
+    moment = moments(dit, params, conditions, len(rows) if steps is None else steps)
     assert first is not None
     return advance_controlled(SOLVERS[solver], velocity, state, rows, control, first, moment)
+
+
+_kept_piece = kept(solve_piece)
 
 
 def _copies(guide: Guide, z: jax.Array) -> list[int]:
@@ -179,6 +185,7 @@ def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarr
     return np.concatenate(frames)
 
 
+@kept
 @partial(jax.jit, static_argnames=("vae",))
 def _decode(
     params: dict, latents: jax.Array, *, vae: VAE | TinyDecoder
@@ -188,6 +195,7 @@ def _decode(
     return (video * 127.5 + 128).astype(jnp.uint8), jnp.isfinite(video).all()
 
 
+@kept
 @partial(jax.jit, static_argnames=("vae",))
 def encode_references(
     params: dict, references: UInt8[Array, "b r h w 3"], *, vae: VAE

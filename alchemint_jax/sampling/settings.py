@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,12 @@ class Plan:
             raise ConfigError(
                 "sampling: guidance_low is for models of two experts, which have a boundary"
             )
+        for weights in (self.guidance, self.guidance_low):
+            if self.boundary is not None and weights and tuple(weights.interval) != (0, 1):
+                raise ConfigError(
+                    "sampling: guidance in an interval is for models of one transformer; of two "
+                    "experts, each has guidance of its own"
+                )
         names = {"solver": tuple(SOLVERS), "grid": tuple(GRIDS), "final_sigmas_type": FINALS}
         for name, known in names.items():
             value = getattr(self, name)
@@ -191,14 +198,14 @@ class Settings:
     def plan(
         self,
         steps: int | None = None,
-        guidance: Guidance | tuple[Guidance, Guidance] | Mapping[str, float] | None = None,
+        guidance: Guidance | tuple[Guidance, Guidance] | Mapping[str, Any] | None = None,
         solver: str | None = None,
     ) -> Plan:
         """The sampling plan, with some of it replaced.
 
-        `guidance` may be some weights by their names; the others are the model's own. It is that of
-        both experts of a pair, unless it is a pair itself, (low noise, high noise). A weight named
-        `low` is that of both inputs at low noise.
+        `guidance` may be some of its fields by their names; the others are the model's own. It is
+        that of both experts of a pair, unless it is a pair itself, (low noise, high noise). A
+        weight named `low` is that of both inputs at low noise.
 
         Raises:
             ConfigError: there is no such solver, or it cannot go that way.

@@ -53,6 +53,11 @@ def advance(
     return jax.lax.scan(step, state, jnp.asarray(rows))[0]
 
 
+def piece_of(steps: int) -> int:
+    """How many rows of a table are solved at once, so that equal pieces make up all of them."""
+    return max(n for n in range(1, 11) if steps % n == 0)
+
+
 def solve(
     velocity: Velocity, z: Float[Array, " b *rest"], grid: Grid, solver: str = "euler"
 ) -> Float[Array, " b *rest"]:

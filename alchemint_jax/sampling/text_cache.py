@@ -16,6 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import jax
 import ml_dtypes
@@ -65,12 +66,18 @@ def fingerprint(directory: str | os.PathLike, *how: str, moved: bool = False) ->
                 stat = os.fstat(f.fileno())
                 times = () if moved else (stat.st_mtime_ns,)
                 digest.update(repr((file.name, stat.st_size, *times)).encode())
-                for i in range(_SAMPLES):
-                    f.seek(i * stat.st_size // _SAMPLES)
-                    digest.update(f.read(_SAMPLE))
+                sample_file(digest, f)
     except OSError as e:
         raise WeightsError(f"cannot read the text encoder: {e}") from e
     return digest.hexdigest()
+
+
+def sample_file(digest: Any, file: BinaryIO) -> None:
+    """Adds 1 MiB of samples of an open file, from all over it, to a digest."""
+    size = os.fstat(file.fileno()).st_size
+    for i in range(_SAMPLES):
+        file.seek(i * size // _SAMPLES)
+        digest.update(file.read(_SAMPLE))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.conditioning import Tokens, encode_text
 from alchemint_jax.models.umt5 import Int8UMT5Encoder, UMT5Encoder, quantize_leaf
+from alchemint_jax.programs import kept
 from alchemint_jax.sampling.finite import TEXT, require_finite
 from alchemint_jax.sampling.text_cache import TextCache, fingerprint
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
@@ -167,8 +168,8 @@ def encode_ids(
     """
     longest = int(np.max(np.flatnonzero(np.any(mask, axis=0)), initial=0)) + 1
     length = min(-(-longest // STEP) * STEP, ids.shape[1])
-    states = _encode(params, ids[:, :length], mask[:, :length], encoder=encoder)
-    return jnp.pad(states, ((0, 0), (0, ids.shape[1] - length), (0, 0)))
+    cut = (params, ids[:, :length], mask[:, :length])
+    return _encode(*cut, encoder=encoder, padding=ids.shape[1] - length)
 
 
 def on_host(params: PyTree) -> PyTree:
@@ -197,6 +198,10 @@ def host() -> jax.Device:
         ) from e
 
 
-@functools.partial(jax.jit, static_argnames=("encoder",))
-def _encode(params: PyTree, ids: Array, mask: Array, *, encoder: UMT5Encoder) -> Array:
-    return encode_text(encoder, params, Tokens(ids, mask))
+@kept
+@functools.partial(jax.jit, static_argnames=("encoder", "padding"))
+def _encode(
+    params: PyTree, ids: Array, mask: Array, *, encoder: UMT5Encoder, padding: int
+) -> Array:
+    states = encode_text(encoder, params, Tokens(ids, mask))
+    return jnp.pad(states, ((0, 0), (0, padding), (0, 0)))

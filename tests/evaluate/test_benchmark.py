@@ -154,8 +154,8 @@ class FakePipeline:
     refuses = ""
 
     @classmethod
-    def load(cls, model, relay=None):
-        assert relay is None
+    def load(cls, model, relay=None, cache=None):
+        assert relay is None and cache is None
         cls.calls = []
         return cls()
 
@@ -181,7 +181,8 @@ def test_run_benchmark_renders_in_batches_and_writes_the_report(monkeypatch, tmp
     how = {"guidance": Guidance(both=2.0), "control": None, "solver": "unipc"}
     assert FakePipeline.calls == [(2, 0, 7, how), (2, 1, 7, how), (2, 2, 7, how)]
     assert returned["settings"]["solver"] == "unipc"
-    assert returned["settings"]["guidance"] == {"text": 0.0, "image": 0.0, "both": 2.0}
+    weights = {"text": 0.0, "image": 0.0, "both": 2.0}
+    assert returned["settings"]["guidance"] == weights | {"interval": (0.0, 1.0)}
     assert returned["overall"]["t_iou"]["mean"] > 0.95
     assert returned["settings"]["seconds_per_clip"] > 0 and "measures" not in returned
     stored = json.loads((out / "report.json").read_text())

@@ -71,8 +71,18 @@ class DiT(nn.Module):
         given: Bool[Array, "b t"] | None = None,
         bias: Bias | None = None,
         probe: Probe | None = None,
-    ) -> Float[Array, "b t h w c3"] | tuple[Float[Array, "b t h w c3"], Attended]:
+        residual: Float[Array, "b v d"] | None = None,
+        keep_residual: bool = False,
+    ) -> (
+        Float[Array, "b t h w c3"]
+        | tuple[Float[Array, "b t h w c3"], Attended]
+        | tuple[Float[Array, "b t h w c3"], Float[Array, "b v d"]]
+    ):
         """The velocity `eps - z`; with a probe, also what was attended to.
+
+        The residual is what all layers together add to the video's tokens. A call that is given one
+        of another time computes no layer: its velocity is what the head makes of its own latents
+        and time, and of that residual (see `sampling.step_cache`).
 
         Args:
             latents: noisy video latents, normalised; h and w multiples of the patch.
@@ -96,6 +106,9 @@ class DiT(nn.Module):
                 whatever `time` is (Wan2.2's TI2V-5B).
             bias: what is added to the logits of attention.
             probe: what of attention to return.
+            residual: what the layers added to the video's tokens, instead of the layers. Texts,
+                pictures, a bias and a probe have no part in it then.
+            keep_residual: whether to return the residual, too, behind the velocity.
 
         Raises:
             ValueError: inputs do not go together, or not with the model.
@@ -118,6 +131,24 @@ class DiT(nn.Module):
             e_clean, clean = embed_time(jnp.zeros((b, 1)))
             video = Segment(n_video, modulation, tokens, clean)
             head = Segment(n_video, e[:, :, None], tokens, e_clean[:, :, None])
+
+        def to_velocity(x: jax.Array) -> jax.Array:
+            table = self.param(
+                "head_modulation",
+                logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
+                (1, 2, cfg.dim),
+            )
+            # The head is modulated by the embedding itself, the layers by its projection.
+            x = modulated_norm(x, [head.shifted(table[:, None])], shift=0, scale=1)
+            width = int(np.prod(cfg.patch)) * cfg.out_channels
+            zeros = nn.initializers.zeros
+            x = Linear(width, ("embed", "patch"), kernel_init=zeros, name="head")(x)
+            x = constrain(x, "batch", "tokens", None)
+            return _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
+
+        if residual is not None:
+            return to_velocity(constrain(x + residual, "batch", "tokens", None))
+        embedded = x
         segments = [video]
         q_gains = k_gains = video_gains(freqs, grid)
         key_mask, sequence = None, SequenceLayout(grid)
@@ -234,17 +265,12 @@ class DiT(nn.Module):
         x, seen = blocks(cfg, name="blocks")(
             constrain(x, "batch", "tokens", None), inputs, strengths
         )
-        table = self.param(
-            "head_modulation",
-            logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
-            (1, 2, cfg.dim),
-        )
-        # The head is modulated by the embedding itself, the layers by its projection.
-        x = modulated_norm(x[:, :n_video], [head.shifted(table[:, None])], shift=0, scale=1)
-        width = int(np.prod(cfg.patch)) * cfg.out_channels
-        x = Linear(width, ("embed", "patch"), kernel_init=nn.initializers.zeros, name="head")(x)
-        x = constrain(x, "batch", "tokens", None)
-        velocity = _unpatchify(x.astype(jnp.float32), grid, cfg.patch)
+        x = x[:, :n_video]
+        velocity = to_velocity(x)
+        if keep_residual:
+            if probe is not None:
+                raise ValueError("a probe and keep_residual: ask for one of them")
+            return velocity, constrain(x - embedded, "batch", "tokens", None)
         return velocity if probe is None else (velocity, probe.chosen(seen))
 
     @nn.nowrap

@@ -9,6 +9,7 @@ from alchemint_jax.sampling.control.step import (
     Steered,
     Together,
     advance_controlled,
+    steer,
 )
 from alchemint_jax.sampling.control.tempo import TempoControl
 from alchemint_jax.sampling.control.when import When
@@ -24,4 +25,5 @@ __all__ = [
     "Together",
     "When",
     "advance_controlled",
+    "steer",
 ]

@@ -124,6 +124,16 @@ class Together:
         return Steered(latents, bias, Together(tuple(after)))
 
 
+def steer(
+    solver: Solver, control: Any, moment: Moment, state: State, row: jax.Array
+) -> tuple[State, Bias | None, Any]:
+    """Where a step starts, the bias of its passes, and the control of the next one."""
+    steered = control(moment, state[0])
+    if steered.latents is not state[0]:
+        state = solver.move(state, steered.latents, row)
+    return state, steered.bias, control if steered.control is None else steered.control
+
+
 def advance_controlled(
     solver: Solver,
     velocity: BiasedVelocity,
@@ -147,12 +157,9 @@ def advance_controlled(
 
     def step(carry: tuple[State, Any, jax.Array], row: jax.Array) -> tuple[Any, None]:
         state, control, number = carry
-        steered = control(moment(number, row[0]), state[0])
-        if steered.latents is not state[0]:
-            state = solver.move(state, steered.latents, row)
-        state = solver.step(lambda z, t: velocity(z, t, steered.bias), state, row)
-        after = control if steered.control is None else steered.control
-        return (state, after, number + 1), None
+        state, bias, control = steer(solver, control, moment(number, row[0]), state, row)
+        state = solver.step(lambda z, t: velocity(z, t, bias), state, row)
+        return (state, control, number + 1), None
 
     start = (state, control, jnp.asarray(first, jnp.int32))
     state, control, _ = jax.lax.scan(step, start, jnp.asarray(rows))[0]

@@ -1,0 +1,298 @@
+r"""What a step cache saves and costs: boards sampled with it and without, from the same noise.
+
+    python -m studies.step_cache --model sprites --limit 16 --out docs/results/step_cache.json
+
+Each variant is compared with the same model that skips nothing, by its latents and by what is on
+screen; a second comparison is of guidance by four branches. Times are of one board, from storyboard
+to frames, in turn. The file is written after every variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from alchemint_jax import arguments, media, results, shipped, weights
+from alchemint_jax.bench.measure import Side, alternate, compare
+from alchemint_jax.compilation import prepare_jax
+from alchemint_jax.errors import AlchemintError
+from alchemint_jax.evaluate import paired, scores
+from alchemint_jax.evaluate.benchmark import check_model, fingerprints
+from alchemint_jax.outputs import check_outputs
+from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.sampling.ratios import measure_table
+from alchemint_jax.sampling.sample import decode, sample_latents
+from alchemint_jax.sampling.settings import Plan
+from alchemint_jax.sampling.step_cache import Rule, StepCache
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.storyboard import Storyboard
+from alchemint_jax.worlds.sprites.cases import sprites_cases
+from alchemint_jax.worlds.sprites.tracker import SpritesTracker
+
+MEASURED_ON = ("examples/two_subjects.yaml",)
+"""Tables are made of these boards, which are none of those that are compared."""
+FIGURES = ("t_iou", "identity")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to sample a model.
+
+    Attributes:
+        steps: of the solver; None is the model's own number.
+        solver: None is the model's own.
+        guidance: fields of it that are not the model's own.
+        rule: of the step cache; None skips nothing.
+        against: the variant that skips nothing, with which it is compared.
+        boards: how many of the boards, at the most.
+        timed: whether its time is taken, too.
+    """
+
+    steps: int | None = None
+    solver: str | None = None
+    guidance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rule: Rule | None = None
+    against: str = "whole"
+    boards: int | None = None
+    timed: bool = True
+
+
+FOUR = {"text": 0.5, "image": 0.5, "both": 2.0}
+"""All four branches, and in sum about as strong as the model's own guidance."""
+VARIANTS = {
+    "whole": Variant(),
+    "cache": Variant(rule=Rule()),
+    "UniPC 20, cache": Variant(20, "unipc", rule=Rule(most=2)),
+    "four": Variant(guidance=FOUR, against="four", boards=2),
+    "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=2),
+    "UniPC 20": Variant(20, "unipc", boards=2, timed=False),
+    "UniPC 10": Variant(10, "unipc", boards=2, timed=False),
+    "half guided": Variant(guidance={"interval": (0.0, 0.5)}, boards=2, timed=False),
+}
+
+
+def relative_error(
+    latents: Float[np.ndarray, "b t h w c"], reference: Float[np.ndarray, "b t h w c"]
+) -> float:
+    """Mean square of the difference, over the variance of the reference."""
+    return float(np.mean((latents - reference) ** 2) / np.var(reference))
+
+
+def energies(latents: Float[np.ndarray, "b t h w c"]) -> dict[str, float]:
+    """Root mean squares of differences between neighbours in space and in time.
+
+    Blurred latents have less of the first two than sharp ones; still ones have less of the last.
+    """
+    axes = {"horizontal": 3, "vertical": 2, "motion": 1}
+    return {
+        name: float(np.sqrt(np.mean(np.diff(latents, axis=axis) ** 2)))
+        for name, axis in axes.items()
+    }
+
+
+def psnr(video: UInt8[np.ndarray, "b f h w 3"], other: UInt8[np.ndarray, "b f h w 3"]) -> float:
+    """Ratio of peak signal to noise in dB: infinite where both are the same."""
+    error = np.mean((video.astype(np.float64) - other.astype(np.float64)) ** 2)
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def table(pipe: Pipeline, plan: Plan, rule: Rule | None, seed: int) -> StepCache | None:
+    """The step cache of a variant, measured on boards of its own."""
+    if rule is None:
+        return None
+    boards = [Storyboard.load(shipped.find(name)) for name in MEASURED_ON]
+    return measure_table(pipe, [pipe.scene(board) for board in boards], plan, rule, seed)
+
+
+def noise_of(pipe: Pipeline, scene: Scene, seed: int, number: int) -> jax.Array:
+    """Where the flow of a board starts [1 t h w c]."""
+    vae = pipe.models.vae.config
+    sides = (side // vae.spatial_stride for side in scene.size or pipe.settings.size)
+    key = jax.random.fold_in(jax.random.key(seed), number)
+    return jax.random.normal(key, (1, scene.clock.latent_frames, *sides, vae.z_dim))
+
+
+def latents_of(
+    pipe: Pipeline, scenes: Sequence[Scene], plan: Plan, cache: StepCache | None, seed: int
+) -> Float[np.ndarray, "b t h w c"]:
+    """The ends of the flows of some boards, one by one."""
+    found = []
+    for i, scene in enumerate(scenes):
+        given = (pipe.models, pipe.conditions([scene]), noise_of(pipe, scene, seed, i), plan)
+        found.append(np.asarray(sample_latents(*given, cache=cache)))
+    return np.concatenate(found)
+
+
+def compared(
+    latents: np.ndarray, frames: np.ndarray, reference: np.ndarray, shown: np.ndarray
+) -> dict[str, Any]:
+    """Figures of latents and frames, beside those that skip nothing."""
+    own, whole = energies(latents), energies(reference)
+    return {
+        "relative_error": relative_error(latents, reference),
+        "energy": {name: own[name] / whole[name] for name in own},
+        "psnr": psnr(frames, shown),
+    }
+
+
+def measure(
+    pipe: Pipeline,
+    scenes: Sequence[Scene],
+    seed: int,
+    repeats: int,
+    keep: Callable[[dict[str, Any]], Any],
+) -> dict[str, Any]:
+    """The figures of all variants; `keep` is given what is known after each."""
+    tracker, known, sides = SpritesTracker(), {}, {}
+    found: dict[str, Any] = {"variants": {}}
+    for name, variant in VARIANTS.items():
+        print(name, file=sys.stderr, flush=True)
+        plan = pipe.settings.plan(variant.steps, variant.guidance, variant.solver)
+        cache = table(pipe, plan, variant.rule, seed)
+        part = scenes[: variant.boards]
+        latents = latents_of(pipe, part, plan, cache, seed)
+        frames = decode(pipe.models, jnp.asarray(latents))
+        rows = [row | {"seed": seed} for row in scores.score(part, frames, tracker)["rows"]]
+        known[name] = (latents, frames, rows)
+        whole = _first(known[variant.against], part)
+        found["variants"][name] = {
+            "steps": plan.steps,
+            "solver": plan.solver,
+            "guidance": dataclasses.asdict(plan.guidance),
+            "rule": dataclasses.asdict(variant.rule) if variant.rule else None,
+            "against": variant.against,
+            "boards": len(part),
+            "passes": _passes(plan, cache),
+            **compared(latents, frames, *whole[:2]),
+            **{
+                figure: {
+                    "mean": float(np.nanmean(np.array([row[figure] for row in rows], float))),
+                    "less": paired.difference(rows, whole[2], figure),
+                }
+                for figure in FIGURES
+            },
+        }
+        if variant.timed:
+            sides[name] = _side(pipe, scenes[0], plan, cache, seed)
+        keep(found)
+    return found | {"times": times(sides, repeats)}
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The table of a file that this command wrote."""
+    titles = ("passes", "relative MSE", "edges", "motion", "PSNR (dB)", "t-IOU", "identity", "time")
+    lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
+    for name, row in found["variants"].items():
+        energy, alone = row["energy"], row["against"] == name
+        edges = (energy["horizontal"] + energy["vertical"]) / 2
+        of_pairs = [row[figure]["less"] for figure in FIGURES]
+        cells = [
+            f"{row['passes']:.0f}",
+            "" if alone else f"{row['relative_error']:.4f}",
+            "" if alone else f"{edges:.2f}",
+            "" if alone else f"{energy['motion']:.2f}",
+            "" if alone else f"{row['psnr']:.1f}",
+            *(
+                f"{row[figure]['mean']:.3f}"
+                + ("" if alone else f" ({less['low']:+.3f} to {less['high']:+.3f})")
+                for figure, less in zip(FIGURES, of_pairs, strict=True)
+            ),
+            f"{found['times'][name]['ratio']:.2f}" if name in found["times"] else "",
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _first(
+    known: tuple[np.ndarray, np.ndarray, list[dict[str, Any]]], scenes: Sequence[Scene]
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
+    """What is known of these boards, the first of those that it is known of."""
+    latents, frames, rows = known
+    names = {scene.id for scene in scenes}
+    chosen = [row for row in rows if row["case"] in names]
+    return latents[: len(scenes)], frames[: len(scenes)], chosen
+
+
+def _passes(plan: Plan, cache: StepCache | None) -> float:
+    """Passes of the model that are computed for a video."""
+    from alchemint_jax.sampling.passes import scheduled
+
+    passes = scheduled(plan.guidance, plan.steps, cache)
+    if passes is None:
+        return plan.steps * len(plan.guidance.branches())
+    return sum(len(passes.kinds[i].computed) for i in passes.kind)
+
+
+def _side(pipe: Pipeline, scene: Scene, plan: Plan, cache: StepCache | None, seed: int) -> Side:
+    """From a board to frames."""
+
+    def run() -> np.ndarray:
+        latents = latents_of(pipe, [scene], plan, cache, seed)
+        return decode(pipe.models, jnp.asarray(latents))
+
+    return Side(run, lambda frames: frames, lambda call: {})
+
+
+def times(sides: Mapping[str, Side], repeats: int) -> dict[str, Any]:
+    """Seconds of each variant, and their ratio to those of the one that skips nothing."""
+    for side in sides.values():  # what is compiled once is compiled now
+        side.call()
+    seconds = alternate(sides, repeats)
+    return {
+        name: {"seconds": own, **compare(own, seconds["whole"])} for name, own in seconds.items()
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(description="Measure what a step cache saves and costs.")
+    parser.add_argument("--model", default="sprites")
+    count = arguments.whole(1)
+    parser.add_argument("--limit", type=count, default=16, help="boards")
+    parser.add_argument("--seed", type=arguments.seed, default=11, help="of boards and noise")
+    parser.add_argument("--repeats", type=count, default=7, help="of each time, in turn")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    args = parser.parse_args(argv)
+    prepare_jax()
+    try:
+        media.check_writable(args.out)
+        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
+        check_outputs([("--out", args.out)], kept)
+        pipe = Pipeline.load(args.model)
+        scenes = sprites_cases(args.limit, args.seed)
+        check_model(pipe, scenes)
+        head = {
+            "model": args.model,
+            "weights": fingerprints(args.model),
+            "limit": args.limit,
+            "seed": args.seed,
+            "repeats": args.repeats,
+        }
+
+        def keep(found: dict[str, Any]) -> None:
+            results.write_json(args.out, head | found)
+
+        began = time.monotonic()
+        found = measure(pipe, scenes, args.seed, args.repeats, keep)
+        keep(found)
+        print(markdown(results.plain(found)))
+        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+    except AlchemintError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

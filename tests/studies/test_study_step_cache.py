@@ -1,0 +1,58 @@
+"""The figures of the study of step caches by hand, and its table against the committed result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from studies import start, step_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+FOUND = json.loads((ROOT / "docs" / "results" / "step_cache.json").read_text())
+
+
+def test_energies_and_errors_by_hand():
+    """Columns 0, 2 in every row; rows alike; the second frame is the first one raised by 3."""
+    frame = np.array([[0.0, 2.0], [0.0, 2.0]], np.float32)
+    latents = np.stack([frame, frame + 3])[None, ..., None]
+    expected = {"horizontal": 2.0, "vertical": 0.0, "motion": 3.0}
+    assert step_cache.energies(latents) == pytest.approx(expected)
+    # Variance: values 0, 2, 3, 5 have 3.25.
+    assert step_cache.relative_error(latents + 1, latents) == pytest.approx(1 / 3.25)
+    assert step_cache.relative_error(latents, latents) == 0
+
+
+def test_a_blurred_video_has_less_energy_and_an_error():
+    """The check that trackers cannot make."""
+    latents = np.random.default_rng(0).standard_normal((1, 5, 16, 16, 2)).astype(np.float32)
+    blurred = (latents + np.roll(latents, 1, 3) + np.roll(latents, -1, 3)) / 3
+    sharp, soft = step_cache.energies(latents), step_cache.energies(blurred)
+    assert soft["horizontal"] < 0.5 * sharp["horizontal"] and soft["motion"] < 0.8 * sharp["motion"]
+    assert step_cache.relative_error(blurred, latents) > 0.5
+
+
+def test_psnr_by_hand():
+    video = np.zeros((1, 1, 2, 2, 3), np.uint8)
+    assert step_cache.psnr(video + np.uint8(255), video) == 0
+    assert step_cache.psnr(video, video) == np.inf
+
+
+def test_the_committed_result_is_of_these_variants_and_on_the_page():
+    timed = [name for name, variant in step_cache.VARIANTS.items() if variant.timed]
+    assert list(FOUND["variants"]) == list(step_cache.VARIANTS)
+    assert list(FOUND["times"]) == timed
+    assert all(len(times["seconds"]) >= 7 for times in FOUND["times"].values())
+    page = (ROOT / "docs" / "guides" / "step_cache.md").read_text()
+    lines = step_cache.markdown(FOUND).splitlines()
+    assert len(lines) == 2 + len(step_cache.VARIANTS)
+    for line in lines:
+        assert line in page
+
+
+def test_a_command_that_fails_says_which_tree(tmp_path):
+    (tmp_path / "alchemint_jax.py").write_text("raise SystemExit('broken')")
+    with pytest.raises(ValueError, match="the command failed: broken"):
+        start.run(tmp_path, tmp_path, 1)
