@@ -44,6 +44,18 @@ def guidance_weight(text: str) -> float:
     raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
 
 
+def add_guidance(command: argparse.ArgumentParser) -> None:
+    """Adds the weights of the branches of guidance."""
+    branches = {"text": "the prompt", "image": "the pictures", "both": "both at once"}
+    for branch, of in branches.items():
+        command.add_argument(
+            f"--guidance-{branch}",
+            type=guidance_weight,
+            metavar="G",
+            help=f"weight of {of} (0 turns off)",
+        )
+
+
 def gating_strength(text: str) -> float:
     """How deep a gate is."""
     with contextlib.suppress(ValueError):

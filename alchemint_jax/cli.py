@@ -20,6 +20,7 @@ import alchemint_jax as al
 from alchemint_jax import arguments, commands, shipped
 from alchemint_jax.annotate import command as annotate_command
 from alchemint_jax.bench import command as bench_command
+from alchemint_jax.commands import paths as paths_command
 from alchemint_jax.commands.evaluation import evaluate
 from alchemint_jax.data import command as data_command
 from alchemint_jax.errors import AlchemintError
@@ -116,16 +117,6 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(command=run, parser=command)
         return command
 
-    def guidance(command: argparse.ArgumentParser) -> None:
-        branches = {"text": "the prompt", "image": "the pictures", "both": "both at once"}
-        for branch, of in branches.items():
-            command.add_argument(
-                f"--guidance-{branch}",
-                type=arguments.guidance_weight,
-                metavar="G",
-                help=f"weight of {of} (0 turns off)",
-            )
-
     c = add(names, "generate", commands.generate, "render a storyboard")
     c.add_argument(
         "storyboard", type=shipped.find, metavar="STORYBOARD", help="a .yaml or .json storyboard"
@@ -137,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
-    guidance(c)
+    arguments.add_guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
     c.add_argument("--sheet", metavar="S.png", help="also draw frames and intervals")
@@ -279,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--seed", type=arguments.seed, metavar="N", help="default 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
-    guidance(c)
+    arguments.add_guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
     c.add_argument("--batch", type=many, metavar="N", help="entries rendered at once")
@@ -302,6 +293,7 @@ def _parser() -> argparse.ArgumentParser:
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     data_command.add_arguments(c)
+    paths_command.add_parser(kinds)
     c = add(kinds, "sheet", commands.draw_data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--out", required=True, metavar="P.png")

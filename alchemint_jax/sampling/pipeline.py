@@ -22,7 +22,7 @@ from alchemint_jax.models.vae import VAE
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.conditions import common_shape, encode_conditions
+from alchemint_jax.sampling.conditions import encode_conditions, latent_shape
 from alchemint_jax.sampling.control import Control, Gating, Relay, Together
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
@@ -289,14 +289,11 @@ class Pipeline(Parts):
             self.check(scene)
         self._check_length("render", "negative_prompt", negative_prompt or "")
         control = self._control(control)
-        size, clock = common_shape(self, scenes)
+        shape = latent_shape(self, scenes)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
-        cell = self.models.vae.config.spatial_stride
-        height, width = (side // cell for side in size)
-        shape = (clock.latent_frames, height, width, self.models.vae.config.z_dim)
         if noise is not None:
             start = jnp.asarray(noise)
         else:

@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.flow import FINALS, GRIDS, Grid, make_grid
@@ -111,6 +112,8 @@ class Settings:
             `size`.
         max_pixels: height * width of such another size.
         negative_prompt: what guidance leads away from, where a storyboard does not say.
+        distilled: the weights were trained for these `steps`, this `solver` and this `guidance`,
+            which is one pass with a teacher's guidance inside, and no others can be used.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -132,6 +135,7 @@ class Settings:
     size_multiple: int | None = None
     max_pixels: int | None = None
     negative_prompt: str = ""
+    distilled: bool = False
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in _COUNTS}
@@ -166,10 +170,13 @@ class Settings:
         `guidance` may be some weights by their names; the others are the model's own.
 
         Raises:
-            ConfigError: there is no such solver, or it cannot go that way.
+            ConfigError: there is no such solver, it cannot go that way, or the model was distilled
+                for another plan.
         """
         if isinstance(guidance, Mapping):
             guidance = dataclasses.replace(self.guidance, **guidance)
+        if self.distilled:
+            self._check_distilled({"steps": steps, "guidance": guidance, "solver": solver})
         return Plan(
             steps or self.steps,
             self.shift,
@@ -180,6 +187,15 @@ class Settings:
             self.final_sigmas_type,
             self.unipc,
         )
+
+    def _check_distilled(self, given: Mapping[str, Any]) -> None:
+        """Between the levels that a student was trained at nobody knows what it does."""
+        for name, value in given.items():
+            if value not in (None, own := getattr(self, name)):
+                raise ConfigError(
+                    f"{name} is {value}, but this model was distilled for {own} and can be sampled "
+                    f"in no other way; leave {name} out, or use the model that it was made from"
+                )
 
     def limits(self, slots: int, events: bool, stride: int, keyframes: int = 0) -> Limits:
         """What scenes this model can do; `stride` is the temporal one of its autoencoder."""
