@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+from dataclasses import replace
 from typing import Any
 
 from alchemint_jax import arguments
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         prepare_jax()
         from alchemint_jax.data import teacher_paths
         from alchemint_jax.evaluate.benchmark import check_model
+        from alchemint_jax.evaluate.cases import StoryboardFile
         from alchemint_jax.sampling.pipeline import Pipeline
         from alchemint_jax.worlds import named
 
@@ -68,8 +70,12 @@ def run(args: argparse.Namespace) -> int:
         check_outputs([("--out", out)], read)
         benchmark = named.chosen(args.boards, None, args.limit, ("--boards", "--tracker"))
         pipe = Pipeline.load(model)
-        limit = benchmark.limit if args.limit is None else args.limit
-        scenes = benchmark.cases(pipe, limit, args.seed)
+        if isinstance(benchmark, StoryboardFile):  # whose tracker need not know the pictures
+            read_boards = benchmark.boards
+            scenes = [replace(board.scene(pipe.limits), id=name) for name, board in read_boards]
+        else:
+            limit = benchmark.limit if args.limit is None else args.limit
+            scenes = benchmark.cases(pipe, limit, args.seed)
         check_model(pipe, scenes)
         plan = pipe.settings.plan(args.steps, shared.guidance_weights(args), args.solver)
         name = benchmark.name if file is None else file.name

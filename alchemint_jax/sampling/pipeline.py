@@ -164,7 +164,7 @@ class Pipeline(Parts):
         """
         scene = board.scene(self.limits)
         self.check_texts(scene)
-        self._check_length(board.source, "negative_prompt", board.negative_prompt)
+        self._check_negative(board.source, board.negative_prompt)
         return scene
 
     def check(self, scene: Scene) -> None:
@@ -287,7 +287,7 @@ class Pipeline(Parts):
         """
         for scene in scenes:
             self.check(scene)
-        self._check_length("render", "negative_prompt", negative_prompt or "")
+        self._check_negative("render", negative_prompt or "")
         control = self._control(control)
         shape = latent_shape(self, scenes)
         guide = guidance if callable(guidance) else None
@@ -352,6 +352,14 @@ class Pipeline(Parts):
             texts.append((f"events[{i}].text", event.text, self.settings.event_length))
         for name, text, length in texts:
             self._check_length(scene.id, name, text, length)
+
+    def _check_negative(self, source: str, text: str) -> None:
+        if text and self.settings.distilled:
+            raise StoryboardError(
+                f"{source}: negative_prompt: this model has its guidance inside, and nothing leads "
+                "it away from a text; remove it, or use the model that it was made from"
+            )
+        self._check_length(source, "negative_prompt", text)
 
     def _check_length(self, source: str, name: str, text: str, length: int | None = None) -> None:
         if problem := self.texts.excess(text, length or self.settings.text_length):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -116,10 +117,12 @@ class DistillTask(DiTTask):
         return teacher_paths.path_loader(self.data, "train", self.loader, share)
 
     def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
-        """Eight batches of the boards that are held out."""
+        """The boards that are held out, or as many of them as make eight batches."""
         loader = dataclasses.replace(self.loader, shuffle=False)
         batches = teacher_paths.path_loader(self.data, "validation", loader, share)
-        yield from itertools.islice(batches, 8)
+        boards = teacher_paths.read_card(self.data)["splits"]["validation"]
+        whole = math.ceil(boards / share.batch(loader.batch_size))
+        yield from itertools.islice(batches, min(whole, 8))
 
     def label(self, path: str) -> str:
         """The group of a parameter; a LoRA is all that moves, so that it alone is the student."""
