@@ -5,7 +5,7 @@ storyboards of the sprites world; no clips are needed. The student learns to tak
 as the teacher takes 4 of its own, and then to end where the teacher ends. Hardware: 2 CPU cores.
 Commands; the second training goes on from the checkpoint of the first:
 
-    alchemint data paths --model sprites --boards sprites --limit 336 --seed 1000 \
+    alchemint data paths --model sprites --boards sprites --limit 192 --seed 1000 \
         --steps 16 --solver unipc --student-steps 4 --out data/sprites_paths
     alchemint train --config configs/sprites_fast.py:segments --workdir runs/sprites_fast
     alchemint train --config configs/sprites_fast.py:path --workdir runs/sprites_fast
@@ -28,8 +28,8 @@ from ml_collections import ConfigDict
 from alchemint_jax.train.config import load_config
 
 STAGES = {
-    "segments": dict(objective="segments", batch=16, steps=400),
-    "path": dict(objective="path", batch=8, steps=550),
+    "segments": dict(objective="segments", batch=8, steps=102, cosine=340),
+    "path": dict(objective="path", batch=4, steps=220, cosine=220),
 }
 RATE = 3e-3
 
@@ -58,14 +58,14 @@ def get_config(stage: str = "segments") -> ConfigDict:
                 total_steps=chosen["steps"],
                 seed=0,
                 log_every=10,
-                validate_every=50,
+                validate_every=20,
                 sample_every=0,
-                checkpoint_every=50,
+                checkpoint_every=20,
                 optimizer=dict(
                     groups=(("lora", RATE),),
                     warmup_steps=20,
                     schedule="cosine",
-                    total_steps=STAGES["path"]["steps"],
+                    total_steps=chosen["cosine"],
                     final_fraction=0.02,
                     ema_decay=0.98,
                 ),

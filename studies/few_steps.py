@@ -161,25 +161,31 @@ def speed(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[st
     }
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    made = argparse.ArgumentParser(description="Compare a student with its teacher.")
+    many = arguments.whole(1)
+    made.add_argument("--teacher", default="sprites", help="a model")
+    made.add_argument("--student", default="sprites/fast", help="a model")
+    made.add_argument("--limit", type=many, default=64, help="boards")
+    made.add_argument("--again", type=many, default=16, help="of them from other noise as well")
+    made.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
+    made.add_argument("--work", type=Path, default=Path("runs/few_steps"), help="what is made")
+    made.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    return made
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
-    parser = argparse.ArgumentParser(description="Compare a student with its teacher.")
-    many = arguments.whole(1)
-    parser.add_argument("--teacher", default="sprites", help="a model")
-    parser.add_argument("--student", default="sprites/fast", help="a model")
-    parser.add_argument("--limit", type=many, default=64, help="boards")
-    parser.add_argument("--again", type=many, default=16, help="of them from other noise as well")
-    parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
-    parser.add_argument("--work", type=Path, default=Path("runs/few_steps"), help="what is made")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
-    args = parser.parse_args(argv)
+    options = parser()
+    args = options.parse_args(argv)
     prepare_jax()
     try:
         media.check_writable(args.out)
         check_outputs([("--out", args.out), ("--work", args.work)])
         found = _measured(args)
     except AlchemintError as error:
-        parser.error(str(error))
+        options.error(str(error))
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)
         return 130

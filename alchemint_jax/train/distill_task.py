@@ -58,7 +58,7 @@ class DistillTask(DiTTask):
     """
 
     shift: float = _fixed(1.0)
-    dropout: Dropout = _fixed(Dropout(0, 0, 0))
+    dropout: Dropout = _fixed(Dropout(0.0, 0.0, 0.0))
     augment: Augment = _fixed(Augment(shuffle_slots=False, random_view=False))
     train_text: bool = _fixed(False)
     cached_text: bool = _fixed(True)
@@ -85,8 +85,9 @@ class DistillTask(DiTTask):
         states = batch["states"]
         everything = jnp.ones(len(states), bool)
         told = model_inputs(self.conditions({}, batch), everything, everything)
-        grid = self.sampling.plan().levels()
-        sigmas, times = jnp.asarray(grid.sigmas), jnp.asarray(grid.times)
+        with jax.transfer_guard("allow"):  # made on the host while the step is traced
+            grid = self.sampling.plan().levels()
+            sigmas, times = jnp.asarray(grid.sigmas), jnp.asarray(grid.times)
         if self.objective == "path":
             z = states[:, 0]
             for time, step in zip(times, sigmas[1:] - sigmas[:-1], strict=True):

@@ -56,8 +56,14 @@ def read(paths, split):
     return [source[i] for i in range(len(source))]
 
 
-def task_of(teacher, paths, **changes):
-    return build_task(kit.config(teacher, paths, **changes))
+def task_of(model, paths, **changes):
+    return build_task(kit.config(model, paths, **changes))
+
+
+def batch_of(paths, size):
+    loader = LoaderConfig(batch_size=size, shuffle=False)
+    batch = next(iter(teacher_paths.path_loader(paths, "train", loader)))
+    return {name: jnp.asarray(x) for name, x in batch.items()}
 
 
 def one_device():
@@ -86,9 +92,7 @@ def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
 
 def test_a_batch_is_what_the_transformer_is_told(teacher, pipe, paths):
     task = task_of(teacher, paths)
-    loader = LoaderConfig(batch_size=5, shuffle=False)
-    batch = next(iter(teacher_paths.path_loader(paths, "train", loader)))
-    told, wanted = task.conditions({}, batch), pipe.conditions(kit.boards().scenes[:5])
+    told, wanted = task.conditions({}, batch_of(paths, 5)), pipe.conditions(kit.boards().scenes[:5])
     for name in ("text", "null_text", "references", "tags", "intervals", "used", "tag_mask"):
         here, there = np.asarray(getattr(told, name)), np.asarray(getattr(wanted, name))
         assert here.dtype == there.dtype
@@ -151,7 +155,7 @@ def test_the_path_objective_is_the_sample(teacher, pipe, paths):
     """Its error is that of the student's own sample from the same noise."""
     task = task_of(teacher, paths, objective="path")
     assert task.passes == 4 and task_of(teacher, paths).passes == 1
-    batch = next(iter(task.train_data()))
+    batch = batch_of(paths, 4)
     params = task.init(jax.random.key(0)) | {"transformer": pipe.models.dit_params}
     loss, _ = task.loss(params, batch, jax.random.key(1))
     latents = sample_latents(
