@@ -2,13 +2,15 @@ r"""The bundled model in 4 passes instead of 80: a LoRA that holds 40 steps and 
 
 A teacher, `sprites` in 16 steps of UniPC with its own guidance, is followed from noise to clips on
 storyboards of the sprites world; no clips are needed. The student learns to take each of 4 steps
-as the teacher takes 4 of its own, and then to end where the teacher ends. Hardware: 2 CPU cores.
-Commands; the second training goes on from the checkpoint of the first:
+as the teacher takes 4 of its own, and then to end where the teacher ends; at last the average of
+its weights, which is what is exported, catches up with them. Hardware: 2 CPU cores. Commands; each
+training goes on from the last checkpoint of the one before:
 
     alchemint data paths --model sprites --boards sprites --limit 192 --seed 1000 \
         --steps 16 --solver unipc --student-steps 4 --out data/sprites_paths
     alchemint train --config configs/sprites_fast.py:segments --workdir runs/sprites_fast
     alchemint train --config configs/sprites_fast.py:path --workdir runs/sprites_fast
+    alchemint train --config configs/sprites_fast.py:settle --workdir runs/sprites_fast
 
 The whole model is then in runs/sprites_fast/export. What comes with the package as `sprites/fast`
 is the LoRA alone, which is added to `sprites` as it is loaded:
@@ -28,8 +30,9 @@ from ml_collections import ConfigDict
 from alchemint_jax.train.config import load_config
 
 STAGES = {
-    "segments": dict(objective="segments", batch=8, steps=102, cosine=340),
-    "path": dict(objective="path", batch=4, steps=220, cosine=220),
+    "segments": dict(objective="segments", batch=8, steps=102, cosine=340, ema=0.98),
+    "path": dict(objective="path", batch=4, steps=161, cosine=220, ema=0.98),
+    "settle": dict(objective="path", batch=4, steps=200, cosine=200, ema=0.9),
 }
 RATE = 3e-3
 
@@ -67,7 +70,7 @@ def get_config(stage: str = "segments") -> ConfigDict:
                     schedule="cosine",
                     total_steps=chosen["cosine"],
                     final_fraction=0.02,
-                    ema_decay=0.98,
+                    ema_decay=chosen["ema"],
                 ),
             ),
         )

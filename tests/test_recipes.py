@@ -59,7 +59,7 @@ VARIANTS = {
     "sprites": ("pictures", "clips"),
     "sprites_schemes": (*ARMS, *PICTURES),
     "sprites_events": ("first", "second"),
-    "sprites_fast": ("segments", "path"),
+    "sprites_fast": ("segments", "path", "settle"),
     "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
     "wan_14b": ("full", "lora"),

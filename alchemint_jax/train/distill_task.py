@@ -72,10 +72,12 @@ class DistillTask(DiTTask):
             raise ConfigError(f"objective is {self.objective!r}; use 'segments' or 'path'")
         sampling = self.sampling
         one = sampling.guidance.branches() == {Branch(True, True): 1.0}
-        if not (one and sampling.solver == "euler" and sampling.distilled):
+        euler = (sampling.solver, sampling.final_sigmas_type) == ("euler", "zero")
+        if not (one and euler and sampling.distilled):
             raise ConfigError(
-                "sampling: a student takes Euler's steps of one pass, and no others; set solver to "
-                "'euler', guidance to text=0, image=0, both=1, and distilled to True"
+                "sampling: a student takes Euler's steps of one pass to the data, and no others; "
+                "set solver to 'euler', final_sigmas_type to 'zero', guidance to text=0, image=0, "
+                "both=1, and distilled to True"
             )
 
     def loss(
