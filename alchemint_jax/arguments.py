@@ -79,6 +79,30 @@ def add_cache(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_guidance(command: argparse.ArgumentParser) -> None:
+    """Adds the weights of the branches of guidance, and where they hold."""
+    branches = {"text": "the prompt", "image": "the pictures", "both": "both at once"}
+    for branch, of in branches.items():
+        command.add_argument(
+            f"--guidance-{branch}",
+            type=guidance_weight,
+            metavar="G",
+            help=f"weight of {of} (0 turns off)",
+        )
+    command.add_argument(
+        "--guidance-low",
+        type=guidance_weight,
+        metavar="G",
+        help="of models of two experts: weight of both at once in the steps of the second one",
+    )
+    command.add_argument(
+        "--guidance-interval",
+        type=window,
+        metavar="START:END",
+        help="guide in this share of the steps alone, such as 0:0.6 (default: in all)",
+    )
+
+
 def gating_strength(text: str) -> float:
     """How deep a gate is."""
     with contextlib.suppress(ValueError):

@@ -117,28 +117,6 @@ def _parser(whole: bool = True) -> argparse.ArgumentParser:
         command.set_defaults(command=run, parser=command)
         return command
 
-    def guidance(command: argparse.ArgumentParser) -> None:
-        branches = {"text": "the prompt", "image": "the pictures", "both": "both at once"}
-        for branch, of in branches.items():
-            command.add_argument(
-                f"--guidance-{branch}",
-                type=arguments.guidance_weight,
-                metavar="G",
-                help=f"weight of {of} (0 turns off)",
-            )
-        command.add_argument(
-            "--guidance-low",
-            type=arguments.guidance_weight,
-            metavar="G",
-            help="of models of two experts: weight of both at once in the steps of the second one",
-        )
-        command.add_argument(
-            "--guidance-interval",
-            type=arguments.window,
-            metavar="START:END",
-            help="guide in this share of the steps alone, such as 0:0.6 (default: in all)",
-        )
-
     c = add(names, "generate", commands.generate, "render a storyboard")
     c.add_argument(
         "storyboard", type=shipped.find, metavar="STORYBOARD", help="a .yaml or .json storyboard"
@@ -150,7 +128,7 @@ def _parser(whole: bool = True) -> argparse.ArgumentParser:
     )
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
-    guidance(c)
+    arguments.add_guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
     arguments.add_inbetween(c)
@@ -295,7 +273,7 @@ def _parser(whole: bool = True) -> argparse.ArgumentParser:
     c.add_argument("--seed", type=arguments.seed, metavar="N", help="default 0")
     c.add_argument("--steps", type=steps, metavar="N", help="solver steps")
     c.add_argument("--solver", choices=("euler", "unipc"), help="default: the model's own")
-    guidance(c)
+    arguments.add_guidance(c)
     arguments.add_gating(c)
     arguments.add_relay(c)
     arguments.add_inbetween(c)
@@ -317,6 +295,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
     """The commands of other rooms: importing these takes longer than many a command."""
     from alchemint_jax.annotate import command as annotate_command
     from alchemint_jax.bench import command as bench_command
+    from alchemint_jax.commands import paths as paths_command
     from alchemint_jax.data import command as data_command
     from alchemint_jax.evaluate import command as evaluate_command
     from alchemint_jax.evaluate.boards import command as benchmark_command
@@ -342,6 +321,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     data_command.add_arguments(c)
+    paths_command.add_parser(kinds)
     c = add(kinds, "sheet", commands.draw_data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--out", required=True, metavar="P.png")

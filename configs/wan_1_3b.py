@@ -1,4 +1,4 @@
-r"""AlcheMinT on Wan2.1-T2V-1.3B: fine-tuning the whole transformer, or a LoRA beside it.
+r"""AlcheMinT on Wan2.1-T2V-1.3B: fine-tuning the transformer, or a LoRA beside it, and a student.
 
 The recipe is the paper's (arXiv 2512.10943) as far as it is known: two learning rates, 1 K steps of
 warm-up, batch 32, 30 K + 10 K steps, four branches of conditions. Which rate is whose is not
@@ -16,6 +16,14 @@ models/Wan2.1-T2V-1.3B-Diffusers, and videos in the folder videos:
 Clips have 81 frames of 480 x 832 pixels, or are upright, or are pictures; each size is compiled
 once. A clip of 480 x 832 is 32,760 tokens, and a reference 1,560. Kernels attend to so many (splash
 on TPUs, cuDNN on GPUs; `model.attention` chooses), and `mesh.context` splits a clip over devices.
+
+A student makes in 4 passes what that model makes in 80. It is a LoRA beside the model, and needs
+storyboards instead of clips, such as those that are made of a file with a prompt on each line:
+
+    alchemint benchmark make prompts.txt --pictures data/clips --seconds 5 --out data/boards
+    alchemint data paths --model runs/wan_1_3b/export --boards data/boards/boards.jsonl \
+        --student-steps 4 --batch 1 --out data/wan_1_3b_paths
+    alchemint train --config configs/wan_1_3b.py:fast --workdir runs/wan_1_3b_fast
 
 Another place of the weights: --config.init_from=DIR. The whole model is then in WORKDIR/export; of
 a LoRA run also lora_diffusers.safetensors and lora_comfyui.safetensors, which hold the LoRA alone
@@ -42,6 +50,8 @@ SIZES = ("dim", "n_heads", "n_layers", "ffn_dim")
 
 
 def get_config(kind: str = "full") -> ConfigDict:
+    if kind == "fast":
+        return student(get_config())
     return recipe("wan2.1-1.3b", "models/Wan2.1-T2V-1.3B-Diffusers", kind)
 
 
@@ -103,4 +113,31 @@ def recipe(variant: str, directory: str, kind: str) -> ConfigDict:
     config.vae = config.get_oneway_ref("init_from")  # which --config.vae leaves alone
     if lora:
         config.lora = dict(rank=32, alpha=32.0, targets=("self_attn", "cross_attn", "ffn"))
+    return config.lock()
+
+
+def student(teacher: ConfigDict) -> ConfigDict:
+    """A LoRA that makes in 4 passes what the model of a config makes in all of its own."""
+    kept = ("compute", "storage", "mesh", "model", "text", "loader", "sampling", "train")
+    fields = {name: teacher.to_dict()[name] for name in kept}
+    fields["sampling"] |= dict(
+        steps=4, guidance=dict(text=0.0, image=0.0, both=1.0), distilled=True
+    )
+    fields["train"] |= dict(total_steps=3000, validate_every=250, sample_every=1000)
+    fields["train"]["checkpoint_every"] = 250
+    fields["train"]["optimizer"] |= dict(
+        groups=(("lora", 1e-4),), warmup_steps=100, weight_decay=0.0, ema_decay=0.99
+    )
+    config = ConfigDict(
+        fields
+        | dict(
+            task="distill",
+            data="data/wan_1_3b_paths",
+            boards="boards.jsonl",
+            objective="segments",
+            init_from="runs/wan_1_3b/export",
+            lora=dict(rank=64, alpha=64.0, targets=("self_attn", "cross_attn", "ffn")),
+        )
+    )
+    config.vae = config.get_oneway_ref("init_from")
     return config.lock()

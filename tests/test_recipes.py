@@ -23,14 +23,16 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from ml_collections import ConfigDict
 from PIL import Image
+from safetensors.numpy import load_file
 
 import alchemint_jax as al
 from alchemint_jax import cli, weights
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.media import encode_mp4
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
-from studies import events, schemes
+from studies import events, fast_weights, few_steps, schemes
 from studies.rows import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
@@ -50,6 +52,7 @@ TINY_WAN = [
 ]
 TINY_5B = [f"--config.model.{field}" for field in ("dim=24", "ffn_dim=32")]
 BUCKETS = "9x32x48,1x32x48"
+PATHS = ["--limit", "2", "--steps", "4", "--batch", "2"]
 _STUDY = run_file(CONFIGS / "sprites_schemes.py")
 ARMS, PICTURES = _STUDY["ARMS"], _STUDY["PICTURES"]
 PLACES = run_file(CONFIGS / "sprites_rrope.py")["ARMS"]
@@ -61,7 +64,8 @@ VARIANTS = {
     "sprites_schemes": (*ARMS, *PICTURES),
     "sprites_rrope": (*PLACES, "pictures_first", "pictures_last"),
     "sprites_events": ("first", "second"),
-    "wan_1_3b": ("full", "lora"),
+    "sprites_fast": ("segments", "path", "settle"),
+    "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
     "wan_14b": ("full", "lora"),
     "wan_2_2_5b": ("full", "lora"),
@@ -148,14 +152,31 @@ def execute(words):
             shutil.copytree(PUBLISHED, Path(workdir) / "export")
         elif not published:
             model = "sprites/pictures" if "pictures" in workdir else "sprites"
-            shutil.copytree(weights.locate(model), Path(workdir) / "export")
+            shutil.copytree(weights.locate(model), Path(workdir) / "export", dirs_exist_ok=True)
+            if "fast" in workdir:  # its LoRA alone, in the names of diffusers
+                student = Path(workdir) / "export"
+                own = weights.locate("sprites/fast")
+                shutil.copy(own / "transformer" / "lora.safetensors", student / fast_weights.SOURCE)
+                shutil.copy(own / "pipeline.json", student)
             if "events" in workdir:  # shares its other components with `sprites`
                 own = weights.locate("sprites/events")
                 shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
         few = ["--buckets", BUCKETS] if "--buckets" in words else few
+        few = PATHS if words[1:3] == ["data", "paths"] else few
         assert cli.main([*words[1:], *few]) == 0, words
+    elif words[2] == "studies.fast_weights":
+        assert fast_weights.main(words[3:]) == 0, words
+        made, kept = (Path(p) / "transformer" for p in (words[-1], weights.locate("sprites/fast")))
+        assert (made / "config.json").read_bytes() == (kept / "config.json").read_bytes()
+        pairs = (load_file(folder / "lora.safetensors") for folder in (made, kept))
+        for one, other in zip(*(sorted(x.items()) for x in pairs), strict=True):
+            assert one[0] == other[0] and one[1].dtype == other[1].dtype == np.float16
+            wanted = other[1] * np.float32(1.15 if "lora_B" in one[0] else 1)
+            np.testing.assert_allclose(one[1], wanted, rtol=2e-3, atol=1e-7)
+    elif words[2] == "studies.few_steps":  # hours of sampling: tests/studies has its parts
+        few_steps.parser().parse_args(words[3:])
     elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     elif "configs/sprites_rrope.py" in words:  # two of its arms, with rows of another study
@@ -174,7 +195,7 @@ def execute(words):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_commands_run_as_printed(name, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
-    printed = commands(CONFIGS / f"{name}.py")
+    printed = commands(CONFIGS / f"{name}.py")[: 4 if name == "wan_1_3b" else None]
     assert any(words[:2] == ["alchemint", "train"] for words in printed)
     if name == "sprites_schemes":  # the same latents: that command looks at them, and is done
         for kind in ("", "_pictures"):
@@ -194,7 +215,10 @@ def test_commands_run_as_printed(name, place, monkeypatch, capsys):
 
 
 def test_the_recipe_of_wan_trains_and_what_it_makes_renders(place, monkeypatch, capsys):
-    """From videos to a fine-tuned model to a video; states of texts stand in for their encoder."""
+    """From videos to a fine-tuned model to a video, and to a student of that model.
+
+    States of texts stand in for their encoder.
+    """
     monkeypatch.chdir(place)
     printed = commands(CONFIGS / "wan_1_3b.py")
     for words in printed[:2]:
@@ -220,6 +244,14 @@ def test_the_recipe_of_wan_trains_and_what_it_makes_renders(place, monkeypatch, 
     pipe = al.Pipeline.load(made)
     board = al.Storyboard.from_dict({"prompt": "a red square", "duration": 0.5, "fps": 16})
     assert pipe.generate(board, steps=1).shape == (9, 32, 48, 3)
+    Path("prompts.txt").write_text("a person walks\na person stands\n")
+    few = [["--seconds", "0.5"], PATHS, [*TINY_WAN, "--config.lora.rank=2", *few]]
+    for words, small in zip(printed[4:], few, strict=True):
+        assert cli.main([*words[1:], *small]) == 0
+    student = al.Pipeline.load(Path("runs", "wan_1_3b_fast", "export"))
+    assert student.generate(board).shape == (9, 32, 48, 3)
+    with pytest.raises(ConfigError, match="was distilled for 4"):
+        student.generate(board, steps=40)
 
 
 def test_every_config_is_run():

@@ -24,7 +24,7 @@ from alchemint_jax.evaluate.metrics import (
 )
 
 if TYPE_CHECKING:
-    from alchemint_jax.evaluate import quality
+    from alchemint_jax.evaluate import quality, students
     from alchemint_jax.evaluate.asks import read_asks
     from alchemint_jax.evaluate.benchmark import run_benchmark
     from alchemint_jax.evaluate.calibration import calibrate
@@ -71,6 +71,7 @@ __all__ = [
     "save_report",
     "score",
     "score_videos",
+    "students",
     "t_iou",
     "t_l2",
 ]
@@ -93,7 +94,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "quality":
+    if name in ("quality", "students"):
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

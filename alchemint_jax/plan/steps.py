@@ -71,7 +71,7 @@ class Step:
 
 def with_cached_text(task: DiTTask) -> DiTTask:
     """The same task, but that states of texts come with the batch."""
-    return dataclasses.replace(task, cached_text=True)
+    return task if task.cached_text else dataclasses.replace(task, cached_text=True)
 
 
 class _Planned(DiTTask):
@@ -150,7 +150,7 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
     t, h, w, high, wide = latent_grid(task, work)
     b, r = work.batch, work.references
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
-        "latents": ((t, h, w, cfg.out_channels), jnp.float32),
+        **{k: (x, jnp.float32) for k, x in task.clips((t, h, w, cfg.out_channels)).items()},
         "references": ((r, high, wide, cfg.out_channels), jnp.float32),
         "used": ((r,), jnp.bool),
         "intervals": ((r, 1, 2), jnp.float32),
@@ -275,7 +275,9 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
         ConfigError: see `dit_batch`; also for tasks that cannot be planned.
     """
     if not isinstance(task, DiTTask):
-        raise ConfigError("only configs of the transformer (task 'dit') can be planned")
+        raise ConfigError(
+            "only configs of the transformer (tasks 'dit' and 'distill') can be planned"
+        )
     if task.train_text:
         raise ConfigError(
             "train_text is True: only training with a frozen text encoder is planned; give "
@@ -296,8 +298,10 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
         traced = jit_train_step(plan, optimizer).trace(plan.abstract, batch, key)
     state = plan.abstract
     tokens = sequence(task, work)
-    flops = work.batch * dit_flops(task.model, tokens, task.lora).training(
-        frozen=task.lora is not None
+    flops = (
+        work.batch
+        * task.passes
+        * dit_flops(task.model, tokens, task.lora).training(frozen=task.lora is not None)
     )
     if not task.cached_text:  # the empty texts are encoded once for the whole batch
         lengths = (task.sampling.text_length, task.sampling.event_length)
@@ -354,7 +358,8 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
             shape = (work.batch, work.references, task.sampling.text_length)
             words = jax.ShapeDtypeStruct(shape, jnp.bool, sharding=split)
             conditions = conditions._replace(words=words)
-        latents = batch["latents"]
+        grid = (*latent_grid(task, work)[:3], task.model.out_channels)
+        latents = jax.ShapeDtypeStruct((work.batch, *grid), jnp.float32)
         state = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(
                 x.shape, x.dtype, sharding=split if x.ndim == latents.ndim else whole

@@ -35,6 +35,18 @@ def common_shape(parts: Parts, scenes: Sequence[Scene]) -> tuple[tuple[int, int]
     return sizes[0], clock
 
 
+def latent_shape(parts: Parts, scenes: Sequence[Scene]) -> tuple[int, int, int, int]:
+    """Frames, height, width and channels of the latents of each scene.
+
+    Raises:
+        StoryboardError: see `common_shape`.
+    """
+    size, clock = common_shape(parts, scenes)
+    vae = parts.models.vae.config
+    height, width = (side // vae.spatial_stride for side in size)
+    return clock.latent_frames, height, width, vae.z_dim
+
+
 def encode_conditions(
     parts: Parts, scenes: Sequence[Scene], negative_prompt: str | None = None
 ) -> Conditions:

@@ -21,7 +21,12 @@ from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.progress import Progress
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.conditions import common_shape, encode_conditions, prompts
+from alchemint_jax.sampling.conditions import (
+    common_shape,
+    encode_conditions,
+    latent_shape,
+    prompts,
+)
 from alchemint_jax.sampling.control import Control, Gating, Relay, TempoControl, Together
 from alchemint_jax.sampling.control.inbetween import check_scenes
 from alchemint_jax.sampling.finite import require_finite_conditions
@@ -202,7 +207,7 @@ class Pipeline(Parts):
         """
         scene = board.scene(self.limits)
         self.check_texts(scene)
-        self._check_length(board.source, "negative_prompt", board.negative_prompt)
+        self._check_negative(board.source, board.negative_prompt)
         return scene
 
     def check(self, scene: Scene) -> None:
@@ -334,19 +339,17 @@ class Pipeline(Parts):
         """
         for scene in scenes:
             self.check(scene)
-        self._check_length("render", "negative_prompt", negative_prompt or "")
+        self._check_negative("render", negative_prompt or "")
         control = self._control(control)
         check_scenes(control, scenes)
         size, clock = common_shape(self, scenes)
+        shape = latent_shape(self, scenes)
         control = self._told(control, scenes, clock)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
         table = self.step_cache(cache, plan, size, int(clock.frames), guide)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
-        cell = self.models.vae.config.spatial_stride
-        height, width = (side // cell for side in size)
-        shape = (clock.latent_frames, height, width, self.models.vae.config.z_dim)
         if noise is not None:
             start = jnp.asarray(noise)
         else:
@@ -448,6 +451,14 @@ class Pipeline(Parts):
             texts.append((f"events[{i}].text", event.text, self.settings.event_length))
         for name, text, length in texts:
             self._check_length(scene.id, name, text, length)
+
+    def _check_negative(self, source: str, text: str) -> None:
+        if text and self.settings.distilled:
+            raise StoryboardError(
+                f"{source}: negative_prompt: this model has its guidance inside, and nothing leads "
+                "it away from a text; remove it, or use the model that it was made from"
+            )
+        self._check_length(source, "negative_prompt", text)
 
     def _check_length(self, source: str, name: str, text: str, length: int | None = None) -> None:
         if problem := self.texts.excess(text, length or self.settings.text_length):

@@ -148,6 +148,8 @@ class Settings:
             makes the steps; None for models of one transformer.
         guidance_low: weights of the branches in the other steps; None: as `guidance`.
         given_frames: whether the first frame may be given, as latents whose time is 0.
+        distilled: the weights were trained for these `steps`, this `solver` and this `guidance`,
+            which is one pass with a teacher's guidance inside, and no others can be used.
     """
 
     size: tuple[int, int] = (64, 64)
@@ -172,6 +174,7 @@ class Settings:
     boundary: float | None = None
     guidance_low: Guidance | None = None
     given_frames: bool = False
+    distilled: bool = False
 
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in _COUNTS}
@@ -208,7 +211,8 @@ class Settings:
         weight named `low` is that of both inputs at low noise.
 
         Raises:
-            ConfigError: there is no such solver, or it cannot go that way.
+            ConfigError: there is no such solver, it cannot go that way, or the model was distilled
+                for another plan.
         """
         low = self.guidance_low if guidance is None else None
         if isinstance(guidance, tuple):
@@ -219,6 +223,8 @@ class Settings:
             low = self.guidance_low and dataclasses.replace(self.guidance_low, **weights)
             guidance = dataclasses.replace(self.guidance, **weights)
             low = low if only is None else dataclasses.replace(low or guidance, both=only)
+        if self.distilled:
+            self._check_distilled({"steps": steps, "guidance": guidance, "solver": solver})
         return Plan(
             steps or self.steps,
             self.shift,
@@ -231,6 +237,15 @@ class Settings:
             self.boundary,
             low,
         )
+
+    def _check_distilled(self, given: Mapping[str, Any]) -> None:
+        """Between the levels that a student was trained at nobody knows what it does."""
+        for name, value in given.items():
+            if value not in (None, own := getattr(self, name)):
+                raise ConfigError(
+                    f"{name} is {value}, but this model was distilled for {own} and can be sampled "
+                    f"in no other way; leave {name} out, or use the model that it was made from"
+                )
 
     def limits(
         self,

@@ -35,7 +35,7 @@ from alchemint_jax.sampling.guidance import BRANCHES, Branch
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.text_cache import sample_file
 from alchemint_jax.weights import files
-from alchemint_jax.weights.directories import is_single_file
+from alchemint_jax.weights.directories import LORA, changed_by_lora, is_single_file
 
 FILE = "step_cache.json"
 AUTO = "auto"
@@ -183,7 +183,9 @@ def fingerprint(source: str | os.PathLike[str]) -> str:
         path = Path(source)
         parts = files.indexed(path) if path.name.endswith(".index.json") else [path]
     else:
-        parts = files.find(weights.component_folder(weights.locate(source), "transformer"))
+        folder = weights.component_folder(weights.locate(source), "transformer")
+        base = changed_by_lora(folder)
+        parts = files.find(folder) if base is None else [*files.find(base), folder / LORA]
     digest = hashlib.sha256()
     for path in parts:
         with open(path, "rb") as file:

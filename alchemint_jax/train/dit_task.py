@@ -180,11 +180,7 @@ class DiTTask:
         if self.first_frame:
             given = self._given(jax.random.fold_in(drop_key, 1), data)
             z, extra["given"] = given.over(z), given.frames
-        variables = {"params": params["transformer"]}
-        if self.lora:
-            variables["lora"] = scaled_lora(params["lora"], self.lora.scale)
-        dit = DiT(self.model, dtype=jnp.dtype(self.compute))
-        v = cast(jax.Array, dit.apply(variables, z, t, text, **extra))
+        v = self.velocity(params, z, t, text, extra)
         squares = (v - velocity(data, noise)) ** 2
         if given is not None:  # what is given is not predicted: the mean is over the other frames
             squares = (
@@ -193,6 +189,16 @@ class DiTTask:
         error = jnp.mean(squares, axis=(1, 2, 3, 4))
         early = t > 0.8
         return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
+
+    def velocity(
+        self, params: dict, z: jax.Array, t: jax.Array, text: jax.Array, extra: dict[str, Any]
+    ) -> jax.Array:
+        """What the transformer, with its LoRA beside it, predicts; see `model_inputs`."""
+        variables = {"params": params["transformer"]}
+        if self.lora:
+            variables["lora"] = scaled_lora(params["lora"], self.lora.scale)
+        dit = DiT(self.model, dtype=jnp.dtype(self.compute))
+        return cast(jax.Array, dit.apply(variables, z, t, text, **extra))
 
     def _given(self, key: jax.Array, data: jax.Array) -> Given:
         """The first latent frames of some of the clips; pictures have no other, and give none."""
@@ -285,9 +291,21 @@ class DiTTask:
         models = Models(dit, self.merged(params), cast(VAE, vae), vae_params)
         conditions = self.conditions(params.get("text_encoder", {}), batch)
 
-        noise = jax.random.normal(jax.random.key(0), batch["latents"].shape)
-        latents = sample_latents(models, conditions, noise, self.sampling.plan())
+        latents = sample_latents(models, conditions, self.start(batch), self.sampling.plan())
         return {f"clip{i}": video for i, video in enumerate(decode(models, latents))}
+
+    def start(self, batch: dict[str, jax.Array]) -> jax.Array:
+        """The noise that samples of a batch start from."""
+        return jax.random.normal(jax.random.key(0), batch["latents"].shape)
+
+    def clips(self, latents: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """What a batch has of each clip, whose latents are of this shape [t h w c]."""
+        return {"latents": latents}
+
+    @property
+    def passes(self) -> int:
+        """How often a step asks the transformer about each clip."""
+        return 1
 
     def pipeline(self, params: dict | None) -> Pipeline:
         """What renders storyboards with these parameters, and is exported with them.
@@ -373,9 +391,29 @@ def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.A
 def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
-    It has `model`, `text`, `data`, `vae`, `loader`, `sampling`, `shift` and `dropout`, and may have
-    `augment`, `samples`, `init_from`, `train_text`, `lora`, `compute`, `storage`, `cached_text` and
-    `first_frame`.
+    It has what `common_fields` reads, `shift` and `dropout`, and may have `augment`, `train_text`,
+    `cached_text` and `first_frame`.
+    """
+    if config.get("cached_text") and config.get("train_text", True):
+        raise ConfigError(
+            "train_text is True, but so is cached_text: a text encoder that is not in the step "
+            "cannot be trained; set one of them to False"
+        )
+    optional = ("train_text", "cached_text", "first_frame")
+    return DiTTask(
+        **common_fields(config),
+        shift=config.shift,
+        dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
+        augment=build(Augment, config.get("augment", ConfigDict()).to_dict(), "augment"),
+        **{name: config[name] for name in optional if name in config},
+    )
+
+
+def common_fields(config: ConfigDict) -> dict[str, Any]:
+    """The fields of every task that trains a transformer.
+
+    The config has `model`, `text`, `data`, `vae`, `loader` and `sampling`, and may have `samples`,
+    `init_from`, `lora`, `compute` and `storage`.
     """
     model = config.model.to_dict()
     for name, allowed in NAMED.items():
@@ -392,36 +430,19 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
         sampling["guidance_low"] = low
     if "unipc" in sampling:
         sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
-    if config.get("cached_text") and config.get("train_text", True):
-        raise ConfigError(
-            "train_text is True, but so is cached_text: a text encoder that is not in the step "
-            "cannot be trained; set one of them to False"
-        )
-    return DiTTask(
-        model=build(DiTConfig, model, "model"),
-        text=build(UMT5Config, config.text.to_dict(), "text"),
-        data=config.data,
-        vae=config.vae,
-        loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
-        sampling=build(settings.Settings, sampling, "sampling"),
-        shift=config.shift,
-        dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
-        augment=build(Augment, config.get("augment", ConfigDict()).to_dict(), "augment"),
-        lora=build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
+    return {
+        "model": build(DiTConfig, model, "model"),
+        "text": build(UMT5Config, config.text.to_dict(), "text"),
+        "data": config.data,
+        "vae": config.vae,
+        "loader": build(LoaderConfig, config.loader.to_dict(), "loader"),
+        "sampling": build(settings.Settings, sampling, "sampling"),
+        "lora": build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
         **{name: config[name] for name in _OPTIONAL if name in config},
-    )
+    }
 
 
-_OPTIONAL = (
-    "samples",
-    "init_from",
-    "train_text",
-    "compute",
-    "storage",
-    "cached_text",
-    "first_frame",
-)
-
+_OPTIONAL = ("samples", "init_from", "compute", "storage")
 
 NAMED: dict[str, dict[str, Any]] = {
     "scheme": rotary.SCHEMES,

@@ -247,7 +247,7 @@ def _state(checks: _Checks, plan: StatePlan) -> None:
 
 def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
     """Of the models that the run reads: whether they fit, from their headers alone."""
-    for field in ("init_from", "vae"):
+    for field in ("init_from", "vae", "teacher"):
         name = config.get(field)
         if name is None:
             continue
@@ -258,8 +258,11 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
             weights.check_part(folder, "vae")
             weights.read_config(folder, "vae")
             checks.say(field, f"{name}: has an autoencoder")
-            if Path(config.data).exists():
+            if Path(config.data).exists() and config.task != "distill":
                 check_encoder(config.data, name)
+        elif field == "teacher":
+            weights.check_part(weights.locate(name), "transformer")
+            checks.say(field, f"{name}: has a transformer")
         else:
             if isinstance(task, DiTTask):
                 initial_tensors(name, task.model, task.text)

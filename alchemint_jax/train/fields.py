@@ -106,9 +106,9 @@ def dataclass_of(hint: Any) -> type | None:
 
 
 def hints(cls: type) -> dict[str, Any]:
-    """The annotations of a dataclass, by field."""
+    """The annotations of a dataclass, by field, of what it is made from."""
     found = typing.get_type_hints(cls)
-    return {field.name: found[field.name] for field in dataclasses.fields(cls)}
+    return {field.name: found[field.name] for field in dataclasses.fields(cls) if field.init}
 
 
 def _is_union(hint: Any) -> bool:

@@ -21,7 +21,7 @@ from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 from alchemint_jax.train.tasks import TASKS, top_fields
 from alchemint_jax.weights.directories import in_bucket
 
-_MODELS = ("init_from", "vae")  # fields of configs that name a model
+_MODELS = ("init_from", "vae", "teacher")  # fields of configs that name a model
 
 
 def run_config(
@@ -70,7 +70,8 @@ def find_job(
             folder = weights.locate(config.vae)
             weights.check_part(folder, "vae")
             weights.read_config(folder, "vae")
-            check_encoder(config.data, config.vae)
+            if config.task != "distill":  # which has checks of its own: its data are no clips
+                check_encoder(config.data, config.vae)
         if config.get("cached_text"):
             check_text_encoder(config.data, config.init_from)
     except (ConfigError, DataError, WeightsError) as error:

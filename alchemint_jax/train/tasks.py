@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.train.distill_task import DistillTask, make_distill_task
 from alchemint_jax.train.dit_task import DiTTask, make_dit_task
 from alchemint_jax.train.fields import hints
 from alchemint_jax.train.loop import TrainConfig
@@ -16,6 +17,7 @@ from alchemint_jax.train.vae_task import VAETask, make_vae_task
 TASKS: dict[str, tuple[type, Callable[[ConfigDict], Any]]] = {
     "vae": (VAETask, make_vae_task),
     "dit": (DiTTask, make_dit_task),
+    "distill": (DistillTask, make_distill_task),
 }
 """By name: the dataclass, and what makes it of a config."""
 

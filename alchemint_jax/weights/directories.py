@@ -11,10 +11,12 @@ from alchemint_jax.errors import WeightsError
 from alchemint_jax.staging import staged
 from alchemint_jax.weights import files
 
-BUNDLED = ("sprites", "sprites/pictures", "sprites/events")
+BUNDLED = ("sprites", "sprites/pictures", "sprites/events", "sprites/fast")
 """Models inside the package; the second knows pictures only, and has no autoencoder of its own."""
-_SHARED = {"sprites/events": "sprites"}
+_SHARED = {"sprites/events": "sprites", "sprites/fast": "sprites"}
 """Bundled models whose other components are those of another one."""
+LORA = "lora.safetensors"
+"""In a bundled model's transformer: what it adds to that of the other one."""
 COMPONENTS = {
     "transformer": "DiT",
     "transformer_2": "DiT",
@@ -156,12 +158,24 @@ def component_folder(directory: Path, component: str) -> Path:
     original = directory / ORIGINAL_PAIR.get(component, component)
     if not folder.exists() and original.is_dir():
         return original
-    if not folder.exists():
-        for name, other in _SHARED.items():
-            if directory == _bundled(name):
-                return _bundled(other) / component
+    if not folder.exists() and (other := _shared(directory)):
+        return other / component
     top = component == "transformer" and not folder.exists()
     return directory if top and (directory / "config.json").is_file() else folder
+
+
+def changed_by_lora(folder: Path) -> Path | None:
+    """The folder of the same component in the model to which the LoRA in `folder` is added.
+
+    None where there is no such LoRA: the folder then holds a whole network.
+    """
+    other = _shared(folder.parent) if (folder / LORA).is_file() else None
+    return other / folder.name if other else None
+
+
+def _shared(directory: Path) -> Path | None:
+    """The bundled model with the other components of a bundled one, if it has not all itself."""
+    return next((_bundled(o) for name, o in _SHARED.items() if directory == _bundled(name)), None)
 
 
 def holds(directory: Path, component: str) -> bool:

@@ -24,6 +24,8 @@ from alchemint_jax.weights import autoencoders, files, signs, wan
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.directories import (
     COMPONENTS,
+    LORA,
+    changed_by_lora,
     component_folder,
     is_single_file,
     locate,
@@ -202,9 +204,14 @@ def open_component(
         config = wan.read_config(folder, component, values)
     module, shapes = _build(config, where)
     if "_class" in values:
-        found = files.open_files(files.find(folder))
+        base = changed_by_lora(folder)
+        found = files.open_files(files.find(base or folder))
         hint = signs.hint(shapes, found)
         files.compare(folder / "model.safetensors", shapes, found, hint)
+        if base is not None:
+            from alchemint_jax.weights import lora  # which is built on this
+
+            found = lora.merge(found, lora.load_loras({folder / LORA: 1.0}, config, shapes))
         return module, found
     return module, wan.tensors(folder, wan.layout_of(component, values), config, shapes)
 

@@ -1,0 +1,279 @@
+"""A teacher's paths and a student of them: what is kept, what is refused, and that it learns."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import students_kit as kit
+
+import alchemint_jax as al
+from alchemint_jax import cli, sharding, train
+from alchemint_jax.data import records, teacher_paths
+from alchemint_jax.data.loader import LoaderConfig
+from alchemint_jax.errors import ConfigError, DataError
+from alchemint_jax.flow import Grid
+from alchemint_jax.sampling.sample import sample_latents
+from alchemint_jax.train.config import build_train
+from alchemint_jax.train.distill_task import relative_error, segment_velocity, strata
+from alchemint_jax.train.run import build_task
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    return kit.write_teacher(tmp_path_factory.mktemp("teacher") / "model")
+
+
+@pytest.fixture(scope="module")
+def pipe(teacher):
+    return al.Pipeline.load(teacher)
+
+
+@pytest.fixture(scope="module")
+def paths(teacher, pipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("paths") / "paths"
+    return written(pipe, teacher, out)
+
+
+def written(pipe, teacher, out, boards=None, plan=None, steps=4):
+    plan = plan or pipe.settings.plan(solver="unipc")
+    boards = boards or kit.boards()
+    return teacher_paths.write_paths(pipe, teacher, boards, out, plan, steps, batch=2, shard=2)
+
+
+def read(paths, split):
+    card = teacher_paths.read_card(paths)
+    files = sorted((paths / split).glob("*.array_record"))
+    source = records.ShardedSource(files)
+    assert len(source) == card["splits"][split]
+    return [source[i] for i in range(len(source))]
+
+
+def task_of(model, paths, **changes):
+    return build_task(kit.config(model, paths, **changes))
+
+
+def batch_of(paths, size):
+    loader = LoaderConfig(batch_size=size, shuffle=False)
+    batch = next(iter(teacher_paths.path_loader(paths, "train", loader)))
+    return {name: jnp.asarray(x) for name, x in batch.items()}
+
+
+def one_device():
+    return sharding.make_mesh(devices=jax.devices()[:1])
+
+
+def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
+    """Batches of two, in shards of two; sampled here all at once."""
+    found = read(paths, "train") + read(paths, "validation")
+    assert [len(x["states"]) for x in found] == [5] * 6
+    boards = kit.boards()
+    keys = [jax.random.fold_in(jax.random.key(boards.seed), i) for i in range(6)]
+    noise = jnp.stack([jax.random.normal(key, found[0]["states"].shape[1:]) for key in keys])
+    states = np.stack([x["states"] for x in found]).astype(np.float32)
+    np.testing.assert_allclose(states[:, 0], noise, atol=2e-3)
+    plan = pipe.settings.plan(solver="unipc")
+    conditions = pipe.conditions(boards.scenes)
+    ends = np.asarray(sample_latents(pipe.models, conditions, noise, plan))
+    assert np.abs(ends - noise).mean() > 0.1
+    np.testing.assert_allclose(states[:, -1], ends, atol=1e-2 * np.abs(ends).max())
+    np.testing.assert_array_equal([x["used"] for x in found], conditions.used)
+    # The first board has a subject that comes back twice: all have room for it.
+    np.testing.assert_array_equal([x["intervals"] for x in found], conditions.intervals)
+    assert found[5]["intervals"].shape == (2, 3, 2)
+
+
+def test_a_batch_is_what_the_transformer_is_told(teacher, pipe, paths):
+    task = task_of(teacher, paths)
+    told, wanted = task.conditions({}, batch_of(paths, 5)), pipe.conditions(kit.boards().scenes[:5])
+    for name in ("text", "null_text", "references", "tags", "intervals", "used", "tag_mask"):
+        here, there = np.asarray(getattr(told, name)), np.asarray(getattr(wanted, name))
+        assert here.dtype == there.dtype
+        np.testing.assert_allclose(here, there, atol=2e-3, err_msg=name)
+    assert told.events is None
+
+
+def test_a_stopped_command_goes_on_and_ends_alike(pipe, teacher, paths, tmp_path, monkeypatch):
+    out, write, made = tmp_path / "paths", records.write_shard, []
+
+    def stop(path, content):
+        if len(made) == 2:
+            raise KeyboardInterrupt
+        made.append(path.name)
+        return write(path, content)
+
+    monkeypatch.setattr(records, "write_shard", stop)
+    with pytest.raises(KeyboardInterrupt):
+        written(pipe, teacher, out)
+    assert not out.exists()
+    with pytest.raises(DataError, match="made with another seed and sha256"):
+        written(pipe, teacher, out, boards=kit.boards(seed=4))
+    monkeypatch.setattr(records, "write_shard", lambda *args: (made.append(0), write(*args))[1])
+    assert written(pipe, teacher, out) == out
+    assert made.count(0) == 2, "shards that were there are not made again"
+    one, other = (
+        {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+        for folder in (paths, out)
+    )
+    assert one == other
+    assert written(pipe, teacher, out) == out and made.count(0) == 2
+
+
+def test_levels_must_be_among_those_of_the_teacher(pipe):
+    student = pipe.settings.plan(4).levels()
+    assert teacher_paths.levels_kept(pipe.settings.plan(12).levels(), student) == [0, 3, 6, 9, 12]
+    with pytest.raises(ConfigError, match="level 0.9000 is not among .* takes 10 steps"):
+        teacher_paths.levels_kept(pipe.settings.plan(10).levels(), student)
+    wan = dataclasses.replace(pipe.settings.plan(8), grid="wan")
+    four = dataclasses.replace(wan, steps=4).levels()
+    assert teacher_paths.levels_kept(wan.levels(), four) == [0, 2, 4, 6, 8]
+    told = Grid(four.sigmas, four.times + np.float32(0.001))  # the same levels by other names
+    with pytest.raises(ConfigError, match="not among"):
+        teacher_paths.levels_kept(wan.levels(), told)
+
+
+def test_the_loss_by_hand():
+    states = jnp.array([[[4.0, 0.0], [1.0, 2.0], [0.0, 4.0]]] * 2)
+    sigmas = jnp.array([1.0, 0.5, 0.0])
+    z, v = segment_velocity(states, sigmas, jnp.array([0, 1]))
+    assert z.tolist() == [[4.0, 0.0], [1.0, 2.0]]
+    assert v.tolist() == [[6.0, -4.0], [2.0, -4.0]]
+    assert float(relative_error(jnp.array([1.0, 1.0]), jnp.array([0.0, 2.0]))) == 1.0
+    for seed in range(3):
+        drawn = np.asarray(strata(jax.random.key(seed), 8, 4))
+        assert np.bincount(drawn).tolist() == [2, 2, 2, 2]
+
+
+def test_the_path_objective_is_the_sample(teacher, pipe, paths):
+    """Its error is that of the student's own sample from the same noise."""
+    task = task_of(teacher, paths, objective="path")
+    assert task.passes == 4 and task_of(teacher, paths).passes == 1
+    batch = batch_of(paths, 4)
+    params = task.init(jax.random.key(0)) | {"transformer": pipe.models.dit_params}
+    loss, _ = task.loss(params, batch, jax.random.key(1))
+    latents = sample_latents(
+        pipe.models, task.conditions({}, batch), task.start(batch), task.sampling.plan()
+    )
+    wanted = batch["states"][:, -1]
+    assert float(loss) == pytest.approx(
+        float(((latents - wanted) ** 2).mean() / wanted.var()), 1e-3
+    )
+
+
+def fit(teacher, paths, workdir, steps=None, **changes):
+    config = kit.config(teacher, paths, **changes)
+    settings = build_train(config)
+    settings = dataclasses.replace(settings, total_steps=steps or settings.total_steps)
+    return train.fit(build_task(config), settings, workdir, mesh=one_device())
+
+
+@pytest.fixture(scope="module")
+def trained(teacher, paths, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("student") / "run"
+    fit(teacher, paths, workdir)
+    return workdir
+
+
+def losses(workdir):
+    return [line["loss"] for line in train.read_metrics(workdir / "metrics.jsonl")]
+
+
+def test_it_learns_and_only_its_lora_moves(trained, teacher, pipe):
+    found = losses(trained)
+    assert np.mean(found[-8:]) < 0.8 * np.mean(found[:8])
+    assert (trained / "export" / "lora_diffusers.safetensors").is_file()
+    student = al.Pipeline.load(trained / "export")
+    plan = student.settings.plan()
+    assert (plan.steps, plan.solver, len(plan.guidance.branches())) == (4, "euler", 1)
+    before, after = pipe.models.dit_params, student.models.dit_params
+    moved = jax.tree_util.tree_leaves_with_path(
+        jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)
+    )
+    for path, most in moved:
+        name = jax.tree_util.keystr(path)
+        inside = "kernel" in name and any(part in name for part in ("attn", "ffn"))
+        assert (most > 2e-3) == inside, name  # what else changes is the rounding to halves
+
+
+def test_a_resumed_run_ends_as_an_undisturbed_one(teacher, paths, tmp_path):
+    fit(teacher, paths, tmp_path / "whole", steps=8)
+    fit(teacher, paths, tmp_path / "parts", steps=5)
+    shutil.rmtree(tmp_path / "parts" / "export")
+    fit(teacher, paths, tmp_path / "parts", steps=8)
+    one, other = (
+        (tmp_path / name / "export" / "transformer" / "model.safetensors").read_bytes()
+        for name in ("whole", "parts")
+    )
+    assert one == other and losses(tmp_path / "whole") == losses(tmp_path / "parts")
+
+
+def test_what_a_student_refuses(trained):
+    student = al.Pipeline.load(trained / "export")
+    scenes = kit.boards(1).scenes
+    for name, value in {"steps": 8, "solver": "unipc", "guidance": al.Guidance(both=3)}.items():
+        with pytest.raises(
+            ConfigError, match=f"{name} is .* was distilled for .* leave {name} out"
+        ):
+            student.render(scenes, **{name: value})
+    with pytest.raises(al.StoryboardError, match="negative_prompt: .* has its guidance inside"):
+        student.render(scenes, negative_prompt="blur")
+    own = student.settings
+    again = student.settings.plan(own.steps, own.guidance, own.solver)
+    assert again == student.settings.plan()
+
+
+@pytest.mark.parametrize(
+    "changes, match",
+    [
+        ({"boards": "sprites"}, "boards is 'sprites', but the paths in .* are of 'toys'"),
+        ({"objective": "steps"}, "objective is 'steps'"),
+        ({"shift": 5.0}, "unknown shift"),
+        ({"sampling": {"steps": 2}}, "levels are .* make the paths again with --student-steps 2"),
+        ({"sampling": {"tag_length": 5}}, "sampling.tag_length is 5, but .* it is 6"),
+        ({"sampling": {"distilled": False}}, "distilled to True"),
+        ({"sampling": {"guidance": {"both": 2.0}}}, "both=1"),
+        ({"init_from": None}, "init_from"),
+    ],
+)
+def test_what_a_config_may_not_ask_for(teacher, paths, changes, match):
+    config = kit.config(teacher, paths)
+    config.update(changes)
+    with pytest.raises(ConfigError, match=match):
+        build_task(config).train_data()
+
+
+def test_paths_of_other_weights_are_refused(teacher, paths, tmp_path):
+    other = kit.write_teacher(tmp_path / "other", seed=5)
+    with pytest.raises(DataError, match="of another transformer .* name the model that made them"):
+        task_of(other, paths).train_data()
+    # A student may begin elsewhere, as long as it reads as its teacher does.
+    task_of(other, paths, teacher=str(teacher)).train_data()
+    with pytest.raises(DataError, match="not a finished set of a teacher's paths"):
+        task_of(teacher, tmp_path).train_data()
+
+
+def test_the_command_reads_boards_of_a_file(teacher, tmp_path, capsys):
+    from PIL import Image
+
+    Image.new("RGB", (12, 16), (200, 30, 30)).save(tmp_path / "red.png")
+    board = {"prompt": "a disc", "duration": 1.0}
+    board["subjects"] = [{"word": "disc", "image": "red.png", "appears": [[0.25, 0.75]]}]
+    lines = [json.dumps(board | {"id": name}) for name in ("one", "two")]
+    file, out = tmp_path / "boards.jsonl", tmp_path / "out"
+    file.write_text("\n".join(lines))
+    words = ["data", "paths", "--model", str(teacher), "--boards", str(file), "--batch", "1"]
+    words += ["--guidance-both", "1", "--student-steps", "2", "--out"]
+    assert cli.main([*words, str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    card = teacher_paths.read_card(out)
+    assert card["boards"]["name"] == "boards.jsonl" and card["teacher"]["guidance"]["both"] == 1
+    assert card["splits"] == {"train": 1, "validation": 1}
+    assert cli.main([*words, str(tmp_path / "other"), "--student-steps", "3"]) == 2
+    assert "is not among those of the teacher" in capsys.readouterr().err
