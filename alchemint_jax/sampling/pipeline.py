@@ -28,7 +28,7 @@ from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.sampling.parts import Parts, check_parts
-from alchemint_jax.sampling.sample import Models, decode, sample_latents
+from alchemint_jax.sampling.sample import Models, Watch, decode, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.scene.scene import Scene
@@ -195,6 +195,7 @@ class Pipeline(Parts):
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
+        watch: Watch | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. The same seed gives the same frames.
 
@@ -207,6 +208,7 @@ class Pipeline(Parts):
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
+            watch: looks on, and may stop it.
 
         Returns:
             The frames of the video, uint8 `[f, h, w, 3]`.
@@ -234,6 +236,7 @@ class Pipeline(Parts):
             progress=progress,
             solver=solver,
             control=control,
+            watch=watch,
         )[0]
 
     def render(
@@ -248,6 +251,7 @@ class Pipeline(Parts):
         progress: bool = False,
         solver: str | None = None,
         control: Control | None = None,
+        watch: Watch | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch of scenes, which have one size and one number of frames.
 
@@ -265,6 +269,7 @@ class Pipeline(Parts):
             progress: whether to show a progress bar on standard error.
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step of the whole batch (see `alchemint_jax.sampling.control`).
+            watch: looks on, and may stop it.
 
         Returns:
             The videos, uint8 `[b, f, h, w, 3]`.
@@ -305,7 +310,7 @@ class Pipeline(Parts):
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
-            latents = run(control, guide)
+            latents = run(control, guide, watch)
         return decode(self.models, latents)
 
     def _control(self, control: Control | None) -> Control | None:

@@ -32,6 +32,20 @@ class Models(NamedTuple):
     vae_params: dict
 
 
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Someone who looks on while a clip is sampled, and may stop it by raising an error.
+
+    Attributes:
+        see: called with the number of steps done and the latents [b t h w c] there.
+        every: steps between two calls, at the most: the largest number up to it that divides all
+            steps. Each number is a program of its own.
+    """
+
+    see: Callable[[int, jax.Array], None]
+    every: int = 4
+
+
 def sample_latents(
     models: Models,
     conditions: Conditions,
@@ -40,6 +54,7 @@ def sample_latents(
     on_step: Callable[[int], None] | None = None,
     control: Control | None = None,
     guide: Guide | None = None,
+    watch: Watch | None = None,
 ) -> Float[Array, "b t h w c"]:
     """Latents at the end of the flow that starts from `noise`, under a control if there is one.
 
@@ -47,14 +62,18 @@ def sample_latents(
 
     `on_step(done)` is called now and then. The grid is solved in equal pieces, so that progress can
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
-    compilation cache.
+    compilation cache. A `watch` also sees the latents there, the noise first; to raise an error is
+    its way to stop.
     """
     solver = plan.method()
     rows = jnp.asarray(solver.table(plan.levels()))
     guide = plan.guidance.function() if guide is None else _as_pytree(guide)
     control = _as_pytree(control)
-    piece = max(n for n in range(1, 11) if plan.steps % n == 0)
+    most = 10 if watch is None else watch.every
+    piece = max(n for n in range(1, most + 1) if plan.steps % n == 0)
     state = solver.start(noise)
+    if watch is not None:
+        watch.see(0, state[0])
     for start in range(0, plan.steps, piece):
         state, control = solve_piece(
             models.dit_params,
@@ -71,6 +90,8 @@ def sample_latents(
         if on_step is not None:
             jax.block_until_ready(state)
             on_step(start + piece)
+        if watch is not None:
+            watch.see(start + piece, state[0])
     return state[0]
 
 

@@ -1,0 +1,86 @@
+"""A studio without a model: what it renders is grey, at once or slowly."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing import Pipe
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from alchemint_jax.errors import StoryboardError
+from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.studio import worker
+from alchemint_jax.studio.asking import Ask
+from alchemint_jax.studio.workspace import write_json
+
+HOST = "127.0.0.1:8765"
+STEPS = 4
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the server asks of a model."""
+
+    settings: Settings = field(default_factory=Settings)
+    fps: float = 8.0
+
+    @property
+    def limits(self):
+        return self.settings.limits(slots=3, events=True, stride=4)
+
+    @property
+    def models(self):
+        return SimpleNamespace(dit=SimpleNamespace(config=SimpleNamespace(scheme=None)))
+
+    def scene(self, board):
+        return board.scene(self.limits)
+
+
+def draw(pace: float, ask: Ask, folder: Path, tell: worker.Tell) -> None:
+    """Takes `pace` seconds for a step; the words "explode" and "die" in the prompt are obeyed."""
+    if "explode" in ask.board["prompt"]:
+        raise StoryboardError("board: prompt: explodes")
+    for step in range(STEPS + 1):
+        tell("step", (step, STEPS))
+        tell("preview", {"step": step, "strip": {}, "jpeg": ""})
+        time.sleep(pace)
+        if "die" in ask.board["prompt"]:
+            raise SystemExit(3)
+    for name in ("clip.mp4", "strip.png"):
+        (folder / name).write_bytes(b"\0" * 1000)
+        time.sleep(pace)
+    write_json(folder / "result.json", {"seed": ask.seed, "subjects": []})
+
+
+def load(pace: float = 0.0) -> worker.Loaded:
+    return worker.Loaded(partial(draw, pace), Model())
+
+
+class _Thread(threading.Thread):
+    """A worker that is no process."""
+
+    exitcode = 3
+
+    def terminate(self) -> None:
+        self.connection.close()
+
+
+def launch(pace: float = 0.0) -> tuple[Any, Any]:
+    ours, theirs = Pipe()
+
+    def work() -> None:
+        try:
+            worker.serve(theirs, load, pace)
+        except SystemExit:
+            pass
+        finally:
+            theirs.close()
+
+    thread = _Thread(target=work, daemon=True)
+    thread.connection = theirs
+    thread.start()
+    return ours, thread
