@@ -1,8 +1,8 @@
-"""Videos that are dropped on the page: annotated in a process of their own, then boards like others.
+"""Videos that are dropped on the page: annotated in a process of their own, then boards.
 
-videos/ID holds video.mp4, what `annotate` makes of it in out/, and job.json. Each scene that is kept
-becomes a board, whose bars are the spans that were found, with a result that shows the clip. Bars
-can be corrected there; `corrected` writes them back into lines of scenes.jsonl.
+videos/ID holds video.mp4, what `annotate` makes of it in out/, and job.json. Each scene that is
+kept becomes a board, whose bars are the spans that were found, with a result that shows the clip.
+Bars can be corrected there; `corrected` writes them back into lines of scenes.jsonl.
 """
 
 from __future__ import annotations

@@ -193,9 +193,9 @@ class Studio:
                 self.engine.cancel(self.jobs.get(name))
         made = self.jobs.add(board[:_TAB], tab[:_TAB], asks)
         summaries = [job.summary() for job in made]
+        for summary in summaries:
+            self.hub.tell("job", summary)
         self.engine.wake()
-        for job in made:
-            self.hub.tell("job", job.summary())
         self.hub.tell("queue", self.jobs.waiting.order())
         return JSONResponse({"jobs": summaries}, 202)
 

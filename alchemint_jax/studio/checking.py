@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
@@ -18,6 +18,7 @@ SOURCE = "board"
 _FIELD = re.compile(rf"{SOURCE}: ([\w.\[\]]+): (.*)", re.DOTALL)
 
 
+@runtime_checkable
 class Model(Protocol):
     """What is asked of a model: a `Pipeline`, with or without its weights."""
 

@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     c.add_argument(
         "--workspace",
         metavar="DIR",
-        help="where boards, pictures and renders are kept (default: %s)" % _home("the user's data"),
+        help="where boards, pictures and renders are kept (default: a folder of the user's)",
     )
     c.add_argument(
         "--port",
@@ -73,13 +73,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _home(unknown: str | None = None) -> Path | str:
+def _home() -> Path:
     """The user's folder for what they make here."""
     root = platformdirs.user_data_path("alchemint_jax", appauthor=False)
     if root.is_absolute():
         return root / "studio"
-    if unknown:
-        return unknown
     raise ConfigError("there is no home directory to keep boards in; give --workspace DIR")
 
 

@@ -53,8 +53,11 @@ def pictures_in(draft: Draft) -> list[str]:
     return [name for name in found if name]
 
 
-def with_pictures(draft: Draft, place: Callable[[Any], str | None]) -> Draft:
-    """The draft with other names of pictures; one that becomes None is left out."""
+def with_pictures(draft: Any, place: Callable[[Any], str | None]) -> Any:
+    """The draft with other names of pictures; one that becomes None is left out.
+
+    What is no draft, or not yet known to be one, is left as it is.
+    """
 
     def placed(entry: Any, names: tuple[str, ...]) -> Any:
         if not isinstance(entry, dict):  # of a file that is not yet known to be of the right form

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from alchemint_jax.studio import jobs, worker
 from alchemint_jax.studio.events import Hub
@@ -18,6 +18,7 @@ from alchemint_jax.studio.jobs import Job, Jobs
 _DEATHS = 3  # of workers in a row that were never ready
 
 
+@runtime_checkable
 class Handle(Protocol):
     """A worker: a process, or in tests a thread."""
 

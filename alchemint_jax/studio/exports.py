@@ -1,4 +1,4 @@
-"""Boards as other systems take them: the formats of `alchemint benchmark export`, one board each."""
+"""Boards as other systems take them, in the formats of `alchemint benchmark export`."""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -66,7 +69,8 @@ class _Thread(threading.Thread):
     exitcode = 3
 
     def terminate(self) -> None:
-        self.connection.close()
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.number)) as end:
+            end.shutdown(socket.SHUT_RDWR)  # wakes who reads there, which closing does not
 
 
 def launch(pace: float = 0.0) -> tuple[Any, Any]:
@@ -81,6 +85,6 @@ def launch(pace: float = 0.0) -> tuple[Any, Any]:
             theirs.close()
 
     thread = _Thread(target=work, daemon=True)
-    thread.connection = theirs
+    thread.number = theirs.fileno()
     thread.start()
     return ours, thread
