@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,6 @@ import uvicorn
 from alchemint_jax.studio.app import Studio, create_app
 from alchemint_jax.studio.engine import Launch, launcher
 from alchemint_jax.studio.guard import hosts_of
-from alchemint_jax.studio.rendering import load
 from alchemint_jax.studio.workspace import opened
 
 _PATIENCE = 3  # seconds for answers to end
@@ -47,7 +47,10 @@ def serve(
             assert server is not None
             server.should_exit = True
 
-        launch = launch or launcher(load, model, workspace.pictures)
+        if launch is None:
+            from alchemint_jax.studio.rendering import load  # JAX, which the page need not wait for
+
+            launch = launcher(load, model, workspace.pictures)
         studio = Studio(workspace, model, launch, give_up)
         app = create_app(studio, hosts_of(listener.getsockname()[1]))
         config = uvicorn.Config(
@@ -58,7 +61,8 @@ def serve(
             timeout_graceful_shutdown=_PATIENCE,
         )
         server = _Server(config, studio, ready)
-        server.run([listener])
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn tells it on once all is ended
+            server.run([listener])
         return studio.engine.failed
 
 

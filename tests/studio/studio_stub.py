@@ -7,7 +7,6 @@ import os
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import Pipe
 from pathlib import Path
@@ -15,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from alchemint_jax.errors import StoryboardError
-from alchemint_jax.sampling.settings import Settings
+from alchemint_jax.scene.limits import Limits
 from alchemint_jax.studio import worker
 from alchemint_jax.studio.asking import Ask
 from alchemint_jax.studio.workspace import write_json
@@ -24,20 +23,25 @@ HOST = "127.0.0.1:8765"
 STEPS = 4
 
 
-@dataclass(frozen=True)
+class Settings:
+    """Of sampling, without JAX."""
+
+    steps, solver, negative_prompt = 40, "euler", ""
+    guidance = SimpleNamespace(text=0.0, image=0.0, both=3.0)
+
+    def plan(self, steps, guidance, solver):
+        return None
+
+
 class Model:
     """What the server asks of a model."""
 
-    settings: Settings = field(default_factory=Settings)
-    fps: float = 8.0
+    fps = 8.0
+    limits = Limits(3, 33, (8.0,), ((64, 64),), 4, min_frames=5, events=True)
+    models = SimpleNamespace(dit=SimpleNamespace(config=SimpleNamespace(scheme=None)))
 
-    @property
-    def limits(self):
-        return self.settings.limits(slots=3, events=True, stride=4)
-
-    @property
-    def models(self):
-        return SimpleNamespace(dit=SimpleNamespace(config=SimpleNamespace(scheme=None)))
+    def __init__(self):
+        self.settings = Settings()
 
     def scene(self, board):
         return board.scene(self.limits)
