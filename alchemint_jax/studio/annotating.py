@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax import media
-from alchemint_jax.annotate import Settings, annotate
-from alchemint_jax.annotate.pack import LINES
+from alchemint_jax.annotate.settings import Settings
 from alchemint_jax.annotate.timeline import timeline
-from alchemint_jax.annotate.tools import Tools, all_stages
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.studio import jobs, workspace
@@ -38,7 +36,7 @@ from alchemint_jax.studio.workspace import Workspace
 MAX_BYTES = 2**30
 MAX_VIDEOS = 100
 MAX_SIDE, MAX_SECONDS = 4096, 600
-_FILE, _VIDEO, _OUT = "job.json", "video.mp4", "out"
+_FILE, _VIDEO, _OUT, _LINES = "job.json", "video.mp4", "out", "scenes.jsonl"
 _LOOK = 0.5  # seconds between two looks at how far it is
 _SETTINGS = Settings(pack=dataclasses.replace(Settings().pack, dataset=False))
 
@@ -139,7 +137,7 @@ class Videos:
         if video.state != jobs.DONE:
             raise Refused("this video is not annotated yet", 404)
         out = self._folder(video) / _OUT
-        lines = [json.loads(line) for line in (out / LINES).read_text("utf-8").splitlines()]
+        lines = [json.loads(line) for line in (out / _LINES).read_text("utf-8").splitlines()]
         for scene in video.scenes:
             with contextlib.suppress(Refused):  # a board that was deleted corrects nothing
                 draft = self._boards.read(scene.board)["board"]
@@ -172,8 +170,7 @@ class Videos:
                 return
             video.state = jobs.RUNNING
             out = self._folder(video) / _OUT
-            stages = all_stages(_SETTINGS, self._folder(video), out, Tools(_SETTINGS))
-            video.total = len(stages)
+            video.total = await asyncio.to_thread(_stages, self._folder(video), out)
             self._tell(video)
             context: Any = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe(duplex=False)
@@ -212,7 +209,7 @@ class Videos:
 
     def _make_boards(self, video: Video) -> None:
         out = self._folder(video) / _OUT
-        for number, text in enumerate((out / LINES).read_text("utf-8").splitlines()):
+        for number, text in enumerate((out / _LINES).read_text("utf-8").splitlines()):
             line = json.loads(text)
             if line["status"] != "ok":
                 continue
@@ -253,6 +250,13 @@ def check_video(path: Path) -> None:
         raise Refused(f"the video is longer than {MAX_SECONDS} seconds; cut it first")
 
 
+def _stages(folder: Path, out: Path) -> int:
+    """How many stages an annotation has."""
+    from alchemint_jax.annotate.tools import Tools, all_stages  # SciPy, which videos alone need
+
+    return len(all_stages(_SETTINGS, folder, out, Tools(_SETTINGS)))
+
+
 def _loaded(path: Path) -> Video | None:
     said = workspace.read_json(path)
     try:
@@ -267,6 +271,8 @@ def _loaded(path: Path) -> Video | None:
 
 def _annotate(connection: Any, source: Path, out: Path) -> None:
     """In a process of its own: annotates, and says what went wrong, or nothing."""
+    from alchemint_jax.annotate import annotate
+
     server = os.getppid()
 
     def watch() -> None:  # it has processes itself, so nobody ends it together with the server
