@@ -52,11 +52,8 @@ class Server:
         self.address = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
 
     def ask(self, path, content=None):
-        data = (
-            content
-            if content is None or isinstance(content, bytes)
-            else json.dumps(content).encode()
-        )
+        if isinstance(content, dict):
+            content = json.dumps(content).encode()
         with urllib.request.urlopen(self.address + path, content, timeout=30) as answer:
             return json.loads(answer.read())
 
