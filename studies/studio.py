@@ -81,6 +81,7 @@ def opened(address: str, **context: Any) -> Iterator[Any]:
     if chromium is None:
         raise ConfigError("there is no Chromium: apt-get install chromium, or set $CHROMIUM")
     context.setdefault("viewport", {"width": 1280, "height": 900})
+    context.setdefault("bypass_csp", True)  # to wait for what scripts of ours say
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=[*_FLAGS])
         page = browser.new_context(**context).new_page()

@@ -31,7 +31,7 @@ def address(workspace):
 
 @pytest.fixture(scope="module")
 def page(address):
-    with opened(address, reduced_motion="reduce") as page:
+    with opened(address, reduced_motion="reduce", bypass_csp=False) as page:
         wrong = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))

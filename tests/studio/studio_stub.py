@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -12,6 +14,8 @@ from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+from PIL import Image
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.scene.limits import Limits
@@ -92,3 +96,21 @@ def launch(pace: float = 0.0) -> tuple[Any, Any]:
     thread.number = theirs.fileno()
     thread.start()
     return ours, thread
+
+
+def annotate(connection: Any, source: Path, out: Path) -> None:
+    """What a process that annotates leaves: a scene with one subject, and one that is dropped."""
+    job = json.loads((source.parent / "job.json").read_text())
+    if job["name"] == "fail":
+        connection.send("fail: cannot be annotated")
+        return
+    out.mkdir()
+    shutil.copyfile(source, out / "clip.mp4")
+    Image.new("RGB", (20, 20), (200, 30, 30)).save(out / "dog.png")
+    picture = {"file": "dog.png", "kind": "crop", "frame": 3}
+    dog = {"word": "dog", "category": "dog", "score": 0.5, "frames": [[2, 6]]}
+    line = {"id": "a", "fps": 8.0, "frames": 12, "size": [32, 48], "clip": "clip.mp4"}
+    line |= {"caption": "a dog", "subjects": [{**dog, "pictures": [picture]}], "events": []}
+    lines = [{**line, "status": "ok"}, {"id": "b", "status": "dropped", "error": "too short"}]
+    (out / "scenes.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    connection.send("")

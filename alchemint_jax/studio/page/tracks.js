@@ -190,10 +190,10 @@ export class Tracks {
     }
     pen.fillStyle = style.getPropertyValue("--soft");
     pen.font = "11px system-ui, sans-serif";
-    const every = [0.25, 0.5, 1, 2, 5, 10, 30, 60].find((one) => one * this.step > 48) ?? 120;
+    const every = [0.25, 0.5, 1, 2, 5, 10, 30, 60].find((one) => one * this.step > 56) ?? 120;
     for (let second = 0; second <= this.ruler.end + 1e-6; second += every) {
       pen.fillRect(Math.round(this.x(second)), 14, 1, this.head.offsetHeight - 14);
-      pen.fillText(`${+second.toFixed(2)} s`, Math.min(this.x(second) + 4, width - 30), 12);
+      if (this.x(second) + 36 < width) pen.fillText(`${+second.toFixed(2)} s`, this.x(second) + 4, 12);
     }
   }
 }
