@@ -131,7 +131,9 @@ new MutationObserver(() => {
   if (window.times.released && first?.classList.contains("done") && window.times.preview) {
     window.times.done ??= performance.now();
   }
-}).observe(document.getElementById("renders"), { subtree: true, attributes: true, childList: true });
+}).observe(document.querySelector("#renders"), {
+  subtree: true, attributes: true, childList: true,
+});
 """
 
 

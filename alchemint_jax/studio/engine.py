@@ -110,12 +110,13 @@ class Engine:
     def _lost(self) -> None:
         if self._closing or self.failed or self._handle is None:
             return
+        ready, self._ready = self._ready, False
         self._handle.join(10)
         status = self._handle.exitcode
         if self._running is not None:
             how = f"the process that rendered it died (exit status {status})"
             self._end(jobs.FAILED, f"{how}; a smaller clip may need less memory")
-        elif not self._ready:
+        elif not ready:
             self._deaths += 1
         if self._deaths >= _DEATHS:
             self._give_up(f"the process that loads the model dies (exit status {status})")

@@ -144,6 +144,8 @@ class Jobs:
         if state == DONE:
             job.result = workspace.read_json(self.folder / job.id / RESULT / "result.json")
             job.done = job.total
+            if job.result is None:
+                job.state, job.error = FAILED, "its files were removed"
         self.save(job)
 
     def remove(self, job: Job) -> None:

@@ -123,7 +123,7 @@ def test_a_render_is_shown_with_what_was_measured(page):
     rows = page.locator(".measured-row")
     expect(rows).to_have_count(2)
     expect(rows.first).to_contain_text(re.compile("frame|never seen"))
-    assert rows.locator(".heat i").count() == 2 * 9  # latent frames
+    assert rows.locator(".heat-lane i").count() == 2 * 9  # latent frames
     assert page.locator(".lane i").count() >= 1  # measured spans under the bars themselves
     page.locator("#scrub").fill("20")
     expect(page.locator("#frame")).to_have_text("20 / 32")

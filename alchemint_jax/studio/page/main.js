@@ -94,15 +94,29 @@ async function save() {
       open.saving = true;
       const { revision } = await api.change(open.id, toBoard(doc), open.revision);
       open.revision = revision;
-    } catch (error) { $("saved").textContent = "not saved"; if (error.status !== 409) unsaved = true; throw error; }
-    finally { open.saving = false; }
+    } catch (error) {
+      if (error.status === 409) { await saveApart(doc); continue; }
+      $("saved").textContent = "not saved"; unsaved = true;
+      throw error;
+    } finally { open.saving = false; }
   }
   if ($("saved").textContent) $("saved").textContent = "saved";
 }
+// Another window was faster: what was drawn here is a board of its own from now on.
+async function saveApart(doc) {
+  const { id, revision } = await api.add({ board: toBoard(doc) });
+  open = { id, revision };
+  history.replaceState(null, "", `#${id}`);
+  renders.open(id);
+  await listBoards();
+  say("this board was changed in another window; what you drew is kept as a new one", true);
+}
+
 addEventListener("beforeunload", (event) => { if (unsaved) { save().catch(() => {}); event.preventDefault(); } });
 
 async function heardBoard({ id, revision }) {
-  await listBoards().catch(() => {});
+  if (id !== open.id || revision === null) await listBoards().catch(() => {});
+  else if ($("boards").selectedOptions[0] && store.doc.prompt) $("boards").selectedOptions[0].textContent = store.doc.prompt.slice(0, 70);
   if (id !== open.id || revision === open.revision || open.saving || unsaved) return;
   if (revision === null) { say("this board was deleted in another window", true); return; }
   show(await api.board(id));
@@ -185,6 +199,7 @@ on("theme", () => {
   localStorage.theme = document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
   tracks.draw(store.doc);
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => tracks.draw(store.doc));
 if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
 
 // ------------------------------------------------------------------------------- the server
@@ -195,6 +210,7 @@ function heardState(state) {
   $("model").className = `badge ${model.failed ? "bad" : model.ready ? "good" : ""}`;
   $("model").title = model.says ?? "";
   panel.model(model);
+  if (model.ready) [renders.fps] = model.fps;
   renders.load(state.jobs, state.queue);
   videos.load(state.videos);
   if (!$("formats").childElementCount) {

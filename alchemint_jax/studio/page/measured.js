@@ -51,7 +51,7 @@ function heat(row, result) {
     return cell;
   });
   const label = `Attention of each latent frame to the picture of ${row.word}, in thousandths: ${row.attention.map((value) => Math.round(value * 1000)).join(", ")}`;
-  return make("div", { class: "heat", role: "img", "aria-label": label, title: label }, ...cells);
+  return make("div", { class: "heat-lane", role: "img", "aria-label": label, title: label }, ...cells);
 }
 
 export function drawMeasured(root, result) {
@@ -85,8 +85,9 @@ export function drawMeasured(root, result) {
 // How many frames late a boundary is, under the boundary.
 function mark(asked, index, edge, error, end) {
   const element = make("span", { class: Math.abs(error) <= 1 ? "fine" : "off" }, signed(error));
-  const span = asked[Math.min(index, asked.length - 1)];
-  element.style.left = `${(span[edge] / end) * 100}%`;
+  const at = (asked[Math.min(index, asked.length - 1)][edge] / end) * 100;
+  element.style.left = `${at}%`;
+  element.style.transform = `translateX(-${at}%)`; // inside at both ends
   return element;
 }
 

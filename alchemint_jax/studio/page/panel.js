@@ -43,7 +43,7 @@ export class Panel {
     const sizes = (this.about?.sizes ?? []).map((size) => size.join("x"));
     const own = doc.size?.join("x");
     if (own && !sizes.includes(own)) sizes.push(own);
-    const options = [["", `the model's${sizes.length ? ` (${sizes[0]})` : ""}`], ...sizes.map((size) => [size, size])];
+    const options = [["", sizes.length ? `${sizes[0]} (usual)` : "usual"], ...sizes.map((size) => [size, size])];
     const wanted = options.map(([each]) => each).join();
     if ($("size").dataset.options !== wanted) {
       $("size").dataset.options = wanted;

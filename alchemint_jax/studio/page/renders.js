@@ -14,6 +14,7 @@ export class Renders {
     this.items = new Map();
     this.order = [];
     this.board = null;
+    this.fps = 8; // of previews: the model's
     this.shown = []; // ids of what the screens show; the first one is measured
     this.compare = null;
     this.awaited = []; // ids of the last request
@@ -40,9 +41,16 @@ export class Renders {
     const before = this.jobs.get(job.id);
     this.jobs.set(job.id, job);
     if (job.board !== this.board) return;
-    if (job.state === "done" && before?.state !== "done" && this.awaited.includes(job.id)) this.show(this.awaited);
+    if (job.state === "done" && before?.state !== "done") this.#done(job);
     if (job.state === "failed" && before?.state !== "failed") say(job.error, true);
     this.list();
+  }
+
+  async #done(job) {
+    if (!this.awaited.includes(job.id)) return;
+    await this.show(this.awaited);
+    this.previewed?.delete(job.id);
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();
   }
 
   gone(id) {
@@ -101,7 +109,7 @@ export class Renders {
       return { id: job.id, title, strip, fps, frames, source: file(job, "strip.png") };
     }
     const { strip, source } = this.previewed.get(job.id);
-    return { id: job.id, title: `${title}, preview`, strip, source, fps: 8, frames: strip.frames };
+    return { id: job.id, title: `${title}, preview`, strip, source, fps: this.fps, frames: strip.frames };
   }
 
   // Where the scrubber is, in the rows below it.

@@ -32,7 +32,8 @@ export class Tracks {
   get pixels() {
     const wide = this.root.clientWidth - this.label - 2 * EDGE;
     const fit = Math.max(40, wide) / Math.max(0.1, this.ruler.end);
-    return this.scale ? Math.max(fit, this.scale) : fit;
+    const least = Math.min(90, 1500 / this.ruler.end); // on a small screen the timeline scrolls
+    return Math.max(fit, least, this.scale);
   }
   x(second) { return EDGE + second * this.pixels; }
   secondAt(clientX) {
