@@ -12,6 +12,8 @@ from studio_stub import HOST
 from alchemint_jax.studio.app import page_files
 from alchemint_jax.studio.guard import hosts_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_page_from_elsewhere_is_refused(client):
     assert hosts_of(8765) == {"127.0.0.1:8765", "localhost:8765"}
