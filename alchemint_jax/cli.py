@@ -300,6 +300,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
     from alchemint_jax.evaluate import command as evaluate_command
     from alchemint_jax.evaluate.boards import command as benchmark_command
     from alchemint_jax.plan import command as plan_command
+    from alchemint_jax.studio import command as studio_command
 
     many = arguments.whole(1, 10**9)
     annotate_command.add_parser(names)
@@ -345,6 +346,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
 
     plan_command.add_parser(names)
     bench_command.add_parser(names)
+    studio_command.add_parser(names)
 
 
 _EPILOG = "alchemint COMMAND --help tells more about a command."

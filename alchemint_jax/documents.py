@@ -58,11 +58,19 @@ def read(path: str | os.PathLike[str]) -> tuple[Any, dict[FieldPath, int]]:
         StoryboardError: naming the file and, where known, the line.
     """
     path = Path(path)
-    text = _read_text(path)
+    return parse(_read_text(path), str(path), path.suffix.lower() == ".json")
+
+
+def parse(text: str, source: str, is_json: bool = False) -> tuple[Any, dict[FieldPath, int]]:
+    """The values in a YAML or JSON text, and the line of each field, as `read` returns them.
+
+    Raises:
+        StoryboardError: naming the source and, where known, the line.
+    """
     lines: dict[FieldPath, int] = {}
-    if path.suffix.lower() == ".json":
-        return _parse_json(text, str(path)), lines
-    return _parse_yaml(text, str(path), lines), lines
+    if is_json:
+        return _parse_json(text, source), lines
+    return _parse_yaml(text, source, lines), lines
 
 
 def _read_text(path: Path) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 
@@ -48,6 +50,21 @@ def check_outputs(outputs: Named, inputs: Named = ()) -> None:
                     f"{name} {path} lies inside {other} {source}, which is read; "
                     "choose another folder"
                 )
+
+
+@contextlib.contextmanager
+def alone(folder: Path, named: str | os.PathLike[str]) -> Iterator[None]:
+    """No two runs write into one folder, which errors call `named`.
+
+    Raises:
+        AlchemintError: another run does.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlchemintError(f"{named}: another run is writing into it") from None
+        yield
 
 
 def _same(one: places.Place, two: places.Place) -> bool:

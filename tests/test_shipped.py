@@ -58,6 +58,7 @@ def test_a_wheel_has_all_that_is_read_by_name(installed):
     modules = {path.relative_to(ROOT) for path in ROOT.glob("alchemint_jax/**/*.py")}
     assert all((installed / module).is_file() for module in modules)
     pages = [path.relative_to(ROOT) for path in ROOT.glob("alchemint_jax/**/templates/*")]
+    pages += [path.relative_to(ROOT) for path in ROOT.glob("alchemint_jax/studio/page/*")]
     assert pages and all((installed / page).is_file() for page in pages)
     assert not (ROOT / "alchemint_jax" / "bundled" / "files").exists()
 

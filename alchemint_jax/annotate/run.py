@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from alchemint_jax.annotate.settings import Settings
 from alchemint_jax.annotate.sources import SIDECARS, contents, find_sources
 from alchemint_jax.annotate.tools import Tools, all_stages
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.outputs import alone
 from alchemint_jax.perceive.choose import Perceivers
 from alchemint_jax.progress import Progress
 
@@ -74,7 +74,7 @@ def annotate(
     folder.mkdir(parents=True, exist_ok=True)
     stages = folder / "stages"
     stages.mkdir(exist_ok=True)
-    with alone(stages):
+    with alone(stages, folder):
         shards = _shards(base, rows, settings)
         _forget(stages, len(shards))
         names = [s.name for s in all_stages(settings, base, folder, Tools(settings))]
@@ -90,17 +90,6 @@ def annotate(
         if settings.pack.dataset:
             pack.write_dataset(folder, lines, settings.pack)
     return _summary(len(rows), found[1], folder)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """No two runs write into one folder."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AlchemintError(f"{folder.parent}: another run is writing into it") from None
-        yield
 
 
 def _shards(base: Path, rows: Sequence[Row], settings: Settings) -> list[Shard]:

@@ -26,7 +26,7 @@ from alchemint_jax.programs import kept
 from alchemint_jax.sampling.control import Control, steer
 from alchemint_jax.sampling.guidance import Branch, Guidance
 from alchemint_jax.sampling.moments import moments
-from alchemint_jax.sampling.solvers import SOLVERS, State, piece_of
+from alchemint_jax.sampling.solvers import SOLVERS, State
 from alchemint_jax.sampling.step_cache import StepCache
 
 
@@ -142,13 +142,16 @@ def sample_in_passes(
     passes: Passes,
     *,
     solver: str,
-    on_step: Callable[[int], None] | None = None,
+    piece: int,
+    made: Callable[[int, State], None],
     control: Control | None = None,
 ) -> Float[Array, "b t h w c"]:
-    """Latents at the end of the flow, as `sample.sample_latents` solves it, in pieces."""
+    """Latents at the end of the flow, as `sample.sample_latents` solves it.
+
+    It is solved in pieces of so many steps, and `made(done, state)` is called after each.
+    """
     steps, reused = len(rows), any(kind.reused for kind in passes.kinds)
     residuals = Residuals.none(dit, len(passes.branches), state[0]) if reused else None
-    piece = piece_of(steps)
     solve = _kept_passes if control is None else solve_passes
     for start in range(0, steps, piece):
         stop = start + piece
@@ -158,9 +161,7 @@ def sample_in_passes(
             dit=dit,
             solver=solver,
         )
-        if on_step is not None:
-            jax.block_until_ready(state)
-            on_step(stop)
+        made(stop, state)
     return state[0]
 
 

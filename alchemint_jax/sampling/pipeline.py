@@ -34,7 +34,7 @@ from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.sampling.loading import load_autoencoder, load_low
 from alchemint_jax.sampling.parts import Origin, Parts, check_parts
-from alchemint_jax.sampling.sample import Models, decode, sample_latents
+from alchemint_jax.sampling.sample import Models, Watch, decode, sample_latents
 from alchemint_jax.sampling.step_cache import StepCache
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
@@ -239,6 +239,7 @@ class Pipeline(Parts):
         solver: str | None = None,
         control: Control | None = None,
         cache: str | os.PathLike[str] | None = None,
+        watch: Watch | None = None,
     ) -> UInt8[np.ndarray, "f h w 3"]:
         """Renders a storyboard. The same seed gives the same frames.
 
@@ -253,6 +254,7 @@ class Pipeline(Parts):
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step, such as a `Gating` (see `alchemint_jax.sampling.control`).
             cache: a step cache, as in `load`; the pipeline's own, if any, where it is None.
+            watch: looks on, and may stop it.
 
         Returns:
             The frames of the video, uint8 `[f, h, w, 3]`.
@@ -282,6 +284,7 @@ class Pipeline(Parts):
             solver=solver,
             control=control,
             cache=cache,
+            watch=watch,
         )[0]
 
     def render(
@@ -297,6 +300,7 @@ class Pipeline(Parts):
         solver: str | None = None,
         control: Control | None = None,
         cache: str | os.PathLike[str] | None = None,
+        watch: Watch | None = None,
     ) -> UInt8[np.ndarray, "b f h w 3"]:
         """Renders a batch of scenes, which have one size and one number of frames.
 
@@ -316,6 +320,7 @@ class Pipeline(Parts):
             solver: "euler" or "unipc"; the model's own where it is None.
             control: acts on every step of the whole batch (see `alchemint_jax.sampling.control`).
             cache: a step cache, as in `load`; the pipeline's own, if any, where it is None.
+            watch: looks on, and may stop it.
 
         Returns:
             The videos, uint8 `[b, f, h, w, 3]`.
@@ -358,7 +363,7 @@ class Pipeline(Parts):
             start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
-            latents = run(control, guide, table)
+            latents = run(control, guide, table, watch)
         return decode(self.models, latents)
 
     def step_cache(

@@ -40,6 +40,20 @@ class Models(NamedTuple):
     """A small decoder, with its parameters, which decodes instead of the autoencoder."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """Someone who looks on while a clip is sampled, and may stop it by raising an error.
+
+    Attributes:
+        see: called with the number of steps done and the latents [b t h w c] there.
+        every: steps between two calls, at the most: the largest number up to it that divides all
+            steps. Each number is a program of its own.
+    """
+
+    see: Callable[[int, jax.Array], None]
+    every: int = 4
+
+
 def sample_latents(
     models: Models,
     conditions: Conditions,
@@ -49,6 +63,7 @@ def sample_latents(
     control: Control | None = None,
     guide: Guide | None = None,
     cache: StepCache | None = None,
+    watch: Watch | None = None,
 ) -> Float[Array, "b t h w c"]:
     """Latents at the end of the flow that starts from `noise`, under a control if there is one.
 
@@ -58,25 +73,37 @@ def sample_latents(
     `on_step(done)` is called now and then. The grid is solved in equal pieces, so that progress can
     be shown without a host callback in the compiled loop: a loop with one could not be kept in the
     compilation cache. Of a pair of experts each makes its own pieces, by the same program, which is
-    given the parameters of one of them; what the solver remembers goes from one to the other.
+    given the parameters of one of them; what the solver remembers goes from one to the other. A
+    `watch` also sees the latents there, the noise first; to raise an error is its way to stop.
     """
     solver, high = plan.method(), plan.high_steps()
     rows = jnp.asarray(solver.table(plan.levels()))
     given = conditions.given
     state = solver.start(noise if given is None else given.over(noise))
     control = _as_pytree(control)
+    piece = piece_of(math.gcd(high, plan.steps - high), 10 if watch is None else watch.every)
+    if watch is not None:
+        watch.see(0, state[0])
+
+    def made(done: int, state: State) -> None:
+        if on_step is not None:
+            jax.block_until_ready(state)
+            on_step(done)
+        if watch is not None:
+            watch.see(done, state[0])
+
     passes = scheduled(plan.guidance, plan.steps, cache) if guide is None else None
     if passes is not None:
         latents = sample_in_passes(
             *(models.dit, models.dit_params, conditions, state, rows, passes),
             solver=plan.solver,
-            on_step=on_step,
+            piece=piece,
+            made=made,
             control=control,
         )
         return latents if given is None else given.over(latents)
     both = (plan.guidance, plan.guidance_low or plan.guidance)
     guides = [g.function() if guide is None else _as_pytree(guide) for g in both]
-    piece = piece_of(math.gcd(high, plan.steps - high))
     known = control is None and isinstance(guides[0], WeightedBranches)
     solve = _kept_piece if known else solve_piece  # the code of others is no part of a name
     for start in range(0, plan.steps, piece):
@@ -92,9 +119,7 @@ def sample_latents(
             dit=models.dit,
             solver=plan.solver,
         )
-        if on_step is not None:
-            jax.block_until_ready(state)
-            on_step(start + piece)
+        made(start + piece, state)
     return state[0] if given is None else given.over(state[0])
 
 

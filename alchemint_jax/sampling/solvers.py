@@ -53,9 +53,9 @@ def advance(
     return jax.lax.scan(step, state, jnp.asarray(rows))[0]
 
 
-def piece_of(steps: int) -> int:
+def piece_of(steps: int, most: int = 10) -> int:
     """How many rows of a table are solved at once, so that equal pieces make up all of them."""
-    return max(n for n in range(1, 11) if steps % n == 0)
+    return max(n for n in range(1, most + 1) if steps % n == 0)
 
 
 def solve(

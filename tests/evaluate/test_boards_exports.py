@@ -73,6 +73,27 @@ def test_segments_of_prompt_relay(tmp_path):
     assert sum(content["segment_lengths"]) == 11
 
 
+def test_segments_of_ltx_director(tmp_path):
+    path = written(tmp_path, PAIR)
+    made = export_boards(path, "ltx-director", tmp_path / "ltx", Options(fps=8))
+    content = json.loads((made.folder / "pair.json").read_text())
+    # 41 frames; second s is frame 8s, and the last stretch has the last frame too.
+    segments = content["timeline_data"]["segments"]
+    times = [(one["start"], one["length"]) for one in segments]
+    assert times == [(0, 8), (8, 8), (16, 8), (24, 17)]
+    assert content["segment_lengths"] == "8,8,8,17" and content["duration_frames"] == 41
+    assert segments[2]["prompt"] == "A dog chases a cat. The dog and the cat are in view."
+    assert content["local_prompts"].split(" | ") == [one["prompt"] for one in segments]
+    assert made.remarks == ()
+    brief = Draft("brief", "a dog", 2.0, (role("dog", (0, 0.3)),))
+    path = written(tmp_path / "other", brief)
+    made = export_boards(path, "ltx-director", tmp_path / "brief")
+    assert made.remarks == ()  # 7 of 49 frames
+    slow = Options(fps=8)
+    made = export_boards(path, "ltx-director", tmp_path / "slow", slow)
+    assert made.remarks == ("brief: segments that are shorter than 6 frames: 1",)
+
+
 def test_shots_of_minimax_h3(tmp_path):
     draft = pictured(PAIR, picture(1), picture(2))
     bare = Draft("bare", "a dog", 5.0, (role("dog", (0, 2)),))

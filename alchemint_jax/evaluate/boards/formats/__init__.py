@@ -41,6 +41,7 @@ IMPORTS = {
 EXPORTS = {
     "entitybench": "entitybench",
     "kling": "kling",
+    "ltx-director": "ltx_director",
     "minimax-h3": "minimax_h3",
     "prompt-relay": "prompt_relay",
     "prompt-relay-wan": "prompt_relay_wan",

@@ -1,0 +1,78 @@
+"""What a render is asked with: the board as it then was, and how to sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alchemint_jax.documents import describe
+from alchemint_jax.studio.answers import Refused
+from alchemint_jax.studio.drafts import Draft, draft_of, number, whole
+
+MAX_SEEDS = 16
+_FIELDS = ("board", "id", "tab", "seeds", "steps", "solver", "guidance", "gating", "replaces")
+_BRANCHES = ("text", "image", "both")
+_SOLVERS = ("euler", "unipc")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One clip; what is None is the model's own.
+
+    Attributes:
+        board: a draft that is a storyboard.
+        seed: of the noise.
+        steps: of the solver.
+        solver: its name.
+        guidance: weights by branch; those that are not named are the model's own.
+        gating: its strength; None is no gating.
+    """
+
+    board: Draft
+    seed: int
+    steps: int | None
+    solver: str | None
+    guidance: Mapping[str, float]
+    gating: float | None
+
+
+def asks_of(value: Mapping[str, Any]) -> list[Ask]:
+    """A clip for each seed of a request, whose bounds are those of the command line.
+
+    Raises:
+        Refused: naming what is wrong.
+    """
+    for name in value:
+        if name not in _FIELDS:
+            raise Refused(f"{name[:50]!r} is no field of a render; known: {', '.join(_FIELDS)}")
+    board = draft_of(value.get("board"))
+    seeds = value.get("seeds")
+    if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_SEEDS:
+        raise Refused(f"seeds: expected a list of 1 to {MAX_SEEDS} whole numbers")
+    steps, solver = value.get("steps"), value.get("solver")
+    if solver is not None and solver not in _SOLVERS:
+        raise Refused(f"solver: must be one of {', '.join(_SOLVERS)}, not {describe(solver)}")
+    weights = value.get("guidance") or {}
+    if not isinstance(weights, dict) or not {*weights} <= {*_BRANCHES}:
+        raise Refused(f"guidance: expected weights of {', '.join(_BRANCHES)}")
+    guidance = {name: _between(one, f"guidance: {name}", 100) for name, one in weights.items()}
+    gating = value.get("gating")
+    return [
+        Ask(
+            board,
+            whole(seed, f"seeds[{i}]"),
+            None if steps is None else whole(steps, "steps", 1, 1000),
+            solver,
+            guidance,
+            None if gating is None else _between(gating, "gating", 1024),
+        )
+        for i, seed in enumerate(seeds)
+    ]
+
+
+def _between(value: Any, where: str, high: float | int) -> float:
+    found = float(number(value, where))
+    if not 0 <= found <= high:
+        raise Refused(f"{where}: must be a number from 0 to {high}, not {found:g}")
+    return found

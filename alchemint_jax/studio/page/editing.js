@@ -1,0 +1,136 @@
+// What can be done to bars and rows, by button, key or command: each makes one snapshot.
+
+import { api } from "./api.js";
+import { fail, say } from "./dom.js";
+import { bar, fresh, isEvent, rowOf, rowOfBar, rowsOf, withRow, withTimes } from "./store.js";
+import { gapAround } from "./gestures.js";
+import { shifted } from "./ruler.js";
+
+export class Editing {
+  constructor(store, tracks, released, limits) { Object.assign(this, { store, tracks, released, limits }); }
+
+  #commit(doc, choose = null) {
+    this.store.commit(doc);
+    if (choose) this.tracks.choose(choose, choose[0] ?? null);
+    this.released();
+  }
+
+  addSubject(image = null, word = "") {
+    const { ruler } = this.tracks, row = { key: fresh(), word, image, bars: [bar(0, ruler.end)] };
+    this.#commit({ ...this.store.doc, subjects: [...this.store.doc.subjects, row] });
+    if (!word) this.tracks.rows.get(row.key).name.focus();
+    return row.key;
+  }
+
+  addEvent() {
+    const { ruler } = this.tracks, last = Math.max(0, ...this.store.doc.events.flatMap((row) => row.bars.map((one) => one.end)));
+    const start = last < ruler.end ? last : 0;
+    const end = ruler.ticks[Math.max(ruler.nearest(start) + 1, ruler.nearest(start + 1))] ?? ruler.end;
+    const row = { key: fresh(), text: "", bars: [bar(start, Math.min(end, ruler.end))] };
+    this.#commit({ ...this.store.doc, events: [...this.store.doc.events, row] });
+    this.tracks.rows.get(row.key).name.focus();
+  }
+
+  removeRow(key) { this.#commit(withRow(this.store.doc, key, () => null)); }
+
+  word(key, text) {
+    this.store.commit(withRow(this.store.doc, key, (row) => ({ ...row, [isEvent(row) ? "text" : "word"]: text })), `word ${key}`);
+  }
+
+  async picture(key, file) {
+    try {
+      const { name } = await api.picture(file);
+      this.#commit(withRow(this.store.doc, key, (row) => ({ ...row, image: name })));
+    } catch (error) { fail(error); }
+  }
+
+  shift(by, part = "move") {
+    const times = shifted(rowsOf(this.store.doc), this.tracks.chosen, this.tracks.ruler, part, by);
+    if (times.size) this.#commit(withTimes(this.store.doc, times));
+  }
+
+  // To the next latent boundary.
+  leap(direction, part = "move") {
+    const { ruler, focus } = this.tracks;
+    const one = rowOfBar(this.store.doc, focus)?.bars.find((each) => each.id === focus);
+    if (!one) return;
+    const tick = ruler.nearest(part === "end" ? one.end : one.start);
+    this.shift(ruler.beyond(tick, direction) - tick, part);
+  }
+
+  // Sets an edge of a bar to a time that was typed.
+  edge(id, part, second) {
+    const { ruler } = this.tracks, row = rowOfBar(this.store.doc, id), one = row.bars.find((each) => each.id === id);
+    const by = ruler.nearest(second) - ruler.nearest(one[part]);
+    const times = shifted([row], new Set([id]), ruler, part, by);
+    if (times.size) this.#commit(withTimes(this.store.doc, times));
+  }
+
+  split() {
+    const { second, chosen, ruler } = this.tracks, at = ruler.ticks[ruler.nearest(second)];
+    const made = [];
+    const cut = (rows) => rows.map((row) => ({
+      ...row,
+      bars: row.bars.flatMap((one) => {
+        if (!chosen.has(one.id) || isEvent(row) || at <= one.start || at >= one.end) return [one];
+        // A gap of one frame: bars that touch are one time on screen.
+        const after = ruler.ticks[ruler.nearest(at) + 1];
+        if (after >= one.end) return [one];
+        const rest = bar(after, one.end);
+        made.push(rest.id);
+        return [{ ...one, end: at }, rest];
+      }),
+    }));
+    const subjects = cut(this.store.doc.subjects);
+    if (!made.length) { say("put the playhead inside a chosen bar of a subject to split it"); return; }
+    this.#commit({ ...this.store.doc, subjects }, made);
+  }
+
+  // A copy of each chosen bar, in the next gap of its row.
+  duplicate() {
+    const { chosen, ruler } = this.tracks;
+    let doc = this.store.doc;
+    const made = [];
+    for (const id of chosen) {
+      const row = rowOfBar(doc, id);
+      if (!row || isEvent(row)) continue;
+      const one = row.bars.find((each) => each.id === id);
+      const length = ruler.nearest(one.end) - ruler.nearest(one.start);
+      const times = [...row.bars.map((each) => each.end), 0].map((end) => ruler.ticks[Math.min(ruler.nearest(end) + 1, ruler.ticks.length - 1)]);
+      const gaps = times.map((time) => gapAround(row, time, ruler)).filter((gap) => gap && gap[1] - gap[0] > 2);
+      const gap = gaps.sort((a, b) => a[0] - b[0]).find((each) => each[0] >= ruler.nearest(one.end)) ?? gaps[0];
+      if (!gap) { say("there is no room for a copy in this row"); continue; }
+      const start = Math.min(gap[0] + 1, gap[1] - 1);
+      const copy = bar(ruler.ticks[start], ruler.ticks[Math.min(start + length, gap[1] === ruler.ticks.length - 1 ? gap[1] : gap[1] - 1)]);
+      made.push(copy.id);
+      doc = withRow(doc, row.key, (each) => ({ ...each, bars: [...each.bars, copy] }));
+    }
+    if (made.length) this.#commit(doc, made);
+  }
+
+  remove() {
+    const { chosen } = this.tracks;
+    if (!chosen.size) return;
+    const rows = (list) => list.map((row) => ({ ...row, bars: row.bars.filter((one) => !chosen.has(one.id)) }));
+    const doc = this.store.doc;
+    this.#commit({ ...doc, subjects: rows(doc.subjects), events: rows(doc.events).filter((row) => row.bars.length) });
+  }
+
+  chooseAll() { this.tracks.choose(rowsOf(this.store.doc).flatMap((row) => row.bars.map((one) => one.id))); }
+
+  // The bar beside the one with the focus: in its row, or in another one.
+  walk(rows, bars) {
+    const all = rowsOf(this.store.doc).filter((row) => row.bars.length);
+    if (!all.length) return;
+    const row = rowOfBar(this.store.doc, this.tracks.focus) ?? all[0];
+    const sorted = (each) => [...each.bars].sort((a, b) => a.start - b.start);
+    const place = sorted(row).findIndex((one) => one.id === this.tracks.focus);
+    const other = all[(all.indexOf(row) + rows + all.length) % all.length];
+    const list = sorted(other);
+    const next = list[rows ? Math.min(place, list.length - 1) : (place + bars + list.length) % list.length];
+    this.tracks.choose([next.id], next.id);
+  }
+
+  // The row of the bar with the focus.
+  get row() { return rowOfBar(this.store.doc, this.tracks.focus) ?? rowOf(this.store.doc, null); }
+}

@@ -1,0 +1,92 @@
+// The fields of the board, what is wrong with it, and the times of the chosen bar.
+
+import { $, make, set } from "./dom.js";
+import { isEvent, rowOfBar } from "./store.js";
+
+const NUMBERS = { duration: 1, fps: 1, seed: 1 };
+
+export class Panel {
+  constructor(store, tracks, editing) {
+    Object.assign(this, { store, tracks, editing });
+    const change = (name, value, merge = null) => store.commit({ ...store.doc, [name]: value }, merge);
+    $("prompt").addEventListener("input", () => change("prompt", $("prompt").value, "prompt"));
+    $("negative").addEventListener("input", () => change("negative_prompt", $("negative").value || null, "negative"));
+    for (const name of Object.keys(NUMBERS)) {
+      $(name).addEventListener("change", () => {
+        const value = $(name).value === "" ? null : Number($(name).value);
+        if (name === "duration" && value === null) { this.draw(store.doc); return; }
+        change(name, name === "duration" ? Math.max(0.001, value) : value);
+      });
+    }
+    $("size").addEventListener("change", () => change("size", $("size").value ? $("size").value.split("x").map(Number) : null));
+    for (const name of ["prompt", "negative"]) $(name).addEventListener("change", () => store.settle());
+  }
+
+  model(model) {
+    this.about = model;
+    if (!model.ready) return;
+    $("fps").placeholder = model.fps[0];
+    $("steps").placeholder = model.steps;
+    for (const name of ["text", "image", "both"]) $(`g-${name}`).placeholder = model.guidance[name];
+    $("negative").placeholder = model.negative_prompt || "what the video should not show";
+    $("scheme").textContent = model.scheme;
+    $("add-event").disabled = !model.events;
+    $("add-event").title = model.events ? "" : "This model was not trained with events";
+    this.draw(this.store.doc);
+  }
+
+  draw(doc) {
+    if (!doc) return;
+    const value = (id, next) => { if (document.activeElement !== $(id)) set($(id), "value", String(next ?? "")); };
+    value("prompt", doc.prompt); value("negative", doc.negative_prompt); value("duration", doc.duration);
+    value("fps", doc.fps); value("seed", doc.seed);
+    const sizes = (this.about?.sizes ?? []).map((size) => size.join("x"));
+    const own = doc.size?.join("x");
+    if (own && !sizes.includes(own)) sizes.push(own);
+    const options = [["", sizes.length ? `${sizes[0]} (usual)` : "usual"], ...sizes.map((size) => [size, size])];
+    const wanted = options.map(([each]) => each).join();
+    if ($("size").dataset.options !== wanted) {
+      $("size").dataset.options = wanted;
+      $("size").replaceChildren(...options.map(([each, text]) => make("option", { value: each }, text)));
+    }
+    $("size").value = own ?? "";
+    $("undo").disabled = !this.store.canUndo;
+    $("redo").disabled = !this.store.canRedo;
+    this.inspect();
+  }
+
+  check({ problem, warnings }) {
+    const box = $("problem");
+    box.className = `problem${problem ? "" : " mild"}`;
+    box.textContent = problem ? `${problem.field ? `${problem.field}: ` : ""}${problem.text}` : warnings.join(" · ");
+    const field = problem?.field ?? "";
+    for (const name of ["prompt", "duration", "fps", "size", "seed"]) {
+      $(name).toggleAttribute("aria-invalid", field === name || field.startsWith(`${name}[`));
+    }
+    const match = /^(subjects|events)\[(\d+)\]/.exec(field);
+    const key = match && this.store.doc[match[1]][Number(match[2])]?.key;
+    for (const [each, parts] of this.tracks.rows) parts.row.classList.toggle("wrong", each === key);
+  }
+
+  // Times of the chosen bar, by numbers.
+  inspect() {
+    const { chosen, ruler } = this.tracks, root = $("inspector");
+    const row = chosen.size === 1 ? rowOfBar(this.store.doc, [...chosen][0]) : null;
+    $("hint").textContent = chosen.size > 1 ? `${chosen.size} bars chosen` : "";
+    for (const id of ["split", "duplicate", "remove"]) $(id).disabled = !chosen.size;
+    if (!row) { root.replaceChildren(make("p", { class: "quiet" }, chosen.size ? "" : "Choose a bar to type its times, or draw one into a row.")); return; }
+    const one = row.bars.find((each) => chosen.has(each.id));
+    if (root.contains(document.activeElement) && this.inspected === one.id) {
+      for (const part of ["start", "end"]) { const field = root.querySelector(`[name=${part}]`); if (field !== document.activeElement) field.value = one[part]; }
+    } else {
+      const field = (part, label) => make("label", { class: "inline" }, label, make("input", {
+        type: "number", name: part, step: "any", min: 0, value: one[part],
+        onchange: (event) => { this.editing.edge(one.id, part, Number(event.target.value)); event.target.value = rowOfBar(this.store.doc, one.id)?.bars.find((each) => each.id === one.id)?.[part] ?? ""; },
+      }));
+      root.replaceChildren(make("b", {}, isEvent(row) ? row.text || "event" : row.word || "subject"), field("start", "from"), field("end", "to"), make("span", { class: "quiet mono", id: "frames-of" }));
+      this.inspected = one.id;
+    }
+    const [from, to] = [ruler.nearest(one.start), ruler.nearest(one.end)];
+    root.querySelector("#frames-of").textContent = `s · frames ${from} to ${to - 1}`;
+  }
+}
