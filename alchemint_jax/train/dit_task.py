@@ -172,19 +172,21 @@ class DiTTask:
         text, extra = model_inputs(
             self.conditions(params.get("text_encoder", {}), batch), with_text, with_images
         )
-        z, counted = interpolate(data, noise, t), 1.0
+        z, given = interpolate(data, noise, t), None
         if self.first_frame:
             given = self._given(jax.random.fold_in(drop_key, 1), data)
             z, extra["given"] = given.over(z), given.frames
-            # Frames that are given are not predicted; the mean is over the others.
-            counted = ~given.frames / jnp.mean(~given.frames, axis=1, keepdims=True)
-            counted = counted[..., None, None, None]
         variables = {"params": params["transformer"]}
         if self.lora:
             variables["lora"] = scaled_lora(params["lora"], self.lora.scale)
         dit = DiT(self.model, dtype=jnp.dtype(self.compute))
         v = cast(jax.Array, dit.apply(variables, z, t, text, **extra))
-        error = jnp.mean(counted * (v - velocity(data, noise)) ** 2, axis=(1, 2, 3, 4))
+        squares = (v - velocity(data, noise)) ** 2
+        if given is not None:  # what is given is not predicted: the mean is over the other frames
+            squares = (
+                given.still(squares) / jnp.mean(~given.frames, axis=1)[:, None, None, None, None]
+            )
+        error = jnp.mean(squares, axis=(1, 2, 3, 4))
         early = t > 0.8
         return error.mean(), {"loss_early": jnp.sum(error * early) / jnp.maximum(early.sum(), 1)}
 

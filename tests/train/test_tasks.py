@@ -257,6 +257,25 @@ def test_the_loss_is_that_of_the_velocity(dit_task, fresh, batch):
     assert float(loss) == pytest.approx(expected, rel=0.05)
 
 
+def test_a_first_frame_that_is_given_has_no_part_in_the_loss(dit_task, fresh, batch):
+    sampling = dataclasses.replace(dit_task.sampling, given_frames=True)
+    task = dataclasses.replace(dit_task, first_frame=0.9999, sampling=sampling)
+    loss = jax.jit(task.loss)
+    latents = jnp.asarray(batch["latents"])
+    found, loud = (
+        float(loss(fresh, {**batch, "latents": x}, jax.random.key(1))[0])
+        for x in (latents, latents.at[:, 0].multiply(100))
+    )
+    expected = 1 + np.mean(np.square(batch["latents"][:, 1:]))
+    assert found == pytest.approx(expected, rel=0.05) and loud == pytest.approx(found, rel=1e-5)
+    for fields, message in (
+        ({"first_frame": 1.0}, "first_frame is 1.0; it must be from 0 to below 1"),
+        ({"sampling": dit_task.sampling}, "first_frame is set, but not sampling.given_frames"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            dataclasses.replace(task, **fields)
+
+
 def test_only_pictures_words_and_captions_are_dropped(dit_task, fresh, batch):
     conditions = jax.jit(dit_task.conditions)(fresh["text_encoder"], batch)
     assert np.asarray(batch["used"]).any()
