@@ -98,7 +98,11 @@ def draw(plans: Sequence[Mapping[str, Any]]) -> Image.Image:
 
 def _title(plan: Mapping[str, Any]) -> str:
     name = str(plan["config"]).rsplit("/", 1)[-1]
-    return f"{name} {plan['size']} x {plan['frames']}, {plan['references']} refs, {plan['target']}"
+    more = " sampling" if plan.get("step") == "sample" else ""
+    more += " gated" if plan.get("control") else ""
+    more += " with texts" if "cached_text=False" in plan.get("overrides", ()) else ""
+    size = f"{plan['size']} x {plan['frames']}"
+    return f"{name}{more} {size}, {plan['references']} refs, {plan['target']}"
 
 
 def _work(plan: Mapping[str, Any]) -> str:

@@ -185,7 +185,7 @@ def given_pictures(task: DiTTask, work: Work, place: Any) -> dict[str, jax.Shape
 def _states(task: DiTTask, r: int, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Shapes of what a cache says of the texts of one clip."""
     width, said = task.model.text_dim, task.sampling
-    found = {
+    found: dict[str, tuple[int, ...]] = {
         "text": (said.text_length, width),
         "null_text": (said.text_length, width),
         "tags": (r, said.tag_length, width),
@@ -201,7 +201,7 @@ def _states(task: DiTTask, r: int, rows: int) -> dict[str, tuple[tuple[int, ...]
 def _ids(task: DiTTask, r: int, rows: int) -> dict[str, tuple[tuple[int, ...], Any]]:
     """Shapes of the tokens of one clip's texts; `tag_mask` is there already."""
     said = task.sampling
-    found = {
+    found: dict[str, tuple[tuple[int, ...], Any]] = {
         "text_ids": ((said.text_length,), jnp.int32),
         "text_mask": ((said.text_length,), jnp.bool),
         "tag_ids": ((r, said.tag_length), jnp.int32),

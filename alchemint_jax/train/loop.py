@@ -164,7 +164,8 @@ class _Run:
 
     def train(self) -> FitResult:
         config, checkpoints = self.config, self.checkpoints
-        start, examples, notes = checkpoints.latest() or 0, 0, {}
+        start, examples = checkpoints.latest() or 0, 0
+        notes: dict[str, Any] = {}
         if start:
             notes, examples = checkpoints.notes(start), checkpoints.examples(start)
             state = checkpoints.restore(start, self.plan.abstract)

@@ -100,7 +100,7 @@ def test_where_nothing_fits_the_smallest_is_told(compiler):
 
 
 def test_auto_is_the_fastest_policy_that_fits_on_the_mesh(compiler):
-    request = dataclasses.replace(LARGE, mesh={"fsdp": 4, "context": 2}, remat="auto")
+    request = dataclasses.replace(LARGE, mesh={"fsdp": 4, "context": 2}, frames=9, remat="auto")
     for fits in ("dots", "attention", "full", "offload"):
         order = list(search.POLICIES)
         least = order[order.index(fits) :]
