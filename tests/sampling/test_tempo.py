@@ -370,8 +370,8 @@ def test_the_strength_of_onsets_becomes_a_curve():
     """Values at 0, 0.2, 0.4 ... s; a frame lasts 1/8 s, and latent frame 1 is frames 1 to 4."""
     values = np.array([0.0, 5.0, 1.0, 0.0, 0.0, 9.0, 0.0])
     found = onsets.per_latent_frame(values, 0.2 * np.arange(7), CLOCK)
-    # Frame 8 is at 1.0 s, and the last value of all at 1.2 s; then there is silence.
-    np.testing.assert_allclose(found, [0, 5, 9, 4.5 * 1.5 / 1.5 - 1.125, 0], atol=1e-9)
+    # Frame 9 is at 1.125 s, between the values at 1.0 and 1.2 s; then there is silence.
+    np.testing.assert_allclose(found, [0, 5, 9, 9 * 0.075 / 0.2, 0], atol=1e-9)
     high = onsets.peaks(np.array([2.0, 2, 2, 2, 12, 10, 2, 2]))
     assert high[4] == 1 and high[5] == 0.8
     assert 0 < high[0] < high[3] < 0.7 and high[2] > high[1]
