@@ -7,8 +7,8 @@ compared there, each of which it sees once:
     alchemint data sprites --out data/sprites --clips 3200
     alchemint data encode --data data/sprites --vae sprites --out data/schemes_latents
     alchemint train --config configs/sprites_schemes.py:NoInterval --workdir runs/untimed
-    python -m studies.timing_methods --model runs/untimed/export --limit 32 --steps 5 --batch 8 \
-        --out docs/results/timing_methods.json --figure docs/results/timing_methods.svg
+    python -m studies.timing_methods --model runs/untimed/export --limit 64 --steps 5 --batch 16 \
+        --out runs/timing_methods.json --figure runs/timing_methods.svg
 
 No way trains anything. All see the same boards and the same noise: once with pictures of the
 subjects, and once with words alone, where pictures and word tags are emptied, as guidance empties
@@ -202,7 +202,7 @@ def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Scene]:
 STUDY = variants.Study(
     description="Measure ways to say when, on a model that never knew time.",
     model="runs/untimed/export",
-    limit=32,
+    limit=64,
     boards=_boards,
     case=lambda case: case,
     measure=measure,

@@ -146,6 +146,8 @@ def test_gating_without_a_number_is_the_usual_one(board, pipe, tmp_path, capsys)
     assert said["tempo"]["rate"] == TempoControl().rate and said["gating"] is None
     assert cli.main(["generate", board, *out[:-1], "--tempo", "disc"]) == 2
     assert "write WORD=WHEN, for example star=0.5-2" in capsys.readouterr().err
+    assert cli.main(["generate", board, *out[:-1], "--tempo", f"disc={out[1]}"]) == 2
+    assert "--tempo" in capsys.readouterr().err and len(pipe.calls) == 2
     with pytest.raises(SystemExit):
         cli.main(["generate", *out, board])
     assert "write it last" in capsys.readouterr().err

@@ -47,15 +47,18 @@ def generate(args: argparse.Namespace) -> int:
         prepare_jax()
         from alchemint_jax.sampling.control import Gating, Inbetween, Relay, TempoControl, Together
 
-        relay = Relay.of(args.relay)
+        gating, relay = Gating.of(args.gating), Relay.of(args.relay)
+        tempo = TempoControl.of(args.tempo)
+        if tempo and tempo.words:
+            sounds = [("--tempo", Path(one.audio)) for one in tempo.words if one.audio]
+            check_outputs([("--out", out), ("--sheet", sheet)], sounds)
         options = {"int8_text": args.int8_text, "loras": args.lora, "dtype": args.dtype}
         options |= {"transformer": args.transformer, "kind": args.model_kind, "relay": relay}
         options |= {"clean_keyframes": bool(args.clean_keyframes), "cache": args.cache}
         options |= {"transformer_2": args.transformer_2, "loras_2": args.lora_2, "vae": args.vae}
         pipe = al.Pipeline.load(model, **options)
         plan = pipe.settings.plan(args.steps, weights, args.solver)
-        gating, inbetween = Gating.of(args.gating), Inbetween.of(args.inbetween)
-        tempo = TempoControl.of(args.tempo)
+        inbetween = Inbetween.of(args.inbetween)
         scene = pipe.scene(board)  # an error should not come after warnings that it makes idle
         shared.warn(board.warnings())
         frames = pipe.generate(

@@ -214,18 +214,18 @@ def test_in_a_model_words_follow_their_curves_in_a_batch_as_alone_and_on_any_mes
     rows = jnp.asarray(SOLVERS["euler"].table(PLAN.levels()))[:1] * jnp.asarray([1.0, 0.0])
     curves = jnp.asarray([[[1, 1, 0, 0, 1], [0, 1, 1, 0, 0]], [[0, 0, 1, 1, 0], [1.0] * 5]])
     followed = Followed(jnp.asarray([WORDS, WORDS]), curves)
-    control = dataclasses.replace(FIRST, rate=0.1, iterations=10, followed=followed)
+    control = dataclasses.replace(FIRST, rate=0.1, iterations=10, steps=(0, 1), followed=followed)
     given = (models.dit_params, conditions(), (noise(),), rows, PLAN.guidance.function())
     (still,), _ = solve_piece(*given, control, 0, dit=models.dit, solver="euler")
     before, after = (correlations(models, z, curves) for z in (noise(), still))
     assert (after[:, 0] > before[:, 0] + 0.3).all() and after[0, 1] > before[0, 1] + 0.3
 
     both, free = run(models, control), run(models, None)
-    assert np.abs(both - free).max() > 1e-2
+    assert np.abs(both - free)[1].max() > 0.1
     second = dataclasses.replace(control, followed=jax.tree.map(lambda x: x[1:], followed))
     devices = jax.devices()[:2]
     with sharding.use_mesh(sharding.make_mesh(data=1, context=2, devices=devices)):
-        np.testing.assert_allclose(run(models, second, slice(1, 2)), both[1:], atol=5e-4)
+        np.testing.assert_allclose(run(models, second, slice(1, 2)), both[1:], atol=2e-3)
 
 
 def test_gating_is_in_force_where_it_looks(models):
@@ -370,8 +370,8 @@ def test_the_strength_of_onsets_becomes_a_curve():
     """Values at 0, 0.2, 0.4 ... s; a frame lasts 1/8 s, and latent frame 1 is frames 1 to 4."""
     values = np.array([0.0, 5.0, 1.0, 0.0, 0.0, 9.0, 0.0])
     found = onsets.per_latent_frame(values, 0.2 * np.arange(7), CLOCK)
-    # Frame 8 is at 1.0 s, and the last value of all at 1.2 s; then there is silence.
-    np.testing.assert_allclose(found, [0, 5, 9, 4.5 * 1.5 / 1.5 - 1.125, 0], atol=1e-9)
+    # Frame 9 is at 1.125 s, between the values at 1.0 and 1.2 s; then there is silence.
+    np.testing.assert_allclose(found, [0, 5, 9, 9 * 0.075 / 0.2, 0], atol=1e-9)
     high = onsets.peaks(np.array([2.0, 2, 2, 2, 12, 10, 2, 2]))
     assert high[4] == 1 and high[5] == 0.8
     assert 0 < high[0] < high[3] < 0.7 and high[2] > high[1]
