@@ -1,6 +1,7 @@
 r"""What a step cache saves and costs: boards sampled with it and without, from the same noise.
 
-    python -m studies.step_cache --model sprites --limit 16 --out docs/results/step_cache.json
+    python -m studies.step_cache --limit 16 --out docs/results/step_cache.json
+    python -m studies.step_cache --times --out docs/results/step_cache_times.json
 
 Each variant is compared with the same model that skips nothing, by its latents and by what is on
 screen; a second comparison is of guidance by four branches. Times are of one board, from storyboard
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,14 +146,10 @@ def compared(
 
 
 def measure(
-    pipe: Pipeline,
-    scenes: Sequence[Scene],
-    seed: int,
-    repeats: int,
-    keep: Callable[[dict[str, Any]], Any],
-) -> dict[str, Any]:
+    pipe: Pipeline, scenes: Sequence[Scene], seed: int, keep: Callable[[dict[str, Any]], Any]
+) -> None:
     """The figures of all variants; `keep` is given what is known after each."""
-    tracker, known, sides = SpritesTracker(), {}, {}
+    tracker, known = SpritesTracker(), {}
     found: dict[str, Any] = {"variants": {}}
     for name, variant in VARIANTS.items():
         print(name, file=sys.stderr, flush=True)
@@ -182,14 +178,11 @@ def measure(
                 for figure in FIGURES
             },
         }
-        if variant.timed:
-            sides[name] = _side(pipe, scenes[0], plan, cache, seed)
         keep(found)
-    return found | {"times": times(sides, repeats)}
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    """The table of a file that this command wrote."""
+def markdown(found: Mapping[str, Any], timed: Mapping[str, Any]) -> str:
+    """The table of the two files that this command wrote."""
     titles = ("passes", "relative MSE", "edges", "motion", "PSNR (dB)", "t-IOU", "identity", "time")
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
     for name, row in found["variants"].items():
@@ -207,7 +200,7 @@ def markdown(found: Mapping[str, Any]) -> str:
                 + ("" if alone else f" ({less['low']:+.3f} to {less['high']:+.3f})")
                 for figure, less in zip(FIGURES, of_pairs, strict=True)
             ),
-            f"{found['times'][name]['ratio']:.2f}" if name in found["times"] else "",
+            f"{timed['times'][name]['ratio']:.2f}" if name in timed["times"] else "",
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -243,10 +236,15 @@ def _side(pipe: Pipeline, scene: Scene, plan: Plan, cache: StepCache | None, see
     return Side(run, lambda frames: frames, lambda call: {})
 
 
-def times(sides: Mapping[str, Side], repeats: int) -> dict[str, Any]:
-    """Seconds of each variant, and their ratio to those of the one that skips nothing."""
-    for side in sides.values():  # what is compiled once is compiled now
-        side.call()
+def times(pipe: Pipeline, scene: Scene, seed: int, repeats: int) -> dict[str, Any]:
+    """Seconds of each variant that is timed, and their ratio to those that skip nothing."""
+    sides = {}
+    for name, variant in VARIANTS.items():
+        if variant.timed:
+            plan = pipe.settings.plan(variant.steps, variant.guidance, variant.solver)
+            cache = table(pipe, plan, variant.rule, seed)
+            sides[name] = _side(pipe, scene, plan, cache, seed)
+            sides[name].call()  # what is compiled once is compiled now
     seconds = alternate(sides, repeats)
     return {
         name: {"seconds": own, **compare(own, seconds["whole"])} for name, own in seconds.items()
@@ -260,6 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = arguments.whole(1)
     parser.add_argument("--limit", type=count, default=16, help="boards")
     parser.add_argument("--seed", type=arguments.seed, default=11, help="of boards and noise")
+    parser.add_argument("--times", action="store_true", help="take times instead of figures")
     parser.add_argument("--repeats", type=count, default=7, help="of each time, in turn")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     args = parser.parse_args(argv)
@@ -269,24 +268,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = [("a part of --model:", path) for path in weights.parts(args.model)]
         check_outputs([("--out", args.out)], kept)
         pipe = Pipeline.load(args.model)
-        scenes = sprites_cases(args.limit, args.seed)
+        scenes = sprites_cases(1 if args.times else args.limit, args.seed)
         check_model(pipe, scenes)
-        head = {
-            "model": args.model,
-            "weights": fingerprints(args.model),
-            "limit": args.limit,
-            "seed": args.seed,
-            "repeats": args.repeats,
-        }
-
-        def keep(found: dict[str, Any]) -> None:
-            results.write_json(args.out, head | found)
-
-        began = time.monotonic()
-        found = measure(pipe, scenes, args.seed, args.repeats, keep)
-        keep(found)
-        print(markdown(results.plain(found)))
-        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+        head: dict[str, Any] = {"model": args.model, "weights": fingerprints(args.model)}
+        if args.times:
+            head |= {"seed": args.seed, "repeats": args.repeats}
+            found = times(pipe, scenes[0], args.seed, args.repeats)
+            results.write_json(args.out, head | {"times": found})
+        else:
+            head |= {"limit": args.limit, "seed": args.seed}
+            measure(pipe, scenes, args.seed, lambda x: results.write_json(args.out, head | x))
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
