@@ -57,7 +57,6 @@ class Variant:
         rule: of the step cache; None skips nothing.
         against: the variant that skips nothing, with which it is compared.
         boards: how many of the boards, at the most.
-        timed: whether its time is taken, too.
     """
 
     steps: int | None = None
@@ -66,7 +65,6 @@ class Variant:
     rule: Rule | None = None
     against: str = "whole"
     boards: int | None = None
-    timed: bool = True
 
 
 FOUR = {"text": 0.5, "image": 0.5, "both": 2.0}
@@ -77,9 +75,6 @@ VARIANTS = {
     "UniPC 20, cache": Variant(20, "unipc", rule=Rule(most=2)),
     "four": Variant(guidance=FOUR, against="four", boards=1),
     "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=1),
-    "UniPC 20": Variant(20, "unipc", boards=1, timed=False),
-    "UniPC 10": Variant(10, "unipc", boards=2, timed=False),
-    "half guided": Variant(guidance={"interval": (0.0, 0.5)}, boards=2, timed=False),
 }
 
 
@@ -256,11 +251,10 @@ def times(
     sides = {}
     for name in dict.fromkeys(["whole", *names]):
         variant = VARIANTS[name]
-        if variant.timed:
-            plan = pipe.settings.plan(variant.steps, variant.guidance, variant.solver)
-            cache = table(pipe, plan, variant.rule, seed)
-            sides[name] = _side(pipe, scene, plan, cache, seed)
-            sides[name].call()  # what is compiled once is compiled now
+        plan = pipe.settings.plan(variant.steps, variant.guidance, variant.solver)
+        cache = table(pipe, plan, variant.rule, seed)
+        sides[name] = _side(pipe, scene, plan, cache, seed)
+        sides[name].call()  # what is compiled once is compiled now
     seconds = alternate(sides, repeats)
     return {
         name: {"seconds": own, **compare(own, seconds["whole"])} for name, own in seconds.items()
