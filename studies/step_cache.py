@@ -1,18 +1,20 @@
 r"""What a step cache saves and costs: boards sampled with it and without, from the same noise.
 
-    python -m studies.step_cache --model sprites --limit 16 --out docs/results/step_cache.json
+    python -m studies.step_cache --limit 16 --out docs/results/step_cache.json
+    python -m studies.step_cache --times --out docs/results/step_cache_times.json
 
 Each variant is compared with the same model that skips nothing, by its latents and by what is on
 screen; a second comparison is of guidance by four branches. Times are of one board, from storyboard
-to frames, in turn. The file is written after every variant.
+to frames, in turn. The file is written after every variant, and variants that it has are not
+measured again; `--only` measures some of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from jaxtyping import Float, UInt8
 from alchemint_jax import arguments, media, results, shipped, weights
 from alchemint_jax.bench.measure import Side, alternate, compare
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.errors import AlchemintError
+from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints
 from alchemint_jax.outputs import check_outputs
@@ -55,7 +57,6 @@ class Variant:
         rule: of the step cache; None skips nothing.
         against: the variant that skips nothing, with which it is compared.
         boards: how many of the boards, at the most.
-        timed: whether its time is taken, too.
     """
 
     steps: int | None = None
@@ -64,7 +65,6 @@ class Variant:
     rule: Rule | None = None
     against: str = "whole"
     boards: int | None = None
-    timed: bool = True
 
 
 FOUR = {"text": 0.5, "image": 0.5, "both": 2.0}
@@ -73,11 +73,8 @@ VARIANTS = {
     "whole": Variant(),
     "cache": Variant(rule=Rule()),
     "UniPC 20, cache": Variant(20, "unipc", rule=Rule(most=2)),
-    "four": Variant(guidance=FOUR, against="four", boards=2),
-    "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=2),
-    "UniPC 20": Variant(20, "unipc", boards=2, timed=False),
-    "UniPC 10": Variant(10, "unipc", boards=2, timed=False),
-    "half guided": Variant(guidance={"interval": (0.0, 0.5)}, boards=2, timed=False),
+    "four": Variant(guidance=FOUR, against="four", boards=1),
+    "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=1),
 }
 
 
@@ -149,14 +146,19 @@ def measure(
     pipe: Pipeline,
     scenes: Sequence[Scene],
     seed: int,
-    repeats: int,
-    keep: Callable[[dict[str, Any]], Any],
-) -> dict[str, Any]:
-    """The figures of all variants; `keep` is given what is known after each."""
-    tracker, known, sides = SpritesTracker(), {}, {}
-    found: dict[str, Any] = {"variants": {}}
-    for name, variant in VARIANTS.items():
+    names: Sequence[str],
+    keep: Callable[[str, dict[str, Any]], Any],
+) -> None:
+    """The figures of some variants, each of which `keep` is given.
+
+    What they are compared with is sampled, too, before the first that needs it.
+    """
+    tracker = SpritesTracker()
+    known: dict[str, tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]] = {}
+    needed = [one for name in names for one in (VARIANTS[name].against, name)]
+    for name in dict.fromkeys(needed):
         print(name, file=sys.stderr, flush=True)
+        variant = VARIANTS[name]
         plan = pipe.settings.plan(variant.steps, variant.guidance, variant.solver)
         cache = table(pipe, plan, variant.rule, seed)
         part = scenes[: variant.boards]
@@ -165,7 +167,9 @@ def measure(
         rows = [row | {"seed": seed} for row in scores.score(part, frames, tracker)["rows"]]
         known[name] = (latents, frames, rows)
         whole = _first(known[variant.against], part)
-        found["variants"][name] = {
+        if name not in names:
+            continue
+        found = {
             "steps": plan.steps,
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
@@ -182,14 +186,11 @@ def measure(
                 for figure in FIGURES
             },
         }
-        if variant.timed:
-            sides[name] = _side(pipe, scenes[0], plan, cache, seed)
-        keep(found)
-    return found | {"times": times(sides, repeats)}
+        keep(name, found)
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    """The table of a file that this command wrote."""
+def markdown(found: Mapping[str, Any], timed: Mapping[str, Any]) -> str:
+    """The table of the two files that this command wrote."""
     titles = ("passes", "relative MSE", "edges", "motion", "PSNR (dB)", "t-IOU", "identity", "time")
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
     for name, row in found["variants"].items():
@@ -207,7 +208,7 @@ def markdown(found: Mapping[str, Any]) -> str:
                 + ("" if alone else f" ({less['low']:+.3f} to {less['high']:+.3f})")
                 for figure, less in zip(FIGURES, of_pairs, strict=True)
             ),
-            f"{found['times'][name]['ratio']:.2f}" if name in found["times"] else "",
+            f"{timed['times'][name]['ratio']:.2f}" if name in timed["times"] else "",
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -243,10 +244,17 @@ def _side(pipe: Pipeline, scene: Scene, plan: Plan, cache: StepCache | None, see
     return Side(run, lambda frames: frames, lambda call: {})
 
 
-def times(sides: Mapping[str, Side], repeats: int) -> dict[str, Any]:
-    """Seconds of each variant, and their ratio to those of the one that skips nothing."""
-    for side in sides.values():  # what is compiled once is compiled now
-        side.call()
+def times(
+    pipe: Pipeline, scene: Scene, seed: int, names: Sequence[str], repeats: int
+) -> dict[str, Any]:
+    """Seconds of these variants, and their ratio to those of the one that skips nothing."""
+    sides = {}
+    for name in dict.fromkeys(["whole", *names]):
+        variant = VARIANTS[name]
+        plan = pipe.settings.plan(variant.steps, variant.guidance, variant.solver)
+        cache = table(pipe, plan, variant.rule, seed)
+        sides[name] = _side(pipe, scene, plan, cache, seed)
+        sides[name].call()  # what is compiled once is compiled now
     seconds = alternate(sides, repeats)
     return {
         name: {"seconds": own, **compare(own, seconds["whole"])} for name, own in seconds.items()
@@ -260,6 +268,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = arguments.whole(1)
     parser.add_argument("--limit", type=count, default=16, help="boards")
     parser.add_argument("--seed", type=arguments.seed, default=11, help="of boards and noise")
+    parser.add_argument("--only", nargs="+", choices=[*VARIANTS], help="variants to measure")
+    parser.add_argument("--times", action="store_true", help="take times instead of figures")
     parser.add_argument("--repeats", type=count, default=7, help="of each time, in turn")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     args = parser.parse_args(argv)
@@ -269,29 +279,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = [("a part of --model:", path) for path in weights.parts(args.model)]
         check_outputs([("--out", args.out)], kept)
         pipe = Pipeline.load(args.model)
-        scenes = sprites_cases(args.limit, args.seed)
+        scenes = sprites_cases(1 if args.times else args.limit, args.seed)
         check_model(pipe, scenes)
-        head = {
-            "model": args.model,
-            "weights": fingerprints(args.model),
-            "limit": args.limit,
-            "seed": args.seed,
-            "repeats": args.repeats,
-        }
+        head: dict[str, Any] = {"model": args.model, "weights": fingerprints(args.model)}
+        if args.times:
+            head |= {"seed": args.seed, "repeats": args.repeats}
+            found = times(pipe, scenes[0], args.seed, args.only or list(VARIANTS), args.repeats)
+            results.write_json(args.out, head | {"times": found})
+        else:
+            head |= {"limit": args.limit, "seed": args.seed}
+            found = _read(args.out, head)
 
-        def keep(found: dict[str, Any]) -> None:
-            results.write_json(args.out, head | found)
+            def keep(name: str, figures: dict[str, Any]) -> None:
+                found[name] = figures
+                ordered = {name: found[name] for name in VARIANTS if name in found}
+                results.write_json(args.out, head | {"variants": ordered})
 
-        began = time.monotonic()
-        found = measure(pipe, scenes, args.seed, args.repeats, keep)
-        keep(found)
-        print(markdown(results.plain(found)))
-        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
+            names = [name for name in args.only or VARIANTS if name not in found]
+            measure(pipe, scenes, args.seed, names, keep)
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _read(path: Path, head: Mapping[str, Any]) -> dict[str, Any]:
+    """The variants of an earlier run of the same boards; none where there was no run."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        same = all(found[name] == value for name, value in head.items())
+        variants = dict(found["variants"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path}: was not written by this command ({error!r})") from error
+    if not same:
+        raise ConfigError(f"{path}: is of another model, limit or seed; use another --out")
+    return variants
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import pytest
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
 from alchemint_jax import programs
+from alchemint_jax.models import layers
 from alchemint_jax.models.dit import DiT, DiTConfig
-from alchemint_jax.models.layers import abstract_params
 from alchemint_jax.rotary import FittedRope
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,7 @@ def test_shapes_of_parameters_are_those_that_tracing_finds(place):
     module = DiT(config)
 
     def shapes():
-        abstract_params.__globals__["_abstract_params"].cache_clear()
+        layers._abstract_params.cache_clear()
         return module.abstract_params()
 
     traced, read = shapes(), shapes()

@@ -48,7 +48,7 @@ class Passes:
 
     Attributes:
         branches: of guidance.
-        kinds: of steps; the first computes everything.
+        kinds: of steps.
         weights: of the branches at each step, float32 [s p].
         kind: number of the kind of each step, int32 [s].
     """
@@ -78,7 +78,7 @@ def scheduled(guidance: Guidance, steps: int, cache: StepCache | None = None) ->
     outside = [float(branch == alone) for branch in branches]
     weights = np.where(guided[:, None], inside, outside).astype(np.float32)
     table = None if cache is None else cache.of(branches)
-    kinds = [Kind(tuple(range(len(branches))))]
+    kinds: list[Kind] = []
     rows, known = [], np.zeros(len(branches), bool)
     for i, needed in enumerate(weights != 0):
         computed = needed if table is None else needed & (table[i] | ~known)
@@ -87,7 +87,7 @@ def scheduled(guidance: Guidance, steps: int, cache: StepCache | None = None) ->
         kind = Kind(*(tuple(map(int, part)) for part in kind))
         kinds += [kind] if kind not in kinds else []
         rows.append(kinds.index(kind))
-    if len(kinds) == 1:
+    if kinds == [Kind(tuple(range(len(branches))))]:
         return None
     return Passes(branches, tuple(kinds), weights, np.asarray(rows, np.int32))
 
@@ -113,24 +113,33 @@ class Residuals(NamedTuple):
         zeros = jnp.zeros((branches, b, tokens, dit.config.dim), dit.dtype)
         return cls(zeros, zeros, jnp.full(branches, -1.0))
 
-    def at(self, numbers: np.ndarray, time: jax.Array) -> Float[Array, "p b v d"]:
+    def at(self, numbers: tuple[int, ...], time: jax.Array) -> Float[Array, "p b v d"]:
         """What the residuals of some branches are by now, on a line through the last two."""
-        late = (time - self.time[numbers])[:, None, None, None]
-        line = self.value[numbers] + late * self.slope[numbers].astype(jnp.float32)
-        return line.astype(self.value.dtype)
+        value, slope, before = (_rows(x, numbers) for x in self)
+        late = (time - before)[:, None, None, None]
+        return (value + late * slope.astype(jnp.float32)).astype(value.dtype)
 
     def with_new(
-        self, numbers: np.ndarray, new: Float[Array, "p b v d"], time: jax.Array
+        self, numbers: tuple[int, ...], new: Float[Array, "p b v d"], time: jax.Array
     ) -> Residuals:
         """After these branches were computed."""
-        before = self.time[numbers]
+        before = _rows(self.time, numbers)
         late = jnp.where(before < 0, jnp.inf, time - before)[:, None, None, None]
-        slope = ((new - self.value[numbers]) / late).astype(new.dtype)
-        return Residuals(
-            self.value.at[numbers].set(new),
-            self.slope.at[numbers].set(slope),
-            self.time.at[numbers].set(time),
-        )
+        slope = ((new - _rows(self.value, numbers)) / late).astype(new.dtype)
+        times = jnp.broadcast_to(time, before.shape)
+        pairs = zip(self, (new, slope, times), strict=True)
+        return Residuals(*(_replaced(old, numbers, own) for old, own in pairs))
+
+
+def _rows(x: jax.Array, numbers: tuple[int, ...]) -> jax.Array:
+    """Rows of an array by numbers that are known: slices, which are cheaper than a gather."""
+    return x if numbers == tuple(range(len(x))) else jnp.stack([x[i] for i in numbers])
+
+
+def _replaced(x: jax.Array, numbers: tuple[int, ...], new: jax.Array) -> jax.Array:
+    """The array with these rows in the place of its own."""
+    rows = dict(zip(numbers, new, strict=True))
+    return new if len(rows) == len(x) else jnp.stack([rows.get(i, x[i]) for i in range(len(x))])
 
 
 def sample_in_passes(
@@ -268,13 +277,13 @@ def _velocity(
         return copies, jnp.broadcast_to(t, copies.shape[:1])
 
     def summed(numbers: tuple[int, ...], v: jax.Array) -> jax.Array:
-        share = weights[np.asarray(numbers)].reshape((-1,) + (1,) * z.ndim)
+        share = _rows(weights, numbers).reshape((-1,) + (1,) * z.ndim)
         return jnp.sum(share * v.reshape(len(numbers), *z.shape), axis=0)
 
     if kind.reused:
         assert residuals is not None
         copies, time = stacked(kind.reused)
-        known = residuals.at(np.asarray(kind.reused), t)
+        known = residuals.at(kind.reused, t)
         given: dict[str, Any] = {"residual": known.reshape(-1, *known.shape[2:])}
         for name, x in frames.items():
             given[name] = jnp.tile(x, (len(kind.reused),) + (1,) * (x.ndim - 1))
@@ -292,6 +301,6 @@ def _velocity(
         if residuals is not None:
             found, new = found
             new = new.reshape(-1, *residuals.value.shape[1:])
-            residuals = residuals.with_new(np.asarray(kind.computed), new, t)
+            residuals = residuals.with_new(kind.computed, new, t)
         total = total + summed(kind.computed, found)
     return total, residuals

@@ -77,8 +77,8 @@ def test_guidance_in_an_interval_leaves_branches_out_and_computes_them_first_of_
     guidance = Guidance(text=0, image=-5, both=6, interval=(0.25, 0.8))
     assert guidance.guided(6).tolist() == [False, True, True, True, True, False]
     passes = scheduled(guidance, 6)
-    assert passes.kinds == (Kind((0, 1)), Kind((1,)))
-    assert passes.kind.tolist() == [1, 0, 0, 0, 0, 1]
+    assert passes.kinds == (Kind((1,)), Kind((0, 1)))
+    assert passes.kind.tolist() == [0, 1, 1, 1, 1, 0]
     np.testing.assert_array_equal(passes.weights[:2], [[0, 1], [-5, 6]])
     # The table has the picture's branch reused where it was left out before: it is computed.
     cached = scheduled(guidance, 6, _cache(["100100", "111101"], ("image", "both")))

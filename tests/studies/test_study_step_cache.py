@@ -11,7 +11,10 @@ import pytest
 from studies import start, step_cache
 
 ROOT = Path(__file__).resolve().parents[2]
-FOUND = json.loads((ROOT / "docs" / "results" / "step_cache.json").read_text())
+FOUND, TIMED = (
+    json.loads((ROOT / "docs" / "results" / name).read_text())
+    for name in ("step_cache.json", "step_cache_times.json")
+)
 
 
 def test_energies_and_errors_by_hand():
@@ -41,12 +44,11 @@ def test_psnr_by_hand():
 
 
 def test_the_committed_result_is_of_these_variants_and_on_the_page():
-    timed = [name for name, variant in step_cache.VARIANTS.items() if variant.timed]
     assert list(FOUND["variants"]) == list(step_cache.VARIANTS)
-    assert list(FOUND["times"]) == timed
-    assert all(len(times["seconds"]) >= 7 for times in FOUND["times"].values())
+    assert set(TIMED["times"]) <= set(step_cache.VARIANTS)
+    assert all(len(times["seconds"]) >= 7 for times in TIMED["times"].values())
     page = (ROOT / "docs" / "guides" / "step_cache.md").read_text()
-    lines = step_cache.markdown(FOUND).splitlines()
+    lines = step_cache.markdown(FOUND, TIMED).splitlines()
     assert len(lines) == 2 + len(step_cache.VARIANTS)
     for line in lines:
         assert line in page
