@@ -1,6 +1,6 @@
 r"""Whether a student of few steps may stand in for its teacher, and what it saves.
 
-    python -m studies.few_steps --student sprites/fast --limit 64 --again 16 \
+    python -m studies.few_steps --student sprites/fast --limit 24 --again 8 \
         --out docs/results/few_steps.json
 
 All ways of sampling see the same boards and the same noise: the teacher as it is (40 steps, 2
