@@ -128,7 +128,8 @@ def _figures(
     }
     errors = {"relative_mse": students.relative_mse(own.latents, teacher.latents)} | ratios
     found: dict[str, Any] = {
-        name: scores.estimate(values, range(len(values))) for name, values in errors.items()
+        name: scores.estimate(values, [str(board) for board in range(len(values))])
+        for name, values in errors.items()
     }
     found |= {name: paired.difference(rows, others, name) for name in TIMED}
     means = {name: found[name]["mean"] for name in students.TITLES}
