@@ -1,10 +1,10 @@
 r"""Whether a student of few steps may stand in for its teacher, and what it saves.
 
-    python -m studies.few_steps --student sprites/fast --limit 64 --again 16 \
+    python -m studies.few_steps --student sprites/fast --limit 24 --again 8 \
         --out docs/results/few_steps.json
 
 All ways of sampling see the same boards and the same noise: the teacher as it is (40 steps, 2
-passes each), in 8 steps, in 4 without guidance, and the student. The first `--again`
+passes each), in 4 steps without guidance, and the student. The first `--again`
 boards are drawn once more from other noise, for diversity. What a way has made is kept in `--work`,
 and the same command goes on from there.
 """
@@ -47,7 +47,6 @@ STUDENT = "student"
 ONE_PASS = Guidance(text=0, image=0, both=1)
 WAYS: dict[str, dict[str, Any]] = {
     TEACHER: {},
-    "teacher, 8 steps": {"steps": 8},
     "teacher, 4 steps, no guidance": {"steps": 4, "guidance": ONE_PASS},
     STUDENT: {},
 }
@@ -129,7 +128,8 @@ def _figures(
     }
     errors = {"relative_mse": students.relative_mse(own.latents, teacher.latents)} | ratios
     found: dict[str, Any] = {
-        name: scores.estimate(values, range(len(values))) for name, values in errors.items()
+        name: scores.estimate(values, [str(board) for board in range(len(values))])
+        for name, values in errors.items()
     }
     found |= {name: paired.difference(rows, others, name) for name in TIMED}
     means = {name: found[name]["mean"] for name in students.TITLES}

@@ -46,7 +46,7 @@ def test_it_is_what_its_config_makes():
         settings.plan(40)
     lines = read_metrics(ROOT / "docs" / "results" / "sprites_fast.jsonl")
     train = load_config(f"{CONFIG}:settle").train
-    assert train.total_steps == lines[-1]["step"]
+    assert 0 <= train.total_steps - lines[-1]["step"] < train.log_every
 
 
 def test_the_card_says_whether_it_may_stand_in():
