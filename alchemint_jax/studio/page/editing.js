@@ -44,6 +44,14 @@ export class Editing {
     } catch (error) { fail(error); }
   }
 
+  // A picture of the video itself, at its first or last frame; null takes it away.
+  async keyframe(name, file) {
+    try {
+      const image = file && (await api.picture(file)).name;
+      this.#commit({ ...this.store.doc, [name]: image });
+    } catch (error) { fail(error); }
+  }
+
   shift(by, part = "move") {
     const times = shifted(rowsOf(this.store.doc), this.tracks.chosen, this.tracks.ruler, part, by);
     if (times.size) this.#commit(withTimes(this.store.doc, times));
