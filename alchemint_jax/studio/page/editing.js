@@ -132,7 +132,7 @@ export class Editing {
     if (!all.length) return;
     const row = rowOfBar(this.store.doc, this.tracks.focus) ?? all[0];
     const sorted = (each) => [...each.bars].sort((a, b) => a.start - b.start);
-    const place = sorted(row).findIndex((one) => one.id === this.tracks.focus);
+    const place = Math.max(0, sorted(row).findIndex((one) => one.id === this.tracks.focus));
     const other = all[(all.indexOf(row) + rows + all.length) % all.length];
     const list = sorted(other);
     const next = list[rows ? Math.min(place, list.length - 1) : (place + bars + list.length) % list.length];
