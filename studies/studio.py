@@ -1,6 +1,6 @@
 """The studio in a browser: how long people wait for it, how smoothly bars move, and its picture.
 
-    python -m studies.studio --out docs/results/studio.json --picture docs/guides/studio.png
+    python -m studies.studio --out out/studio.json --picture docs/guides/studio.png
 
 A bar of the sprites model's board is dragged ten times, and each time the first preview and the
 finished clip are waited for, with the model's own number of steps; then one of 200 bars is dragged
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import platform
 import shutil
@@ -23,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from alchemint_jax import media
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.results import write_json
 
@@ -185,7 +188,11 @@ def picture(page: Any, path: Path) -> None:
     """Draws the page with a result, as the documents show it."""
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(600)
-    page.screenshot(path=path, clip={"x": 0, "y": 0, "width": 1280, "height": 1040}, full_page=True)
+    clip = {"x": 0, "y": 0, "width": 1280, "height": 1075}
+    shot = Image.open(io.BytesIO(page.screenshot(clip=clip, full_page=True))).convert("RGB")
+    buffer = io.BytesIO()  # of few colours, and so small enough to be committed
+    shot.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    media.write_bytes(path, buffer.getvalue())
 
 
 def summary(values: list[float]) -> dict[str, Any]:

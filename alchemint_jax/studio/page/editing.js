@@ -44,6 +44,14 @@ export class Editing {
     } catch (error) { fail(error); }
   }
 
+  // A picture of the video itself, at its first or last frame; null takes it away.
+  async keyframe(name, file) {
+    try {
+      const image = file && (await api.picture(file)).name;
+      this.#commit({ ...this.store.doc, [name]: image });
+    } catch (error) { fail(error); }
+  }
+
   shift(by, part = "move") {
     const times = shifted(rowsOf(this.store.doc), this.tracks.chosen, this.tracks.ruler, part, by);
     if (times.size) this.#commit(withTimes(this.store.doc, times));
@@ -124,7 +132,7 @@ export class Editing {
     if (!all.length) return;
     const row = rowOfBar(this.store.doc, this.tracks.focus) ?? all[0];
     const sorted = (each) => [...each.bars].sort((a, b) => a.start - b.start);
-    const place = sorted(row).findIndex((one) => one.id === this.tracks.focus);
+    const place = Math.max(0, sorted(row).findIndex((one) => one.id === this.tracks.focus));
     const other = all[(all.indexOf(row) + rows + all.length) % all.length];
     const list = sorted(other);
     const next = list[rows ? Math.min(place, list.length - 1) : (place + bars + list.length) % list.length];

@@ -72,8 +72,11 @@ export class Files {
   // Chooses a file for a row, or crops the picture that it has.
   choose(key, image) { if (image) this.#crop(key, image); else this.#pick(key); }
 
-  #pick(key) {
-    const input = make("input", { type: "file", accept: "image/*", onchange: () => input.files[0] && this.editing.picture(key, input.files[0]) });
+  #pick(key) { this.pick((file) => this.editing.picture(key, file)); }
+
+  // Hands on the picture that somebody chooses.
+  pick(take) {
+    const input = make("input", { type: "file", accept: "image/*", onchange: () => input.files[0] && take(input.files[0]) });
     input.click();
   }
 

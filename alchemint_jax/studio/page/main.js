@@ -28,7 +28,7 @@ const tracks = new Tracks($("tracks"), {
   chosen: () => panel.inspect(),
 });
 const editing = new Editing(store, tracks, released);
-const panel = new Panel(store, tracks, editing);
+const panel = new Panel(store, tracks, editing, (take) => files.pick(take));
 const files = new Files({ opened: show, editing, tracks });
 const player = new Player((frame) => { renders.follow(frame); if (renders.result) tracks.place(renders.result.ticks[frame]); });
 const renders = new Renders(player, ghosts);

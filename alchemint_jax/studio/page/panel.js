@@ -1,13 +1,14 @@
 // The fields of the board, what is wrong with it, and the times of the chosen bar.
 
+import { pictureUrl } from "./api.js";
 import { $, make, set } from "./dom.js";
 import { isEvent, rowOfBar } from "./store.js";
 
 const NUMBERS = { duration: 1, fps: 1, seed: 1 };
 
 export class Panel {
-  constructor(store, tracks, editing) {
-    Object.assign(this, { store, tracks, editing });
+  constructor(store, tracks, editing, pick) {
+    Object.assign(this, { store, tracks, editing, pick });
     const change = (name, value, merge = null) => store.commit({ ...store.doc, [name]: value }, merge);
     $("prompt").addEventListener("input", () => change("prompt", $("prompt").value, "prompt"));
     $("negative").addEventListener("input", () => change("negative_prompt", $("negative").value || null, "negative"));
@@ -50,9 +51,27 @@ export class Panel {
       $("size").replaceChildren(...options.map(([each, text]) => make("option", { value: each }, text)));
     }
     $("size").value = own ?? "";
+    this.#keyframes(doc);
     $("undo").disabled = !this.store.canUndo;
     $("redo").disabled = !this.store.canRedo;
     this.inspect();
+  }
+
+  // The first and the last frame, for models that are given them.
+  #keyframes(doc) {
+    const names = ["first_frame", "last_frame"].filter((name, i) => doc[name] || i < (this.about?.keyframes ?? 0));
+    $("keyframes").hidden = !names.length;
+    const drawn = JSON.stringify(names.map((name) => [name, doc[name]]));
+    if (this.drawn === drawn) return;
+    this.drawn = drawn;
+    $("keyframes").replaceChildren(...names.map((name) => {
+      const title = name.replace("_", " "), image = doc[name];
+      return make("div", { class: "row" },
+        make("button", { class: "picture", "aria-label": `Choose the ${title}`, onclick: () => this.pick((file) => this.editing.keyframe(name, file)) },
+          image ? make("img", { src: pictureUrl(image), alt: "" }) : "＋"),
+        make("span", { class: "quiet" }, title),
+        image ? make("button", { class: "x", "aria-label": `Remove the ${title}`, onclick: () => this.editing.keyframe(name, null) }, "×") : null);
+    }));
   }
 
   check({ problem, warnings }) {
