@@ -48,6 +48,12 @@ def narrow():
     return jax.jit(VAE_.init)(jax.random.key(0), jnp.zeros((1, 3, 4, 4, 3)))["params"]
 
 
+def _changed(change, params):
+    """By NumPy: every operation of JAX on an array of another shape is a program to compile."""
+    changed = jax.tree_util.tree_map_with_path(change, jax.device_get(params))
+    return jax.device_put(changed)
+
+
 @pytest.fixture(scope="module")
 def wide(narrow):
     """All branches at work, and a little attention, which sees the whole of a frame."""
@@ -58,7 +64,7 @@ def wide(narrow):
         fan_in = x.size // x.shape[-1]
         return np.float32(x + rng.standard_normal(x.shape) * scale / np.sqrt(fan_in))
 
-    return jax.tree_util.tree_map_with_path(add_noise, jax.device_get(narrow))
+    return _changed(add_noise, narrow)
 
 
 @pytest.fixture(scope="module")
@@ -231,12 +237,12 @@ def test_the_defaults_suit_wan():
 
 def test_sampling_tiles_large_frames_only(wide, latents):
     # Attention sees all of a frame or all of a tile: loud, it tells one from the other.
-    wide = jax.tree_util.tree_map_with_path(
+    wide = _changed(
         lambda path, x: x * (30.0 if "attention" in jax.tree_util.keystr(path) else 1.0), wide
     )
     models = Models(None, {}, VAE_, wide)
     for cells, tiled in ((TILE // CELL, False), (TILE // CELL + 8, True)):
-        z = np.resize(latents, (1, 1, 4, cells, 3))
+        z = jnp.asarray(np.resize(latents, (1, 1, 4, cells, 3)))
         video = _run(stream_decode, wide, z)
         frames = (_run(tiled_decode, wide, z) * 127.5 + 128).astype(np.uint8)
         np.testing.assert_array_equal(decode(models, z), frames)
