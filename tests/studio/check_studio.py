@@ -1,6 +1,6 @@
 """The page in a browser: `make studio-check`, for it needs Chromium, which pip does not install.
 
-A bar is dragged with the mouse and with keys, the sprites model renders, what it measured is read
+A bar is dragged with the mouse and with keys, the sprites model of four steps renders, what it measured is read
 back, everything is undone, and the server is started again.
 """
 
@@ -25,7 +25,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(workspace):
-    with served(workspace) as address:
+    with served(workspace, "sprites/fast") as address:
         yield address
 
 
@@ -120,7 +120,7 @@ def test_what_cannot_be_rendered_is_said_as_it_is_typed(page):
 
 
 def test_a_render_is_shown_with_what_was_measured(page):
-    page.fill("#steps", "8")
+    expect(page.locator("#steps")).to_be_disabled()  # a distilled model has its own
     page.click("#render")
     expect(page.locator("#result canvas")).to_be_visible(timeout=60_000)
     expect(page.locator("#renders li.done")).to_have_count(1, timeout=120_000)
@@ -186,7 +186,7 @@ def test_a_new_server_finds_everything_again(workspace, page):
     before, board = words(page), page.url.split("#")[1]
     there = workspace.parent / "again"
     shutil.copytree(workspace, there)
-    with served(there) as address, opened(f"{address}#{board}") as again:
+    with served(there, "sprites/fast") as address, opened(f"{address}#{board}") as again:
         assert words(again) == before
         expect(again.locator("#renders li.done")).to_have_count(2)
         expect(again.locator(".measured-row")).to_have_count(2)
