@@ -88,11 +88,16 @@ def opened(address: str, **context: Any) -> Iterator[Any]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=[*_FLAGS])
         page = browser.new_context(**context).new_page()
-        page.goto(address)
-        page.wait_for_selector("#model.good", timeout=_PATIENCE)
-        page.wait_for_selector(".bar")
+        visit(page, address)
         yield page
         browser.close()
+
+
+def visit(page: Any, address: str) -> None:
+    """Shows an address, and waits until the model is ready."""
+    page.goto(address)
+    page.wait_for_selector("#model.good", timeout=_PATIENCE)
+    page.wait_for_selector(".bar")
 
 
 def pull(page: Any, bar: Any, by: float, steps: int = 8) -> None:
