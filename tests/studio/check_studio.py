@@ -136,6 +136,7 @@ def test_a_render_is_shown_with_what_was_measured(page):
     assert rows.locator(".heat-lane i").count() == 2 * 9  # latent frames
     assert page.locator(".lane i").count() >= 1  # measured spans under the bars themselves
     expect(page.locator("#play")).to_have_attribute("aria-label", "Play")  # motion is reduced
+    expect(page.locator("#frame")).to_have_text("16 / 32")
     page.locator("#scrub").fill("20")
     expect(page.locator("#frame")).to_have_text("20 / 32")
 

@@ -12,7 +12,7 @@ export class Keyframes {
     Object.assign(this, { tracks, store, pick, upload, released });
     this.markers = new Map();
     this.taken = false; // whether the model takes them at any time
-    this.add = make("button", { "aria-label": "Add a keyframe at the playhead", onclick: () => this.choose(null) }, "＋");
+    this.add = make("button", { "aria-label": "Add a keyframe at the playhead", onclick: () => this.choose(null) }, "+");
     this.label = make("div", { class: "label" }, make("span", { class: "title" }, "Keyframes"), this.add);
     this.row = make("div", { class: "keys", role: "group", "aria-label": "Keyframes", hidden: true }, this.label);
     tracks.body.before(this.row);
@@ -49,7 +49,7 @@ export class Keyframes {
       set(marker, "ariaLabel", `Keyframe at ${seconds(one.at)}${one.image ? "" : ", without a picture"}`);
       if (marker.image !== one.image) {
         marker.image = one.image;
-        marker.replaceChildren(one.image ? make("img", { src: pictureUrl(one.image), alt: "" }) : "＋");
+        marker.replaceChildren(one.image ? make("img", { src: pictureUrl(one.image), alt: "" }) : "+");
       }
     }
   }

@@ -74,7 +74,7 @@ export class Panel {
       const title = name.replace("_", " "), image = doc[name];
       return make("div", { class: "row" },
         make("button", { class: "picture", "aria-label": `Choose the ${title}`, onclick: () => this.pick((file) => this.editing.keyframe(name, file)) },
-          image ? make("img", { src: pictureUrl(image), alt: "" }) : "＋"),
+          image ? make("img", { src: pictureUrl(image), alt: "" }) : "+"),
         make("span", { class: "quiet" }, title),
         image ? make("button", { class: "x", "aria-label": `Remove the ${title}`, onclick: () => this.editing.keyframe(name, null) }, "×") : null);
     }));

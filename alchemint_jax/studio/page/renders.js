@@ -51,6 +51,7 @@ export class Renders {
     await this.show(this.awaited);
     this.previewed?.delete(job.id);
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();
+    else if (!this.player.frame) this.player.seek(this.player.frames >> 1); // the first one often shows nobody
   }
 
   gone(id) {
@@ -95,7 +96,7 @@ export class Renders {
     drawMeasured($("measured"), result);
     if (result) {
       const { steps, solver, seconds, size } = result;
-      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}, ${duration(seconds)}`;
+      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}, ${duration(seconds)}`;
     } else $("about").textContent = "";
     this.list();
     this.changed(result);

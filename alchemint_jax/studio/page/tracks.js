@@ -121,7 +121,7 @@ export class Tracks {
       parts.picture.title = "Choose, drop or paste a picture; click to crop it";
       if (parts.image !== row.image) {
         parts.image = row.image;
-        parts.picture.replaceChildren(row.image ? make("img", { src: pictureUrl(row.image), alt: "" }) : "＋");
+        parts.picture.replaceChildren(row.image ? make("img", { src: pictureUrl(row.image), alt: "" }) : "+");
       }
     }
     const spans = this.seen.get(row.key) ?? [];
