@@ -1,7 +1,8 @@
 """Boards as they are while somebody draws them: of the right form, if not yet of sense.
 
 A draft has the fields of a storyboard. Subjects and keyframes may be without a picture and a prompt
-empty, and pictures are names in the workspace; what makes a draft a storyboard is checked by `checking`.
+empty, and pictures are names in the workspace; what makes a draft a storyboard is checked by
+`checking`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The page in a browser: `make studio-check`, for it needs Chromium, which pip does not install.
 
-A bar is dragged with the mouse and with keys, the sprites model of four steps renders, what it measured is read
-back, everything is undone, and the server is started again.
+A bar is dragged with the mouse and with keys, the sprites model of four steps renders, what was
+measured is read back, everything is undone, and the server is started again.
 """
 
 from __future__ import annotations

@@ -50,6 +50,7 @@ export class Renders {
     if (!this.awaited.includes(job.id)) return;
     await this.show(this.awaited);
     this.previewed?.delete(job.id);
+    document.dispatchEvent(new CustomEvent("finished", { detail: { id: job.id } }));
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();
     else if (!this.player.frame) this.player.seek(this.player.frames >> 1); // the first one often shows nobody
   }
@@ -64,13 +65,13 @@ export class Renders {
 
   queue(order) { this.order = order; this.list(); }
 
-  preview({ id, strip, jpeg, step }) {
+  async preview({ id, strip, jpeg, step }) {
     const job = this.jobs.get(id);
     if (!job || job.board !== this.board || !this.awaited.includes(id)) return;
     this.previewed ??= new Map();
     this.previewed.set(id, { strip, source: `data:image/jpeg;base64,${jpeg}` });
-    if (!this.shown.includes(id)) this.show(this.awaited);
-    else this.player.preview(id, strip, jpeg);
+    if (!this.shown.includes(id)) await this.show(this.awaited);
+    else await this.player.preview(id, strip, jpeg);
     document.dispatchEvent(new CustomEvent("preview", { detail: { id, step } }));
   }
 
