@@ -121,7 +121,7 @@ def waited(page: Any) -> dict[str, Any]:
     previews, clips = [], []
     for number in range(REPEATS):
         page.evaluate("window.times = {}")
-        pull(page, page.locator(".bar").nth(1), -60 if number % 2 else 60)
+        pull(page, page.locator(".bar").nth(1), 60 if number % 2 else -60)
         page.wait_for_function("window.times.done", timeout=_PATIENCE)
         times = page.evaluate("window.times")
         previews.append((times["preview"] - times["released"]) / 1000)
