@@ -184,7 +184,7 @@ def dragged(page: Any) -> dict[str, Any]:
 
 def picture(page: Any, path: Path) -> None:
     """Draws the page with a result, as the documents show it."""
-    page.locator("#scrub").fill("19")
+    page.locator("#scrub").fill("22")
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(600)
     clip = {"x": 0, "y": 0, "width": 1280, "height": 1075}

@@ -195,13 +195,13 @@ class Videos:
             await self._finish(video, error)
 
     async def _finish(self, video: Video, error: str) -> None:
-        video.state = jobs.FAILED if error else jobs.DONE
+        state = jobs.FAILED if error else jobs.DONE
         if not error:
             try:
                 error = await asyncio.to_thread(self._make_boards, video)
             except (AlchemintError, OSError) as problem:
-                video.state, error = jobs.FAILED, str(problem)
-        video.error = error
+                state, error = jobs.FAILED, str(problem)
+        video.state, video.error = state, error
         self._save(video)
         for scene in video.scenes:
             self._hub.tell("job", self._renders.get(scene.job).summary())

@@ -74,7 +74,7 @@ def test_pictures_that_are_not_there_are_named(client):
     assert "image" not in opened["board"]["subjects"][0]
     assert opened["board"]["keyframes"] == [{"at": 2.5}, {"at": 1}]
     problem = client.post("/api/check", json={"board": opened["board"]}).json()["problem"]
-    assert problem["field"] == "subjects[0]" and "image" in problem["text"]
+    assert problem["field"] == "subjects[0].image" and "missing" in problem["text"]
 
 
 @pytest.mark.parametrize(
