@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studies import start, step_cache
+from studies import step_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 FOUND = json.loads((ROOT / "docs" / "results" / "step_cache.json").read_text())
@@ -47,9 +47,3 @@ def test_the_committed_result_is_on_the_page():
     assert len(lines) == 2 + len(FOUND["variants"])
     for line in lines:
         assert line in page
-
-
-def test_a_command_that_fails_says_which_tree(tmp_path):
-    (tmp_path / "alchemint_jax.py").write_text("raise SystemExit('broken')")
-    with pytest.raises(ValueError, match="the command failed: broken"):
-        start.run(tmp_path, tmp_path, 1)
