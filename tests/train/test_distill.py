@@ -156,7 +156,8 @@ def test_the_path_objective_is_the_sample(teacher, pipe, paths):
     task = task_of(teacher, paths, objective="path")
     assert task.passes == 4 and task_of(teacher, paths).passes == 1
     batch = batch_of(paths, 4)
-    params = task.init(jax.random.key(0)) | {"transformer": pipe.models.dit_params}
+    params = sharding.unbox(task.init(jax.random.key(0)))
+    params |= {"transformer": pipe.models.dit_params}
     loss, _ = task.loss(params, batch, jax.random.key(1))
     latents = sample_latents(
         pipe.models, task.conditions({}, batch), task.start(batch), task.sampling.plan()
