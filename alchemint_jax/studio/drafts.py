@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from alchemint_jax.documents import describe
+from alchemint_jax.scene.checking import MAX_ITEMS, MAX_TEXT
 from alchemint_jax.scene.limits import KEYFRAMES
-from alchemint_jax.scene.storyboard import MAX_ITEMS, MAX_TEXT, MAX_WORD
+from alchemint_jax.scene.storyboard import MAX_WORD
 from alchemint_jax.studio.answers import Refused
 
 Draft = dict[str, Any]
