@@ -50,7 +50,7 @@ class Video:
         name: what it was called where it came from.
         state: one of those of `jobs`.
         created: when, in seconds since 1970.
-        error: why it failed, a sentence.
+        error: why it failed, or no scene of it was kept.
         done, total: stages.
         scenes: its scenes, once they are known.
     """
@@ -195,23 +195,27 @@ class Videos:
             await self._finish(video, error)
 
     async def _finish(self, video: Video, error: str) -> None:
+        video.state = jobs.FAILED if error else jobs.DONE
         if not error:
             try:
-                await asyncio.to_thread(self._make_boards, video)
+                error = await asyncio.to_thread(self._make_boards, video)
             except (AlchemintError, OSError) as problem:
-                error = str(problem)
-        video.state, video.error = (jobs.FAILED, error) if error else (jobs.DONE, "")
+                video.state, error = jobs.FAILED, str(problem)
+        video.error = error
         self._save(video)
         for scene in video.scenes:
             self._hub.tell("job", self._renders.get(scene.job).summary())
             self._hub.tell("board", {"id": scene.board, "revision": ""})
         self._tell(video)
 
-    def _make_boards(self, video: Video) -> None:
+    def _make_boards(self, video: Video) -> str:
+        """Why no scene was kept; empty if one was."""
         out = self._folder(video) / _OUT
+        dropped: dict[str, None] = {}
         for number, text in enumerate((out / _LINES).read_text("utf-8").splitlines()):
             line = json.loads(text)
             if line["status"] != "ok":
+                dropped[str(line["error"])] = None
                 continue
             draft, scene = scene_of(line, number, out, self._place.pictures)
             scene.board = self._boards.add(draft)["id"]
@@ -224,6 +228,7 @@ class Videos:
             half.rename(result)
             self._renders.end(job, jobs.DONE)
             video.scenes.append(scene)
+        return "" if video.scenes else "; ".join(dropped)
 
     def _folder(self, video: Video) -> Path:
         return self._place.videos / video.id

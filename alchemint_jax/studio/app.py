@@ -276,6 +276,8 @@ def described(model: Any) -> dict[str, Any]:
         ],
         "events": limits.events,
         "keyframes": limits.keyframes,
+        "more_keyframes": limits.more_keyframes,
+        "distilled": settings.distilled,
         "steps": settings.steps,
         "solver": settings.solver,
         "guidance": guidance,

@@ -134,12 +134,14 @@ def opened(text: str, source: str, names: dict[str, str]) -> tuple[Draft, list[s
 
     def name(picture: Any) -> str | None:
         last = str(picture).replace("\\", "/").rpartition("/")[2]
-        if last not in names:
-            missing.append(str(picture)[:200])
+        if last not in names and (shown := str(picture)[:200]) not in missing:
+            missing.append(shown)
         return names.get(last)
 
     # The words of the command line for what makes no sense, but for pictures, which can be dropped.
     bare = with_pictures(values, lambda _: None)
+    if isinstance(bare, dict):
+        bare.pop("keyframes", None)  # which are nothing without; their times are checked as drawn
     Storyboard.from_dict(bare, source=source, pictures=False)
     return draft_of(with_pictures(values, name)), missing
 

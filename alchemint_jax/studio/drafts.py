@@ -1,7 +1,8 @@
 """Boards as they are while somebody draws them: of the right form, if not yet of sense.
 
-A draft has the fields of a storyboard. A subject may be without a picture and a prompt empty, and
-pictures are names in the workspace; what makes a draft a storyboard is checked by `checking`.
+A draft has the fields of a storyboard. Subjects and keyframes may be without a picture and a prompt
+empty, and pictures are names in the workspace; what makes a draft a storyboard is checked by
+`checking`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from alchemint_jax.studio.answers import Refused
 
 Draft = dict[str, Any]
 PICTURE = re.compile(r"[0-9a-f]{24}\.png")
+_PICTURED = ("subjects", "keyframes")
 _DIGITS = 6  # of seconds
 _ANY = 1e9
 
@@ -32,6 +34,7 @@ def draft_of(value: Any) -> Draft:
         Refused: naming the field that is not of the right form.
     """
     subject = {"word": _text(MAX_WORD), "image": _picture, "appears": _list(_span)}
+    keyframe = {"image": _picture, "at": number}
     event = {"text": _text(MAX_TEXT), "during": _span}
     fields: dict[str, Field] = {
         "prompt": _text(MAX_TEXT),
@@ -41,6 +44,7 @@ def draft_of(value: Any) -> Draft:
         "seed": whole,
         "negative_prompt": _text(MAX_TEXT),
         **dict.fromkeys(KEYFRAMES, _picture),
+        "keyframes": _list(_fields(keyframe, ("at",))),
         "subjects": _list(_fields(subject, ("word", "appears"))),
         "events": _list(_fields(event, ("text", "during"))),
     }
@@ -49,7 +53,7 @@ def draft_of(value: Any) -> Draft:
 
 def pictures_in(draft: Draft) -> list[str]:
     """The names of all pictures of a draft."""
-    found = [subject.get("image") for subject in draft.get("subjects", [])]
+    found = [entry.get("image") for name in _PICTURED for entry in draft.get(name, [])]
     found += [draft.get(name) for name in KEYFRAMES]
     return [name for name in found if name]
 
@@ -67,8 +71,9 @@ def with_pictures(draft: Any, place: Callable[[Any], str | None]) -> Any:
         return {k: v for k, v in found.items() if v is not None}
 
     found = placed(draft, KEYFRAMES)
-    if isinstance(draft, dict) and isinstance(draft.get("subjects"), list):
-        found["subjects"] = [placed(subject, ("image",)) for subject in draft["subjects"]]
+    for name in _PICTURED:
+        if isinstance(draft, dict) and isinstance(draft.get(name), list):
+            found[name] = [placed(entry, ("image",)) for entry in draft[name]]
     return found
 
 

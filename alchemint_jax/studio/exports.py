@@ -20,6 +20,8 @@ _OURS = ("yaml", "zip")
 FORMATS = (*_OURS, *EXPORTS)
 _LINE = ("prompt", "duration", "fps", "size", "subjects", "events", *KEYFRAMES)
 
+_LEFT_OUT = "keyframes between the first and the last frame are left out"
+
 
 class File(NamedTuple):
     """What is downloaded."""
@@ -57,10 +59,11 @@ def export(draft: Draft, name: str, pictures: Path) -> File:
         source.write_text(json.dumps(line), "utf-8")
         made = export_boards(source, name, Path(folder) / "out", Options())
         files = sorted(path for path in made.folder.rglob("*") if path.is_file())
+        remarks = made.remarks + ((_LEFT_OUT,) if draft.get("keyframes") else ())
         if len(files) == 1:
-            return File(files[0].name, files[0].read_bytes(), made.remarks)
+            return File(files[0].name, files[0].read_bytes(), remarks)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
             for path in files:
                 file.write(path, path.relative_to(made.folder).as_posix())
-    return File(f"board-{name}.zip", buffer.getvalue(), made.remarks)
+    return File(f"board-{name}.zip", buffer.getvalue(), remarks)

@@ -44,6 +44,7 @@ from alchemint_jax.worlds import named
 from alchemint_jax.worlds.sprites.world import World
 
 _SMALL = 512  # of a model's width; steps of larger ones take long enough to look at each
+_SEVERAL = 4  # steps between two looks at small models that make more of them
 _UPSCALED = 256  # pixels, the shorter side of videos that are written
 _BETWEEN = 0.12  # seconds between two previews
 
@@ -87,7 +88,7 @@ class Renderer:
                 config.spatial_stride,
                 pipe.settings.size,
             ),
-            4 if small else 1,
+            _SEVERAL if small and pipe.settings.steps > _SEVERAL else 1,
         )
         if small and not pipe.keyframes:
             renderer.warm()
@@ -100,7 +101,8 @@ class Renderer:
         scene = self.pipe.scene(board)
         seen: list[jax.Array] = []
         watch = Watch(lambda done, latents: seen.append(latents), self.every)
-        self.pipe.generate(board, steps=self.every, watch=watch)
+        steps = None if self.pipe.settings.distilled else self.every
+        self.pipe.generate(board, steps=steps, watch=watch)
         reference_attention(self.pipe, scene, seen[-1])
 
     def about(self) -> Pipeline:
@@ -130,7 +132,7 @@ class Renderer:
             board,
             seed=ask.seed,
             steps=plan.steps,
-            guidance=plan.guidance,
+            guidance=plan.weights,
             solver=plan.solver,
             control=Gating.of(ask.gating),
             watch=Watch(look, self.every),

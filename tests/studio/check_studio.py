@@ -1,7 +1,7 @@
 """The page in a browser: `make studio-check`, for it needs Chromium, which pip does not install.
 
-A bar is dragged with the mouse and with keys, the sprites model renders, what it measured is read
-back, everything is undone, and the server is started again.
+A bar is dragged with the mouse and with keys, the sprites model of four steps renders, what was
+measured is read back, everything is undone, and the server is started again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from studio_kit import png
 
-from studies.studio import opened, pull, served
+from studies.studio import opened, pull, served, visit
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(workspace):
-    with served(workspace) as address:
+    with served(workspace, "sprites/fast") as address:
         yield address
 
 
@@ -73,7 +73,7 @@ def test_edges_are_dragged_and_snap_to_latent_frames(page):
     y = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + 4, y)
     page.mouse.down()
-    page.mouse.move(box["x"] - 40, y, steps=5)
+    page.mouse.move(box["x"] - 120, y, steps=5)
     page.mouse.up()
     start, end = times(page, 1)
     assert end == 4.0 and round(start * 8) % 4 == 1 and start < 1.6
@@ -101,6 +101,12 @@ def test_everything_goes_by_keyboard(page):
     assert page.locator(".bar").count() == 2
     page.keyboard.press("Control+a")
     assert page.locator(".bar[aria-pressed=true]").count() == 2
+    page.keyboard.press("Escape")
+    bar(page).focus()
+    page.keyboard.press("Shift+ArrowDown")
+    assert page.locator(".bar[aria-pressed=true]").count() == 2
+    page.keyboard.press("Enter")
+    assert page.locator(".bar[aria-pressed=true]").count() == 1
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
@@ -120,7 +126,7 @@ def test_what_cannot_be_rendered_is_said_as_it_is_typed(page):
 
 
 def test_a_render_is_shown_with_what_was_measured(page):
-    page.fill("#steps", "8")
+    expect(page.locator("#steps")).to_be_disabled()  # a distilled model has its own
     page.click("#render")
     expect(page.locator("#result canvas")).to_be_visible(timeout=60_000)
     expect(page.locator("#renders li.done")).to_have_count(1, timeout=120_000)
@@ -129,6 +135,8 @@ def test_a_render_is_shown_with_what_was_measured(page):
     expect(rows.first).to_contain_text(re.compile("frame|never seen"))
     assert rows.locator(".heat-lane i").count() == 2 * 9  # latent frames
     assert page.locator(".lane i").count() >= 1  # measured spans under the bars themselves
+    expect(page.locator("#play")).to_have_attribute("aria-label", "Play")  # motion is reduced
+    expect(page.locator("#frame")).to_have_text("16 / 32")
     page.locator("#scrub").fill("20")
     expect(page.locator("#frame")).to_have_text("20 / 32")
 
@@ -145,6 +153,15 @@ def test_two_renders_are_compared(page):
     left = page.evaluate("document.querySelector('#screens canvas').toDataURL()")
     wipe.fill("0")
     assert page.evaluate("document.querySelector('#screens canvas').toDataURL()") != left
+
+
+def test_seeds_are_shown_side_by_side(page):
+    page.select_option("#seeds", "2")
+    page.click("#render")
+    expect(page.locator("#renders li.done")).to_have_count(4, timeout=120_000)
+    expect(page.locator("#screens canvas")).to_have_count(2)
+    expect(page.locator("#screens figcaption")).to_have_text(["#3, seed 9", "#4, seed 10"])
+    page.select_option("#seeds", "1")
 
 
 def test_pictures_are_dropped_and_boards_saved(page, workspace):
@@ -186,7 +203,38 @@ def test_a_new_server_finds_everything_again(workspace, page):
     before, board = words(page), page.url.split("#")[1]
     there = workspace.parent / "again"
     shutil.copytree(workspace, there)
-    with served(there) as address, opened(f"{address}#{board}") as again:
+    with served(there, "sprites/fast") as address:
+        again = page.context.new_page()
+        visit(again, f"{address}#{board}")
         assert words(again) == before
-        expect(again.locator("#renders li.done")).to_have_count(2)
+        expect(again.locator("#renders li.done")).to_have_count(4)
         expect(again.locator(".measured-row")).to_have_count(2)
+        again.close()
+
+
+def test_keyframes_are_moved_and_saved_at_their_times(page, workspace):
+    board = {"prompt": "a red disc", "duration": 4.0, "subjects": []}
+    board["keyframes"] = [{"image": "a.png", "at": 1.0}, {"image": "a.png", "at": 2.0}]
+    files = {"a.yaml": yaml.safe_dump(board).encode(), "a.png": png()}
+    kinds = {"a.yaml": "application/yaml", "a.png": "image/png"}
+    page.set_viewport_size({"width": 1280, "height": 850})
+    page.set_input_files(
+        "#open-file",
+        [{"name": n, "mimeType": kinds[n], "buffer": data} for n, data in files.items()],
+    )
+    markers = page.locator(".keyframe")
+    expect(markers).to_have_count(2)
+    expect(page.locator("#problem")).to_contain_text("keyframes: the one at 1 s: cannot be given")
+    first = markers.first
+    pull(page, first, 100)
+    expect(first).not_to_have_attribute("aria-label", "Keyframe at 1.00 s")
+    page.keyboard.press("Control+z")
+    expect(first).to_have_attribute("aria-label", "Keyframe at 1.00 s")
+    first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(first).to_have_attribute("aria-label", "Keyframe at 1.13 s")
+    markers.nth(1).focus()
+    page.keyboard.press("Delete")
+    expect(page.locator("#saved")).to_have_text("saved")
+    saved = yaml.safe_load((workspace / "boards" / f"{page.url.split('#')[1]}.yaml").read_text())
+    assert [one["at"] for one in saved["keyframes"]] == [1.125]

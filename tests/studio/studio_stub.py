@@ -30,7 +30,7 @@ STEPS = 4
 class Settings:
     """Of sampling, without JAX."""
 
-    steps, solver, negative_prompt = 40, "euler", ""
+    steps, solver, negative_prompt, distilled = 40, "euler", "", False
     guidance = SimpleNamespace(text=0.0, image=0.0, both=3.0)
 
     def plan(self, steps, guidance, solver):

@@ -23,6 +23,7 @@ FULL = {
     "size": [64, 64],
     "seed": 7,
     "negative_prompt": "blur # no comment",
+    "keyframes": [{"image": "refs/disc.png", "at": 2.5}, {"image": "refs/disc.png", "at": 1}],
     "subjects": [
         {"word": "red disc", "image": "refs/disc.png", "appears": [[0.125, 1.0], [2.0, 3.5]]},
         {"word": "no", "image": "refs/disc.png", "appears": [[0, 3.5]]},
@@ -46,10 +47,9 @@ def test_a_file_loses_nothing_on_its_way_in_and_out(client, picture):
     assert opened.status_code == 201 and opened.json()["missing"] == []
     saved = client.post("/api/export/yaml", json={"board": opened.json()["board"]})
     back = yaml.safe_load(saved.content)
-    assert back.pop("subjects") == [
-        {**subject, "image": f"pictures/{picture}"} for subject in FULL["subjects"]
-    ]
-    assert back == {key: value for key, value in FULL.items() if key != "subjects"}
+    for name in ("subjects", "keyframes"):
+        assert back[name] == [{**one, "image": f"pictures/{picture}"} for one in FULL[name]]
+    assert {**back, "subjects": 0, "keyframes": 0} == {**FULL, "subjects": 0, "keyframes": 0}
     as_json = client.post(
         "/api/open", json={"text": json.dumps(FULL), "name": "x.json", "pictures": names}
     )
@@ -70,8 +70,11 @@ def test_a_zip_holds_the_pictures_too(client, picture, tmp_path):
 def test_pictures_that_are_not_there_are_named(client):
     text = yaml.safe_dump({**FULL, "first_frame": "start.png"})
     opened = client.post("/api/open", json={"text": text, "name": "x.yaml"}).json()
-    assert opened["missing"] == ["start.png", "refs/disc.png", "refs/disc.png"]
+    assert opened["missing"] == ["start.png", "refs/disc.png"]
     assert "image" not in opened["board"]["subjects"][0]
+    assert opened["board"]["keyframes"] == [{"at": 2.5}, {"at": 1}]
+    problem = client.post("/api/check", json={"board": opened["board"]}).json()["problem"]
+    assert problem["field"] == "subjects[0]" and "image" in problem["text"]
 
 
 @pytest.mark.parametrize(

@@ -208,6 +208,10 @@ def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp
     watched = renderer.pipe.generate(board, seed=3, steps=8, watch=watch)
     assert seen == [(1, 3, 4, 4, 2)] * 3  # every fourth step, for 5 does not divide 8
     np.testing.assert_allclose(watched.astype(int), plain.astype(int), atol=1)
+    number, partly = [], Guidance(text=0, image=0, both=2, interval=(0.0, 0.5))
+    watch = Watch(lambda done, latents: number.append(done), 4)
+    renderer.pipe.generate(board, seed=3, steps=8, guidance=partly, watch=watch)
+    assert number == [0, 4, 8]  # also where steps do not all make the same passes
     about = pickle.loads(pickle.dumps(renderer.about()))
     assert about.scene(board).subjects[0].spans == ((2, 9),)
     assert not about.models.dit_params

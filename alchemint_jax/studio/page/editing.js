@@ -37,19 +37,20 @@ export class Editing {
     this.store.commit(withRow(this.store.doc, key, (row) => ({ ...row, [isEvent(row) ? "text" : "word"]: text })), `word ${key}`);
   }
 
+  // The name of a picture in the workspace; null if it is refused, which is said.
+  async upload(file) {
+    try { return (await api.picture(file)).name; } catch (error) { fail(error); return null; }
+  }
+
   async picture(key, file) {
-    try {
-      const { name } = await api.picture(file);
-      this.#commit(withRow(this.store.doc, key, (row) => ({ ...row, image: name })));
-    } catch (error) { fail(error); }
+    const image = await this.upload(file);
+    if (image) this.#commit(withRow(this.store.doc, key, (row) => ({ ...row, image })));
   }
 
   // A picture of the video itself, at its first or last frame; null takes it away.
   async keyframe(name, file) {
-    try {
-      const image = file && (await api.picture(file)).name;
-      this.#commit({ ...this.store.doc, [name]: image });
-    } catch (error) { fail(error); }
+    const image = file && await this.upload(file);
+    if (image || !file) this.#commit({ ...this.store.doc, [name]: image });
   }
 
   shift(by, part = "move") {
@@ -126,8 +127,8 @@ export class Editing {
 
   chooseAll() { this.tracks.choose(rowsOf(this.store.doc).flatMap((row) => row.bars.map((one) => one.id))); }
 
-  // The bar beside the one with the focus: in its row, or in another one.
-  walk(rows, bars) {
+  // To the bar beside the one with the focus, in its row or in another one: alone, or as well.
+  walk(rows, bars, more = false) {
     const all = rowsOf(this.store.doc).filter((row) => row.bars.length);
     if (!all.length) return;
     const row = rowOfBar(this.store.doc, this.tracks.focus) ?? all[0];
@@ -136,7 +137,7 @@ export class Editing {
     const other = all[(all.indexOf(row) + rows + all.length) % all.length];
     const list = sorted(other);
     const next = list[rows ? Math.min(place, list.length - 1) : (place + bars + list.length) % list.length];
-    this.tracks.choose([next.id], next.id);
+    this.tracks.choose(more ? [...this.tracks.chosen, next.id] : [next.id], next.id);
   }
 
   // The row of the bar with the focus.

@@ -35,7 +35,7 @@ export class Files {
 
   #told(board) {
     this.opened(board);
-    if (board.missing.length) say(`opened; drop its pictures onto their rows: ${board.missing.join(", ")}`, true);
+    if (board.missing.length) say(`opened without pictures that were not given; drop or choose them: ${board.missing.join(", ")}`, true);
   }
 
   async export(board, format) {

@@ -129,7 +129,7 @@ export function gestures(tracks, store, { snapMode, scrub, released }) {
   }
 
   root.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.target.closest(".label")) return;
+    if (event.button !== 0 || event.target.closest(".label, .keyframe")) return;
     const element = event.target.closest(".bar");
     const line = event.target.closest(".row");
     if (element) { event.preventDefault(); drag(event, element); return; }

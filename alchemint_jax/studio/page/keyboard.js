@@ -6,9 +6,10 @@ export const KEYS = [
   ["Tab", "to the timeline, and on from it"],
   ["↑ ↓", "to the bar in the row above or below"],
   ["[ ]", "to the bar before or after in the row"],
+  ["Shift ↑ ↓ [ ]", "choose the bar there as well"],
   ["← →", "move chosen bars by a frame; with Shift to the next latent frame"],
   ["Alt ← →", "move their ends; with Shift too, their starts"],
-  ["Enter", "choose or leave out the bar, to choose several"],
+  ["Enter", "choose the bar, or leave it out of those that are chosen"],
   ["Ctrl A, Esc", "choose all bars, or none"],
   ["N", "new bar at the playhead, in this row"],
   ["S, D, Del", "split at the playhead, duplicate, delete"],
@@ -29,10 +30,10 @@ export function keyboard({ editing, tracks, store, addAt, player, render, scrubT
       return true;
     }
     switch (event.key) {
-      case "ArrowUp": editing.walk(-1, 0); return true;
-      case "ArrowDown": editing.walk(1, 0); return true;
-      case "[": editing.walk(0, -1); return true;
-      case "]": editing.walk(0, 1); return true;
+      case "ArrowUp": editing.walk(-1, 0, event.shiftKey); return true;
+      case "ArrowDown": editing.walk(1, 0, event.shiftKey); return true;
+      case "[": case "{": editing.walk(0, -1, event.shiftKey); return true;
+      case "]": case "}": editing.walk(0, 1, event.shiftKey); return true;
       case "Enter": {
         const ids = new Set(tracks.chosen);
         if (!ids.delete(tracks.focus)) ids.add(tracks.focus);
@@ -88,8 +89,10 @@ export function keyboard({ editing, tracks, store, addAt, player, render, scrubT
   // The bar that Tab reaches is the one that keys are about.
   tracks.root.addEventListener("focusin", (event) => {
     const id = event.target.closest(".bar")?.dataset.id;
-    if (id && !tracks.chosen.size) tracks.choose([id], id);
-    else if (id) tracks.focus = id;
+    if (!id) return;
+    const elsewhere = id !== tracks.focus && tracks.chosen.size < 2;
+    if (elsewhere || !tracks.chosen.size) tracks.choose([id], id);
+    else tracks.focus = id;
   });
 }
 

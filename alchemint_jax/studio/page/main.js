@@ -5,6 +5,7 @@ import { $, confirmed, fail, make, say } from "./dom.js";
 import { Editing } from "./editing.js";
 import { Files } from "./files.js";
 import { gestures } from "./gestures.js";
+import { Keyframes } from "./keyframes.js";
 import { help, keyboard } from "./keyboard.js";
 import { Panel } from "./panel.js";
 import { Player } from "./player.js";
@@ -26,8 +27,10 @@ const tracks = new Tracks($("tracks"), {
   picture: (key) => files.choose(key, rowOf(store.doc, key).image),
   removeRow: (key) => editing.removeRow(key),
   chosen: () => panel.inspect(),
+  drawn: (doc) => keyframes.draw(doc),
 });
 const editing = new Editing(store, tracks, released);
+const keyframes = new Keyframes(tracks, store, { pick: (take) => files.pick(take), upload: (file) => editing.upload(file), released });
 const panel = new Panel(store, tracks, editing, (take) => files.pick(take));
 const files = new Files({ opened: show, editing, tracks });
 const player = new Player((frame) => { renders.follow(frame); if (renders.result) tracks.place(renders.result.ticks[frame]); });
@@ -68,7 +71,7 @@ async function listBoards() {
 store.listen((doc, how) => {
   tracks.draw(doc);
   panel.draw(doc);
-  if (how === "edit") { unsaved = true; clearTimeout(saving); saving = setTimeout(() => save().catch(fail), 350); }
+  if (how === "edit") { unsaved = true; $("saved").textContent = "saving…"; clearTimeout(saving); saving = setTimeout(() => save().catch(fail), 350); }
   ghosts(renders.result);
   clearTimeout(checking);
   checking = setTimeout(check, how === "load" ? 0 : 120);
@@ -209,6 +212,7 @@ function heardState(state) {
   $("model").textContent = model.failed || (model.ready ? model.name : `${model.name} is loading…`);
   $("model").className = `badge ${model.failed ? "bad" : model.ready ? "good" : ""}`;
   $("model").title = model.says ?? "";
+  keyframes.taken = ["frames", "latent frames"].includes(model.more_keyframes);
   panel.model(model);
   if (model.ready) [renders.fps] = model.fps;
   renders.load(state.jobs, state.queue);

@@ -29,6 +29,11 @@ export class Panel {
     $("fps").placeholder = model.fps[0];
     $("steps").placeholder = model.steps;
     for (const name of ["text", "image", "both"]) $(`g-${name}`).placeholder = model.guidance[name];
+    for (const id of ["steps", "g-text", "g-image", "g-both", "solver"]) {
+      $(id).disabled = model.distilled;
+      if (model.distilled) $(id).value = "";
+      $(id).title = model.distilled ? "This model was distilled for one way of sampling" : "";
+    }
     $("negative").placeholder = model.negative_prompt || "what the video should not show";
     $("scheme").textContent = model.scheme;
     $("add-event").disabled = !model.events;
@@ -59,7 +64,8 @@ export class Panel {
 
   // The first and the last frame, for models that are given them.
   #keyframes(doc) {
-    const names = ["first_frame", "last_frame"].filter((name, i) => doc[name] || i < (this.about?.keyframes ?? 0));
+    const taken = { first: 1, frames: 2, "latent frames": 2 }[this.about?.more_keyframes] ?? 0;
+    const names = ["first_frame", "last_frame"].filter((name, i) => doc[name] || i < Math.max(taken, this.about?.keyframes ?? 0));
     $("keyframes").hidden = !names.length;
     const drawn = JSON.stringify(names.map((name) => [name, doc[name]]));
     if (this.drawn === drawn) return;
@@ -68,7 +74,7 @@ export class Panel {
       const title = name.replace("_", " "), image = doc[name];
       return make("div", { class: "row" },
         make("button", { class: "picture", "aria-label": `Choose the ${title}`, onclick: () => this.pick((file) => this.editing.keyframe(name, file)) },
-          image ? make("img", { src: pictureUrl(image), alt: "" }) : "＋"),
+          image ? make("img", { src: pictureUrl(image), alt: "" }) : "+"),
         make("span", { class: "quiet" }, title),
         image ? make("button", { class: "x", "aria-label": `Remove the ${title}`, onclick: () => this.editing.keyframe(name, null) }, "×") : null);
     }));

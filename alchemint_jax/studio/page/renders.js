@@ -50,7 +50,9 @@ export class Renders {
     if (!this.awaited.includes(job.id)) return;
     await this.show(this.awaited);
     this.previewed?.delete(job.id);
+    document.dispatchEvent(new CustomEvent("finished", { detail: { id: job.id } }));
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();
+    else if (!this.player.frame) this.player.seek(this.player.frames >> 1); // the first one often shows nobody
   }
 
   gone(id) {
@@ -63,13 +65,13 @@ export class Renders {
 
   queue(order) { this.order = order; this.list(); }
 
-  preview({ id, strip, jpeg, step }) {
+  async preview({ id, strip, jpeg, step }) {
     const job = this.jobs.get(id);
     if (!job || job.board !== this.board || !this.awaited.includes(id)) return;
     this.previewed ??= new Map();
     this.previewed.set(id, { strip, source: `data:image/jpeg;base64,${jpeg}` });
-    if (!this.shown.includes(id)) this.show(this.awaited);
-    else this.player.preview(id, strip, jpeg);
+    if (!this.shown.includes(id)) await this.show(this.awaited);
+    else await this.player.preview(id, strip, jpeg);
     document.dispatchEvent(new CustomEvent("preview", { detail: { id, step } }));
   }
 
@@ -95,7 +97,7 @@ export class Renders {
     drawMeasured($("measured"), result);
     if (result) {
       const { steps, solver, seconds, size } = result;
-      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}, ${duration(seconds)}`;
+      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}, ${duration(seconds)}`;
     } else $("about").textContent = "";
     this.list();
     this.changed(result);

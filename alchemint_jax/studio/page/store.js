@@ -1,5 +1,5 @@
 // The board that is drawn: immutable snapshots, one for each gesture, and the way back to each.
-// A row has a key and bars have ids, which live in this window only.
+// Rows and keyframes have keys and bars have ids, which live in this window only.
 
 let last = 0;
 export const fresh = () => `n${++last}`;
@@ -12,6 +12,7 @@ export function fromBoard(board) {
       key: fresh(), word: one.word, image: one.image ?? null, bars: one.appears.map(([s, e]) => bar(s, e)),
     })),
     events: (board.events ?? []).map((one) => ({ key: fresh(), text: one.text, bars: [bar(...one.during)] })),
+    keyframes: (board.keyframes ?? []).map((one) => ({ key: fresh(), image: one.image ?? null, at: one.at })),
   };
 }
 
@@ -23,9 +24,10 @@ export function toBoard(doc) {
       word: row.word, ...(row.image ? { image: row.image } : {}), appears: spans(row),
     })),
     events: doc.events.map((row) => ({ text: row.text, during: spans(row)[0] })),
+    keyframes: doc.keyframes.map((one) => ({ ...(one.image ? { image: one.image } : {}), at: one.at })),
   };
   for (const [name, value] of Object.entries(board)) if (value === null || value === "") delete board[name];
-  if (!board.events.length) delete board.events;
+  for (const name of ["events", "keyframes"]) if (!board[name].length) delete board[name];
   return { ...board, prompt: doc.prompt ?? "" };
 }
 

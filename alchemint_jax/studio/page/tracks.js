@@ -10,7 +10,7 @@ const EDGE = 12; // pixels left and right of the time itself
 export class Tracks {
   constructor(root, handlers) {
     this.root = root;
-    this.handlers = handlers; // word, picture, drop, removeRow
+    this.handlers = handlers; // word, settle, picture, removeRow, chosen, drawn
     this.rows = new Map();
     this.bars = new Map();
     this.chosen = new Set();
@@ -78,6 +78,7 @@ export class Tracks {
       }
       before = element;
     }
+    this.handlers.drawn(doc);
     this.#drawGrid();
     this.place(this.second);
   }
@@ -120,7 +121,7 @@ export class Tracks {
       parts.picture.title = "Choose, drop or paste a picture; click to crop it";
       if (parts.image !== row.image) {
         parts.image = row.image;
-        parts.picture.replaceChildren(row.image ? make("img", { src: pictureUrl(row.image), alt: "" }) : "＋");
+        parts.picture.replaceChildren(row.image ? make("img", { src: pictureUrl(row.image), alt: "" }) : "+");
       }
     }
     const spans = this.seen.get(row.key) ?? [];
@@ -171,7 +172,7 @@ export class Tracks {
 
   #drawGrid() {
     const { ticks, latents } = this.ruler;
-    const width = 2 * EDGE + this.ruler.end * this.step, height = this.body.offsetHeight + this.head.offsetHeight;
+    const width = 2 * EDGE + this.ruler.end * this.step, height = this.inner.offsetHeight;
     const ratio = Math.min(devicePixelRatio || 1, 16000 / Math.max(1, width));
     const canvas = this.grid;
     canvas.style.left = `${this.label}px`;

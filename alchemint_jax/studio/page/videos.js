@@ -34,6 +34,6 @@ export class Videos {
     if (one.state === "queued") return "waits";
     if (one.state === "running") return `annotating, ${one.done} of ${one.total} stages`;
     if (one.state === "failed") return one.error;
-    return one.boards.length ? `${one.boards.length} scene${one.boards.length > 1 ? "s" : ""}; correct the bars, and save them as scenes` : "no scene was kept";
+    return one.boards.length ? `${one.boards.length} scene${one.boards.length > 1 ? "s" : ""}; correct the bars, and save them as scenes` : `no scene was kept${one.error ? `: it ${one.error}` : ""}`;
   }
 }
