@@ -189,9 +189,9 @@ def measure(
         keep(name, found)
 
 
-def markdown(found: Mapping[str, Any], timed: Mapping[str, Any]) -> str:
-    """The table of the two files that this command wrote."""
-    titles = ("passes", "relative MSE", "edges", "motion", "PSNR (dB)", "t-IOU", "identity", "time")
+def markdown(found: Mapping[str, Any]) -> str:
+    """The table of a file of figures that this command wrote."""
+    titles = ("passes", "relative MSE", "edges", "motion", "PSNR (dB)", "t-IOU", "identity")
     lines = ["| | " + " | ".join(titles) + " |", "|---|" + "---:|" * len(titles)]
     for name, row in found["variants"].items():
         energy, alone = row["energy"], row["against"] == name
@@ -208,7 +208,6 @@ def markdown(found: Mapping[str, Any], timed: Mapping[str, Any]) -> str:
                 + ("" if alone else f" ({less['low']:+.3f} to {less['high']:+.3f})")
                 for figure, less in zip(FIGURES, of_pairs, strict=True)
             ),
-            f"{timed['times'][name]['ratio']:.2f}" if name in timed["times"] else "",
         ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -48,7 +48,9 @@ def write_clips(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DataError(f"{out}: holds something; choose another directory or remove it first")
 
-    class Clips(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    class Clips(  # type: ignore[call-arg]
+        tfds.core.GeneratorBasedBuilder, skip_registration=True
+    ):
         VERSION = tfds.core.Version("1.0.0")
         # TFDS looks this up with `importlib_resources`, which it installs only on Python < 3.9.
         code_path = epath.Path(__file__)

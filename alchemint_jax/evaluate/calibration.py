@@ -177,7 +177,7 @@ def _strangers(truths: Sequence[Truth]) -> list[dict[int, Scene]]:
     found: list[dict[int, Scene]] = []
     for t, truth in enumerate(truths):
         mine: dict[int, Scene] = {}
-        others = [p for n, _, p in pictures[: len(pictures)] if n != t]
+        others = [p for n, _, p in pictures if n != t]
         for i, subject in enumerate(truth.scene.subjects):
             if not others:
                 break

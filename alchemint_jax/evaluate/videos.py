@@ -20,7 +20,7 @@ import numpy as np
 from alchemint_jax import media
 from alchemint_jax.annotate import pool
 from alchemint_jax.annotate.rows import digest, read_shard, write_shard
-from alchemint_jax.annotate.run import alone, exit_status
+from alchemint_jax.annotate.run import exit_status
 from alchemint_jax.annotate.sources import SUFFIXES, contents
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, DataError
@@ -29,6 +29,7 @@ from alchemint_jax.evaluate.asks import Ask
 from alchemint_jax.evaluate.clip import Clip
 from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
 from alchemint_jax.evaluate.tracker import Tracker
+from alchemint_jax.outputs import alone
 from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.results import plain
@@ -129,7 +130,7 @@ def score_videos(
     ]
     shards = target / "rows"
     shards.mkdir(parents=True, exist_ok=True)
-    with alone(shards):
+    with alone(shards, target):
         for path in shards.glob("part-*.jsonl"):
             if int(path.stem.removeprefix("part-")) >= len(tasks):
                 path.unlink()

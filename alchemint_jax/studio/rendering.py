@@ -110,7 +110,7 @@ class Renderer:
         pipe = self.pipe
         bare = Models(pipe.models.dit, {}, pipe.models.vae, {})
         texts = dataclasses.replace(pipe.texts, params=dict, cache=None)
-        tower = None if pipe.image_encoder is None else (pipe.image_encoder[0], {})
+        tower: Any = None if pipe.image_encoder is None else (pipe.image_encoder[0], {})
         return dataclasses.replace(pipe, models=bare, texts=texts, image_encoder=tower)
 
     def draw(self, pictures: Path, ask: Ask, folder: Path, tell: Tell) -> None:

@@ -23,7 +23,6 @@ from alchemint_jax.train.hosts import gathered
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.state import StatePlan
 from alchemint_jax.train.step import jit_train_step
-from alchemint_jax.train.task import Task
 
 GIB = 2**30
 NOTE = "remat"
@@ -45,7 +44,7 @@ class Way:
     """
 
     name: str
-    task: Task
+    task: Any
     guess: float
 
 
@@ -118,7 +117,7 @@ def _fastest(
     *ways, last = found.ways
     state, of = sharding.shard_bytes(plan.abstract), f"of {available / GIB:.3g} GiB"
     state += sharding.shard_bytes(plan.abstract["params"])  # gradients
-    over = []
+    over: list[str] = []
     for way in ways:
         guess = state + way.guess
         if guess <= _SURE * available:

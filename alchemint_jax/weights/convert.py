@@ -123,8 +123,8 @@ def left_out(source: str | os.PathLike, format: str) -> list[str]:
     """What of a model's directory holds weights that `convert` does not write."""
     if directories.is_single_file(source):
         return []
-    written = wan.TRANSFORMERS if format == "wan" else directories.COMPONENTS
-    written = [*written, *directories.ORIGINAL_PAIR.values()]
+    own = wan.TRANSFORMERS if format == "wan" else directories.COMPONENTS
+    written = [*own, *directories.ORIGINAL_PAIR.values()]
     found = list(directories.locate(source).iterdir())
     folders = [
         f"{p.name}/" for p in found if p.name not in written and any(p.glob("*.safetensors"))

@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studies import start, step_cache
+from studies import step_cache
 
 ROOT = Path(__file__).resolve().parents[2]
-FOUND, TIMED = (
-    json.loads((ROOT / "docs" / "results" / name).read_text())
-    for name in ("step_cache.json", "step_cache_times.json")
-)
+FOUND = json.loads((ROOT / "docs" / "results" / "step_cache.json").read_text())
 
 
 def test_energies_and_errors_by_hand():
@@ -43,18 +40,10 @@ def test_psnr_by_hand():
     assert step_cache.psnr(video, video) == np.inf
 
 
-def test_the_committed_result_is_of_these_variants_and_on_the_page():
-    assert list(FOUND["variants"]) == list(step_cache.VARIANTS)
-    assert set(TIMED["times"]) <= set(step_cache.VARIANTS)
-    assert all(len(times["seconds"]) >= 7 for times in TIMED["times"].values())
+def test_the_committed_result_is_on_the_page():
+    assert {"whole", "cache"} <= set(FOUND["variants"]) <= set(step_cache.VARIANTS)
     page = (ROOT / "docs" / "guides" / "step_cache.md").read_text()
-    lines = step_cache.markdown(FOUND, TIMED).splitlines()
-    assert len(lines) == 2 + len(step_cache.VARIANTS)
+    lines = step_cache.markdown(FOUND).splitlines()
+    assert len(lines) == 2 + len(FOUND["variants"])
     for line in lines:
         assert line in page
-
-
-def test_a_command_that_fails_says_which_tree(tmp_path):
-    (tmp_path / "alchemint_jax.py").write_text("raise SystemExit('broken')")
-    with pytest.raises(ValueError, match="the command failed: broken"):
-        start.run(tmp_path, tmp_path, 1)

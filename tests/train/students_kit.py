@@ -63,19 +63,19 @@ def boards(count: int = 6, seed: int = 3) -> Boards:
         spans = [Spans([(0, 2), (4, 5), (7, 9)])] if i == 0 else [Spans([(i % 4, 8)])]
         spans += [Spans([(1, 9)])] * (i % 2)
         subjects = tuple(
-            Subject(f"disc {n}", own, rng.integers(0, 256, (1, 16, 16, 3), np.uint8))
+            Subject(("disc", "ring")[n], own, rng.integers(0, 256, (1, 16, 16, 3), np.uint8))
             for n, own in enumerate(spans)
         )
-        scenes.append(Scene(f"board {i}", f"disc 0 number {i}", clock, subjects))
+        scenes.append(Scene(f"board {i}", f"disc number {i}", clock, subjects))
     return Boards("toys", seed, scenes)
 
 
-def config(teacher: Path, data: Path, **changes) -> ConfigDict:
+def config(model: Path, data: Path, **changes) -> ConfigDict:
     """How a student of the tiny teacher is trained, as files in configs/ say it."""
     sampling = dataclasses.asdict(SETTINGS)
     del sampling["unipc"]
     sampling |= {"steps": 4, "guidance": {"text": 0.0, "image": 0.0, "both": 1.0}}
-    model = {
+    sizes = {
         name: getattr(DIT, name)
         for name in ("dim", "n_heads", "n_layers", "ffn_dim", "in_channels", "out_channels")
     }
@@ -83,9 +83,9 @@ def config(teacher: Path, data: Path, **changes) -> ConfigDict:
         "task": "distill",
         "data": str(data),
         "boards": "toys",
-        "init_from": str(teacher),
-        "vae": str(teacher),
-        "model": model | {"text_dim": 8, "freq_dim": 8, "slots": 2},
+        "init_from": str(model),
+        "vae": str(model),
+        "model": sizes | {"text_dim": 8, "freq_dim": 8, "slots": 2},
         "text": dataclasses.asdict(TEXT),
         "lora": {"rank": 4, "alpha": 4.0},
         "loader": {"batch_size": 4},

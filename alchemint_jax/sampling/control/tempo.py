@@ -167,7 +167,7 @@ class TempoControl:
         for row, scene, own in zip(curves, scenes, wanted, strict=True):
             for number, one in enumerate(own):
                 row[number] = one.over(scene, clock)
-        for scene, own, found in zip(scenes, wanted, tokens.any(-1), strict=True):
+        for scene, own, found in zip(scenes, wanted, list(tokens.any(-1)), strict=True):
             lost = [one.word for one, there in zip(own, found, strict=False) if not there]
             if not own or lost and (self.words is not None or not found.any()):
                 raise StoryboardError(
@@ -191,6 +191,7 @@ class TempoControl:
             tokens = followed.tokens.astype(jnp.float32)
             tokens = tokens / jnp.maximum(tokens.sum(-1, keepdims=True), 1)
             seen = moment.look(z, Probe(words=tokens, subjects=False), time=time)
+            assert seen.words is not None
             attention = rearrange(seen.words.mean((0, 2)), "b t h w g -> b g t (h w)")
             return tempo_terms(attention, followed.curves, self.threshold, self.trim)
 

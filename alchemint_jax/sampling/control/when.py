@@ -126,5 +126,5 @@ def parse_when(text: str) -> When:
             rows = tuple((float(start), float(end)) for start, end in pairs)
         except ValueError:
             continue
-        return When(word, **{name: rows})
+        return When(word, seconds=rows) if name == "seconds" else When(word, curve=rows)
     return When(word, audio=when)

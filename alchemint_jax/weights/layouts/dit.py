@@ -166,9 +166,9 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> DiTConfig:
             **_shared(fields),
         )
     kind = values.get("model_type", "t2v")
-    if kind not in (known := ("t2v", "i2v", "flf2v", "ti2v")):
+    if kind not in (kinds := ("t2v", "i2v", "flf2v", "ti2v")):
         raise WeightsError(
-            f"{where}: model_type is {kind!r}; only {', '.join(known)} are supported"
+            f"{where}: model_type is {kind!r}; only {', '.join(kinds)} are supported"
         )
     return DiTConfig(
         dim=fields["dim"],

@@ -197,7 +197,7 @@ def config_from_diffusers(values: Mapping[str, Any], where: str) -> VAEConfig:
         elif field not in (*_CHANNELS, *_IGNORED) and not field.startswith("_"):
             problems.append(f"{field} is not a known field of {CLASS}")
     patch = values.get("patch_size")
-    colours = 3 * (patch if _count(patch) else 1) ** 2
+    colours = 3 * (int(patch) if patch and _count(patch) else 1) ** 2
     problems += [
         f"{field} is {values.get(field, 3)!r}; with patch_size {patch!r} it must be {colours}"
         for field in _CHANNELS

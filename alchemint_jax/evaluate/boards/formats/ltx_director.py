@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from alchemint_jax.evaluate.boards.board import Board
 from alchemint_jax.evaluate.boards.formats.common import Content, Notes, Options
@@ -35,7 +36,7 @@ def write(boards: Sequence[Board], options: Options, notes: Notes) -> Iterator[t
         story = board.storyboard
         rate = options.fps or story.fps or FPS
         clock = Clock.for_duration(story.duration, rate, WAN_STRIDE)
-        segments = []
+        segments: list[dict[str, Any]] = []
         for part in stretches(story):
             start = clock.frame(part.start)
             end = clock.frames if part.end >= story.duration else clock.frame(part.end)
