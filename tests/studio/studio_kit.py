@@ -31,7 +31,7 @@ def until(true, seconds=20.0):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it does not happen"
-        time.sleep(0.01)
+        time.sleep(0.04)
 
 
 def png(size=(16, 12), color=(200, 40, 40)):
