@@ -154,8 +154,8 @@ class FakePipeline:
     refuses = ""
 
     @classmethod
-    def load(cls, model, relay=None, cache=None):
-        assert relay is None and cache is None
+    def load(cls, model, **options):
+        assert options == {"relay": None, "clean_keyframes": False, "cache": None}
         cls.calls = []
         return cls()
 

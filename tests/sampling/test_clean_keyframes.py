@@ -112,7 +112,7 @@ def test_from_the_command_line(tmp_path, capsys, monkeypatch):
     )
     asked = []
 
-    def loop(models, conditions, start, plan, on_step, control, guide):
+    def loop(models, conditions, start, plan, on_step, control, *others):
         asked.append((conditions, control))
         return start
 
