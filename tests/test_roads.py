@@ -83,7 +83,7 @@ def pipe(monkeypatch):
     def states(self, *texts):
         return [(np.zeros((len(t), n, 8)), np.ones((len(t), n), bool)) for t, n in texts]
 
-    def sample(models, conditions, noise, plan, on_step, control, guide, cache):
+    def sample(models, conditions, noise, plan, *others):
         everything = jnp.ones(len(noise), bool)
         text, extra = model_inputs(conditions, everything, everything)
         time = jnp.zeros(len(noise))
