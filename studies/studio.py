@@ -1,6 +1,6 @@
 """The studio in a browser: how long people wait for it, how smoothly bars move, and its picture.
 
-    python -m studies.studio --out docs/results/studio.json --picture docs/guides/studio.png
+    python -m studies.studio --out out/studio.json --picture docs/guides/studio.png
 
 A bar of an example is dragged ten times, and each time the first preview and the finished clip are
 waited for, with each model's own number of steps; then one of 200 bars is dragged for two seconds,

@@ -212,6 +212,30 @@ def test_a_new_server_finds_everything_again(workspace, page):
         again.close()
 
 
+def test_keyframes_are_added_where_the_model_takes_them(page, address):
+    """None of the bundled models does, so the page is told that this one did."""
+
+    def told(route):
+        answer = route.fetch()
+        state = answer.json()
+        state["model"]["more_keyframes"] = "frames"
+        route.fulfill(response=answer, json=state)
+
+    other = page.context.new_page()
+    other.route("**/api/state", told)
+    other.route("**/api/events", lambda route: route.abort())
+    visit(other, address)
+    expect(other.get_by_role("button", name="Choose the last frame")).to_be_visible()
+    with other.expect_file_chooser() as chooser:
+        other.get_by_role("button", name="Add a keyframe").click()
+    chooser.value.set_files({"name": "a.png", "mimeType": "image/png", "buffer": png()})
+    expect(other.locator(".keyframe img")).to_have_count(1)
+    other.click("#undo")
+    expect(other.locator(".keyframe")).to_have_count(0)
+    expect(other.locator("#saved")).to_have_text("saved")
+    other.close()
+
+
 def test_keyframes_are_moved_and_saved_at_their_times(page, workspace):
     board = {"prompt": "a red disc", "duration": 4.0, "subjects": []}
     board["keyframes"] = [{"image": "a.png", "at": 1.0}, {"image": "a.png", "at": 2.0}]
