@@ -22,6 +22,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 
@@ -31,9 +32,11 @@ from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.sampling.guidance import Branch
+from alchemint_jax.train import dit_remat
 from alchemint_jax.train.distill_data import check_paths
 from alchemint_jax.train.dit_task import DiTTask, Dropout, common_fields
 from alchemint_jax.train.optimizer import FROZEN
+from alchemint_jax.train.remat import Ways
 
 
 def _fixed(value: Any) -> Any:
@@ -109,6 +112,16 @@ class DistillTask(DiTTask):
     def passes(self) -> int:
         """How often a step asks the transformer about each clip."""
         return self.sampling.steps if self.objective == "path" else 1
+
+    def ways(self, batch: dit_remat.Shapes, mesh: Mesh, accumulate: int) -> Ways | None:
+        """As of clips, all of which have one shape here; each pass keeps activations of its own."""
+        states = batch["states"]
+        clips = jax.ShapeDtypeStruct((states.shape[0], *states.shape[2:]), states.dtype)
+        found = dit_remat.ways(self, {**batch, "latents": clips}, mesh, accumulate)
+        if found is None:
+            return None
+        ways = (dataclasses.replace(w, guess=w.guess * self.passes) for w in found.ways)
+        return Ways(batch, tuple(ways))
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of paths, shuffled, without end.
