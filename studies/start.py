@@ -1,8 +1,8 @@
 r"""How long `alchemint generate` takes to start: to the model, to a step, and to the file.
 
-    python -m studies.start --out docs/results/start.json
+    python -m studies.start --out runs/start.json
     git worktree add /tmp/before COMMIT
-    python -m studies.start --beside /tmp/before --out docs/results/start.json
+    python -m studies.start --beside ../before --out runs/start.json
 
 Each run is a process of its own. The first of each tree fills an empty cache and is reported apart;
 the others find what it has left. Two trees run in turn.

@@ -1,7 +1,7 @@
 r"""What a step cache saves and costs: boards sampled with it and without, from the same noise.
 
     python -m studies.step_cache --limit 16 --out docs/results/step_cache.json
-    python -m studies.step_cache --times --out docs/results/step_cache_times.json
+    python -m studies.step_cache --times --out runs/step_cache_times.json
 
 Each variant is compared with the same model that skips nothing, by its latents and by what is on
 screen; a second comparison is of guidance by four branches. Times are of one board, from storyboard

@@ -25,6 +25,7 @@ from alchemint_jax.annotate.settings import Settings
 from alchemint_jax.annotate.timeline import timeline
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, DataError
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.studio import jobs, workspace
 from alchemint_jax.studio.answers import Refused
 from alchemint_jax.studio.boards import Boards
@@ -251,7 +252,7 @@ def check_video(path: Path) -> None:
         raise Refused(f"the video {error}") from None
     if max(line.size) > MAX_SIDE:
         raise Refused(f"the video is larger than {MAX_SIDE} pixels on a side")
-    if len(line.stamps) / line.fps > MAX_SECONDS:
+    if Clock(line.fps, len(line.stamps), 1).duration > MAX_SECONDS:
         raise Refused(f"the video is longer than {MAX_SECONDS} seconds; cut it first")
 
 

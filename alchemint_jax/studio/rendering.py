@@ -29,6 +29,7 @@ from alchemint_jax.results import plain
 from alchemint_jax.sampling.control import Gating
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.sample import Models, Watch
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.studio import preview
 from alchemint_jax.studio.asking import Ask
@@ -96,7 +97,9 @@ class Renderer:
 
     def warm(self) -> None:
         """Compiles what a render of the usual length needs."""
-        seconds = (self.pipe.limits.max_frames - 1) / self.pipe.fps
+        limits = self.pipe.limits
+        clock = Clock(self.pipe.fps, limits.max_frames, limits.stride)
+        seconds = clock.second(limits.max_frames - 1)
         board = Storyboard.from_dict({"prompt": "nothing", "duration": seconds})
         scene = self.pipe.scene(board)
         seen: list[jax.Array] = []

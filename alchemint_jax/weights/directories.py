@@ -115,7 +115,8 @@ def no_model(name: str | os.PathLike) -> str:
         f"neither {' or '.join(map(repr, BUNDLED))} (bundled models) nor a folder",
         str(name),
     )
-    holding = f"a folder that holds {', '.join(f'{c}/' for c in COMPONENTS)}"
+    usual = (component for component in COMPONENTS if component != "transformer_2")
+    holding = f"a folder that holds {', '.join(f'{component}/' for component in usual)}"
     if os.path.isfile(os.path.expanduser(text)):
         return (
             f"{said} but a single file; a model is {holding}: give the folder of the whole model "

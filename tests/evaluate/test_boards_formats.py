@@ -300,7 +300,7 @@ def test_one_set_can_be_asked_of_every_system(tmp_path):
         if name != "tgi-bench":  # is about given frames
             made = export_boards(path, name, folder / name)
             assert made.boards == 2 or name == "tempocontrol"
-    assert len({*folder.iterdir()}) == len(EXPORTS) - 1 == 8
+    assert len({*folder.iterdir()}) == len(EXPORTS) - 1 == 9
 
 
 def test_an_option_that_says_nothing_to_a_format_is_refused(tmp_path):

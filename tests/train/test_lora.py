@@ -481,7 +481,7 @@ def test_a_rate_of_zero_leaves_every_bit_through_export(
 def test_wan_recipes_build_without_any_weights(name, variant, count, kind):
     config = load_config(CONFIGS / f"{name}.py:{kind}")
     task, schedule = build_task(config), build_train(config)
-    sizes = dataclasses.replace(VARIANTS[variant], slots=3, remat="full")
+    sizes = dataclasses.replace(VARIANTS[variant], slots=3)
     assert task.model == sizes and schedule.total_steps == 40_000
     assert task.vae == task.init_from and not task.train_text
     state = train.plan_state(task, schedule.optimizer, sharding.make_mesh()).abstract

@@ -65,9 +65,9 @@ def per_latent_frame(
     values: Float[np.ndarray, " n"], seconds: Float[np.ndarray, " n"], clock: Clock
 ) -> Float[np.ndarray, " t"]:
     """The largest of the values that fall into each latent frame; after the last one, 0."""
-    frames, fps = int(clock.frames), float(clock.fps)
-    found = np.interp(np.arange(frames) / fps, seconds, values, right=0.0)
-    number = np.floor(seconds * fps + 1e-6).astype(int)
+    frames = int(clock.frames)
+    found = np.interp([clock.second(i) for i in range(frames)], seconds, values, right=0.0)
+    number = np.array([clock.count(second) for second in seconds], int)
     inside = number < frames
     np.maximum.at(found, number[inside], values[inside])
     rows = clock.held(np.stack([np.arange(clock.latent_frames)] * 2, axis=-1))

@@ -91,7 +91,8 @@ class When:
         frames = np.arange(int(clock.frames))
         if self.curve is not None:
             seconds, heights = np.array(self.curve, np.float64).T
-            return clock.latent_coverage(np.interp(frames / float(clock.fps), seconds, heights))
+            now = [clock.second(int(frame)) for frame in frames]
+            return clock.latent_coverage(np.interp(now, seconds, heights))
         if self.seconds is not None:
             spans = clock.spans(self.seconds)
         else:
