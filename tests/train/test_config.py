@@ -13,6 +13,7 @@ from alchemint_jax.rotary import FittedRope, ReferenceLayout, WeRope
 from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.fields import build
+from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.run import build_task
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -35,7 +36,8 @@ def test_every_config_builds_and_says_how_it_is_run(path):
     task, train = build_task(config), build_train(config)
     rates = dict(train.optimizer.groups)
     assert train.total_steps > 0 and all(rate > 0 for rate in rates.values())
-    assert task.label("transformer/blocks/ffn_up/kernel") in rates
+    label = task.label("transformer/blocks/ffn_up/kernel")
+    assert label == FROZEN if getattr(task, "lora", None) else label in rates
     docstring = path.read_text().split('"""')[1]
     assert f"alchemint train --config configs/{path.name}" in docstring and "Hardware" in docstring
 
