@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the figures")
     parser.add_argument("--picture", type=Path, help="a picture of the page (PNG)")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     found: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count(), "waits": {}}
     for model in MODELS:
         with tempfile.TemporaryDirectory() as folder, served(Path(folder), model) as address:

@@ -296,7 +296,7 @@ def test_config_is_a_directory(saved):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"_class": "Unet"}, "must be one of DiT, VAE, UMT5Encoder"),
+        ({"_class": "Unet"}, "must be one of DiT, VAE, TinyDecoder, UMT5Encoder"),
         ({"_class": ["DiT"]}, "must be one of"),
         ({"_class": "VAE"}, "describes a VAE, but a text_encoder is a UMT5Encoder"),
         ({"depth": 3, "width": 1}, r"config\.json: UMT5Config has no field 'depth', 'width'"),
