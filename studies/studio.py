@@ -36,7 +36,7 @@ _PATIENCE = 300_000  # milliseconds for a model to load
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures, and draws."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the figures")
