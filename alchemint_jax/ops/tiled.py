@@ -1,6 +1,6 @@
 """Attention for CPUs: one head of one sample at a time, so that probabilities stay in the caches.
 
-All of them at once are written to memory and read again about ten times in a training step, which
+All of them at once are written to memory and read again several times in a training step, which
 then waits for memory. Here the forward pass keeps the log-sum-exp of each query, and the backward
 pass forms the probabilities again from it (FlashAttention, arXiv 2205.14135, algorithm 4, with a
 whole head as the block): one more product, and no array of n m numbers but the one that is worked
