@@ -389,7 +389,7 @@ def test_the_bundled_model_is_what_the_configs_make():
     models = pipe.models
     measured = {f: getattr(models.vae.config, f) for f in ("latents_mean", "latents_std")}
     assert models.vae.config == dataclasses.replace(vae.model, **measured)
-    assert models.dit.config == dit.model
+    assert models.dit.config == dataclasses.replace(dit.model, remat=models.dit.config.remat)
     assert pipe.texts.encoder.config == dit.text
     assert pipe.settings == dit.sampling
 
