@@ -41,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 # A pipeline that diffusers made and saved, with random weights: as a download would be.
 PUBLISHED = ROOT / "tests" / "goldens" / "pipeline" / "t2v"
+FPS = 16  # of the videos that stand in for those of users, whatever rate a recipe asks for
 TINY_WAN = [
     f"--config.{field}"
     for field in (
@@ -48,6 +49,7 @@ TINY_WAN = [
         *("model.text_dim=24", "model.freq_dim=16", "text.vocab=51", "text.dim=24"),
         *("text.n_heads=4", "text.head_dim=8", "text.ffn_dim=32", "text.n_layers=2"),
         *("sampling.size=(32,48)", "sampling.min_frames=9", "sampling.max_frames=9"),
+        f"sampling.fps={FPS}",
     )
 ]
 BUCKETS = "9x32x48,1x32x48"
@@ -131,7 +133,7 @@ def film(folder):
         for frame, left in zip(wide, places, strict=True):
             if left is not None and left < 200:
                 frame[8:, 100 + left : 196 + left] = person
-        (folder / f"{name}.mp4").write_bytes(encode_mp4(wide[:, :, 100:300], 16))
+        (folder / f"{name}.mp4").write_bytes(encode_mp4(wide[:, :, 100:300], FPS))
 
 
 def execute(words):
@@ -162,7 +164,7 @@ def execute(words):
                 shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
-        few = ["--buckets", BUCKETS] if "--buckets" in words else few
+        few = ["--buckets", BUCKETS, "--fps", f"{FPS}"] if "--buckets" in words else few
         few = PATHS if words[1:3] == ["data", "paths"] else few
         assert cli.main([*words[1:], *few]) == 0, words
     elif words[2] == "studies.fast_weights":
