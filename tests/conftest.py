@@ -53,6 +53,7 @@ if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend has started yet
 jax.config.update("jax_numpy_rank_promotion", "raise")
+KEPT = 500  # programs, before a module's end makes a process forget them
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,6 +67,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests go first: in the end no process waits for one that has just begun."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(scope="session")
+def lowered() -> list[str]:
+    """Grows by each program that this process lowers."""
+    found: list[str] = []
+
+    def listen(event: str, _: float, **__: object) -> None:
+        if event.endswith("jaxpr_to_mlir_module_duration"):
+            found.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_programs(lowered: list[str]) -> Iterator[None]:
+    """JAX keeps what it has compiled, and the more it keeps, the longer the next program takes."""
+    yield
+    if len(lowered) > KEPT:
+        jax.clear_caches()
+        lowered.clear()
 
 
 @pytest.fixture(scope="module")

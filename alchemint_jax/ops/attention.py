@@ -19,7 +19,6 @@ from alchemint_jax.ops.context import attend_on_mesh
 from alchemint_jax.ops.cudnn import cudnn, widest
 from alchemint_jax.ops.plain import blocked, plain
 from alchemint_jax.ops.splash import KEPT, splash
-from alchemint_jax.ops.tiled import tiled
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
 
@@ -49,8 +48,7 @@ def attention(
         v: values, of any width.
         key_mask: which keys are seen; all by default.
         implementation: "xla" (any platform), "cudnn" (NVIDIA's GPUs, in half precision), "splash"
-            (TPUs; on CPU it is interpreted, slowly), or "auto": what suits platform and sizes, on
-            CPUs one head after another where probabilities are many.
+            (TPUs; on CPU it is interpreted, slowly), or "auto": what suits platform and sizes.
         bias: what is added to the logits.
 
     Raises:
@@ -71,8 +69,6 @@ def attention(
                 return splash(q, k, v, mask, scale, interpret=on == "cpu")
             case "cudnn":
                 return cudnn(q, k, v, mask, scale)
-            case "tiled":
-                return tiled(q, k, v, mask, scale)
             case "blocked":
                 return checkpoint_name(blocked(q, k, v, mask, scale), KEPT)
         return checkpoint_name(plain(q, k, v, mask, scale), KEPT)
@@ -129,7 +125,7 @@ def choose(
     keys: int,
     head_dim: int,
     extra: int = 0,
-) -> Literal["plain", "tiled", "blocked", "cudnn", "splash"]:
+) -> Literal["plain", "blocked", "cudnn", "splash"]:
     """The function that attends.
 
     Args:
@@ -162,15 +158,12 @@ def choose(
         return "splash"
     if implementation == "cudnn" and fused["cudnn"]:
         return "cudnn"
-    many = queries * keys > _SMALL
-    if implementation == "auto" and many:
+    if implementation == "auto" and queries * keys > _SMALL:
         if fused["cudnn"]:
             return "cudnn"
         if fused["splash"]:
             return "splash"
-    if queries * keys > _LARGE:
-        return "blocked"
-    return "tiled" if implementation == "auto" and on == "cpu" and many else "plain"
+    return "blocked" if queries * keys > _LARGE else "plain"
 
 
 def platform() -> str:

@@ -17,13 +17,11 @@ import pytest
 from alchemint_jax.ops.cudnn import cudnn
 from alchemint_jax.ops.plain import blocked, plain
 from alchemint_jax.ops.splash import block_size, splash
-from alchemint_jax.ops.tiled import tiled
 
 pytestmark = pytest.mark.slow
 
 KERNELS = {
     "blocked": functools.partial(blocked, block=48),
-    "tiled": tiled,
     "splash": functools.partial(splash, interpret=True),
     "cudnn": functools.partial(cudnn, implementation="xla"),
 }
