@@ -40,7 +40,7 @@ def kept(function: Callable[..., Any]) -> Callable[..., Any]:
     is in this package. Results are tuples, lists and dicts of arrays. Calls on a mesh, on other
     devices than the first, or within another program, go to the function itself.
     """
-    programs: dict[str, Callable[..., Any]] = {}
+    programs: dict[Any, Callable[..., Any]] = {}
 
     @functools.wraps(function)
     def call(*args: Any, **static: Any) -> Any:
@@ -51,17 +51,20 @@ def kept(function: Callable[..., Any]) -> Callable[..., Any]:
         if not all(map(_plain, leaves)):
             return function(*args, **static)
         leaves = [x if isinstance(x, jax.Array) else _array(x) for x in leaves]
-        shapes = [(x.shape, str(x.dtype)) for x in leaves]
-        name = _name(f"{function.__module__}.{function.__qualname__}", static, str(tree), shapes)
-        if name not in programs:
+        # Every step of a solver comes by here: only a program that is new is named for the disk.
+        key = (tree, *((x.shape, x.dtype) for x in leaves), *sorted(static.items()), *_settings())
+        if key not in programs:
+            shapes = [(x.shape, str(x.dtype)) for x in leaves]
+            of = f"{function.__module__}.{function.__qualname__}"
+            name = _name(of, static, str(tree), shapes)
             flat = jax.jit(lambda *leaves: function(*jax.tree.unflatten(tree, leaves), **static))
             exported = _exported(folder / f"{name}.program", flat, leaves)
             if exported is None:
                 return function(*args, **static)
             # Compiled here: results of a call, as inputs of the next one, would compile again.
             spaces = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in leaves]
-            programs[name] = jax.jit(exported.call).lower(*spaces).compile()
-        return programs[name](*leaves)
+            programs[key] = jax.jit(exported.call).lower(*spaces).compile()
+        return programs[key](*leaves)
 
     return call
 
@@ -130,11 +133,14 @@ def _array(leaf: Any) -> np.ndarray:
     return array.astype(jax.dtypes.canonicalize_dtype(array.dtype))
 
 
-def _name(*of: Any) -> str:
+def _settings() -> list[str]:
     config: Any = jax.config
-    settings = [str(getattr(config, name)) for name in _SETTINGS]
+    return [str(getattr(config, name)) for name in _SETTINGS]
+
+
+def _name(*of: Any) -> str:
     device = jax.local_devices()[0]
-    parts = [_source(), settings, device.platform, device.device_kind, described(of)]
+    parts = [_source(), _settings(), device.platform, device.device_kind, described(of)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
