@@ -19,6 +19,7 @@ from alchemint_jax.models.dit import DiT
 from alchemint_jax.sampling import Guidance, Pipeline, pipeline
 from alchemint_jax.sampling.canvas import Canvas, boxes, compose
 from alchemint_jax.sampling.control import Gating, Moment
+from alchemint_jax.sampling.fitting import fitted
 from alchemint_jax.sampling.keyframes import _encode_video, _see
 from alchemint_jax.sampling.kinds import KINDS
 from alchemint_jax.sampling.settings import Settings
@@ -181,7 +182,7 @@ def test_the_networks_are_given_the_canvas(pipe):
 
 
 def test_words_alone_are_gated(pipe):
-    control = pipe._control(Gating())
+    control = fitted(pipe, Gating())
     assert control.edge is None  # the model knows no time
     late = dataclasses.replace(scene().subjects[0], spans=Spans([(5, 9)]))
     given = pipe.conditions([dataclasses.replace(scene(), subjects=(late, *scene().subjects[1:]))])

@@ -17,9 +17,10 @@ from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.rotary import NoInterval, WeRope
-from alchemint_jax.sampling import Guidance, Pipeline
+from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.control import Gating, Moment
 from alchemint_jax.sampling.control.gating import gate_bias, inside, word_bias
+from alchemint_jax.sampling.fitting import fitted, fitted_gating
 from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.solvers import SOLVERS
@@ -202,8 +203,8 @@ def test_nothing_where_nothing_is_asked_for(models):
         models = SimpleNamespace(vae=vae, dit=dit)
         return SimpleNamespace(models=models, limits=limits, relay=None)
 
-    chosen = Pipeline._gating
-    assert chosen(pipe(), Gating(0)) is None and Pipeline._control(pipe(), None) is None
+    chosen = fitted_gating
+    assert chosen(pipe(), Gating(0)) is None and fitted(pipe(), None) is None
     assert chosen(pipe(), Gating(2.0)) == Gating(2.0)
     assert chosen(pipe(scheme=WeRope), Gating(2.0)) == Gating(2.0, edge=0)
     assert chosen(pipe(scheme=WeRope), Gating(2.0, 3)) == Gating(2.0, 3)

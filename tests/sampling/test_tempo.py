@@ -17,7 +17,7 @@ from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
-from alchemint_jax.sampling import Guidance, Pipeline
+from alchemint_jax.sampling import Guidance, fitting
 from alchemint_jax.sampling.control import (
     Gating,
     Moment,
@@ -253,15 +253,16 @@ def test_gating_is_in_force_where_it_looks(models):
         assert np.abs(together - run(models, other)).max() > 1e-3
 
 
-def test_controls_are_joined_and_who_looks_comes_last():
+def test_controls_are_joined_and_who_looks_comes_last(monkeypatch):
     gating, tempo = Gating(2.0, edge=1), FIRST
     assert Together.of() is None is Together.of(None) and Together.of(None, gating) is gating
     nested = Together.of(gating, Together((tempo, gating)))
     assert nested.controls == (gating, tempo, gating)
-    pipe = SimpleNamespace(relay=None, _gating=lambda one: one)
-    joined = Pipeline._control(pipe, Together((tempo, gating)))
+    monkeypatch.setattr(fitting, "fitted_gating", lambda pipe, one: one)
+    pipe = SimpleNamespace(relay=None)
+    joined = fitting.fitted(pipe, Together((tempo, gating)))
     assert joined.controls == (gating, tempo)
-    assert Pipeline._control(pipe, tempo) is tempo
+    assert fitting.fitted(pipe, tempo) is tempo
 
 
 # ----------------------------------------------------------------------------- words and times
