@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
 
+from alchemint_jax.ops.defaults import scale_of, seen_of
 from alchemint_jax.ops.splash import KEPT
 
 _HIDDEN = -1e30  # nothing of a finite logit is left beside it
@@ -42,11 +43,11 @@ def tiled(
         key_mask: which keys are seen.
         scale: of the logits; d**-0.5 where None.
     """
-    b, n, heads, d = q.shape
-    seen = jnp.ones((b, k.shape[1]), bool) if key_mask is None else key_mask
-    hidden = jnp.repeat(jnp.where(seen, 0.0, _HIDDEN), heads, axis=0)
+    b, n, heads, _ = q.shape
+    scale = scale_of(q, scale)
+    hidden = jnp.repeat(jnp.where(seen_of(k, key_mask), 0.0, _HIDDEN), heads, axis=0)
     q, k, v = (x.swapaxes(1, 2).reshape(b * heads, *x.shape[1::2]) for x in (q, k, v))
-    y = _heads(d**-0.5 if scale is None else scale, q, k, v, hidden)
+    y = _heads(scale, q, k, v, hidden)
     return y.reshape(b, heads, n, -1).swapaxes(1, 2)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -22,8 +23,9 @@ from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, settings
 from alchemint_jax.sampling.sample import Watch
 from alchemint_jax.scene import Clock, Scene, Spans, Subject
-from alchemint_jax.studio import preview
+from alchemint_jax.studio import preview, rendering
 from alchemint_jax.studio.asking import Ask
+from alchemint_jax.studio.attention import reference_attention
 from alchemint_jax.studio.checking import storyboard
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.pictures import keep
@@ -187,7 +189,7 @@ def renderer(tmp_path_factory):
     return Renderer(pipe, Seeing([(4, 9)]), shown, 4)
 
 
-def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp_path):
+def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp_path, monkeypatch):
     draft = board_of(keep(tmp_path, png()).name, duration=1.0)
     draft["subjects"][0] |= {"word": "disc", "appears": [[0.25, 1.0]]}
     ask = Ask(draft, 3, 8, None, {}, None)
@@ -204,6 +206,17 @@ def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp
     assert row["asked"] == [[2, 9]] and row["seen_seconds"] == [[0.5, 1.0]] and row["error"] == 1.0
     assert len(row["attention"]) == 3 and all(0 < share < 1 for share in row["attention"])
     assert result["frames"] == 9 and (out / "clip.mp4").stat().st_size > 500
+
+    with monkeypatch.context() as patch:  # as of a model whose pictures are on a canvas
+        models = renderer.pipe.models
+        dit = DiT(dataclasses.replace(models.dit.config, slots=0))
+        bare = dataclasses.replace(renderer.pipe, models=models._replace(dit=dit))
+        scene = renderer.pipe.scene(storyboard(draft, tmp_path))
+        assert reference_attention(bare, scene, np.zeros((1, 3, 4, 4, 2), np.float32)) is None
+        patch.setattr(rendering, "reference_attention", lambda *_: None)
+        renderer.draw(tmp_path, ask, out, lambda kind, what: None)
+    (row,) = json.loads((out / "result.json").read_text())["subjects"]
+    assert row["attention"] is None and row["image"]
 
     # A watch changes nothing, and the server checks with the very rules of the model.
     board, seen = storyboard(draft, tmp_path), []

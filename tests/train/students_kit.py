@@ -92,7 +92,7 @@ def config(model: Path, data: Path, **changes) -> ConfigDict:
         "sampling": sampling | {"distilled": True},
         "train": {
             "total_steps": 60, "log_every": 1, "validate_every": 0, "sample_every": 0,
-            "checkpoint_every": 5,
+            "checkpoint_every": 30,
             "optimizer": {"groups": (("lora", 2e-2),), "ema_decay": 0.5},
         },
     }  # fmt: skip
