@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-_ROOMS = ("models", "ops", "rotary", "flow", "sampling")
+_ROOMS = ("models", "ops", "rotary", "flow", "sampling", "scene")
 _MOST = 256  # files; the least recently used go first
 _SETTINGS = (
     "jax_enable_x64",

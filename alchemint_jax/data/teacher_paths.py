@@ -78,7 +78,7 @@ def write_paths(
     batch: int = 8,
     shard: int = 64,
 ) -> Path:
-    """Renders boards with a teacher and writes down where it came through.
+    """Renders boards with a teacher and writes down the latents on its way.
 
     `out` appears only when it is whole; an interrupted run goes on after its last finished shard.
     Returns `out`, at once if it already holds these very paths.

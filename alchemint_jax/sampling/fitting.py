@@ -90,8 +90,8 @@ def cache_table(
         return None
     if guide is not None:
         raise ConfigError(
-            f"{tables.source}: a step cache goes with the weights of `Guidance`; of a guidance "
-            "that is a function nobody knows the passes"
+            f"{tables.source}: a step cache goes with the weights of `Guidance`; the "
+            "passes of a guidance that is a function are not known beforehand"
         )
     if parts.models.low is not None:
         raise ConfigError(

@@ -229,4 +229,4 @@ def test_from_the_command_line(folder, tmp_path, capsys, monkeypatch):
     assert asked[0].condition[0, 0, ..., 0].any() and asked[0].image.shape[0] == 1
     file.write_text(f"{{{plain}}}")
     assert cli.main(words) == 2
-    assert "draws from pictures of subjects; give one" in capsys.readouterr().err
+    assert "draws from pictures of subjects; give at least one" in capsys.readouterr().err
