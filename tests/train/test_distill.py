@@ -87,7 +87,7 @@ def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
     np.testing.assert_allclose(states[:, 0], noise, atol=2e-3)
     conditions, order, ends = pipe.conditions(boards.scenes), [0, 5, 2, 1, 4, 3], {}
     for pair in np.split(np.array(order), 3):
-        given = jax.tree.map(lambda x, pair=pair: x[pair], conditions)
+        given = jax.tree.map(lambda x, pair=pair: np.asarray(x)[pair], conditions)
         watch = Watch(lambda *_: None, 2)  # the same program as that of the paths
         found_ends = sample_latents(pipe.models, given, noise[pair], plan_of(pipe), watch=watch)
         ends |= dict(zip(pair.tolist(), np.asarray(found_ends), strict=True))
