@@ -101,8 +101,9 @@ def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
 
 
 def test_a_batch_is_what_the_transformer_is_told(teacher, pipe, paths):
-    task = task_of(teacher, paths)
-    told, wanted = task.conditions({}, batch_of(paths, 5)), pipe.conditions(kit.boards().scenes[:5])
+    task, everything = task_of(teacher, paths), pipe.conditions(kit.boards().scenes)
+    told = task.conditions({}, batch_of(paths, 5))
+    wanted = jax.tree.map(lambda x: np.asarray(x)[:5], everything)
     for name in ("text", "null_text", "references", "tags", "intervals", "used", "tag_mask"):
         here, there = np.asarray(getattr(told, name)), np.asarray(getattr(wanted, name))
         assert here.dtype == there.dtype
@@ -154,7 +155,7 @@ def test_teachers_and_boards_that_no_student_could_follow(pipe, teacher, tmp_pat
     with pytest.raises(ConfigError, match="has two experts; such a model can have no student"):
         written(pair, teacher, tmp_path / "out")
     boards = kit.boards()
-    given = dataclasses.replace(boards.scenes[1], keyframes=(np.zeros((16, 16, 3), np.uint8),))
+    given = dataclasses.replace(boards.scenes[1], keyframes=np.zeros((1, 16, 16, 3), np.uint8))
     boards = dataclasses.replace(boards, scenes=[boards.scenes[0], given])
     with pytest.raises(ConfigError, match="board 1: has keyframes, which no student is told"):
         written(pipe, teacher, tmp_path / "out", boards)
