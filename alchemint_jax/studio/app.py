@@ -184,7 +184,11 @@ class Studio:
         """POST /api/renders: a board, and how to sample; a job for each seed."""
         asked = await json_of(request)
         asks = asks_of(asked)
-        board, tab, replaced = asked.get("id", ""), asked.get("tab", ""), asked.get("replaces", [])
+        board, tab, replaced = (
+            asked.get("id", ""),
+            asked.get("tab", ""),
+            asked.get("replaces") or [],
+        )
         if not isinstance(board, str) or not isinstance(tab, str):
             raise Refused("id and tab: expected text")
         if not isinstance(replaced, list):

@@ -91,7 +91,7 @@ class Renderer:
             ),
             _SEVERAL if small and pipe.settings.steps > _SEVERAL else 1,
         )
-        if small and not pipe.keyframes:
+        if small and not pipe.keyframes and not pipe.canvas:
             renderer.warm()
         return renderer
 
