@@ -203,16 +203,11 @@ class Videos:
             except (AlchemintError, OSError) as problem:
                 state, error = jobs.FAILED, str(problem)
         video.state, video.error = state, error
-        kept = video.id in self._videos
-        if kept:
-            self._save(video)
-        else:  # it was deleted meanwhile
-            workspace.remove(self._folder(video))
+        self._save(video)
         for scene in video.scenes:
             self._hub.tell("job", self._renders.get(scene.job).summary())
             self._hub.tell("board", {"id": scene.board, "revision": ""})
-        if kept:
-            self._tell(video)
+        self._tell(video)
 
     def _make_boards(self, video: Video) -> str:
         """Why no scene was kept; empty if one was."""

@@ -184,17 +184,11 @@ class Studio:
         """POST /api/renders: a board, and how to sample; a job for each seed."""
         asked = await json_of(request)
         asks = asks_of(asked)
-        board, tab, replaced = (
-            asked.get("id", ""),
-            asked.get("tab", ""),
-            asked.get("replaces") or [],
-        )
+        board, tab = asked.get("id", ""), asked.get("tab", "")
         if not isinstance(board, str) or not isinstance(tab, str):
             raise Refused("id and tab: expected text")
-        if not isinstance(replaced, list):
-            raise Refused("replaces: expected a list of ids of renders")
         await run_in_threadpool(partial(self._refuse, asks[0]))
-        for name in replaced:
+        for name in asked.get("replaces") or []:
             if isinstance(name, str) and self.jobs.known(name):
                 self.engine.cancel(self.jobs.get(name))
         made = self.jobs.add(board[:_TAB], tab[:_TAB], asks)

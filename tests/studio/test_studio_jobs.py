@@ -113,7 +113,7 @@ def test_failures_are_sentences_and_others_go_on(client, picture):
         {"seeds": []}, {"seeds": [1] * 17}, {"seeds": [-1]}, {"seeds": [2**32]}, {"steps": 0},
         {"steps": 1001}, {"steps": "4"}, {"solver": "heun"}, {"guidance": {"both": -1}},
         {"guidance": {"both": 101}}, {"guidance": {"more": 1}}, {"gating": 2000}, {"tab": 3},
-        {"replaces": 5}, {"typo": 1}, {"board": None},
+        {"typo": 1}, {"board": None},
     ],
 )  # fmt: skip
 def test_requests_have_the_bounds_of_the_command_line(client, picture, wrong):

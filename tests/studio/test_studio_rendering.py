@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pickle
 
@@ -23,9 +22,8 @@ from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, settings
 from alchemint_jax.sampling.sample import Watch
 from alchemint_jax.scene import Clock, Scene, Spans, Subject
-from alchemint_jax.studio import preview, rendering
+from alchemint_jax.studio import preview
 from alchemint_jax.studio.asking import Ask
-from alchemint_jax.studio.attention import reference_attention
 from alchemint_jax.studio.checking import storyboard
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.pictures import keep
@@ -157,6 +155,24 @@ def test_errors_are_frames_with_a_sign():
     assert [row["seen"] for row in rows] == [None, None] and rows[0]["remark"] == "shows no subject"
 
 
+def test_pictures_without_tokens_have_no_attention(renderer, tmp_path, monkeypatch):
+    """As of a model whose pictures are on a canvas: the rows of a result are there all the same."""
+    from alchemint_jax.studio import rendering
+    from alchemint_jax.studio.attention import reference_attention
+
+    draft = board_of(keep(tmp_path, png()).name, duration=1.0)
+    draft["subjects"][0]["appears"] = [[0.25, 1.0]]
+    pipe = renderer.pipe
+    dit = DiT(DiTConfig(dim=24, n_heads=2, n_layers=1, ffn_dim=8, slots=0))
+    bare = Pipeline(pipe.models._replace(dit=dit), pipe.texts, pipe.settings)
+    scene, latents = pipe.scene(storyboard(draft, tmp_path)), np.zeros((1, 3, 4, 4, 2), np.float32)
+    assert reference_attention(bare, scene, latents) is None
+    monkeypatch.setattr(rendering, "reference_attention", lambda *_: None)
+    renderer.draw(tmp_path, Ask(draft, 3, 8, None, {}, None), tmp_path, lambda kind, what: None)
+    (row,) = json.loads((tmp_path / "result.json").read_text())["subjects"]
+    assert row["attention"] is None and row["image"] and row["asked"] == [[2, 9]]
+
+
 # ------------------------------------------------------------------------------------ a render
 
 
@@ -189,7 +205,7 @@ def renderer(tmp_path_factory):
     return Renderer(pipe, Seeing([(4, 9)]), shown, 4)
 
 
-def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp_path, monkeypatch):
+def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp_path):
     draft = board_of(keep(tmp_path, png()).name, duration=1.0)
     draft["subjects"][0] |= {"word": "disc", "appears": [[0.25, 1.0]]}
     ask = Ask(draft, 3, 8, None, {}, None)
@@ -206,17 +222,6 @@ def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp
     assert row["asked"] == [[2, 9]] and row["seen_seconds"] == [[0.5, 1.0]] and row["error"] == 1.0
     assert len(row["attention"]) == 3 and all(0 < share < 1 for share in row["attention"])
     assert result["frames"] == 9 and (out / "clip.mp4").stat().st_size > 500
-
-    with monkeypatch.context() as patch:  # as of a model whose pictures are on a canvas
-        models = renderer.pipe.models
-        dit = DiT(dataclasses.replace(models.dit.config, slots=0))
-        bare = dataclasses.replace(renderer.pipe, models=models._replace(dit=dit))
-        scene = renderer.pipe.scene(storyboard(draft, tmp_path))
-        assert reference_attention(bare, scene, np.zeros((1, 3, 4, 4, 2), np.float32)) is None
-        patch.setattr(rendering, "reference_attention", lambda *_: None)
-        renderer.draw(tmp_path, ask, out, lambda kind, what: None)
-    (row,) = json.loads((out / "result.json").read_text())["subjects"]
-    assert row["attention"] is None and row["image"]
 
     # A watch changes nothing, and the server checks with the very rules of the model.
     board, seen = storyboard(draft, tmp_path), []

@@ -86,23 +86,3 @@ def test_what_is_no_video_is_refused_and_failures_are_told(client, video, monkey
     client.post("/api/videos?name=fail", content=video)
     until(lambda: client.get("/api/state").json()["videos"][0]["state"] == "failed", 60)
     assert client.get("/api/state").json()["videos"][0]["error"] == "fail: cannot be annotated"
-
-
-def test_a_video_that_is_deleted_at_the_last_moment_holds_no_other_up(client, video, monkeypatch):
-    videos = client.studio.videos
-    make = videos._make_boards
-
-    def deleted(one):
-        if one.name == "first.mp4":
-            videos.remove(one)
-        return make(one)
-
-    monkeypatch.setattr(videos, "_make_boards", deleted)
-    for name in ("first", "second"):
-        client.post(f"/api/videos?name={name}.mp4", content=video)
-
-    def states():
-        return [(one["name"], one["state"]) for one in client.get("/api/state").json()["videos"]]
-
-    until(lambda: states() == [("second.mp4", "done")], 60)
-    assert len([*client.studio.workspace.videos.iterdir()]) == 1
