@@ -36,28 +36,32 @@ def size(text: str) -> tuple[int, int]:
     raise argparse.ArgumentTypeError(f"write HEIGHTxWIDTH, for example 480x832, not {text!r}")
 
 
-def guidance_weight(text: str) -> float:
-    """The weight of a branch of guidance."""
-    with contextlib.suppress(ValueError):
-        if math.isfinite(value := float(text)) and 0 <= value <= 100:
-            return value
-    raise argparse.ArgumentTypeError(f"must be a number from 0 to 100, got {text!r}")
+def _number(fits: Callable[[float], bool], wanted: str) -> Callable[[str], float]:
+    """Numbers that fit; others must be what is `wanted`."""
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            if fits(value := float(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"must be {wanted}, got {text!r}")
+
+    return parse
 
 
-def threshold(text: str) -> float:
-    """A finite number of at least 0."""
-    with contextlib.suppress(ValueError):
-        if math.isfinite(value := float(text)) and value >= 0:
-            return value
-    raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
-
-
-def share(text: str) -> float:
-    """A part of a whole."""
-    with contextlib.suppress(ValueError):
-        if 0 <= (value := float(text)) <= 1:
-            return value
-    raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, got {text!r}")
+_OR_NOTHING = "or nothing (then write it last)"
+guidance_weight = _number(lambda x: 0 <= x <= 100, "a number from 0 to 100")
+"""The weight of a branch of guidance."""
+threshold = _number(lambda x: 0 <= x < math.inf, "a number of at least 0")
+"""A finite number of at least 0."""
+share = _number(lambda x: 0 <= x <= 1, "a share from 0 to 1")
+"""A part of a whole."""
+gating_strength = _number(lambda x: 0 <= x <= 1024, f"a number from 0 to 1024, {_OR_NOTHING}")
+"""How deep a gate is."""
+relay_tail = _number(
+    lambda x: 0 < x <= 1000,
+    f"a number of latent frames above 0, at most 1000, {_OR_NOTHING}",
+)
+"""Over how many latent frames events fade."""
 
 
 def window(text: str) -> tuple[float, float]:
@@ -103,16 +107,6 @@ def add_guidance(command: argparse.ArgumentParser) -> None:
     )
 
 
-def gating_strength(text: str) -> float:
-    """How deep a gate is."""
-    with contextlib.suppress(ValueError):
-        if 0 <= (value := float(text)) <= 1024:
-            return value
-    raise argparse.ArgumentTypeError(
-        f"must be a number from 0 to 1024, or nothing (then write it last), got {text!r}"
-    )
-
-
 def add_gating(command: argparse.ArgumentParser) -> None:
     """Adds --gating: its strength, or True where it is given without one."""
     command.add_argument(
@@ -122,6 +116,19 @@ def add_gating(command: argparse.ArgumentParser) -> None:
         const=True,
         metavar="STRENGTH",
         help="attention sees subjects only while they are on screen (30 by default; 0 is off)",
+    )
+
+
+MODEL_KINDS = ("phantom", "kaleido", "magref", "plain")
+"""Published models of subjects, see `sampling.kinds`, which takes long to import."""
+
+
+def add_kind(command: argparse.ArgumentParser) -> None:
+    """Adds --model-kind."""
+    command.add_argument(
+        "--model-kind",
+        choices=MODEL_KINDS,
+        help="how a published model takes pictures; default: as its file or folder is called",
     )
 
 
@@ -145,17 +152,6 @@ def add_parts(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE[:STRENGTH]",
         help="merge a LoRA into the second of two experts; may be repeated",
-    )
-
-
-def relay_tail(text: str) -> float:
-    """Over how many latent frames events fade."""
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) <= 1000:
-            return value
-    raise argparse.ArgumentTypeError(
-        "must be a number of latent frames above 0, at most 1000, or nothing (then write it last), "
-        f"got {text!r}"
     )
 
 

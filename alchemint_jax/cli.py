@@ -151,11 +151,7 @@ def _parser(whole: bool = True) -> argparse.ArgumentParser:
         "several",
     )
     arguments.add_parts(c)
-    c.add_argument(
-        "--model-kind",
-        choices=("phantom", "kaleido", "magref", "plain"),
-        help="how a published model takes pictures; default: as its file or folder is called",
-    )
+    arguments.add_kind(c)
     c.add_argument("--int8-text", action="store_true", help="keep a large text encoder in 8 bits")
     precisions = ("float32", "bfloat16")
     c.add_argument("--dtype", choices=precisions, help="default: float32 on CPU, else bfloat16")

@@ -48,11 +48,10 @@ def prepare_jax() -> None:
     """Says where JAX keeps compiled programs, and has it look for no TPU where there is none.
 
     So only the first of several runs waits for the compiler, and for Python to ask it (see
-    ``programs``). All programs are kept: even a small one is read in a third of the time that it
-    takes to compile. They go to the user's cache folder
-    (see ``caches.cache_root``), or where ``$JAX_COMPILATION_CACHE_DIR`` says.
-    A place that cannot be written is done without. ``$JAX_PLATFORMS``, where it is set, alone says
-    which devices are looked for.
+    ``programs``). All programs are kept, also small ones, in the user's cache folder (see
+    ``caches.cache_root``) or where ``$JAX_COMPILATION_CACHE_DIR`` says. A place that cannot be
+    written is done without. ``$JAX_PLATFORMS``, where it is set, alone says which devices are
+    looked for.
     """
     import jax
 

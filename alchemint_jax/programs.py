@@ -1,8 +1,8 @@
 """Programs and shapes of parameters kept on disk, so that a process need not trace a network again.
 
-JAX keeps what the compiler made. What the compiler is asked is Python's work, a second for each
-network in every process: it is kept here, as StableHLO by `jax.export`, beside what JAX keeps and
-only where it keeps something (see `compilation.prepare_jax`). A name is a digest of all that a
+JAX keeps what the compiler made. What the compiler is asked is Python's work, which every process
+would do again: it is kept here, as StableHLO by `jax.export`, beside what JAX keeps and only where
+JAX keeps something (see `compilation.prepare_jax`). A name is a digest of all that a
 program depends on: our own source, versions, the kind of device, static arguments, and shapes of
 the others. Nothing read here can run code: programs are checked by a digest, and are no pickles.
 """
@@ -23,7 +23,7 @@ from typing import Any
 import jax
 import numpy as np
 
-_ROOMS = ("models", "ops", "rotary", "flow", "sampling")
+_ROOMS = ("models", "ops", "rotary", "flow", "sampling", "scene")
 _MOST = 256  # files; the least recently used go first
 _SETTINGS = (
     "jax_enable_x64",

@@ -46,7 +46,7 @@ from alchemint_jax.models.dit import VARIANTS
 from alchemint_jax.models.umt5 import VARIANTS as TEXT_VARIANTS
 
 STEPS = 40_000
-SIZES = ("dim", "n_heads", "n_layers", "ffn_dim")
+SIZES = ("dim", "n_heads", "n_layers", "ffn_dim", "in_channels", "out_channels")
 
 
 def get_config(kind: str = "full") -> ConfigDict:

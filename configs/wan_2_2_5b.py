@@ -21,18 +21,14 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from alchemint_jax.models.dit import VARIANTS
 from alchemint_jax.train.config import run_file
 
 WAN = run_file(Path(__file__).with_name("wan_1_3b.py"))
-VARIANT = "wan2.2-ti2v-5b"
 
 
 def get_config(kind: str = "full") -> ConfigDict:
-    config = WAN["recipe"](VARIANT, "models/Wan2.2-TI2V-5B-Diffusers", kind).unlock()
+    config = WAN["recipe"]("wan2.2-ti2v-5b", "models/Wan2.2-TI2V-5B-Diffusers", kind).unlock()
     config.data = "data/clips_latents_5b"
-    config.model.in_channels = VARIANTS[VARIANT].in_channels
-    config.model.out_channels = VARIANTS[VARIANT].out_channels
     config.first_frame = 0.5
     config.shift = 5.0
     config.sampling.update(

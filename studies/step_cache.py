@@ -31,6 +31,7 @@ from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints
 from alchemint_jax.outputs import check_outputs
+from alchemint_jax.sampling.conditions import latent_shape
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.ratios import measure_table
 from alchemint_jax.sampling.sample import decode, sample_latents
@@ -113,10 +114,8 @@ def table(pipe: Pipeline, plan: Plan, rule: Rule | None, seed: int) -> StepCache
 
 def noise_of(pipe: Pipeline, scene: Scene, seed: int, number: int) -> jax.Array:
     """Where the flow of a board starts [1 t h w c]."""
-    vae = pipe.models.vae.config
-    sides = (side // vae.spatial_stride for side in scene.size or pipe.settings.size)
     key = jax.random.fold_in(jax.random.key(seed), number)
-    return jax.random.normal(key, (1, scene.clock.latent_frames, *sides, vae.z_dim))
+    return jax.random.normal(key, (1, *latent_shape(pipe, [scene])))
 
 
 def latents_of(

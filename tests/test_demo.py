@@ -37,7 +37,7 @@ class Pasted:
     def check_texts(self, scene):
         pass
 
-    def _check_negative(self, *_):
+    def check_negative(self, *_):
         pass
 
     def render(self, scenes, **_):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +55,20 @@ def place(tmp_path):
 def _check(found, by=2, x=1.0):
     np.testing.assert_array_equal(found[0]["y"], np.arange(3.0) * by + x)
     np.testing.assert_array_equal(found[1], x)
+
+
+def test_the_digest_covers_every_room_that_traced_code_is_in():
+    """What its rooms import is in one of them; weights are read, and never traced."""
+    root, imported = Path(programs.__file__).parent, set()
+    for path in (path for room in programs._ROOMS for path in (root / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == root.name:
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                first, _, rest = node.module.partition(".")
+                imported |= {rest.partition(".")[0]} if first == root.name else set()
+    rooms = {name for name in imported if (root / name).is_dir()}
+    assert {"rotary", "scene"} < rooms and rooms - {*programs._ROOMS} == {"weights"}
 
 
 def test_the_next_process_does_not_trace_what_is_on_disk(place):

@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
         "the weights, where --cache auto finds it)",
     )
     c.add_argument("--transformer", metavar="FILE|DIR", help="as of generate")
-    c.add_argument("--model-kind", choices=("phantom", "kaleido", "plain"), help="as of generate")
+    arguments.add_kind(c)
     c.add_argument("--int8-text", action="store_true", help="as of generate")
     c.add_argument("--dtype", choices=("float32", "bfloat16"), help="as of generate")
     c.add_argument("--steps", type=arguments.whole(2, 1000), metavar="N", help="solver steps")

@@ -13,8 +13,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ def write_paths(
     batch: int = 8,
     shard: int = 64,
 ) -> Path:
-    """Renders boards with a teacher and writes down where it came through.
+    """Renders boards with a teacher and writes down the latents on its way.
 
     `out` appears only when it is whole; an interrupted run goes on after its last finished shard.
     Returns `out`, at once if it already holds these very paths.
@@ -94,8 +94,8 @@ def write_paths(
         shard: boards in a file.
 
     Raises:
-        ConfigError: the student's levels are not among those of the teacher, or the teacher
-            continues pictures.
+        ConfigError: the student's levels are not among those of the teacher, the teacher continues
+            pictures, takes them on a canvas or has two experts, or a board has keyframes.
         DataError: there are fewer than two boards, or there is something else at `out`.
         NonFiniteError: the teacher gave NaN or infinity.
     """
@@ -104,6 +104,17 @@ def write_paths(
         raise DataError(f"{boards.name}: there must be two boards at least, one of them held out")
     if pipe.keyframes:
         raise ConfigError(f"{model}: continues pictures; such a model can have no student here")
+    if pipe.models.low is not None:
+        raise ConfigError(f"{model}: has two experts; such a model can have no student here")
+    if pipe.canvas:
+        raise ConfigError(
+            f"{model}: takes pictures on a canvas; such a model can have no student here"
+        )
+    for scene in scenes:
+        if scene.given_at:
+            raise ConfigError(
+                f"{scene.id}: has keyframes, which no student is told; leave such boards out"
+            )
     student = dataclasses.replace(teacher, steps=steps, solver="euler").levels()
     kept = levels_kept(teacher.levels(), student)
     validation = max(1, len(scenes) // HELD_OUT)
@@ -240,25 +251,17 @@ def _states(
     pipe: Pipeline, conditions: Conditions, noise: Any, teacher: Plan, kept: Sequence[int]
 ) -> Float16[np.ndarray, "b states t h w c"]:
     """Where the teacher is at the kept levels."""
-    import jax.numpy as jnp
+    from alchemint_jax.sampling.sample import Watch, sample_latents
 
-    from alchemint_jax.sampling.sample import solve_piece
+    found: dict[int, np.ndarray] = {}
 
-    solver = teacher.method()
-    rows, state = jnp.asarray(solver.table(teacher.levels())), solver.start(noise)
-    found = [np.asarray(noise)]
-    for start, end in itertools.pairwise(kept):
-        state, _ = solve_piece(
-            pipe.models.dit_params,
-            conditions,
-            state,
-            rows[start:end],
-            teacher.guidance.function(),
-            dit=pipe.models.dit,
-            solver=teacher.solver,
-        )
-        found.append(np.asarray(state[0]))
-    return as_half(np.stack(found, axis=1), "the teacher gave latents")
+    def see(done: int, latents: Any) -> None:
+        if done in kept:
+            found[done] = np.asarray(latents)
+
+    watch = Watch(see, math.gcd(*kept))
+    sample_latents(pipe.models, conditions, noise, teacher, watch=watch)
+    return as_half(np.stack([found[at] for at in kept], axis=1), "the teacher gave latents")
 
 
 def _fields(conditions: Conditions) -> dict[str, np.ndarray]:

@@ -6,40 +6,20 @@ import base64
 import io
 import json
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from alchemint_jax.endpoints.answers import Answers
 from alchemint_jax.endpoints.client import Client
-from alchemint_jax.endpoints.transport import Fuse, Server
 
 
 class ChatClient(Client):
-    """Asks one server.
+    """Asks one server for JSON; see `Client`."""
 
-    Args:
-        server: where it is, and how patient to be.
-        sleep: what waits between tries.
-        answers: where answers are kept, and looked for.
-        fuse: what gives the server up; None asks it every time.
-
-    Raises:
-        ConfigError: see `Endpoint`.
-    """
-
-    def __init__(
-        self,
-        server: Server,
-        sleep: Callable[[float], None] = time.sleep,
-        answers: Answers | None = None,
-        fuse: Fuse | None = None,
-    ):
-        # One that does not know how to keep to a schema is asked in words.
-        super().__init__(server, ("json_schema", "json_object", "text"), sleep, answers, fuse)
+    # One that does not know how to keep to a schema is asked in words.
+    forms = ("json_schema", "json_object", "text")
 
     def ask(
         self,

@@ -16,9 +16,11 @@ T = TypeVar("T")
 class Client:
     """Asks one server.
 
+    Attributes:
+        forms: of a question, the best one first; a form that the server refuses is not used again.
+
     Args:
         server: where it is, and how patient to be.
-        forms: of a question, the best one first; a form that the server refuses is not used again.
         sleep: what waits between tries.
         answers: where answers are kept, and looked for.
         fuse: what gives the server up; None asks it every time.
@@ -27,17 +29,18 @@ class Client:
         ConfigError: see `Endpoint`.
     """
 
+    forms: Sequence[Any] = (None,)
+
     def __init__(
         self,
         server: Server,
-        forms: Sequence[Any],
         sleep: Callable[[float], None] = time.sleep,
         answers: Answers | None = None,
         fuse: Fuse | None = None,
     ):
         self._endpoint = Endpoint(server, sleep)
         self._named = server.model
-        self._forms = list(forms)
+        self._forms = list(self.forms)
         self._answers = answers or Answers(None)
         self._fuse = fuse
 

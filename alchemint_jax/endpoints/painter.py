@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from alchemint_jax.endpoints.answers import Answers
 from alchemint_jax.endpoints.client import Client
-from alchemint_jax.endpoints.transport import Fuse, Server
+from alchemint_jax.endpoints.transport import Server
 
 T = TypeVar("T")
 _MOST = 64 * 2**20  # bytes of an answer
@@ -23,25 +21,17 @@ class PictureClient(Client):
     Args:
         server: where it is, and how patient to be.
         size: of the pictures, as the server writes it.
-        sleep: what waits between tries.
-        answers: where pictures are kept, and looked for.
-        fuse: what gives the server up; None asks it every time.
+        rest: see `Client`.
 
     Raises:
         ConfigError: see `Endpoint`.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        size: str = "1024x1024",
-        sleep: Callable[[float], None] = time.sleep,
-        answers: Answers | None = None,
-        fuse: Fuse | None = None,
-    ):
-        # Some servers refuse what they do not know, and some what they always do.
-        forms = (("response_format", "seed"), ("response_format",), ())
-        super().__init__(server, forms, sleep, answers, fuse)
+    # Some servers refuse what they do not know, and some what they always do.
+    forms = (("response_format", "seed"), ("response_format",), ())
+
+    def __init__(self, server: Server, size: str = "1024x1024", *rest: Any, **named: Any):
+        super().__init__(server, *rest, **named)
         self._size = size
 
     def draw(self, prompt: str, seed: int, check: Callable[[bytes], T]) -> T:

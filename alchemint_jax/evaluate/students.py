@@ -155,7 +155,7 @@ class Standard:
         0.07
 
     Source:
-        This repository; 0.07 is the error of 8 steps with guidance against 40.
+        This repository; the bounds are choices.
     """
 
     relative_mse: float = 0.07

@@ -78,14 +78,19 @@ class _Planned(DiTTask):
     """A task without the files of the model that it starts from."""
 
     def tokenizer(self) -> ByteTokenizer:
-        """Another than that of training: of the empty text, which is all that it reads, the step
-        takes as many tokens either way.
+        """Not the one of training: the step reads only the empty text, which either one pads to
+        the same number of tokens.
         """
         return ByteTokenizer(self.sampling.text_length)
 
 
 def planned(task: DiTTask) -> DiTTask:
-    """The same task, to be traced where its files are not."""
+    """The same task, to be traced where its files are not.
+
+    With cached texts no tokenizer is read, and the task, which may be a student's, is as it was.
+    """
+    if task.cached_text:
+        return task
     return _Planned(**{f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
 
 

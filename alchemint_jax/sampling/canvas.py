@@ -46,8 +46,8 @@ class Canvas:
         sources = [subject.pictures[0] for subject in scene.subjects if subject.spans]
         if not sources:
             raise StoryboardError(
-                f"{scene.id}: subjects: this model draws from pictures of subjects; give one at "
-                "least"
+                f"{scene.id}: subjects: this model draws from pictures of subjects; give at "
+                "least one"
             )
         return compose(sources, size)
 

@@ -1,4 +1,4 @@
-"""What a loaded model is made of, and whether its parts belong together."""
+"""What a loaded model is made of, what it can be asked, and whether its parts belong together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from alchemint_jax.errors import WeightsError
+from alchemint_jax.errors import StoryboardError, WeightsError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.canvas import MOST
@@ -16,6 +16,7 @@ from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.step_cache import AUTO, FILE, Tables, fingerprint
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene.limits import Further, Limits
+from alchemint_jax.scene.scene import Scene
 
 
 class Origin(NamedTuple):
@@ -115,6 +116,40 @@ class Parts:
             return int(self.conditioned)
         tokens = self.image_encoder[0].config.n_tokens
         return max(1, self.models.dit.config.image_positions // tokens)
+
+    def check_texts(self, scene: Scene) -> None:
+        """Refuses text that the model would cut off.
+
+        Raises:
+            StoryboardError: naming scene, text and how much the model reads.
+        """
+        texts = [("prompt", scene.caption, self.settings.text_length)]
+        if self.relay is not None and scene.events:
+            told = " ".join([scene.caption, *(event.text for event in scene.events)])
+            texts.append(("prompt and events", told, self.settings.text_length))
+        for i, subject in enumerate(scene.subjects):
+            texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
+        for i, event in enumerate(scene.events if self.relay is None else ()):
+            texts.append((f"events[{i}].text", event.text, self.settings.event_length))
+        for name, text, length in texts:
+            self._check_length(scene.id, name, text, length)
+
+    def check_negative(self, source: str, text: str) -> None:
+        """Refuses a negative prompt that the model would cut off, or has no use for.
+
+        Raises:
+            StoryboardError: naming the source.
+        """
+        if text and self.settings.distilled:
+            raise StoryboardError(
+                f"{source}: negative_prompt: this model has its guidance inside, and nothing leads "
+                "it away from a text; remove it, or use the model that it was made from"
+            )
+        self._check_length(source, "negative_prompt", text, self.settings.text_length)
+
+    def _check_length(self, source: str, name: str, text: str, length: int) -> None:
+        if problem := self.texts.excess(text, length):
+            raise StoryboardError(f"{source}: {name}: {problem}")
 
 
 def check_parts(parts: Parts, source: str) -> None:

@@ -273,7 +273,7 @@ def _velocity(
     variables, total = {"params": params}, jnp.zeros_like(z)
 
     def stacked(numbers: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-        copies = jnp.tile(z, (len(numbers),) + (1,) * (z.ndim - 1))
+        copies = repeat(z, len(numbers))
         return copies, jnp.broadcast_to(t, copies.shape[:1])
 
     def summed(numbers: tuple[int, ...], v: jax.Array) -> jax.Array:
@@ -285,8 +285,7 @@ def _velocity(
         copies, time = stacked(kind.reused)
         known = residuals.at(kind.reused, t)
         given: dict[str, Any] = {"residual": known.reshape(-1, *known.shape[2:])}
-        for name, x in frames.items():
-            given[name] = jnp.tile(x, (len(kind.reused),) + (1,) * (x.ndim - 1))
+        given |= repeat(dict(frames), len(kind.reused))
         no_text = jnp.zeros((len(copies), 0, dit.config.text_dim))
         v = cast(jax.Array, dit.apply(variables, copies, time, no_text, **given))
         total = total + summed(kind.reused, v)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -14,31 +14,24 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from alchemint_jax import weights
-from alchemint_jax.errors import ConfigError, StoryboardError
+from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.progress import Progress
-from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.conditions import (
-    common_shape,
-    encode_conditions,
-    latent_shape,
-    prompts,
-)
-from alchemint_jax.sampling.control import Control, Gating, Relay, TempoControl, Together
+from alchemint_jax.sampling.conditions import common_shape, encode_conditions, latent_shape
+from alchemint_jax.sampling.control import Control, Relay
 from alchemint_jax.sampling.control.inbetween import check_scenes
 from alchemint_jax.sampling.finite import require_finite_conditions
+from alchemint_jax.sampling.fitting import cache_table, fitted, told
 from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.sampling.loading import load_autoencoder, load_low
 from alchemint_jax.sampling.parts import Origin, Parts, check_parts
 from alchemint_jax.sampling.sample import Models, Watch, decode, sample_latents
-from alchemint_jax.sampling.step_cache import StepCache
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
-from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.weights import lora
@@ -207,7 +200,7 @@ class Pipeline(Parts):
         """
         scene = board.scene(self.limits)
         self.check_texts(scene)
-        self._check_negative(board.source, board.negative_prompt)
+        self.check_negative(board.source, board.negative_prompt)
         return scene
 
     def check(self, scene: Scene) -> None:
@@ -344,15 +337,15 @@ class Pipeline(Parts):
         """
         for scene in scenes:
             self.check(scene)
-        self._check_negative("render", negative_prompt or "")
-        control = self._control(control)
+        self.check_negative("render", negative_prompt or "")
+        control = fitted(self, control)
         check_scenes(control, scenes)
         size, clock = common_shape(self, scenes)
         shape = latent_shape(self, scenes)
-        control = self._told(control, scenes, clock)
+        control = told(self, control, scenes, clock)
         guide = guidance if callable(guidance) else None
         plan = self.settings.plan(steps, None if callable(guidance) else guidance, solver)
-        table = self.step_cache(cache, plan, size, int(clock.frames), guide)
+        table = cache_table(self, cache, plan, size, int(clock.frames), guide)
         conditions = self.conditions(scenes, negative_prompt)
         require_finite_conditions(conditions)
         if noise is not None:
@@ -366,105 +359,6 @@ class Pipeline(Parts):
             latents = run(control, guide, table, watch)
         return decode(self.models, latents)
 
-    def step_cache(
-        self,
-        cache: str | os.PathLike[str] | None,
-        plan: settings.Plan,
-        size: tuple[int, int],
-        frames: int,
-        guide: Guide | None = None,
-    ) -> StepCache | None:
-        """The table of a step cache, as `render` takes one, for a plan and videos of this size.
-
-        Raises:
-            ConfigError: it is of something else, guidance is a function, whose passes no table
-                knows, or the model has two experts.
-        """
-        tables = self.cache
-        if cache is not None:
-            if self.origin is None:
-                raise ConfigError("a step cache is for models that were read from files")
-            tables = self.origin.tables(cache)
-        if tables is None:
-            return None
-        if guide is not None:
-            raise ConfigError(
-                f"{tables.source}: a step cache goes with the weights of `Guidance`; of a guidance "
-                "that is a function nobody knows the passes"
-            )
-        if self.models.low is not None:
-            raise ConfigError(
-                f"{tables.source}: a step cache is for models of one transformer, and this one has "
-                "two experts"
-            )
-        assert self.origin is not None
-        return tables.table(self.origin.fingerprint(), plan, size, frames)
-
-    def _control(self, control: Control | None) -> Control | None:
-        """The control, if it does something at all, and the relay.
-
-        Raises:
-            ConfigError: it is a gating that this model cannot have.
-        """
-        several = control.controls if isinstance(control, Together) else (control,)
-        fitted = (self._gating(one) if isinstance(one, Gating) else one for one in several)
-        # TempoControl asks what is attended to under the biases of all others.
-        last = sorted(fitted, key=lambda one: isinstance(one, TempoControl))
-        return cast(Control | None, Together.of(self.relay, *last))
-
-    def _told(self, control: Control | None, scenes: Sequence[Scene], clock: Clock) -> Any:
-        """The control, whose words are found in the prompts of these scenes."""
-        if isinstance(control, Together):
-            return Together(tuple(self._told(one, scenes, clock) for one in control.controls))
-        if not isinstance(control, TempoControl):
-            return control
-        captions, _ = prompts(self, scenes, clock)
-        return control.told(self.texts, captions, self.settings.text_length, scenes, clock)
-
-    def _gating(self, control: Gating) -> Gating | None:
-        if self.relay is not None and control.layers != (0, 1):
-            raise ConfigError(
-                f"Gating: layers = {control.layers}: a relay acts on all layers, and both together "
-                "must act on the same ones"
-            )
-        stride = self.models.vae.config.temporal_stride
-        if control.stride != stride:
-            raise ConfigError(f"Gating: stride = {control.stride}: the autoencoder's is {stride}")
-        if not self.limits.max_subjects:
-            raise ConfigError("gating times subjects with pictures, and this model takes none")
-        if control.edge is None and not isinstance(self.models.dit.config.scheme, NoInterval):
-            control = dataclasses.replace(control, edge=0)
-        return control if control.strength else None
-
     def conditions(self, scenes: Sequence[Scene], negative_prompt: str | None = None) -> Conditions:
         """What the transformer is conditioned on, encoded; the scenes are those of `render`."""
         return encode_conditions(self, scenes, negative_prompt)
-
-    def check_texts(self, scene: Scene) -> None:
-        """Refuses text that the model would cut off.
-
-        Raises:
-            StoryboardError: naming scene, text and how much the model reads.
-        """
-        texts = [("prompt", scene.caption, self.settings.text_length)]
-        if self.relay is not None and scene.events:
-            told = " ".join([scene.caption, *(event.text for event in scene.events)])
-            texts.append(("prompt and events", told, self.settings.text_length))
-        for i, subject in enumerate(scene.subjects):
-            texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
-        for i, event in enumerate(scene.events if self.relay is None else ()):
-            texts.append((f"events[{i}].text", event.text, self.settings.event_length))
-        for name, text, length in texts:
-            self._check_length(scene.id, name, text, length)
-
-    def _check_negative(self, source: str, text: str) -> None:
-        if text and self.settings.distilled:
-            raise StoryboardError(
-                f"{source}: negative_prompt: this model has its guidance inside, and nothing leads "
-                "it away from a text; remove it, or use the model that it was made from"
-            )
-        self._check_length(source, "negative_prompt", text)
-
-    def _check_length(self, source: str, name: str, text: str, length: int | None = None) -> None:
-        if problem := self.texts.excess(text, length or self.settings.text_length):
-            raise StoryboardError(f"{source}: {name}: {problem}")

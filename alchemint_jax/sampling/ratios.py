@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from alchemint_jax.errors import ConfigError, NonFiniteError
 from alchemint_jax.models.dit.conditioning import Conditions
-from alchemint_jax.sampling.conditions import common_shape, encode_conditions
+from alchemint_jax.sampling.conditions import common_shape, encode_conditions, latent_shape
 from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.passes import Kind, Passes, Residuals, solve_passes
 from alchemint_jax.sampling.sample import Models
@@ -84,14 +84,17 @@ def measure_table(
         on_step: is told how many steps of all scenes are done.
 
     Raises:
-        ConfigError: the model was not read from files.
+        ConfigError: the model was not read from files, or has two experts.
         StoryboardError: a scene has another size or length than the first.
     """
     if parts.origin is None:
         raise ConfigError("a step cache is for models that were read from files")
+    if parts.models.low is not None:
+        raise ConfigError(
+            "a step cache is for models of one transformer, and this one has two experts"
+        )
     size, clock = common_shape(parts, scenes)
-    vae, found = parts.models.vae.config, []
-    shape = (clock.latent_frames, *(side // vae.spatial_stride for side in size), vae.z_dim)
+    shape, found = latent_shape(parts, scenes), []
     for i, scene in enumerate(scenes):
         conditions = encode_conditions(parts, [scene])
         noise = jax.random.normal(jax.random.fold_in(jax.random.key(seed), i), (1, *shape))

@@ -88,8 +88,8 @@ class Storyboard:
         negative_prompt: what the video should not show; the model's own text where it is empty.
         first_frame: the picture that the video starts from, for models that continue pictures.
         last_frame: the picture that it ends with.
-        keyframes: pictures that it shows in between, each with an `image` and the second `at` which
-            it does.
+        keyframes: pictures that it shows in between, each an `image` and the second, `at`, at which
+            it is shown.
         source: what messages call this storyboard.
         remarks: what was noticed while its pictures were read.
 

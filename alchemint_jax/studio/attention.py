@@ -22,11 +22,12 @@ TIME = 0.8
 
 def reference_attention(
     pipe: Pipeline, scene: Scene, latents: Float[Array | np.ndarray, "1 t h w c"], seed: int = 0
-) -> Float[np.ndarray, "r t"]:
+) -> Float[np.ndarray, "r t"] | None:
     """The probability that the video's queries give to the picture of each subject.
 
     The mean over layers, heads and places of a frame, in the pass with text and pictures, where
-    the clip has noise of `TIME`.
+    the clip has noise of `TIME`; None for models whose pictures have no tokens, but are on a canvas
+    or not there at all.
 
     Args:
         pipe: the model.
@@ -35,7 +36,7 @@ def reference_attention(
         seed: of the noise.
     """
     if not pipe.models.dit.config.slots:
-        return np.zeros((0, latents.shape[1]), np.float32)
+        return None
     noise = jax.random.normal(jax.random.key(seed), latents.shape)
     time = jnp.full(1, TIME)
     point = flow.interpolate(jnp.asarray(latents), noise, time)

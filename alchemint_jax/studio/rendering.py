@@ -91,7 +91,7 @@ class Renderer:
             ),
             _SEVERAL if small and pipe.settings.steps > _SEVERAL else 1,
         )
-        if small and not pipe.keyframes:
+        if small and not pipe.keyframes and not pipe.canvas:
             renderer.warm()
         return renderer
 
@@ -144,8 +144,9 @@ class Renderer:
         attended = reference_attention(self.pipe, scene, look.latents, ask.seed)
         clock = scene.clock
         rows = measured(self.tracker, frames, scene)
-        for row, share, entry in zip(rows, attended, ask.board.get("subjects", []), strict=True):
-            row |= {"attention": share.tolist(), "image": entry["image"]}
+        shares = [None] * len(rows) if attended is None else attended.tolist()
+        for row, share, entry in zip(rows, shares, ask.board.get("subjects", []), strict=True):
+            row |= {"attention": share, "image": entry["image"]}
             row["asked_seconds"] = clock.seconds(row["asked"])
             row["seen_seconds"] = None if row["seen"] is None else clock.seconds(row["seen"])
         strip, layout = strip_of(frames)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +29,6 @@ from alchemint_jax.models.dit.conditioning import (
     encode_text,
     model_inputs,
 )
-from alchemint_jax.models.dit.remat import AUTO
 from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
@@ -44,29 +42,13 @@ from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
 from alchemint_jax.train import dit_remat
 from alchemint_jax.train.dit_data import cached_conditions, check_data
+from alchemint_jax.train.dit_export import export_dit
+from alchemint_jax.train.dropout import Dropout, keep
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.remat import Ways
-from alchemint_jax.weights.lora import save_lora
 from alchemint_jax.weights.tensors import Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class Dropout:
-    """How often a sample loses its pictures (and word tags), its texts, or both.
-
-    Its texts are its caption and those of its events. Intervals always stay.
-    """
-
-    pictures: float = 0.1
-    text: float = 0.1
-    both: float = 0.05
-
-    def __post_init__(self) -> None:
-        shares = dataclasses.astuple(self)
-        if min(shares) < 0 or sum(shares) > 1:
-            raise ConfigError(f"dropout: {shares} must not be negative nor add up to more than 1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -331,33 +313,8 @@ class DiTTask:
         return pipe
 
     def export(self, params: dict, directory: Path) -> None:
-        """Writes a whole model directory.
-
-        That is transformer, text encoder, autoencoder and sampling settings. A LoRA is merged into
-        the transformer, and is also there by itself, for diffusers and for ComfyUI. The scheduler
-        of `init_from` is kept as it is, for diffusers; here pipeline.json, which says what the
-        config's `sampling` does, comes before it.
-        """
-        # What trained it may be no hardware of those who load it.
-        portable = dataclasses.replace(self.model, attention="auto", remat=AUTO)
-        weights.save(directory, "transformer", portable, self.merged(params), dtype=self.storage)
-        if self.lora:
-            for form in ("diffusers", "comfyui"):
-                file = directory / f"lora_{form}.safetensors"
-                save_lora(file, self.model, params["lora"], self.lora.scale, form)
-        if self.cached_text:  # nothing has read it: it is kept as it is
-            assert self.init_from is not None
-            found = weights.component_folder(weights.locate(self.init_from), "text_encoder")
-            shutil.copytree(found, directory / "text_encoder", dirs_exist_ok=True)
-        else:
-            weights.save(
-                directory, "text_encoder", self.text, params["text_encoder"], dtype=self.storage
-            )
-        vae, vae_params = weights.load(self.vae, "vae")
-        weights.save(directory, "vae", vae.config, vae_params, dtype=self.storage)
-        settings.save(directory, self.sampling)
-        if self.init_from is not None:
-            weights.carry(weights.locate(self.init_from), directory)
+        """Writes a whole model directory; see `dit_export`."""
+        export_dit(self, params, directory)
 
     def merged(self, params: dict) -> dict:
         """The transformer's parameters, the LoRA in them."""
@@ -378,14 +335,6 @@ class DiTTask:
         if "/subjects/" in path or "/event_" in path:
             return "added"
         return "backbone" if self.lora is None else FROZEN
-
-
-def keep(key: jax.Array, batch: int, dropout: Dropout) -> tuple[jax.Array, jax.Array]:
-    """Which samples keep their caption, and which their pictures: two bool [b]."""
-    u = jax.random.uniform(key, (batch,))
-    no_images = u < dropout.pictures + dropout.both
-    no_text = (u >= dropout.pictures) & (u < dropout.pictures + dropout.both + dropout.text)
-    return ~no_text, ~no_images
 
 
 def make_dit_task(config: ConfigDict) -> DiTTask:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 
@@ -133,7 +134,11 @@ def test_both_sides_and_the_text():
     turns, freed, train, sample = [], [], tiny("train"), tiny("sample", references=0)
 
     def beside(asked):
-        assert asked.name == sample.name and asked.kind == sample.kind
+        # What training would leave to the devices has nothing to keep here.
+        model = dataclasses.replace(sample.task.model, remat="none")
+        assert asked == dataclasses.replace(
+            sample, task=dataclasses.replace(sample.task, model=model)
+        )
         memory = {"bytes": 1, "of": "process", "scope": "this call", "before": None}
         return Side(lambda: turns.append(1), lambda x: x, lambda call: (call(), memory)[1])
 

@@ -19,6 +19,7 @@ from alchemint_jax.models.dit import DiT
 from alchemint_jax.sampling import Guidance, Pipeline, pipeline
 from alchemint_jax.sampling.canvas import Canvas, boxes, compose
 from alchemint_jax.sampling.control import Gating, Moment
+from alchemint_jax.sampling.fitting import fitted
 from alchemint_jax.sampling.keyframes import _encode_video, _see
 from alchemint_jax.sampling.kinds import KINDS
 from alchemint_jax.sampling.settings import Settings
@@ -181,7 +182,7 @@ def test_the_networks_are_given_the_canvas(pipe):
 
 
 def test_words_alone_are_gated(pipe):
-    control = pipe._control(Gating())
+    control = fitted(pipe, Gating())
     assert control.edge is None  # the model knows no time
     late = dataclasses.replace(scene().subjects[0], spans=Spans([(5, 9)]))
     given = pipe.conditions([dataclasses.replace(scene(), subjects=(late, *scene().subjects[1:]))])
@@ -228,4 +229,4 @@ def test_from_the_command_line(folder, tmp_path, capsys, monkeypatch):
     assert asked[0].condition[0, 0, ..., 0].any() and asked[0].image.shape[0] == 1
     file.write_text(f"{{{plain}}}")
     assert cli.main(words) == 2
-    assert "draws from pictures of subjects; give one" in capsys.readouterr().err
+    assert "draws from pictures of subjects; give at least one" in capsys.readouterr().err

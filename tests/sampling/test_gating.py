@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +14,21 @@ from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import Attended, Bias, DiT, DiTConfig, Probe
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
+from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
+from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.rotary import NoInterval, WeRope
-from alchemint_jax.sampling import Guidance, Pipeline
+from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.control import Gating, Moment
 from alchemint_jax.sampling.control.gating import gate_bias, inside, word_bias
+from alchemint_jax.sampling.fitting import fitted, fitted_gating
+from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
-from alchemint_jax.sampling.settings import Plan
+from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.sampling.solvers import SOLVERS
+from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene import Clock
+from alchemint_jax.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -196,14 +201,13 @@ def test_nothing_where_nothing_is_asked_for(models):
     """No strength is no control; words that nobody asks for are not in the compiled program."""
 
     def pipe(slots=3, stride=4, scheme=NoInterval):
-        vae = SimpleNamespace(config=SimpleNamespace(temporal_stride=stride))
-        limits = SimpleNamespace(max_subjects=slots)
-        dit = SimpleNamespace(config=SimpleNamespace(scheme=scheme()))
-        models = SimpleNamespace(vae=vae, dit=dit)
-        return SimpleNamespace(models=models, limits=limits, relay=None)
+        dit = DiT(dataclasses.replace(CONFIG, slots=slots, scheme=scheme()))
+        vae = VAE(VAEConfig(temporal_downsample=(stride == 8, True, True)))
+        texts = Texts(ByteTokenizer(1), UMT5Encoder(UMT5Config(vocab=259)), dict)
+        return Parts(Models(dit, {}, vae, {}), texts, Settings())
 
-    chosen = Pipeline._gating
-    assert chosen(pipe(), Gating(0)) is None and Pipeline._control(pipe(), None) is None
+    chosen = fitted_gating
+    assert chosen(pipe(), Gating(0)) is None and fitted(pipe(), None) is None
     assert chosen(pipe(), Gating(2.0)) == Gating(2.0)
     assert chosen(pipe(scheme=WeRope), Gating(2.0)) == Gating(2.0, edge=0)
     assert chosen(pipe(scheme=WeRope), Gating(2.0, 3)) == Gating(2.0, 3)

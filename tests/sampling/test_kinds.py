@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from alchemint_jax import cli, weights
+from alchemint_jax import arguments, cli, weights
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.rotary import NoInterval, ReferenceLayout
@@ -40,6 +40,10 @@ def random_params(config, seed=0):
     rng = np.random.default_rng(seed)
     shapes = DiT(config).abstract_params()
     return jax.tree.map(lambda x: rng.normal(0, 0.2, x.shape).astype(np.float32), shapes)
+
+
+def test_commands_know_all_kinds():
+    assert list(arguments.MODEL_KINDS) == [*KINDS, "plain"]
 
 
 def test_phantoms_pictures_stay_behind_the_video_however_long_it_is():

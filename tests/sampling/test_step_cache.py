@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit import DiT, DiTConfig
+from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
+from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.sampling import Guidance
 from alchemint_jax.sampling.guidance import BRANCHES
+from alchemint_jax.sampling.parts import Origin, Parts
 from alchemint_jax.sampling.passes import Kind, scheduled
-from alchemint_jax.sampling.settings import Plan
+from alchemint_jax.sampling.ratios import measure_table
+from alchemint_jax.sampling.sample import Models
+from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.sampling.step_cache import Rule, StepCache, Tables, grid_of
+from alchemint_jax.sampling.texts import Texts
+from alchemint_jax.tokenizers import ByteTokenizer
 
 PLAN = Plan(6, 3.0, Guidance(both=3))
 FOUR = ("null", "image", "text", "both")
@@ -182,6 +191,14 @@ def _changed(values, branch, **fields):
     table = values["tables"][0]
     row = table["branches"].get(branch, table["branches"]["both"]) | fields
     return values | {"tables": [table | {"branches": {branch: row}}]}
+
+
+def test_a_pair_of_experts_is_refused_before_anything_is_measured():
+    models = Models(DiT(DiTConfig()), {}, VAE(VAEConfig()), {}, low={})
+    texts = Texts(ByteTokenizer(1), UMT5Encoder(UMT5Config(vocab=259)), dict)
+    pair = Parts(models, texts, Settings(boundary=0.9), origin=Origin(Path("m"), "m"))
+    with pytest.raises(ConfigError, match="one transformer, and this one has two experts"):
+        measure_table(pair, [], PLAN, Rule())
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path):

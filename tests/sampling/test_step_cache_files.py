@@ -86,7 +86,7 @@ def test_the_pipeline_takes_it_when_it_is_loaded_or_asked(folder, measured):
     with pytest.raises(ConfigError, match="not of videos of 16x16 pixels and 5 frames"):
         short = Storyboard.from_dict({"prompt": "a disc", "duration": 0.5})
         loaded.generate(short, **asked)
-    with pytest.raises(ConfigError, match="a guidance that is a function nobody knows"):
+    with pytest.raises(ConfigError, match="a guidance that is a function are not known"):
         loaded.generate(board, steps=5, guidance=lambda model, z, time: z)
 
 

@@ -53,7 +53,8 @@ def _pipe(name):
 
 
 def _guided(scale):
-    return Guidance(text=scale, image=0.0, both=0.0)
+    """As `--guidance-both` has it, whose programs the command line then shares."""
+    return Guidance(text=0.0, image=0.0, both=scale)
 
 
 def _scene(io, pictures, id="clip"):
@@ -323,7 +324,7 @@ def test_a_pair_and_a_preview_from_the_command_line(tmp_path, capsys):
     board = {"prompt": "a cat", "duration": 0.25, "size": [16, 32], "first_frame": "a.png"}
     (tmp_path / "board.yaml").write_text(json.dumps(board))
     out = tmp_path / "v.mp4"
-    words = ["generate", str(tmp_path / "board.yaml"), "--out", str(out), "--steps", "2"]
+    words = ["generate", str(tmp_path / "board.yaml"), "--out", str(out), "--steps", "6"]
     words += ["--vae", str(file), "--guidance-both", "2", "--guidance-low", "1.5", "--json"]
     assert cli.main([*words, "--model", str(GOLDENS / "pair_i2v")]) == 0
     report = json.loads(capsys.readouterr().out)

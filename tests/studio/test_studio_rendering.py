@@ -155,6 +155,24 @@ def test_errors_are_frames_with_a_sign():
     assert [row["seen"] for row in rows] == [None, None] and rows[0]["remark"] == "shows no subject"
 
 
+def test_pictures_without_tokens_have_no_attention(renderer, tmp_path, monkeypatch):
+    """As of a model whose pictures are on a canvas: the rows of a result are there all the same."""
+    from alchemint_jax.studio import rendering
+    from alchemint_jax.studio.attention import reference_attention
+
+    draft = board_of(keep(tmp_path, png()).name, duration=1.0)
+    draft["subjects"][0]["appears"] = [[0.25, 1.0]]
+    pipe = renderer.pipe
+    dit = DiT(DiTConfig(dim=24, n_heads=2, n_layers=1, ffn_dim=8, slots=0))
+    bare = Pipeline(pipe.models._replace(dit=dit), pipe.texts, pipe.settings)
+    scene, latents = pipe.scene(storyboard(draft, tmp_path)), np.zeros((1, 3, 4, 4, 2), np.float32)
+    assert reference_attention(bare, scene, latents) is None
+    monkeypatch.setattr(rendering, "reference_attention", lambda *_: None)
+    renderer.draw(tmp_path, Ask(draft, 3, 8, None, {}, None), tmp_path, lambda kind, what: None)
+    (row,) = json.loads((tmp_path / "result.json").read_text())["subjects"]
+    assert row["attention"] is None and row["image"] and row["asked"] == [[2, 9]]
+
+
 # ------------------------------------------------------------------------------------ a render
 
 

@@ -91,8 +91,8 @@ def config(model: Path, data: Path, **changes) -> ConfigDict:
         "loader": {"batch_size": 4},
         "sampling": sampling | {"distilled": True},
         "train": {
-            "total_steps": 60, "log_every": 1, "validate_every": 0, "sample_every": 0,
-            "checkpoint_every": 5,
+            "total_steps": 40, "log_every": 1, "validate_every": 0, "sample_every": 0,
+            "checkpoint_every": 20,
             "optimizer": {"groups": (("lora", 2e-2),), "ema_decay": 0.5},
         },
     }  # fmt: skip

@@ -18,7 +18,8 @@ from alchemint_jax.data import records, teacher_paths
 from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.flow import Grid
-from alchemint_jax.sampling.sample import sample_latents
+from alchemint_jax.plan.steps import Work, planned, train_step
+from alchemint_jax.sampling.sample import Watch, sample_latents
 from alchemint_jax.train.config import build_train
 from alchemint_jax.train.distill_task import relative_error, segment_velocity, strata
 from alchemint_jax.train.run import build_task
@@ -42,8 +43,13 @@ def paths(teacher, pipe, tmp_path_factory):
     return written(pipe, teacher, out)
 
 
+def plan_of(pipe):
+    """Guidance in a part of the steps alone, which is what paths are to have inside."""
+    return pipe.settings.plan(guidance={"interval": (0, 0.5)}, solver="unipc")
+
+
 def written(pipe, teacher, out, boards=None, plan=None, steps=4):
-    plan = plan or pipe.settings.plan(solver="unipc")
+    plan = plan or plan_of(pipe)
     boards = boards or kit.boards()
     return teacher_paths.write_paths(pipe, teacher, boards, out, plan, steps, batch=2, shard=2)
 
@@ -71,7 +77,7 @@ def one_device():
 
 
 def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
-    """Batches of two, in shards of two; sampled here all at once."""
+    """Batches of two, in shards of two; sampled here beside others."""
     found = read(paths, "train") + read(paths, "validation")
     assert [len(x["states"]) for x in found] == [5] * 6
     boards = kit.boards()
@@ -79,9 +85,13 @@ def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
     noise = jnp.stack([jax.random.normal(key, found[0]["states"].shape[1:]) for key in keys])
     states = np.stack([x["states"] for x in found]).astype(np.float32)
     np.testing.assert_allclose(states[:, 0], noise, atol=2e-3)
-    plan = pipe.settings.plan(solver="unipc")
-    conditions = pipe.conditions(boards.scenes)
-    ends = np.asarray(sample_latents(pipe.models, conditions, noise, plan))
+    conditions, order, ends = pipe.conditions(boards.scenes), [0, 5, 2, 1, 4, 3], {}
+    for pair in np.split(np.array(order), 3):
+        given = jax.tree.map(lambda x, pair=pair: np.asarray(x)[pair], conditions)
+        watch = Watch(lambda *_: None, 2)  # the same program as that of the paths
+        found_ends = sample_latents(pipe.models, given, noise[pair], plan_of(pipe), watch=watch)
+        ends |= dict(zip(pair.tolist(), np.asarray(found_ends), strict=True))
+    ends = np.stack([ends[i] for i in range(6)])
     assert np.abs(ends - noise).mean() > 0.1
     np.testing.assert_allclose(states[:, -1], ends, atol=1e-2 * np.abs(ends).max())
     np.testing.assert_array_equal([x["used"] for x in found], conditions.used)
@@ -91,8 +101,9 @@ def test_paths_are_those_of_the_teacher_and_their_ends_its_samples(pipe, paths):
 
 
 def test_a_batch_is_what_the_transformer_is_told(teacher, pipe, paths):
-    task = task_of(teacher, paths)
-    told, wanted = task.conditions({}, batch_of(paths, 5)), pipe.conditions(kit.boards().scenes[:5])
+    task, everything = task_of(teacher, paths), pipe.conditions(kit.boards().scenes)
+    told = task.conditions({}, batch_of(paths, 5))
+    wanted = jax.tree.map(lambda x: np.asarray(x)[:5], everything)
     for name in ("text", "null_text", "references", "tags", "intervals", "used", "tag_mask"):
         here, there = np.asarray(getattr(told, name)), np.asarray(getattr(wanted, name))
         assert here.dtype == there.dtype
@@ -139,6 +150,25 @@ def test_levels_must_be_among_those_of_the_teacher(pipe):
         teacher_paths.levels_kept(wan.levels(), told)
 
 
+def test_teachers_and_boards_that_no_student_could_follow(pipe, teacher, tmp_path):
+    pair = dataclasses.replace(pipe, models=pipe.models._replace(low={}))
+    with pytest.raises(ConfigError, match="has two experts; such a model can have no student"):
+        written(pair, teacher, tmp_path / "out")
+    boards = kit.boards()
+    given = dataclasses.replace(boards.scenes[1], keyframes=np.zeros((1, 16, 16, 3), np.uint8))
+    boards = dataclasses.replace(boards, scenes=[boards.scenes[0], given])
+    with pytest.raises(ConfigError, match="board 1: has keyframes, which no student is told"):
+        written(pipe, teacher, tmp_path / "out", boards)
+
+
+def test_the_step_of_a_student_can_be_planned(teacher, paths):
+    task, optimizer = task_of(teacher, paths), build_train(kit.config(teacher, paths)).optimizer
+    step = train_step(task, optimizer, Work((16, 16), 9, 2, 4), one_device())
+    assert step.tokens == 4 * 3 * 2 * 2
+    whole = dataclasses.replace(task, objective="path")
+    assert planned(whole) == whole and whole.passes == 4
+
+
 def test_the_loss_by_hand():
     states = jnp.array([[[4.0, 0.0], [1.0, 2.0], [0.0, 4.0]]] * 2)
     sigmas = jnp.array([1.0, 0.5, 0.0])
@@ -156,8 +186,9 @@ def test_the_path_objective_is_the_sample(teacher, pipe, paths):
     task = task_of(teacher, paths, objective="path")
     assert task.passes == 4 and task_of(teacher, paths).passes == 1
     batch = batch_of(paths, 4)
-    params = sharding.unbox(task.init(jax.random.key(0)))
-    params |= {"transformer": pipe.models.dit_params}
+    shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+    params = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes["lora"])
+    params = {"lora": params, "transformer": pipe.models.dit_params}
     loss, _ = jax.jit(task.loss)(params, batch, jax.random.key(1))
     latents = sample_latents(
         pipe.models, task.conditions({}, batch), task.start(batch), task.sampling.plan()
@@ -186,16 +217,20 @@ def losses(workdir):
     return [line["loss"] for line in train.read_metrics(workdir / "metrics.jsonl")]
 
 
-def test_it_learns_and_only_its_lora_moves(trained, teacher, pipe):
+@pytest.fixture(scope="module")
+def student(trained):
+    return al.Pipeline.load(trained / "export")
+
+
+def test_it_learns_and_only_its_lora_moves(trained, student, pipe):
     found = losses(trained)
     assert np.mean(found[-8:]) < 0.8 * np.mean(found[:8])
     assert (trained / "export" / "lora_diffusers.safetensors").is_file()
-    student = al.Pipeline.load(trained / "export")
     plan = student.settings.plan()
     assert (plan.steps, plan.solver, len(plan.guidance.branches())) == (4, "euler", 1)
-    before, after = pipe.models.dit_params, student.models.dit_params
+    before, after = jax.device_get((pipe.models.dit_params, student.models.dit_params))
     moved = jax.tree_util.tree_leaves_with_path(
-        jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before, after)
+        jax.tree.map(lambda a, b: float(np.abs(a - b).max()), before, after)
     )
     for path, most in moved:
         name = jax.tree_util.keystr(path)
@@ -214,8 +249,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(trained, teacher, paths, tmp_p
     assert one == other and losses(trained) == losses(tmp_path / "parts")
 
 
-def test_what_a_student_refuses(trained):
-    student = al.Pipeline.load(trained / "export")
+def test_what_a_student_refuses(student):
     scenes = kit.boards(1).scenes
     for name, value in {"steps": 8, "solver": "unipc", "guidance": al.Guidance(both=3)}.items():
         with pytest.raises(
@@ -263,17 +297,21 @@ def test_the_command_reads_boards_of_a_file(teacher, tmp_path, capsys):
     from PIL import Image
 
     Image.new("RGB", (12, 16), (200, 30, 30)).save(tmp_path / "red.png")
-    board = {"prompt": "a disc", "duration": 1.0}
-    board["subjects"] = [{"word": "disc", "image": "red.png", "appears": [[0.25, 0.75]]}]
+    board = {"prompt": "disc number 7", "duration": 1.0}  # in shapes that are compiled already
+    times = [[0.0, 0.25], [0.5, 0.625], [0.875, 1.0]]
+    board["subjects"] = [{"word": "disc", "image": "red.png", "appears": times}]
     lines = [json.dumps(board | {"id": name}) for name in ("one", "two")]
     file, out = tmp_path / "boards.jsonl", tmp_path / "out"
     file.write_text("\n".join(lines))
-    words = ["data", "paths", "--model", str(teacher), "--boards", str(file), "--batch", "1"]
-    words += ["--guidance-both", "1", "--student-steps", "2", "--out"]
+    words = ["data", "paths", "--model", str(teacher), "--boards", str(file), "--batch", "2"]
+    words += ["--guidance-both", "1.5", "--guidance-interval", "0:0.5", "--solver", "unipc"]
+    words += ["--out"]
     assert cli.main([*words, str(out)]) == 0
     assert capsys.readouterr().out == f"{out}\n"
     card = teacher_paths.read_card(out)
-    assert card["boards"]["name"] == "boards.jsonl" and card["teacher"]["guidance"]["both"] == 1
+    assert card["boards"]["name"] == "boards.jsonl" and card["teacher"]["guidance"] == {
+        "text": 0.0, "image": 0.0, "both": 1.5, "interval": [0.0, 0.5],
+    }  # fmt: skip
     assert card["splits"] == {"train": 1, "validation": 1}
     assert cli.main([*words, str(tmp_path / "other"), "--student-steps", "3"]) == 2
     assert "is not among those of the teacher" in capsys.readouterr().err

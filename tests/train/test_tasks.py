@@ -20,7 +20,7 @@ from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.train.config import build_train, load_config
-from alchemint_jax.train.dit_task import Dropout, keep
+from alchemint_jax.train.dropout import Dropout, keep
 from alchemint_jax.train.run import build_task, run_config
 from alchemint_jax.train.vae_task import edge_loss, random_crop
 from alchemint_jax.worlds.sprites import write_sprites

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float
 
+from alchemint_jax.models.dit.conditioning import repeat
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.ops.pooled import pooled_attention
 from alchemint_jax.rotary import retro_gains
@@ -54,16 +55,8 @@ class Between:
 
     def repeated(self, times: int) -> Between:
         """For a batch that is the same one so many times."""
-
-        def tiled(x: jax.Array | None) -> jax.Array | None:
-            return None if x is None else jnp.tile(x, (times,) + (1,) * (x.ndim - 1))
-
-        return dataclasses.replace(
-            self,
-            targets=tiled(self.targets),
-            weights=tiled(self.weights),
-            scales=tiled(self.scales),
-        )
+        targets, weights, scales = repeat((self.targets, self.weights, self.scales), times)
+        return dataclasses.replace(self, targets=targets, weights=weights, scales=scales)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Between:
         """For a batch some of whose passes have no caption, and draw nothing; scales stay."""

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from alchemint_jax.models.dit.between import Between
+from alchemint_jax.models.dit.conditioning import repeat
 from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.sharding import constrain
@@ -73,8 +74,7 @@ class Bias:
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
-        tables = (self.subjects, self.frames, self.words)
-        subjects, frames, words = jax.tree.map(lambda x: jnp.tile(x, (times, 1, 1)), tables)
+        subjects, frames, words = repeat((self.subjects, self.frames, self.words), times)
         between = None if self.between is None else self.between.repeated(times)
         return Bias(subjects, frames, words, self.layers, between)
 

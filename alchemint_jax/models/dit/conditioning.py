@@ -6,13 +6,15 @@ events, q tokens of an event's text.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.models.umt5 import UMT5Encoder, zero_padded
+
+T = TypeVar("T")
 
 
 class Tokens(NamedTuple):
@@ -145,6 +147,6 @@ def _event_inputs(events: Events, with_text: Bool[Array, " b"]) -> dict[str, Any
     }
 
 
-def repeat(conditions: Conditions, times: int) -> Conditions:
-    """The whole batch `times` over."""
-    return jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), conditions)
+def repeat(batch: T, times: int) -> T:
+    """A tree of arrays of a batch, such as `Conditions`, with the whole batch `times` over."""
+    return jax.tree.map(lambda x: jnp.tile(x, (times,) + (1,) * (x.ndim - 1)), batch)

@@ -43,7 +43,7 @@ class Conv(nn.Module):
 
 
 class Memory(nn.Module):
-    """Three convolutions of each frame and the one before it, around which the frame is added."""
+    """Three convolutions of each frame and the one before it, and a shortcut of the frame."""
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w c"]:
