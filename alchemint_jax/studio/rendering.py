@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import io
 import math
 import time
@@ -22,13 +23,14 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from alchemint_jax import media
+from alchemint_jax import __version__, media, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.results import plain
 from alchemint_jax.sampling.control import Gating
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.sample import Models, Watch
+from alchemint_jax.sampling.text_cache import fingerprint
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.studio import preview
@@ -38,6 +40,8 @@ from alchemint_jax.studio.checking import storyboard
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.preview import Preview
 from alchemint_jax.studio.rulers import rulers
+from alchemint_jax.studio.sameness import key_of, scheme_of
+from alchemint_jax.studio.schemes import with_scheme
 from alchemint_jax.studio.strips import strip_of
 from alchemint_jax.studio.worker import Loaded, Tell
 from alchemint_jax.studio.workspace import write_json
@@ -59,12 +63,14 @@ class Renderer:
         tracker: who measures.
         preview: shows latents.
         every: steps between two looks.
+        identity: of the model, for `sameness.key_of`.
     """
 
     pipe: Pipeline
     tracker: Tracker
     preview: Preview
     every: int
+    identity: str
 
     @classmethod
     def load(cls, model: str) -> Renderer:
@@ -90,6 +96,7 @@ class Renderer:
                 pipe.settings.size,
             ),
             _SEVERAL if small and pipe.settings.steps > _SEVERAL else 1,
+            identity(pipe),
         )
         if small and not pipe.keyframes:
             renderer.warm()
@@ -129,9 +136,10 @@ class Renderer:
         began = time.monotonic()
         board = storyboard(ask.board, pictures)
         plan = self.pipe.settings.plan(ask.steps, ask.guidance, ask.solver)
-        scene = self.pipe.scene(board)
+        scene, scheme = self.pipe.scene(board), scheme_of(self.pipe, ask)
+        pipe = with_scheme(self.pipe, scheme)
         look = _Look(self, plan.levels().sigmas, plan.steps, tell)
-        frames = self.pipe.generate(
+        frames = pipe.generate(
             board,
             seed=ask.seed,
             steps=plan.steps,
@@ -141,7 +149,7 @@ class Renderer:
             watch=Watch(look, self.every),
         )
         assert look.latents is not None
-        attended = reference_attention(self.pipe, scene, look.latents, ask.seed)
+        attended = reference_attention(pipe, scene, look.latents, ask.seed)
         clock = scene.clock
         rows = measured(self.tracker, frames, scene)
         for row, share, entry in zip(rows, attended, ask.board.get("subjects", []), strict=True):
@@ -158,6 +166,8 @@ class Renderer:
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
             "gating": ask.gating,
+            "scheme": scheme,
+            "key": key_of(self.identity, self.pipe, board, ask),
             "size": list(frames.shape[1:3]),
             "strip": layout,
             "subjects": rows,
@@ -199,4 +209,17 @@ def load(model: str, pictures: Path) -> Loaded:
     """What the worker loads."""
     prepare_jax()
     renderer = Renderer.load(model)
-    return Loaded(partial(renderer.draw, pictures), renderer.about())
+    return Loaded(partial(renderer.draw, pictures), renderer.about(), renderer.identity)
+
+
+def identity(pipe: Pipeline) -> str:
+    """Names what renders: the weights of a model that was read from files, how it is used, the
+    program, and the device.
+    """
+    assert pipe.origin is not None
+    names = (name for name in weights.COMPONENTS if name != "transformer")
+    folders = [weights.component_folder(pipe.origin.directory, name) for name in names]
+    parts = [fingerprint(folder, moved=True) for folder in folders if folder.is_dir()]
+    program = (__version__, jax.__version__, jax.devices()[0].device_kind)
+    model = (pipe.origin.fingerprint(), parts, pipe.settings, pipe.models.dit)
+    return hashlib.sha256(repr((program, model)).encode()).hexdigest()
