@@ -40,7 +40,7 @@ STARTS = {"sprites": (4, 8, 16), "sprites/fast": (1, 2, 3)}
 """Steps of the first render that are left out, by model."""
 MOVED = 8  # frames: a second
 SEED = 0
-BOUND = {"relative_mse": 0.01, "frames": 1}
+BOUND: dict[str, float | int] = {"relative_mse": 0.01, "frames": 1}
 """What "the same result" is: of each board the error of the latents, and how far a boundary that
 the tracker finds may lie from that of the full render."""
 TRACKER = SpritesTracker()
@@ -87,7 +87,7 @@ def seen(case: Scene, video: np.ndarray) -> list[Spans]:
     return [sighting.spans for sighting in TRACKER.track(video, untimed(case))]
 
 
-def alike(one: Spans, other: Spans, most: int = BOUND["frames"]) -> bool:
+def alike(one: Spans, other: Spans, most: float | int = BOUND["frames"]) -> bool:
     """Whether two measurements have the same appearances, each within `most` frames."""
     pairs = zip(one, other, strict=False)
     near = all(abs(a - b) <= most for x, y in pairs for a, b in zip(x, y, strict=True))
@@ -147,8 +147,7 @@ def measure(pipe: Pipeline, cases: Sequence[Scene], starts: Sequence[int]) -> di
     old = np.asarray(before[plan.steps])
     found: dict[str, Any] = {"steps": plan.steps, "boards": len(cases)}
     found["first_and_full"] = far_and_near(cases, changed, old, full)
-    found["left_out"] = {}
-    found["left_out"][0] = compared(changed, full, shown, full, shown)
+    found["left_out"] = {0: compared(changed, full, shown, full, shown)}
     for first in (*starts, plan.steps):  # all of them: the first render as it is
         latents = way(pipe, changed, plan, before[first], first, piece)[plan.steps]
         given = (np.asarray(latents), decode(pipe.models, latents), full, shown)
