@@ -25,7 +25,7 @@ from alchemint_jax.studio.turns import Turns
 MAX_WAITING = 256
 MAX_KEPT = 2000
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
-_FILE, RESULT = "job.json", "result"
+_FILE, RESULT, _RESULT_FILE = "job.json", "result", "result.json"
 _GONE = "its files were removed"
 _TOLD = ("number", "board", "created", "video", "same_as", "error", "state")
 
@@ -149,25 +149,27 @@ class Jobs:
 
         The files are linked, for none is changed once it is there: either render may be deleted.
         """
-        same = (one for one in self.all() if one.state == DONE and one.result and job.key)
-        found = next((one for one in same if one.result.get("key") == job.key), None)
+        if not job.key:
+            return False
+        keys = ((one, (one.result or {}).get("key")) for one in self.all() if one.state == DONE)
+        found = next((one for one, key in keys if key == job.key), None)
         if found is None:
             return False
-        half = self.folder / job.id / f".{RESULT}.partial"
+        source, half = self.folder / found.id / RESULT, self.folder / job.id / f".{RESULT}.partial"
         try:
-            source = self.folder / found.id / RESULT
-            shutil.copytree(source, half, copy_function=_link, dirs_exist_ok=True)
+            shutil.copytree(source, half, copy_function=_link)
+            (half / _RESULT_FILE).stat()
             half.rename(half.with_name(RESULT))
-        except OSError:  # shutil's errors are some, too; then it is rendered
+        except OSError:  # as shutil's own errors are; then it is rendered
             shutil.rmtree(half, ignore_errors=True)
             return False
         job.same_as = found.same_as or found.number
         self.end(job, DONE)
-        return job.state == DONE
+        return True
 
     def _new(self, board: str, tab: str, ask: Ask, video: str = "") -> Job:
-        made = {"created": time.time(), "video": video}
-        job = Job(workspace.new_id(), next(self._numbers), board, tab, ask, **made)
+        job = Job(workspace.new_id(), next(self._numbers), board, tab, ask)
+        job.created, job.video = time.time(), video
         (self.folder / job.id).mkdir()
         return job
 
@@ -187,7 +189,7 @@ class Jobs:
         self.waiting.remove(job.id)
         job.state, job.error = state, error
         if state == DONE:
-            job.result = workspace.read_json(self.folder / job.id / RESULT / "result.json")
+            job.result = workspace.read_json(self.folder / job.id / RESULT / _RESULT_FILE)
             job.done = job.total
             if job.result is None:
                 job.state, job.error = FAILED, _GONE
@@ -221,7 +223,7 @@ def _loaded(path: Path) -> Job | None:
         job = Job(id=path.parent.name, **{**said, "ask": Ask(**said["ask"])})
     except (TypeError, KeyError):
         return None
-    result = workspace.read_json(path.parent / RESULT / "result.json")
+    result = workspace.read_json(path.parent / RESULT / _RESULT_FILE)
     if result is not None:
         job.state, job.result = DONE, result
     elif job.video:  # which no model can render again

@@ -30,7 +30,6 @@ from alchemint_jax.results import plain
 from alchemint_jax.sampling.control import Gating
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.sample import Models, Watch
-from alchemint_jax.sampling.text_cache import fingerprint
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.studio import preview
@@ -217,9 +216,10 @@ def identity(pipe: Pipeline) -> str:
     program, and the device.
     """
     assert pipe.origin is not None
-    names = (name for name in weights.COMPONENTS if name != "transformer")
-    folders = [weights.component_folder(pipe.origin.directory, name) for name in names]
-    parts = [fingerprint(folder, moved=True) for folder in folders if folder.is_dir()]
+    folders = [weights.component_folder(pipe.origin.directory, one) for one in weights.COMPONENTS]
+    files = sorted(path for folder in folders for path in folder.glob("*") if path.is_file())
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     program = (__version__, jax.__version__, jax.devices()[0].device_kind)
-    model = (pipe.origin.fingerprint(), parts, pipe.settings, pipe.models.dit)
+    dit = pipe.models.dit
+    model = (pipe.origin.fingerprint(), stats, pipe.settings, dit.config, str(dit.dtype))
     return hashlib.sha256(repr((program, model)).encode()).hexdigest()

@@ -79,7 +79,8 @@ def _rendered(
         connection.send((kind, job, what))
 
     half = folder / f".{RESULT}.partial"
-    shutil.rmtree(half, ignore_errors=True)
+    for left in (half, folder / RESULT):  # of a render that was interrupted, or damaged since
+        shutil.rmtree(left, ignore_errors=True)
     try:
         half.mkdir()
         draw(ask, half, tell)

@@ -228,6 +228,18 @@ def test_what_an_earlier_version_kept_is_found(tmp_path):
         assert ask(client, picture, seeds=[1]).json()["jobs"][0]["state"] != "done"
 
 
+def test_a_result_that_was_damaged_is_made_again(tmp_path):
+    folder = tmp_path / "studio"
+    with running(folder) as client:
+        picture = client.post("/api/pictures", content=png()).json()["name"]
+        name = ask(client, picture).json()["jobs"][0]["id"]
+        until(lambda: states(client) == ["done"])
+    (folder / "renders" / name / "result" / "result.json").write_text("{")
+    with running(folder) as client:
+        until(lambda: states(client) == ["done"])
+        assert client.get(f"/api/renders/{name}").json()["result"]["subjects"] == []
+
+
 def test_no_model_renders_what_was_a_video(tmp_path):
     kept = jobs.Jobs(tmp_path)
     job = kept.adopt("b", board_of("a.png"), "dog.mp4")
