@@ -107,6 +107,11 @@ def test_everything_goes_by_keyboard(page):
     assert page.locator(".bar[aria-pressed=true]").count() == 2
     page.keyboard.press("Enter")
     assert page.locator(".bar[aria-pressed=true]").count() == 1
+    page.focus("#live")
+    page.keyboard.press("Space")
+    expect(page.locator("#live")).to_be_checked()
+    page.keyboard.press("Space")
+    expect(page.locator("#live")).not_to_be_checked()
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")

@@ -37,7 +37,10 @@ const player = new Player((frame) => { renders.follow(frame); if (renders.result
 const renders = new Renders(player, ghosts);
 const videos = new Videos($("videos"), { open: (id) => select(id) });
 const { addAt } = gestures(tracks, store, { snapMode: () => $("snap").value, scrub, released });
-keyboard({ editing, tracks, store, addAt, player, render, scrubTick });
+// The way back is a gesture, too, after which the clip of what there was is shown again.
+const undo = () => { if (store.canUndo) { store.undo(); released(); } };
+const redo = () => { if (store.canRedo) { store.redo(); released(); } };
+keyboard({ editing, tracks, undo, redo, addAt, player, render, scrubTick });
 files.listen();
 
 // ---------------------------------------------------------------------------- the board
@@ -197,7 +200,7 @@ function released() {
 
 const on = (id, action) => $(id).addEventListener("click", action);
 on("render", () => render());
-on("undo", () => store.undo()); on("redo", () => store.redo());
+on("undo", undo); on("redo", redo);
 on("split", () => editing.split()); on("duplicate", () => editing.duplicate()); on("remove", () => editing.remove());
 on("add-subject", () => editing.addSubject()); on("add-event", () => editing.addEvent());
 on("zoom-in", () => tracks.zoom(1.5)); on("zoom-out", () => tracks.zoom(1 / 1.5)); on("zoom-fit", () => tracks.zoom(0));
