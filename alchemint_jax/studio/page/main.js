@@ -99,12 +99,12 @@ function save() {
 
 async function saveAll() {
   while (unsaved) {
-    const { doc } = store;
+    const { doc } = store, board = open;
     unsaved = false;
     $("saved").textContent = "saving…";
     try {
-      const { revision } = await api.change(open.id, toBoard(doc), open.revision).catch((error) => saveApart(doc, error));
-      open.revision = revision;
+      const kept = await api.change(board.id, toBoard(doc), board.revision).catch((error) => saveApart(doc, error));
+      board.revision = kept.revision;
     } catch (error) {
       $("saved").textContent = "not saved"; unsaved = true;
       throw error;
