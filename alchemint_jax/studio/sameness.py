@@ -50,14 +50,21 @@ def key_of(identity: str, model: Any, board: Storyboard, ask: Ask) -> str:
         identity,
         plan if plan is None else dataclasses.astuple(plan),
         (ask.seed, ask.gating or None, scheme_of(model, ask)),
-        (board.prompt, board.negative_prompt, float(board.duration)),
-        (float(scene.clock.fps), int(scene.clock.frames), scene.size),
-        [(one.word, tuple(one.spans), _names(one.pictures)) for one in scene.subjects],
-        [(one.text, tuple(one.spans)) for one in scene.events],
+        (board.prompt, board.negative_prompt, board.duration),
+        (scene.clock.fps, scene.clock.frames, scene.size),
+        [(one.word, one.spans, _names(one.pictures)) for one in scene.subjects],
+        [(one.text, one.spans) for one in scene.events],
         (scene.given_at, _names(scene.keyframes)),
     )
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr(_plain(said)).encode()).hexdigest()[:32]
 
 
 def _names(pictures: Iterable[Any]) -> list[str]:
     return [path.name for path in pictures]
+
+
+def _plain(value: Any) -> Any:
+    """With lists for what is like them, and floats for numbers: 3 and 3.0 are the same."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return float(value) if isinstance(value, (int, float)) else value

@@ -7,6 +7,7 @@ subjects are timed: the weights have never seen its gains.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from alchemint_jax.rotary import SCHEMES
 from alchemint_jax.sampling.pipeline import Pipeline
@@ -21,7 +22,7 @@ def with_scheme(pipe: Pipeline, name: str) -> Pipeline:
     dit = pipe.models.dit
     if name == type(dit.config.scheme).__name__:
         return pipe
-    chosen = SCHEMES[name]
+    chosen: Any = SCHEMES[name]
     fields = {field.name for field in dataclasses.fields(chosen)}
     stride = {"stride": pipe.models.vae.config.temporal_stride} if "stride" in fields else {}
     config = dataclasses.replace(dit.config, scheme=chosen(**stride))

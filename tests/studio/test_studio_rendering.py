@@ -227,9 +227,9 @@ def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp
     # It knows the very key that the render has, however the same is asked for.
     key = result["key"]
     assert key == key_of(renderer.identity, about, board, ask)
-    asked = Ask(draft, 3, 8, "euler", {"both": 1}, 0.0, "WeRope")
+    asked = Ask(draft, 3, 8, "euler", {"both": 1.0}, 0.0, "WeRope")
     assert key == key_of(renderer.identity, about, board, asked)
-    for change in ({"steps": 7}, {"solver": "unipc"}, {"guidance": {"both": 2}}, {"gating": 3.0}):
+    for change in ({"steps": 7}, {"solver": "unipc"}, {"guidance": {"both": 2.0}}, {"gating": 3.0}):
         other = dataclasses.replace(ask, **change)
         assert key_of(renderer.identity, about, board, other) != key
     assert key_of("another model", about, board, ask) != key
