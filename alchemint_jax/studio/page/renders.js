@@ -6,7 +6,7 @@ import { drawMeasured, errorText, placeNow } from "./measured.js";
 
 const file = (job, name) => `/api/renders/${job.id}/${name}`;
 const duration = (s) => (s < 60 ? `${Math.max(1, Math.round(s))} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`);
-const same = (job) => `the clip of #${job.same_as}, for the model would make it again`;
+const same = (job) => `the same clip as #${job.same_as}, not rendered again`;
 
 export class Renders {
   constructor(player, changed) {
