@@ -120,6 +120,8 @@ def waited(page: Any) -> dict[str, Any]:
     page.check("#live")
     previews, clips = [], []
     for number in range(REPEATS):
+        page.fill("#seed", str(number + 1))  # else the clip of two repeats ago would be shown again
+        page.press("#seed", "Enter")
         page.evaluate("window.times = {}")
         pull(page, page.locator(".bar").nth(1), 60 if number % 2 else -60)
         page.wait_for_function("window.times.done", timeout=_PATIENCE)

@@ -172,6 +172,8 @@ class Videos:
             video.state = jobs.RUNNING
             out = self._folder(video) / _OUT
             video.total = await asyncio.to_thread(_stages, self._folder(video), out)
+            if video.id not in self._videos:  # it was deleted meanwhile
+                continue
             self._tell(video)
             context: Any = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe(duplex=False)
@@ -190,10 +192,10 @@ class Videos:
                 error = ours.recv() if ours.poll() else error
             ours.close()
             self._process = None
-            if video.id not in self._videos:  # it was deleted meanwhile
+            if video.id in self._videos:
+                await self._finish(video, error)
+            if video.id not in self._videos:
                 workspace.remove(self._folder(video))
-                continue
-            await self._finish(video, error)
 
     async def _finish(self, video: Video, error: str) -> None:
         state = jobs.FAILED if error else jobs.DONE
@@ -202,6 +204,8 @@ class Videos:
                 error = await asyncio.to_thread(self._make_boards, video)
             except (AlchemintError, OSError) as problem:
                 state, error = jobs.FAILED, str(problem)
+        if video.id not in self._videos:
+            return
         video.state, video.error = state, error
         self._save(video)
         for scene in video.scenes:

@@ -64,6 +64,10 @@ async def json_of(request: Request) -> dict[str, Any]:
         raise Refused(f"the request is not JSON that can be read: {error}") from None
     if not isinstance(value, dict):
         raise Refused("the request must be a JSON object")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # which no file and no answer could hold
+        raise Refused("the request holds half a character (a lone surrogate)") from None
     return value
 
 

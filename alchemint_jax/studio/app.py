@@ -14,19 +14,20 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.studio import annotating, boards, checking, exports, jobs, pictures
 from alchemint_jax.studio.answers import Refused, body_of, failure, id_in, json_of
-from alchemint_jax.studio.asking import Ask, asks_of
+from alchemint_jax.studio.asking import SCHEMES, Ask, asks_of, replaced_by
 from alchemint_jax.studio.drafts import draft_of
 from alchemint_jax.studio.engine import Engine, Launch
 from alchemint_jax.studio.events import Hub
 from alchemint_jax.studio.guard import Guard
 from alchemint_jax.studio.rulers import rulers
+from alchemint_jax.studio.sameness import key_of
 from alchemint_jax.studio.workspace import Workspace
 
 _MISSING = {404: "there is nothing at this address", 405: "this cannot be done at this address"}
@@ -80,13 +81,13 @@ class Studio:
         """GET /api/events."""
         if self.hub.full:
             raise Refused("too many windows show the studio; close some of them", 429)
-        return StreamingResponse(self.hub.listen(self.state()), media_type="text/event-stream")
+        return StreamingResponse(self.hub.listen(self.state), media_type="text/event-stream")
 
     # ------------------------------------------------------------------------------- the boards
 
     async def list_boards(self, request: Request) -> Response:
         """GET /api/boards."""
-        return JSONResponse({"boards": self.boards.all()})
+        return JSONResponse({"boards": await run_in_threadpool(self.boards.all)})
 
     async def add_board(self, request: Request) -> Response:
         """POST /api/boards: a draft, or the name of an example, or nothing for an empty one."""
@@ -107,7 +108,8 @@ class Studio:
             key: pictures.found(self.workspace.pictures, str(value)).name
             for key, value in names.items()
         }
-        draft, missing = boards.opened(text, name[:200], known)
+        opened = partial(boards.opened, text, name[:200], known)
+        draft, missing = await run_in_threadpool(opened)
         return self._told(self.boards.add(draft) | {"missing": missing}, 201)
 
     async def open_zip(self, request: Request) -> Response:
@@ -181,17 +183,20 @@ class Studio:
     # ------------------------------------------------------------------------------- the renders
 
     async def add_renders(self, request: Request) -> Response:
-        """POST /api/renders: a board, and how to sample; a job for each seed."""
+        """POST /api/renders: a board, and how to sample; a job for each seed.
+
+        A job is done at once where its very clip is there.
+        """
         asked = await json_of(request)
-        asks = asks_of(asked)
+        asks, replaced = asks_of(asked), replaced_by(asked)
         board, tab = asked.get("id", ""), asked.get("tab", "")
         if not isinstance(board, str) or not isinstance(tab, str):
             raise Refused("id and tab: expected text")
-        await run_in_threadpool(partial(self._refuse, asks[0]))
-        for name in asked.get("replaces") or []:
-            if isinstance(name, str) and self.jobs.known(name):
+        keys = await run_in_threadpool(partial(self._keys, asks))
+        for name in replaced:
+            if self.jobs.known(name):
                 self.engine.cancel(self.jobs.get(name))
-        made = self.jobs.add(board[:_TAB], tab[:_TAB], asks)
+        made = self.jobs.add(board[:_TAB], tab[:_TAB], asks, keys)
         summaries = [job.summary() for job in made]
         for summary in summaries:
             self.hub.tell("job", summary)
@@ -199,12 +204,15 @@ class Studio:
         self.hub.tell("queue", self.jobs.waiting.order())
         return JSONResponse({"jobs": summaries}, 202)
 
-    def _refuse(self, ask: Ask) -> None:
-        """Raises what the worker would, as far as it can be known without weights."""
-        board = checking.storyboard(ask.board, self.workspace.pictures)
-        if (model := self.engine.about) is not None:
-            model.scene(board)
-            model.settings.plan(ask.steps, ask.guidance, ask.solver)
+    def _keys(self, asks: list[Ask]) -> list[str]:
+        """The key of each clip of one board; empty while there is no model to say.
+
+        Raises what the worker would, as far as it can be known without weights.
+        """
+        board = checking.storyboard(asks[0].board, self.workspace.pictures)
+        if (model := self.engine.about) is None:
+            return [""] * len(asks)
+        return [key_of(self.engine.identity, model, board, ask) for ask in asks]
 
     async def show_render(self, request: Request) -> Response:
         """GET /api/renders/ID."""
@@ -283,6 +291,7 @@ def described(model: Any) -> dict[str, Any]:
         "guidance": guidance,
         "negative_prompt": settings.negative_prompt,
         "scheme": type(model.models.dit.config.scheme).__name__,
+        "schemes": list(SCHEMES) if model.models.dit.config.slots else [],
     }
 
 
@@ -322,6 +331,12 @@ def create_app(studio: Studio, hosts: frozenset[str]) -> Starlette:
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return failure(_MISSING.get(error.status_code, str(error.detail)), error.status_code)
+
+    async def left(request: Request, error: Exception) -> Response:
+        return failure("the request ended before all of it was there", 400)
+
+    async def full(request: Request, error: Exception) -> Response:
+        return failure(f"the workspace cannot be written: {error}", 507)
 
     async def broken(request: Request, error: Exception) -> Response:
         return failure(f"the studio has a fault: {type(error).__name__}; see its terminal", 500)
@@ -368,6 +383,8 @@ def create_app(studio: Studio, hosts: frozenset[str]) -> Starlette:
         exception_handlers={
             AlchemintError: refused,
             HTTPException: unknown,
+            ClientDisconnect: left,
+            OSError: full,
             Exception: broken,
         },
         lifespan=lifespan,

@@ -11,9 +11,12 @@ from alchemint_jax.studio.answers import Refused
 from alchemint_jax.studio.drafts import Draft, draft_of, number, whole
 
 MAX_SEEDS = 16
-_FIELDS = ("board", "id", "tab", "seeds", "steps", "solver", "guidance", "gating", "replaces")
+_SAMPLING = ("seeds", "steps", "solver", "guidance", "gating", "scheme")
+_FIELDS = ("board", "id", "tab", *_SAMPLING, "replaces")
 _BRANCHES = ("text", "image", "both")
 _SOLVERS = ("euler", "unipc")
+SCHEMES = ("WeRope", "MidRope", "SincRope", "FittedRope", "NoInterval")
+"""Those of `alchemint_jax.rotary`, which needs JAX."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Ask:
         solver: its name.
         guidance: weights by branch; those that are not named are the model's own.
         gating: its strength; None is no gating.
+        scheme: name of the interval scheme.
     """
 
     board: Draft
@@ -35,6 +39,7 @@ class Ask:
     solver: str | None
     guidance: Mapping[str, float]
     gating: float | None
+    scheme: str | None = None
 
 
 def asks_of(value: Mapping[str, Any]) -> list[Ask]:
@@ -50,9 +55,9 @@ def asks_of(value: Mapping[str, Any]) -> list[Ask]:
     seeds = value.get("seeds")
     if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_SEEDS:
         raise Refused(f"seeds: expected a list of 1 to {MAX_SEEDS} whole numbers")
-    steps, solver = value.get("steps"), value.get("solver")
-    if solver is not None and solver not in _SOLVERS:
-        raise Refused(f"solver: must be one of {', '.join(_SOLVERS)}, not {describe(solver)}")
+    steps = value.get("steps")
+    solver = _one_of(_SOLVERS, value.get("solver"), "solver")
+    scheme = _one_of(SCHEMES, value.get("scheme"), "scheme")
     weights = value.get("guidance") or {}
     if not isinstance(weights, dict) or not {*weights} <= {*_BRANCHES}:
         raise Refused(f"guidance: expected weights of {', '.join(_BRANCHES)}")
@@ -66,9 +71,28 @@ def asks_of(value: Mapping[str, Any]) -> list[Ask]:
             solver,
             guidance,
             None if gating is None else _between(gating, "gating", 1024),
+            scheme,
         )
         for i, seed in enumerate(seeds)
     ]
+
+
+def replaced_by(value: Mapping[str, Any]) -> list[str]:
+    """The ids of the renders that those of a request replace.
+
+    Raises:
+        Refused: it is no list of text.
+    """
+    names = value.get("replaces") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Refused("replaces: expected a list of ids of renders")
+    return names
+
+
+def _one_of(known: tuple[str, ...], value: Any, where: str) -> str | None:
+    if value is not None and value not in known:
+        raise Refused(f"{where}: must be one of {', '.join(known)}, not {describe(value)}")
+    return None if value is None else str(value)
 
 
 def _between(value: Any, where: str, high: float | int) -> float:

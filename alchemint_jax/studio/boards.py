@@ -45,12 +45,15 @@ class Boards:
         found = []
         for path in self._folder.glob("*.yaml"):
             try:
+                changed = path.stat().st_mtime
                 draft = self._read(path)
                 said = {"prompt": draft["prompt"], "duration": draft["duration"]}
                 said["subjects"] = [subject["word"] for subject in draft.get("subjects", [])]
+            except FileNotFoundError:  # it was deleted meanwhile
+                continue
             except (StoryboardError, Refused, OSError) as error:
                 said = {"prompt": "", "problem": str(error), "subjects": []}
-            found.append({"id": path.stem, "changed": path.stat().st_mtime, **said})
+            found.append({"id": path.stem, "changed": changed, **said})
         return sorted(found, key=lambda one: -one["changed"])
 
     def read(self, board: str) -> dict[str, Any]:

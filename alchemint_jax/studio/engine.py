@@ -58,11 +58,13 @@ class Engine:
 
     Attributes:
         about: what the worker told of its model; None until it is ready.
+        identity: of that model, for `sameness.key_of`.
         failed: why there is no model, a sentence; empty while there may be one.
     """
 
     def __init__(self, jobs: Jobs, hub: Hub, launch: Launch, on_failure: Callable[[], None]):
         self.about: Any = None
+        self.identity = ""
         self.failed = ""
         self._jobs, self._hub, self._launch, self._on_failure = jobs, hub, launch, on_failure
         self._running: Job | None = None
@@ -99,7 +101,8 @@ class Engine:
     def _hear(self, kind: str, what: Any, *more: Any) -> None:
         match kind:
             case "ready":
-                self.about, self._ready, self._deaths = what, True, 0
+                self.about, self.identity = what, more[0]
+                self._ready, self._deaths = True, 0
                 self._hub.tell("model", {})
                 self._pump()
             case "failed":
@@ -146,7 +149,8 @@ class Engine:
     def _pump(self) -> None:
         if not self._ready or self._running is not None or self._connection is None:
             return
-        job = self._jobs.next()
+        while (job := self._jobs.next()) is not None and self._jobs.reuse(job):
+            self._tell(job)  # the same was asked for before, and is there by now
         if job is None:
             return
         self._running, job.state, job.began = job, jobs.RUNNING, time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 MOST = 64  # pages at once
@@ -43,12 +43,15 @@ class Hub:
             with contextlib.suppress(asyncio.QueueFull):
                 queue.put_nowait(None)
 
-    async def listen(self, first: Any) -> AsyncIterator[bytes]:
-        """The events from now on, after one that says how things stand."""
+    async def listen(self, first: Callable[[], Any]) -> AsyncIterator[bytes]:
+        """The events from now on, after one that says how things stand.
+
+        `first` is asked once nothing that happens later can be missed.
+        """
         queue: asyncio.Queue[bytes | None] = asyncio.Queue(_HELD)
         self._listening.add(queue)
         try:
-            yield f"event: state\ndata: {json.dumps(first)}\n\n".encode()
+            yield f"event: state\ndata: {json.dumps(first())}\n\n".encode()
             while not self._closed:
                 try:
                     text = await asyncio.wait_for(queue.get(), _HEARTBEAT)

@@ -5,12 +5,17 @@ renders/ID/job.json says what was asked for, renders/ID/result/ appears whole wh
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
+import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alchemint_jax.errors import AlchemintError
 from alchemint_jax.studio import workspace
 from alchemint_jax.studio.answers import Refused
 from alchemint_jax.studio.asking import Ask
@@ -20,7 +25,9 @@ from alchemint_jax.studio.turns import Turns
 MAX_WAITING = 256
 MAX_KEPT = 2000
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
-_FILE, RESULT = "job.json", "result"
+_FILE, RESULT, _RESULT_FILE = "job.json", "result", "result.json"
+_GONE = "its files were removed"
+_TOLD = ("number", "board", "created", "video", "same_as", "error", "state")
 
 
 @dataclass
@@ -36,12 +43,14 @@ class Job:
         state: one of the five above.
         created: when, in seconds since 1970.
         video: the name of the video that it shows, if it is none of a model.
+        same_as: the number of the earlier render whose clip it has; 0 where it has its own.
         error: why it failed, a sentence.
         done: steps done.
         total: steps in all; 0 where that is not known yet.
         began: when it began to run, on the monotonic clock.
         stepped: when `done` was last told, on that clock.
         result: what came of it.
+        key: of what is to be rendered (see `sameness`); empty where nobody knows.
     """
 
     id: str
@@ -52,12 +61,14 @@ class Job:
     state: str = QUEUED
     created: float = 0.0
     video: str = ""
+    same_as: int = 0
     error: str = ""
     done: int = 0
     total: int = 0
     began: float = 0.0
     stepped: float = 0.0
     result: dict[str, Any] | None = None
+    key: str = ""
 
     @property
     def left(self) -> float | None:
@@ -68,7 +79,7 @@ class Job:
 
     def summary(self) -> dict[str, Any]:
         """What the page is told of it."""
-        names = ("id", "number", "board", "state", "created", "video", "error", "done", "total")
+        names = ("id", *_TOLD, "done", "total")
         asked = dataclasses.asdict(self.ask)
         found = {name: getattr(self, name) for name in names}
         return {**found, "left": self.left, "ask": asked, "result": self.result}
@@ -84,6 +95,8 @@ class Jobs:
         for path in sorted(folder.glob(f"*/{_FILE}")):
             if (job := _loaded(path)) is not None:
                 self._jobs[job.id] = job
+        last = max((job.number for job in self._jobs.values()), default=0)
+        self._numbers = itertools.count(last + 1)
         for job in self.all():
             if job.state == QUEUED:
                 self.waiting.add(job.tab, job.id)
@@ -102,8 +115,16 @@ class Jobs:
         """Whether it is there still."""
         return name in self._jobs
 
-    def add(self, board: str, tab: str, asks: list[Ask]) -> list[Job]:
-        """Jobs that wait from now on.
+    def add(
+        self, board: str, tab: str, asks: list[Ask], keys: list[str] | None = None
+    ) -> list[Job]:
+        """Jobs that wait from now on, or are done where the same was rendered before.
+
+        Args:
+            board: that they are of.
+            tab: who asks.
+            asks: what for.
+            keys: of each, where they are known.
 
         Raises:
             Refused: too many wait already, or are kept.
@@ -113,22 +134,48 @@ class Jobs:
         if len(self._jobs) + len(asks) > MAX_KEPT:
             raise Refused(f"{MAX_KEPT} renders are kept; delete some of them", 409)
         made = []
-        for ask in asks:
-            number = max((job.number for job in self._jobs.values()), default=0) + 1
-            job = Job(workspace.new_id(), number, board, tab, ask, created=time.time())
-            (self.folder / job.id).mkdir()
+        for ask, key in zip(asks, keys or [""] * len(asks), strict=True):
+            job = self._new(board, tab, ask)
+            job.key = key
             self.save(job)
             self._jobs[job.id] = job
-            self.waiting.add(tab, job.id)
+            if not self.reuse(job):
+                self.waiting.add(tab, job.id)
             made.append(job)
         return made
 
+    def reuse(self, job: Job) -> bool:
+        """Ends a job with the clip of a render of the same key, if there is one.
+
+        The files are linked, for none is changed once it is there: either render may be deleted.
+        """
+        if not job.key:
+            return False
+        keys = ((one, (one.result or {}).get("key")) for one in self.all() if one.state == DONE)
+        found = next((one for one, key in keys if key == job.key), None)
+        if found is None:
+            return False
+        source, half = self.folder / found.id / RESULT, self.folder / job.id / f".{RESULT}.partial"
+        try:
+            shutil.copytree(source, half, copy_function=_link)
+            (half / _RESULT_FILE).stat()
+            half.rename(half.with_name(RESULT))
+        except OSError:  # as shutil's own errors are; then it is rendered
+            shutil.rmtree(half, ignore_errors=True)
+            return False
+        job.same_as = found.same_as or found.number
+        self.end(job, DONE)
+        return True
+
+    def _new(self, board: str, tab: str, ask: Ask, video: str = "") -> Job:
+        job = Job(workspace.new_id(), next(self._numbers), board, tab, ask)
+        job.created, job.video = time.time(), video
+        (self.folder / job.id).mkdir()
+        return job
+
     def adopt(self, board: str, draft: Draft, video: str) -> Job:
         """A job that nobody renders: it shows what a video was found to show."""
-        number = max((job.number for job in self._jobs.values()), default=0) + 1
-        ask = Ask(draft, 0, None, None, {}, None)
-        job = Job(workspace.new_id(), number, board, "", ask, created=time.time(), video=video)
-        (self.folder / job.id).mkdir()
+        job = self._new(board, "", Ask(draft, 0, None, None, {}, None), video)
         self._jobs[job.id] = job
         return job
 
@@ -142,11 +189,12 @@ class Jobs:
         self.waiting.remove(job.id)
         job.state, job.error = state, error
         if state == DONE:
-            job.result = workspace.read_json(self.folder / job.id / RESULT / "result.json")
+            job.result = workspace.read_json(self.folder / job.id / RESULT / _RESULT_FILE)
             job.done = job.total
             if job.result is None:
-                job.state, job.error = FAILED, "its files were removed"
-        self.save(job)
+                job.state, job.error = FAILED, _GONE
+        with contextlib.suppress(AlchemintError, OSError):
+            self.save(job)  # else its result says it after a restart, or it is rendered then
 
     def remove(self, job: Job) -> None:
         """Forgets a job that does not run, and deletes what came of it."""
@@ -156,8 +204,8 @@ class Jobs:
 
     def save(self, job: Job) -> None:
         """Writes what has to survive."""
-        names = ("number", "board", "tab", "created", "video", "error", "state")
-        kept = {name: getattr(job, name) for name in names} | {"ask": dataclasses.asdict(job.ask)}
+        kept = {name: getattr(job, name) for name in (*_TOLD, "tab")}
+        kept["ask"] = dataclasses.asdict(job.ask)
         workspace.write_json(self.folder / job.id / _FILE, kept)
 
     def file(self, job: Job, name: str) -> Path:
@@ -175,9 +223,19 @@ def _loaded(path: Path) -> Job | None:
         job = Job(id=path.parent.name, **{**said, "ask": Ask(**said["ask"])})
     except (TypeError, KeyError):
         return None
-    result = workspace.read_json(path.parent / RESULT / "result.json")
+    result = workspace.read_json(path.parent / RESULT / _RESULT_FILE)
     if result is not None:
         job.state, job.result = DONE, result
+    elif job.video:  # which no model can render again
+        job.state, job.error = FAILED, _GONE
     elif job.state in (RUNNING, DONE):  # it was interrupted: the same noise gives the same clip
         job.state = QUEUED
     return job
+
+
+def _link(source: str, target: str) -> None:
+    """The same file by another name, or a copy where the disk has no such links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import io
 import math
 import time
@@ -22,7 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from alchemint_jax import media
+from alchemint_jax import __version__, media, weights
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.results import plain
@@ -38,6 +39,8 @@ from alchemint_jax.studio.checking import storyboard
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.preview import Preview
 from alchemint_jax.studio.rulers import rulers
+from alchemint_jax.studio.sameness import key_of, scheme_of
+from alchemint_jax.studio.schemes import with_scheme
 from alchemint_jax.studio.strips import strip_of
 from alchemint_jax.studio.worker import Loaded, Tell
 from alchemint_jax.studio.workspace import write_json
@@ -59,12 +62,14 @@ class Renderer:
         tracker: who measures.
         preview: shows latents.
         every: steps between two looks.
+        identity: of the model, for `sameness.key_of`.
     """
 
     pipe: Pipeline
     tracker: Tracker
     preview: Preview
     every: int
+    identity: str
 
     @classmethod
     def load(cls, model: str) -> Renderer:
@@ -90,6 +95,7 @@ class Renderer:
                 pipe.settings.size,
             ),
             _SEVERAL if small and pipe.settings.steps > _SEVERAL else 1,
+            identity(pipe),
         )
         if small and not pipe.keyframes and not pipe.canvas:
             renderer.warm()
@@ -129,9 +135,10 @@ class Renderer:
         began = time.monotonic()
         board = storyboard(ask.board, pictures)
         plan = self.pipe.settings.plan(ask.steps, ask.guidance, ask.solver)
-        scene = self.pipe.scene(board)
+        scene, scheme = self.pipe.scene(board), scheme_of(self.pipe, ask)
+        pipe = with_scheme(self.pipe, scheme)
         look = _Look(self, plan.levels().sigmas, plan.steps, tell)
-        frames = self.pipe.generate(
+        frames = pipe.generate(
             board,
             seed=ask.seed,
             steps=plan.steps,
@@ -141,7 +148,7 @@ class Renderer:
             watch=Watch(look, self.every),
         )
         assert look.latents is not None
-        attended = reference_attention(self.pipe, scene, look.latents, ask.seed)
+        attended = reference_attention(pipe, scene, look.latents, ask.seed)
         clock = scene.clock
         rows = measured(self.tracker, frames, scene)
         shares = [None] * len(rows) if attended is None else attended.tolist()
@@ -159,6 +166,8 @@ class Renderer:
             "solver": plan.solver,
             "guidance": dataclasses.asdict(plan.guidance),
             "gating": ask.gating,
+            "scheme": scheme,
+            "key": key_of(self.identity, self.pipe, board, ask),
             "size": list(frames.shape[1:3]),
             "strip": layout,
             "subjects": rows,
@@ -200,4 +209,18 @@ def load(model: str, pictures: Path) -> Loaded:
     """What the worker loads."""
     prepare_jax()
     renderer = Renderer.load(model)
-    return Loaded(partial(renderer.draw, pictures), renderer.about())
+    return Loaded(partial(renderer.draw, pictures), renderer.about(), renderer.identity)
+
+
+def identity(pipe: Pipeline) -> str:
+    """Names what renders: the weights of a model that was read from files, how it is used, the
+    program, and the device.
+    """
+    assert pipe.origin is not None
+    folders = [weights.component_folder(pipe.origin.directory, one) for one in weights.COMPONENTS]
+    files = sorted(path for folder in folders for path in folder.glob("*") if path.is_file())
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    program = (__version__, jax.__version__, jax.devices()[0].device_kind)
+    dit = pipe.models.dit
+    model = (pipe.origin.fingerprint(), stats, pipe.settings, dit.config, str(dit.dtype))
+    return hashlib.sha256(repr((program, model)).encode()).hexdigest()

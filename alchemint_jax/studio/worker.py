@@ -1,7 +1,7 @@
 """The process that renders: it loads the model once, and takes one job after the other.
 
-It hears ("render", job, ask, folder) and ("cancel", job), and tells ("ready", about), ("failed",
-why) and, of a job, ("step" | "preview" | "done" | "error" | "cancelled", job, what).
+It hears ("render", job, ask, folder) and ("cancel", job), and tells ("ready", about, identity),
+("failed", why) and, of a job, ("step" | "preview" | "done" | "error" | "cancelled", job, what).
 """
 
 from __future__ import annotations
@@ -37,10 +37,12 @@ class Loaded:
     Attributes:
         draw: renders.
         about: what the server tells the page, and checks drafts with; it travels to its process.
+        identity: of the model, for `sameness.key_of`.
     """
 
     draw: Draw
     about: Any
+    identity: str
 
 
 def start(connection: Connection, load: Callable[..., Loaded], *arguments: Any) -> None:
@@ -58,7 +60,7 @@ def serve(connection: Connection, load: Callable[..., Loaded], *arguments: Any) 
         except (AlchemintError, OSError) as error:
             connection.send(("failed", str(error)))
             return
-        connection.send(("ready", loaded.about))
+        connection.send(("ready", loaded.about, loaded.identity))
         while True:
             kind, job, *rest = connection.recv()
             if kind == "render":
@@ -77,7 +79,8 @@ def _rendered(
         connection.send((kind, job, what))
 
     half = folder / f".{RESULT}.partial"
-    shutil.rmtree(half, ignore_errors=True)
+    for left in (half, folder / RESULT):  # of a render that was interrupted, or damaged since
+        shutil.rmtree(left, ignore_errors=True)
     try:
         half.mkdir()
         draw(ask, half, tell)
@@ -89,5 +92,7 @@ def _rendered(
         return ("error", job, str(error))
     except MemoryError:
         return ("error", job, "there is not enough memory for this clip; make it smaller")
+    except OSError as error:  # of its files; if the server is gone, telling it so says that
+        return ("error", job, f"its files cannot be written: {error}")
     finally:
         shutil.rmtree(half, ignore_errors=True)

@@ -107,6 +107,11 @@ def test_everything_goes_by_keyboard(page):
     assert page.locator(".bar[aria-pressed=true]").count() == 2
     page.keyboard.press("Enter")
     assert page.locator(".bar[aria-pressed=true]").count() == 1
+    page.focus("#live")
+    page.keyboard.press("Space")
+    expect(page.locator("#live")).to_be_checked()
+    page.keyboard.press("Space")
+    expect(page.locator("#live")).not_to_be_checked()
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
@@ -127,6 +132,8 @@ def test_what_cannot_be_rendered_is_said_as_it_is_typed(page):
 
 def test_a_render_is_shown_with_what_was_measured(page):
     expect(page.locator("#steps")).to_be_disabled()  # a distilled model has its own
+    schemes = page.locator("#scheme option").all_text_contents()
+    assert schemes[0] == "FittedRope, as trained" and "WeRope, untrained" in schemes[1:]
     page.click("#render")
     expect(page.locator("#result canvas")).to_be_visible(timeout=60_000)
     expect(page.locator("#renders li.done")).to_have_count(1, timeout=120_000)
@@ -161,6 +168,9 @@ def test_seeds_are_shown_side_by_side(page):
     expect(page.locator("#renders li.done")).to_have_count(4, timeout=120_000)
     expect(page.locator("#screens canvas")).to_have_count(2)
     expect(page.locator("#screens figcaption")).to_have_text(["#3, seed 9", "#4, seed 10"])
+    same = page.locator("#renders li").nth(1)  # nothing but their number has changed since
+    expect(same).to_contain_text("the same clip as #2")
+    expect(page.locator("#renders li").first).not_to_contain_text("the same clip")
     page.select_option("#seeds", "1")
 
 
@@ -262,3 +272,25 @@ def test_keyframes_are_moved_and_saved_at_their_times(page, workspace):
     expect(page.locator("#saved")).to_have_text("saved")
     saved = yaml.safe_load((workspace / "boards" / f"{page.url.split('#')[1]}.yaml").read_text())
     assert [one["at"] for one in saved["keyframes"]] == [1.125]
+
+
+def test_two_windows_show_one_board(page, address):
+    one, other = page.context.new_page(), page.context.new_page()
+    one.goto(address)
+    one.click("#file-menu summary")
+    one.get_by_role("button", name="two subjects").click()
+    expect(one.locator(".bar")).to_have_count(2)
+    visit(other, one.url)
+    before = one.url
+    one.fill("#prompt", "a red disc and a purple moon")
+    expect(other.locator("#prompt")).to_have_value("a red disc and a purple moon")
+    other.click("#file-menu summary")
+    other.click("#delete-board")
+    other.get_by_role("button", name="Delete", exact=True).last.click()
+    expect(one.locator("#say")).to_have_text("this board was deleted in another window")
+    one.fill("#prompt", "what is drawn here is kept")
+    expect(one.locator("#say")).to_contain_text("what you drew is kept as a new one")
+    expect(one.locator("#saved")).to_have_text("saved")
+    assert one.url != before
+    one.close()
+    other.close()

@@ -21,10 +21,13 @@ from alchemint_jax.errors import StoryboardError
 from alchemint_jax.scene.limits import Limits
 from alchemint_jax.studio import worker
 from alchemint_jax.studio.asking import Ask
+from alchemint_jax.studio.checking import storyboard
+from alchemint_jax.studio.sameness import key_of
 from alchemint_jax.studio.workspace import write_json
 
 HOST = "127.0.0.1:8765"
 STEPS = 4
+IDENTITY = "a stub"
 
 
 class Settings:
@@ -42,7 +45,7 @@ class Model:
 
     fps = 8.0
     limits = Limits(3, 33, (8.0,), ((64, 64),), 4, min_frames=5, events=True)
-    models = SimpleNamespace(dit=SimpleNamespace(config=SimpleNamespace(scheme=None)))
+    models = SimpleNamespace(dit=SimpleNamespace(config=SimpleNamespace(scheme=None, slots=3)))
 
     def __init__(self):
         self.settings = Settings()
@@ -52,9 +55,11 @@ class Model:
 
 
 def draw(pace: float, ask: Ask, folder: Path, tell: worker.Tell) -> None:
-    """Takes `pace` seconds for a step; the words "explode" and "die" in the prompt are obeyed."""
+    """Takes `pace` seconds for a step; "explode", "fill" and "die" in the prompt are obeyed."""
     if "explode" in ask.board["prompt"]:
         raise StoryboardError("board: prompt: explodes")
+    if "fill" in ask.board["prompt"]:
+        raise OSError(28, "No space left on device")
     for step in range(STEPS + 1):
         tell("step", (step, STEPS))
         tell("preview", {"step": step, "strip": {}, "jpeg": ""})
@@ -64,11 +69,13 @@ def draw(pace: float, ask: Ask, folder: Path, tell: worker.Tell) -> None:
     for name in ("clip.mp4", "strip.png"):
         (folder / name).write_bytes(b"\0" * 1000)
         time.sleep(pace)
-    write_json(folder / "result.json", {"seed": ask.seed, "subjects": []})
+    board = storyboard(ask.board, folder.parents[2] / "pictures")
+    key = key_of(IDENTITY, Model(), board, ask)
+    write_json(folder / "result.json", {"seed": ask.seed, "subjects": [], "key": key})
 
 
 def load(pace: float = 0.0) -> worker.Loaded:
-    return worker.Loaded(partial(draw, pace), Model())
+    return worker.Loaded(partial(draw, pace), Model(), IDENTITY)
 
 
 class _Thread(threading.Thread):

@@ -67,6 +67,12 @@ def test_a_zip_holds_the_pictures_too(client, picture, tmp_path):
         assert other.get(f"/api/pictures/{picture}").status_code == 200
 
 
+def test_a_board_that_is_deleted_while_they_are_listed_is_left_out(client):
+    made = client.post("/api/boards", json={}).json()
+    (client.studio.workspace.boards / "gone.yaml").symlink_to("nowhere")
+    assert [one["id"] for one in client.get("/api/boards").json()["boards"]] == [made["id"]]
+
+
 def test_pictures_that_are_not_there_are_named(client):
     text = yaml.safe_dump({**FULL, "first_frame": "start.png"})
     opened = client.post("/api/open", json={"text": text, "name": "x.yaml"}).json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 
@@ -83,6 +84,22 @@ def test_500_requests_that_make_no_sense_get_a_sentence(client, picture):
     assert not [*client.studio.workspace.root.rglob(".*.tmp")]
 
 
+def test_who_leaves_in_the_middle_of_an_upload_leaves_nothing(client):
+    answers = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        answers.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/api/videos", "query_string": b""}
+    scope |= {"headers": [(b"host", HOST.encode())], "root_path": "", "scheme": "http"}
+    asyncio.run(client.app(scope, receive, send))  # it raises nothing, which a terminal would show
+    assert answers[0]["status"] == 400
+    assert not [*client.studio.workspace.videos.iterdir()]
+
+
 def request(picture):
     return {"board": board_of(picture), "id": "b", "tab": "t", "seeds": [1]}
 
@@ -130,9 +147,10 @@ def ask(client, rng, picture, made, job):
         return client.post(path, content=content)
     if kind == 3:
         whole = request(picture)
-        key = rng.choice(["board", "seeds", "id", "tab"])
-        wrong = {"board": JUNK[0], "seeds": rng.choice(JUNK[4:9]), "id": 3, "tab": [1]}[key]
-        return client.post("/api/renders", content=body({**whole, key: wrong}))
+        wrong = {"board": [None], "seeds": JUNK[4:9], "id": [3, "\ud800"], "tab": [[1], "\udfff"]}
+        wrong["replaces"] = [5, {"a": 1}, [3], "text"]
+        key = rng.choice([*wrong])
+        return client.post("/api/renders", content=body({**whole, key: rng.choice(wrong[key])}))
     if kind == 4:
         content = rng.choice(
             [b"", b"{", b"[1]", b"\xff\xfe", b'"a"', b"[" * 5000, b"{" + b'"a":' * 9]

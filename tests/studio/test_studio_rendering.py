@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 
@@ -13,7 +14,7 @@ from hypothesis import settings as tried
 from hypothesis import strategies as st
 from studio_kit import board_of, png
 
-from alchemint_jax import weights
+from alchemint_jax import rotary, weights
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.models.dit import DiT, DiTConfig
@@ -23,12 +24,15 @@ from alchemint_jax.sampling import Guidance, Pipeline, settings
 from alchemint_jax.sampling.sample import Watch
 from alchemint_jax.scene import Clock, Scene, Spans, Subject
 from alchemint_jax.studio import preview
-from alchemint_jax.studio.asking import Ask
+from alchemint_jax.studio.answers import Refused
+from alchemint_jax.studio.asking import SCHEMES, Ask
 from alchemint_jax.studio.checking import storyboard
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.pictures import keep
-from alchemint_jax.studio.rendering import Renderer
+from alchemint_jax.studio.rendering import Renderer, identity
 from alchemint_jax.studio.rulers import rulers
+from alchemint_jax.studio.sameness import key_of, scheme_of
+from alchemint_jax.studio.schemes import with_scheme
 from alchemint_jax.studio.strips import strip_of
 from alchemint_jax.studio.worker import Cancelled
 
@@ -202,7 +206,7 @@ def renderer(tmp_path_factory):
     settings.save(folder, own)
     pipe = Pipeline.load(folder)
     shown = preview.Preview(*(np.zeros((19, n * 16 * 3), np.float32) for n in (1, 4)), 4, 4)
-    return Renderer(pipe, Seeing([(4, 9)]), shown, 4)
+    return Renderer(pipe, Seeing([(4, 9)]), shown, 4, identity(pipe))
 
 
 def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp_path):
@@ -238,9 +242,46 @@ def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp
     assert about.scene(board).subjects[0].spans == ((2, 9),)
     assert not about.models.dit_params
 
+    # It knows the very key that the render has, however the same is asked for.
+    key = result["key"]
+    assert key == key_of(renderer.identity, about, board, ask)
+    asked = Ask(draft, 3, 8, "euler", {"both": 1.0}, 0.0, "WeRope")
+    assert key == key_of(renderer.identity, about, board, asked)
+    for change in ({"steps": 7}, {"solver": "unipc"}, {"guidance": {"both": 2.0}}, {"gating": 3.0}):
+        other = dataclasses.replace(ask, **change)
+        assert key_of(renderer.identity, about, board, other) != key
+    assert key_of("another model", about, board, ask) != key
+
     def stop(kind, what):
         if what == (4, 8):
             raise Cancelled
 
     with pytest.raises(Cancelled):
         renderer.draw(tmp_path, ask, out, stop)
+
+
+def test_another_scheme_times_by_the_same_weights(renderer, tmp_path):
+    assert tuple(rotary.SCHEMES) == SCHEMES
+    pipe = renderer.pipe
+    assert with_scheme(pipe, "WeRope") is pipe  # its own
+    found = []
+    for scheme in (None, "FittedRope"):
+        draft = board_of(keep(tmp_path, png()).name, duration=1.0)
+        draft["subjects"][0] |= {"word": "disc", "appears": [[0.25, 0.5]]}
+        out = tmp_path / str(scheme)
+        out.mkdir()
+        ask = Ask(draft, 3, 8, None, {}, None, scheme)
+        renderer.draw(tmp_path, ask, out, lambda kind, what: None)
+        found.append(json.loads((out / "result.json").read_text()))
+    own, other = found
+    assert (own["scheme"], other["scheme"]) == ("WeRope", "FittedRope")
+    assert own["key"] != other["key"]
+    assert own["subjects"][0]["attention"] != other["subjects"][0]["attention"]
+    changed = with_scheme(pipe, "FittedRope")
+    assert changed.models.dit_params is pipe.models.dit_params
+    assert changed.models.dit.config.scheme == rotary.FittedRope(stride=STRIDE)
+    blind = dataclasses.replace(pipe.models.dit.config, slots=0)
+    blind = pipe.models._replace(dit=pipe.models.dit.clone(config=blind))
+    asked = Ask({}, 3, 8, None, {}, None, "MidRope")
+    with pytest.raises(Refused, match="takes no subjects"):
+        scheme_of(dataclasses.replace(pipe, models=blind), asked)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -86,3 +88,19 @@ def test_what_is_no_video_is_refused_and_failures_are_told(client, video, monkey
     client.post("/api/videos?name=fail", content=video)
     until(lambda: client.get("/api/state").json()["videos"][0]["state"] == "failed", 60)
     assert client.get("/api/state").json()["videos"][0]["error"] == "fail: cannot be annotated"
+
+
+def test_a_video_that_is_deleted_before_its_process_starts_is_gone(client, video, monkeypatch):
+    told, go_on = [], threading.Event()
+    client.studio.hub.tell = lambda kind, what: told.append(what["state"])
+    monkeypatch.setattr(annotating, "_stages", lambda folder, out: 2 * go_on.wait(20))
+    monkeypatch.setattr(annotating, "_annotate", None)  # no process is to be started for it
+    name = client.post("/api/videos?name=x", content=video).json()["id"]
+    until(lambda: client.get("/api/state").json()["videos"][0]["state"] == "running")
+    assert client.delete(f"/api/videos/{name}").status_code == 200
+    go_on.set()
+    until(lambda: client.studio.videos._task.done())
+    assert client.studio.videos._task.exception() is None and told == ["queued", "gone"]
+    # Nor does one come back that is deleted while its boards are made.
+    asyncio.run(client.studio.videos._finish(annotating.Video("0" * 16, "x"), "it died"))
+    assert not [*client.studio.workspace.videos.iterdir()]

@@ -18,11 +18,11 @@ export class Files {
     try {
       const board = files.find(isBoard), zip = files.find(isZip), video = files.find(isVideo);
       const pictures = files.filter(isPicture);
-      if (zip) this.#told(await api.openZip(zip));
+      if (zip) await this.#told(await api.openZip(zip));
       else if (board) {
         const names = {};
         for (const file of pictures) names[file.name] = (await api.picture(file)).name;
-        this.#told(await api.open({ text: await board.text(), name: board.name, pictures: names }));
+        await this.#told(await api.open({ text: await board.text(), name: board.name, pictures: names }));
       } else if (video) {
         await api.annotate(video);
         say(`${video.name} is annotated now; its scenes become boards`);
@@ -33,8 +33,8 @@ export class Files {
     } catch (error) { fail(error); }
   }
 
-  #told(board) {
-    this.opened(board);
+  async #told(board) {
+    await this.opened(board);
     if (board.missing.length) say(`opened without pictures that were not given; drop or choose them: ${board.missing.join(", ")}`, true);
   }
 

@@ -21,7 +21,7 @@ export const KEYS = [
   ["?", "this list"],
 ];
 
-export function keyboard({ editing, tracks, store, addAt, player, render, scrubTick }) {
+export function keyboard({ editing, tracks, undo, redo, addAt, player, render, scrubTick }) {
   function onTimeline(event) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) {
@@ -61,14 +61,14 @@ export function keyboard({ editing, tracks, store, addAt, player, render, scrubT
     if (typing(event.target)) return false;
     if (command) {
       switch (event.key.toLowerCase()) {
-        case "z": if (event.shiftKey) store.redo(); else store.undo(); return true;
-        case "y": store.redo(); return true;
+        case "z": if (event.shiftKey) redo(); else undo(); return true;
+        case "y": redo(); return true;
         case "a": editing.chooseAll(); return true;
         default: return false;
       }
     }
     switch (event.key) {
-      case " ": if (event.target.closest?.("button, summary, a")) return false; player.toggle(); return true;
+      case " ": if (event.target.closest?.("button, summary, a, [type=checkbox]")) return false; player.toggle(); return true;
       case ",": scrubTick(-1); return true;
       case ".": scrubTick(1); return true;
       case "+": case "=": tracks.zoom(1.5); return true;

@@ -19,7 +19,7 @@ const tab = crypto.randomUUID();
 const store = new Store();
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 let open = { id: null, revision: null };
-let saving = null, unsaved = false, checking = 0;
+let saving = null, saver = null, unsaved = false, checking = 0;
 
 const tracks = new Tracks($("tracks"), {
   word: (key, text) => editing.word(key, text),
@@ -32,12 +32,15 @@ const tracks = new Tracks($("tracks"), {
 const editing = new Editing(store, tracks, released);
 const keyframes = new Keyframes(tracks, store, { pick: (take) => files.pick(take), upload: (file) => editing.upload(file), released });
 const panel = new Panel(store, tracks, editing, (take) => files.pick(take));
-const files = new Files({ opened: show, editing, tracks });
+const files = new Files({ opened: async (board) => { await save(); show(board); }, editing, tracks });
 const player = new Player((frame) => { renders.follow(frame); if (renders.result) tracks.place(renders.result.ticks[frame]); });
 const renders = new Renders(player, ghosts);
 const videos = new Videos($("videos"), { open: (id) => select(id) });
 const { addAt } = gestures(tracks, store, { snapMode: () => $("snap").value, scrub, released });
-keyboard({ editing, tracks, store, addAt, player, render, scrubTick });
+// The way back is a gesture, too, after which the clip of what there was is shown again.
+const undo = () => { if (store.canUndo) { store.undo(); released(); } };
+const redo = () => { if (store.canRedo) { store.redo(); released(); } };
+keyboard({ editing, tracks, undo, redo, addAt, player, render, scrubTick });
 files.listen();
 
 // ---------------------------------------------------------------------------- the board
@@ -87,43 +90,62 @@ async function check() {
   } catch (error) { panel.check({ problem: { field: "", text: error.message }, warnings: [] }); }
 }
 
-async function save() {
+// Never twice at once: the second would name a revision that the first replaces.
+function save() {
   clearTimeout(saving);
+  saver ??= saveAll().finally(() => { saver = null; });
+  return saver;
+}
+
+async function saveAll() {
   while (unsaved) {
-    const { doc } = store;
+    const { doc } = store, board = open;
     unsaved = false;
     $("saved").textContent = "saving…";
     try {
-      open.saving = true;
-      const { revision } = await api.change(open.id, toBoard(doc), open.revision);
-      open.revision = revision;
+      const kept = await api.change(board.id, toBoard(doc), board.revision).catch((error) => saveApart(doc, error));
+      board.revision = kept.revision;
     } catch (error) {
-      if (error.status === 409) { await saveApart(doc); continue; }
       $("saved").textContent = "not saved"; unsaved = true;
       throw error;
-    } finally { open.saving = false; }
+    }
   }
   if ($("saved").textContent) $("saved").textContent = "saved";
 }
+
 // Another window was faster: what was drawn here is a board of its own from now on.
-async function saveApart(doc) {
+async function saveApart(doc, error) {
+  const how = { 404: "deleted", 409: "changed" }[error.status];
+  if (!how) throw error;
   const { id, revision } = await api.add({ board: toBoard(doc) });
   open = { id, revision };
   history.replaceState(null, "", `#${id}`);
   renders.open(id);
   await listBoards();
-  say("this board was changed in another window; what you drew is kept as a new one", true);
+  say(`this board was ${how} in another window; what you drew is kept as a new one`, true);
+  return open;
 }
 
-addEventListener("beforeunload", (event) => { if (unsaved) { save().catch(() => {}); event.preventDefault(); } });
+addEventListener("beforeunload", (event) => { if (unsaved || saver) { save().catch(() => {}); event.preventDefault(); } });
 
 async function heardBoard({ id, revision }) {
   if (id !== open.id || revision === null) await listBoards().catch(() => {});
   else if ($("boards").selectedOptions[0] && store.doc.prompt) $("boards").selectedOptions[0].textContent = store.doc.prompt.slice(0, 70);
-  if (id !== open.id || revision === open.revision || open.saving || unsaved) return;
+  if (id !== open.id || revision === open.revision) return;
   if (revision === null) { say("this board was deleted in another window", true); return; }
-  show(await api.board(id));
-  say("changed in another window, and loaded again");
+  await again();
+}
+
+// Loads the board that is open if another window has changed it; what is drawn here goes first.
+async function again() {
+  const mine = () => unsaved || saver;
+  if (!open.id || mine()) return;
+  try {
+    const board = await api.board(open.id);
+    if (board.id !== open.id || board.revision === open.revision || mine()) return;
+    show(board);
+    say("changed in another window, and loaded again");
+  } catch (error) { fail(error); }
 }
 
 // ------------------------------------------------------------------------- time and renders
@@ -160,7 +182,8 @@ async function render(replaces = []) {
   try {
     await renders.ask({
       board: toBoard(store.doc), id: open.id, tab, seeds: Array.from({ length: many }, (_, i) => first + i),
-      steps: numeric("steps"), gating: numeric("gating"), guidance, solver: $("solver").value || undefined, replaces,
+      steps: numeric("steps"), gating: numeric("gating"), guidance, replaces,
+      solver: $("solver").value || undefined, scheme: $("scheme").value || undefined,
     });
   } catch (error) { $("render-problem").textContent = error.message.replace(/^board: /, ""); }
 }
@@ -177,19 +200,21 @@ function released() {
 
 const on = (id, action) => $(id).addEventListener("click", action);
 on("render", () => render());
-on("undo", () => store.undo()); on("redo", () => store.redo());
+on("undo", undo); on("redo", redo);
 on("split", () => editing.split()); on("duplicate", () => editing.duplicate()); on("remove", () => editing.remove());
 on("add-subject", () => editing.addSubject()); on("add-event", () => editing.addEvent());
 on("zoom-in", () => tracks.zoom(1.5)); on("zoom-out", () => tracks.zoom(1 / 1.5)); on("zoom-fit", () => tracks.zoom(0));
 on("keys", help);
 on("save-zip", () => files.export(toBoard(store.doc), "zip")); on("save-yaml", () => files.export(toBoard(store.doc), "yaml"));
 on("new-board", async () => { try { await save(); show(await api.add({})); $("prompt").focus(); } catch (error) { fail(error); } });
-on("copy-board", async () => { try { show(await api.add({ board: toBoard(store.doc) })); } catch (error) { fail(error); } });
+on("copy-board", async () => { try { await save(); show(await api.add({ board: toBoard(store.doc) })); } catch (error) { fail(error); } });
 on("delete-board", async () => {
   try {
     if (!(await confirmed("Delete this board? Its renders stay on the disk.", "Delete"))) return;
     clearTimeout(saving); unsaved = false;
-    await api.remove(open.id);
+    const removed = open;
+    open = { id: null, revision: null }; // what is told of it from now on is no news
+    await api.remove(removed.id).catch((error) => { open = removed; throw error; });
     const boards = await listBoards();
     show(boards.length ? await api.board(boards[0].id) : await api.add({}));
   } catch (error) { fail(error); }
@@ -231,7 +256,7 @@ async function begin() {
   const wanted = boards.find((one) => one.id === location.hash.slice(1)) ?? boards[0];
   show(wanted ? await api.board(wanted.id) : await api.add({ example: state.examples[0] }));
   listen({
-    state: heardState,
+    state: (state) => { heardState(state); again(); },
     model: async () => { heardState(await api.state()); check(); },
     job: (job) => renders.hear(job), gone: ({ id }) => renders.gone(id), queue: (order) => renders.queue(order),
     preview: (what) => renders.preview(what), board: heardBoard, video: (video) => videos.hear(video),

@@ -35,10 +35,21 @@ export class Panel {
       $(id).title = model.distilled ? "This model was distilled for one way of sampling" : "";
     }
     $("negative").placeholder = model.negative_prompt || "what the video should not show";
-    $("scheme").textContent = model.scheme;
+    this.#schemes(model);
     $("add-event").disabled = !model.events;
     $("add-event").title = model.events ? "" : "This model was not trained with events";
     this.draw(this.store.doc);
+  }
+
+  // Any scheme runs with any weights; only one of them was learned.
+  #schemes({ scheme, schemes }) {
+    $("scheme-field").hidden = !schemes.length;
+    $("scheme-note").textContent = schemes.length ? `The weights were trained with ${scheme}. They can be given another one, which they have never learned: the measured bars show what comes of it.` : "";
+    const wanted = [scheme, ...schemes].join();
+    if ($("scheme").dataset.options === wanted) return;
+    $("scheme").dataset.options = wanted;
+    const others = schemes.filter((name) => name !== scheme).map((name) => make("option", { value: name }, `${name}, untrained`));
+    $("scheme").replaceChildren(make("option", { value: "" }, `${scheme}, as trained`), ...others);
   }
 
   draw(doc) {

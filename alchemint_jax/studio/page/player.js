@@ -32,7 +32,7 @@ export function loaded(source) {
   if (!images.has(source)) {
     const image = new Image();
     image.src = source;
-    images.set(source, image.decode().then(() => image));
+    images.set(source, image.decode().then(() => image, (error) => { images.delete(source); throw error; }));
     if (images.size > 60) images.delete(images.keys().next().value);
   }
   return images.get(source);

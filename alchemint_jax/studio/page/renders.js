@@ -6,6 +6,7 @@ import { drawMeasured, errorText, placeNow } from "./measured.js";
 
 const file = (job, name) => `/api/renders/${job.id}/${name}`;
 const duration = (s) => (s < 60 ? `${Math.max(1, Math.round(s))} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`);
+const same = (job) => `the same clip as #${job.same_as}, not rendered again`;
 
 export class Renders {
   constructor(player, changed) {
@@ -20,10 +21,15 @@ export class Renders {
     this.awaited = []; // ids of the last request
   }
 
+  // All there are by now: this window may have missed what was told while nobody looked at it.
   load(jobs, order) {
+    const before = this.jobs;
     this.jobs = new Map(jobs.map((job) => [job.id, job]));
     this.order = order;
+    if (!this.jobs.has(this.compare)) this.compare = null;
+    if (this.shown.some((id) => !this.jobs.has(id))) this.show(this.shown);
     this.list();
+    for (const job of this.mine()) if (job.state === "done" && before.get(job.id)?.state !== "done") this.#done(job);
   }
 
   open(board) {
@@ -81,6 +87,8 @@ export class Renders {
     this.compare = null;
     for (const job of jobs) if (!this.jobs.has(job.id)) this.jobs.set(job.id, job);
     this.list();
+    const done = jobs.map((job) => this.jobs.get(job.id)).filter((job) => job.state === "done");
+    for (const job of done) await this.#done(job); // at once, or before this answer came
     return jobs;
   }
 
@@ -97,7 +105,7 @@ export class Renders {
     drawMeasured($("measured"), result);
     if (result) {
       const { steps, solver, seconds, size } = result;
-      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}, ${duration(seconds)}`;
+      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}${can[0].ask.scheme ? `, intervals by ${can[0].ask.scheme}` : ""}, ${can[0].same_as ? same(can[0]) : duration(seconds)}`;
     } else $("about").textContent = "";
     this.list();
     this.changed(result);
@@ -171,7 +179,7 @@ export class Renders {
       case "running": return `${job.done} of ${job.total || "…"} steps${job.left ? `, ${duration(job.left)} left` : ""}`;
       case "failed": return job.error;
       case "cancelled": return "cancelled";
-      default: return job.result.subjects.map((row) => `${row.word}: ${errorText(row)}`).join(" · ") || "done";
+      default: return [...(job.same_as ? [same(job)] : []), ...job.result.subjects.map((row) => `${row.word}: ${errorText(row)}`)].join(" · ") || "done";
     }
   }
 
