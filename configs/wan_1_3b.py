@@ -25,9 +25,11 @@ storyboards instead of clips, such as those that are made of a file with a promp
         --student-steps 4 --batch 1 --out data/wan_1_3b_paths
     alchemint train --config configs/wan_1_3b.py:fast --workdir runs/wan_1_3b_fast
 
-Another place of the weights: --config.init_from=DIR. The whole model is then in WORKDIR/export; of
-a LoRA run also lora_diffusers.safetensors and lora_comfyui.safetensors, which hold the LoRA alone
-(AlcheMinT's additions have no place in them). An interrupted run goes on with the same command.
+Another place of the weights: --config.init_from=DIR, which may be a published model of subjects:
+Phantom-Wan-1.3B, also as --config.transformer=FILE (docs/guides/subject_models.md). The whole model
+is then in WORKDIR/export; of a LoRA run also lora_diffusers.safetensors and
+lora_comfyui.safetensors, which hold the LoRA alone (AlcheMinT's additions have no place in them).
+An interrupted run goes on with the same command.
 On many machines: launch/README.md.
 
 Memory, from the shapes: weights, their average, two moments and gradients of the whole transformer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Real
+from jaxtyping import Array, Complex, Float, Real
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary.axes import Frequencies, grid_gains, rotation, spatial_gains
@@ -28,8 +28,8 @@ class ReferenceLayout:
             (h, 0) shift one axis only.
         stagger: give reference i the start `i * offset` (i = 1 .. r) instead of sharing one; those
             larger than the offset overlap, and tags lie on the diagonal of the next reference.
-        slot_times: latent time of each slot, whatever its interval; the scheme is then unused.
-            R-RoPE has (0, 1, 2, ...).
+        slot_times: latent time of each slot, whatever its interval; the scheme is then unused, but
+            by a model that learns timing (see `sequence_gains`). R-RoPE has (0, 1, 2, ...).
         after_video: count `slot_times` from the first latent frame after the video, as Phantom
             does, so that they move with its length.
 
@@ -178,6 +178,7 @@ def sequence_gains(
     n_tag_tokens: int = 0,
     layout: ReferenceLayout | None = None,
     mix_queries: bool = True,
+    timing: Float[Array | np.ndarray, " half"] | None = None,
 ) -> tuple[Complex[Array, "b n half"], Complex[Array, "b n half"]]:
     """Query and key gains of `[video | references | tags]`.
 
@@ -197,12 +198,15 @@ def sequence_gains(
             interval's midpoint (`MidRope`), so that only keys carry the scheme's gain. Summaries of
             the paper do not say which it does. `NoInterval` stays as it is: it must not see
             intervals.
+        timing: with `layout.slot_times`, how far each rotary pair goes from the gain of the slot's
+            time (0) to that of the scheme (1), `[d/2]`. None goes nowhere, and no interval is seen.
 
     Returns:
         Gains of the queries and of the keys, complex64 `[b, n, d/2]` each.
 
     Raises:
-        ConfigError: `layout.slot_times` names fewer slots than there are references.
+        ConfigError: `layout.slot_times` names fewer slots than there are references, or `timing` is
+            given without them.
 
     Examples:
         A video of 9 x 8 x 8 patches, two references, and tags of four tokens:
@@ -241,13 +245,21 @@ def sequence_gains(
         return jnp.concatenate([video, *parts], axis=1)
 
     times = layout.times(r, t)
-    if times is not None:
-        gains = whole_gains(rotation(np.array(times, np.float32), freqs.t), 1.0, freqs)
-        keys = queries = jnp.broadcast_to(gains[None], (b, *gains.shape))
-    else:
+    if times is None and timing is not None:
+        raise ConfigError("sequence_gains: timing: does nothing without layout.slot_times")
+    if times is None or timing is not None:
         keys = queries = scheme.gains(intervals, t, freqs)
         if not (mix_queries or isinstance(scheme, MidRope | NoInterval)):
             queries = MidRope().gains(intervals, t, freqs)
+    if times is not None:
+        fixed = whole_gains(rotation(np.array(times, np.float32), freqs.t), 1.0, freqs)
+        fixed = jnp.broadcast_to(fixed[None], (b, *fixed.shape))
+        if timing is None:
+            keys = queries = fixed
+        else:
+            weight, mixed = jnp.asarray(timing)[None, None], queries is keys
+            keys = fixed + weight * (keys - fixed)
+            queries = keys if mixed else fixed + weight * (queries - fixed)
     key_table = table(keys)
     return (key_table if queries is keys else table(queries)), key_table
 

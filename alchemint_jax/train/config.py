@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.train.evaluation import EvaluateConfig
 from alchemint_jax.train.fields import build
+from alchemint_jax.train.kinds import take_kind
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.train.overrides import override
@@ -21,6 +22,8 @@ from alchemint_jax.train.overrides import override
 
 def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -> ConfigDict:
     """The `get_config()` of a Python file, with overrides (see `overrides`).
+
+    Where they start from a published model of subjects, its rule is in the config (see `kinds`).
 
     `FILE.py:ARGUMENT` calls `get_config("ARGUMENT")`, as ml_collections' own flags do.
 
@@ -42,6 +45,9 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
         raise ConfigError(f"{path}: get_config() must return a ConfigDict, not a {what}")
     for text in overrides:
         override(config, text, path)
+    if take_kind(config):
+        for text in overrides:  # which come before what the kind says
+            override(config, text, path)
     return config
 
 

@@ -64,6 +64,7 @@ class DistillTask(DiTTask):
     shift: float = _fixed(1.0)
     dropout: Dropout = _fixed(Dropout(0.0, 0.0, 0.0))
     augment: Augment = _fixed(Augment(shuffle_slots=False, random_view=False))
+    transformer: str | None = _fixed(None)
     train_text: bool = _fixed(False)
     cached_text: bool = _fixed(True)
     teacher: str | None = None

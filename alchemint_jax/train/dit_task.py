@@ -68,6 +68,8 @@ class DiTTask:
         samples: clips rendered when it is time for samples.
         storage: dtype of the exported weights.
         init_from: directory or name of the model that a new run starts from; see `initial_tensors`.
+        transformer: where its transformer is, if elsewhere: a file, the index of several, a folder.
+        model_kind: of the published models of subjects, the kind that it is of; see `train.kinds`.
         train_text: whether the text encoder moves; if not it is kept as it is.
         lora: trains a LoRA and what AlcheMinT adds, the backbone stays as it is; None trains all.
         compute: dtype of the transformer's activations.
@@ -87,6 +89,8 @@ class DiTTask:
     samples: int = 4
     storage: str = "float16"
     init_from: str | None = None
+    transformer: str | None = None
+    model_kind: str | None = None
     train_text: bool = True
     lora: LoraConfig | None = None
     compute: str = "float32"
@@ -109,6 +113,11 @@ class DiTTask:
         if self.init_from is None and (self.lora or not self.train_text):
             what = "lora is set" if self.lora else "train_text is False"
             raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
+        if self.init_from is None and (self.transformer or self.model_kind):
+            raise ConfigError(
+                "transformer or model_kind is set, but not init_from: name the directory of the "
+                "whole model, whose text encoder is used"
+            )
 
     def check_trainable(self) -> None:
         """Refuses what can be planned and rendered, but not trained.
@@ -140,7 +149,9 @@ class DiTTask:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
         if self.init_from is None:
             return {}
-        found = initial_tensors(self.init_from, self.model, self.text)
+        found = initial_tensors(
+            self.init_from, self.model, self.text, self.transformer, self.model_kind
+        )
         if self.cached_text:
             return {path: x for path, x in found.items() if not path.startswith("text_encoder.")}
         return found
@@ -362,7 +373,7 @@ def common_fields(config: ConfigDict) -> dict[str, Any]:
     """The fields of every task that trains a transformer.
 
     The config has `model`, `text`, `data`, `vae`, `loader` and `sampling`, and may have `samples`,
-    `init_from`, `lora`, `compute` and `storage`.
+    `init_from`, `transformer`, `model_kind`, `lora`, `compute` and `storage`.
     """
     model = config.model.to_dict()
     for name, allowed in NAMED.items():
@@ -391,7 +402,7 @@ def common_fields(config: ConfigDict) -> dict[str, Any]:
     }
 
 
-_OPTIONAL = ("samples", "init_from", "compute", "storage")
+_OPTIONAL = ("samples", "init_from", "transformer", "model_kind", "compute", "storage")
 
 NAMED: dict[str, dict[str, Any]] = {
     "scheme": rotary.SCHEMES,

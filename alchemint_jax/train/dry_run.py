@@ -29,7 +29,6 @@ from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.evaluation import Evaluator
-from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.run import build_job, build_mesh, check_workdir
 from alchemint_jax.train.state import StatePlan, plan_state
@@ -265,7 +264,7 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
             checks.say(field, f"{name}: has a transformer")
         else:
             if isinstance(task, DiTTask):
-                initial_tensors(name, task.model, task.text)
+                task.pretrained()
             else:
                 weights.check_part(weights.locate(name), "vae")
                 weights.open_component(name, "vae")

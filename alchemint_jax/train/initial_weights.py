@@ -12,6 +12,7 @@ from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
+from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.weights.directories import holds
 from alchemint_jax.weights.index import EXPERTS
 from alchemint_jax.weights.tensors import Tensor, in_memory
@@ -20,24 +21,32 @@ from alchemint_jax.weights.tensors import Tensor, in_memory
 # parameter depends on: a model can relearn it.
 _FREE = {"unroll", "remat", "attention", "scheme", "mix_queries", "layout"}
 # Fields that say nothing about a network without references.
-_REFERENCES = {"slots", "index", "tags", "reference_time"}
+_REFERENCES = {"slots", "index", "tags", "reference_time", "learned_timing"}
 # What a network with references may do without, and its parameters.
 _PARTS = {"index": ("index",), "tags": ("tag_in", "tag_out")}
 
 
-def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -> dict[str, Tensor]:
+def initial_tensors(
+    directory: Path | str,
+    model: DiTConfig,
+    text: UMT5Config,
+    transformer: Path | str | None = None,
+    kind: str | None = None,
+) -> dict[str, Tensor]:
     """Transformer and text encoder of a model directory, ours or Wan's, by path; nothing is read.
 
-    Where the transformer there has no references, the index embeddings and the output of the word
-    MLP start at zero, and a fresh dense-caption branch ends in zeros already. So without references
-    the network is the one it starts from; with them, pictures and words have no mark yet, and the
-    backbone sees pictures as further latent frames and words as empty tokens. Where `model` has no
-    index embeddings, or no word tags, theirs are left out.
+    Where the transformer there has no references, the index embeddings, the output of the word MLP
+    and the weights of timing start at zero, and a fresh dense-caption branch ends in zeros already.
+    So without references the network is the one it starts from; with them, pictures and words have
+    no mark yet, and the backbone sees pictures as further latent frames and words as empty tokens.
+    Where `model` has no index embeddings, or no word tags, theirs are left out.
 
     Args:
         directory: of the model, or the name of a bundled one.
         model: the transformer to train.
         text: the text encoder.
+        transformer: read it from here instead: a file, the index of several, or a folder.
+        kind: of published models of subjects (a key of `sampling.kinds.KINDS`), if it is of one.
 
     Raises:
         WeightsError: there is no such model, or it is damaged.
@@ -50,9 +59,15 @@ def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -
             f"init_from: {directory} has a pair of experts ({EXPERTS}), of which one alone would "
             "be trained and exported; train from a model of one transformer"
         )
-    transformer, transformer_tensors = weights.open_component(directory, "transformer")
+    source = directory if transformer is None else transformer
+    rule = kind_of(kind)
+    if rule:
+        rule.refuse_pickle(source)
+    network, transformer_tensors = weights.open_component(source, "transformer")
     encoder, text_tensors = weights.open_component(directory, "text_encoder")
-    old = transformer.config  # type: ignore[attr-defined]  # `open_component` has checked the class
+    old = network.config  # type: ignore[attr-defined]  # `open_component` has checked the class
+    if rule and not old.slots:  # else it is one that was trained on from such a model
+        rule.config(old, str(source))
     free = _FREE if old.slots else _FREE | _REFERENCES
     free = free if old.events else free | {"events"}
     without = {name for name in _PARTS if not getattr(model, name)}
@@ -60,7 +75,7 @@ def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -
     problems += _differences("text", text, encoder.config, set())  # type: ignore[attr-defined]
     if problems:
         raise ConfigError(
-            "\n  ".join([f"init_from: {directory} is another model than the config's:", *problems])
+            "\n  ".join([f"init_from: {source} is another model than the config's:", *problems])
         )
     unused = tuple(f"transformer.subjects.{part}" for name in without for part in _PARTS[name])
     found = {
@@ -74,6 +89,8 @@ def initial_tensors(directory: Path | str, model: DiTConfig, text: UMT5Config) -
             found["transformer.subjects.index"] = _zeros(model.slots, model.dim)
         if model.tags:
             found["transformer.subjects.tag_out.kernel"] = _zeros(model.dim, model.dim)
+        if model.learned_timing:
+            found["transformer.subjects.timing"] = _zeros(model.head_dim // 2)
     return found
 
 

@@ -21,7 +21,7 @@ from alchemint_jax.train.loop import FitResult, TrainConfig, fit
 from alchemint_jax.train.tasks import TASKS, top_fields
 from alchemint_jax.weights.directories import in_bucket
 
-_MODELS = ("init_from", "vae", "teacher")  # fields of configs that name a model
+_MODELS = ("init_from", "transformer", "vae", "teacher")  # fields of configs that name a model
 
 
 def run_config(

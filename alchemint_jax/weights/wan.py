@@ -27,7 +27,7 @@ _HEAD = 128  # width of an attention head in every Wan
 # Fields of a transformer that Wan's own configuration does not have.
 _ADDED_FIELDS = (
     "theta_t", "theta_hw", "slots", "index", "tags", "scheme", "mix_queries", "layout",
-    "reference_time", "events",
+    "learned_timing", "reference_time", "events",
 )  # fmt: skip
 
 

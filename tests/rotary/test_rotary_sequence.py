@@ -122,6 +122,24 @@ def test_missing_slot_times_are_refused():
         sequence_gains(FREQS, SHAPE, INTERVALS, WeRope(), layout=ReferenceLayout(slot_times=(0,)))
 
 
+def test_timing_goes_from_the_slots_times_to_the_scheme():
+    weight = np.linspace(0, 1, 16, dtype=np.float32)  # of each pair, so that both ends are in it
+    for mixed in (True, False):
+        build = functools.partial(tables, FREQS, SHAPE, INTERVALS, WeRope(), mix_queries=mixed)
+        fixed, timed = ReferenceLayout.trailing(2), ReferenceLayout()
+        ends = zip(build(layout=fixed), build(layout=timed), strict=True)
+        wanted = [(1 - weight) * a + weight * b for a, b in ends]
+        found = build(layout=fixed, timing=weight)
+        for one, other in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-6)
+        still = build(layout=fixed, timing=np.zeros(16, np.float32))
+        np.testing.assert_array_equal(still, build(layout=fixed))
+        assert np.abs(found[1] - still[1]).max() > 0.1
+        assert (np.abs(found[0] - found[1]).max() > 0.1) != mixed
+    with pytest.raises(ConfigError, match="timing: does nothing without layout.slot_times"):
+        sequence_gains(FREQS, SHAPE, INTERVALS, WeRope(), timing=weight)
+
+
 @pytest.mark.parametrize(
     "settings, says",
     [

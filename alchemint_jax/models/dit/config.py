@@ -36,7 +36,10 @@ class DiTConfig:
         tags: whether a subject's word is in the sequence too, beside its picture.
         scheme: how the interval of a reference becomes its temporal gain.
         mix_queries: whether the queries of references and tags carry the scheme's gain too.
-        layout: where references lie in space relative to the video.
+        layout: where references lie relative to the video.
+        learned_timing: whether references go from the layout's `slot_times` to the scheme's gain,
+            by a learned weight of each rotary pair, which is 0 at first. So a network that was
+            trained with references at those times learns intervals from what it is.
         reference_time: references are modulated as clean data (t = 0) or with the video's own time.
         events: whether there is a dense-caption branch: a parallel cross-attention with ReRoPE, and
             an embedding of its texts.
@@ -48,7 +51,7 @@ class DiTConfig:
             `ops.attention`.
 
     Raises:
-        ConfigError: there is no such `remat` or `attention`.
+        ConfigError: there is no such `remat` or `attention`, or nothing for `learned_timing`.
     """
 
     dim: int = 1536
@@ -70,6 +73,7 @@ class DiTConfig:
     scheme: Scheme = WeRope()
     mix_queries: bool = True
     layout: ReferenceLayout = ReferenceLayout()
+    learned_timing: bool = False
     reference_time: Literal["clean", "video"] = "clean"
     events: bool = False
     unroll: int = 1
@@ -83,6 +87,11 @@ class DiTConfig:
         if self.attention not in IMPLEMENTATIONS:
             known = ", ".join(IMPLEMENTATIONS)
             raise ConfigError(f"model.attention is {self.attention!r}; use one of {known}")
+        if self.learned_timing and not (self.slots and self.layout.slot_times):
+            raise ConfigError(
+                "model.learned_timing goes from layout.slot_times to the scheme, for models with "
+                "slots: set both, or leave it out"
+            )
 
     @property
     def head_dim(self) -> int:

@@ -37,9 +37,9 @@ class TimeEmbedding(nn.Module):
 
 
 class Subjects(nn.Module):
-    """What a subject adds to its tokens: an index embedding per slot, and an MLP for its word.
+    """What a subject adds: an index embedding per slot, an MLP for its word, and its timing.
 
-    Either is left out where the config says so.
+    Each is left out where the config says so.
     """
 
     config: DiTConfig
@@ -47,8 +47,12 @@ class Subjects(nn.Module):
     @nn.compact
     def __call__(
         self, references: Float[Array, "b r p d"], tags: Float[Array, "b r j text_dim"]
-    ) -> tuple[Float[Array, "b r p d"], Float[Array, "b r j d"]]:
-        """Tokens of references and of their words. Raises ValueError if slots are too few."""
+    ) -> tuple[Float[Array, "b r p d"], Float[Array, "b r j d"], Float[Array, " half"] | None]:
+        """Tokens of references and of their words, and `timing` of `sequence_gains`.
+
+        Raises:
+            ValueError: slots are too few.
+        """
         cfg = self.config
         slots = references.shape[1]
         if slots > cfg.slots:
@@ -61,10 +65,14 @@ class Subjects(nn.Module):
             )
         else:
             words = jnp.zeros((*tags.shape[:3], cfg.dim), references.dtype)
+        timing = None
+        if cfg.learned_timing:
+            zeros = logical(nn.initializers.zeros, (None,))
+            timing = self.param("timing", zeros, (cfg.head_dim // 2,))
         if not cfg.index:
-            return references, words
+            return references, words, timing
         table = self.param(
             "index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim)
         )
         index = table[None, :slots, None].astype(references.dtype)
-        return references + index, words + index
+        return references + index, words + index, timing

@@ -182,7 +182,8 @@ class DiT(nn.Module):
                 "(b r) p c -> b r p c",
                 r=slots,
             )
-            reference_tokens, tag_tokens = Subjects(cfg, name="subjects")(embed(patches), tags)
+            subjects = Subjects(cfg, name="subjects")
+            reference_tokens, tag_tokens, timing = subjects(embed(patches), tags)
             cells = reference_tokens.shape[2]
             sequence = SequenceLayout(grid, slots, cells, words)
             added = (rearrange(y, "b r p d -> b (r p) d") for y in (reference_tokens, tag_tokens))
@@ -209,6 +210,7 @@ class DiT(nn.Module):
                 tags.shape[2],
                 cfg.layout,
                 cfg.mix_queries,
+                timing,
             )
 
         event_inputs = None
