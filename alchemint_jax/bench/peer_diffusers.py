@@ -23,9 +23,8 @@ def peer(platform: str) -> Peer:
 
 def load(asked: Asked, ours: Pipeline, where: torch.device) -> Make:
     """The pipeline as diffusers reads it, its own text encoder and scheduler included."""
-    pipe = WanPipeline.from_pretrained(
-        asked.model, torch_dtype=torch.float32, local_files_only=True
-    ).to(where)
+    pipe = WanPipeline.from_pretrained(asked.model, local_files_only=True)
+    pipe = pipe.to(where, torch.float32)
     pipe.set_progress_bar_config(disable=True)
     states, empty = pipe.encode_prompt(
         asked.prompt,
