@@ -1,6 +1,8 @@
 r"""How near a small decoder comes to the whole one, and in how much of its time.
 
-    python -m studies.tiny_decoder --out docs/results/tiny_decoder.json
+    python -m studies.tiny_decoder \
+        --tiny runs/sprites_tiny_decoder/export/tiny_decoder.safetensors \
+        --out runs/tiny_decoder.json
 
 Latents are those of drawn clips and of boards that a model renders; no training has seen either.
 Both decoders turn them into frames, and so does the linear map that the studio fits to models
@@ -12,7 +14,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,20 +86,6 @@ def measure(pipe: Pipeline, given: dict[str, np.ndarray], repeats: int) -> dict[
     seconds = alternate(sides, repeats)
     ratio = compare(seconds["small"], seconds["whole"])
     return {"psnr": found, "seconds": {n: summary(s) for n, s in seconds.items()}, "ratio": ratio}
-
-
-def markdown(found: Mapping[str, Any]) -> str:
-    """The table of a file of figures that this command wrote."""
-    ratio, share = found["ratio"]["ratio"], found["ratio"]["pairs"]["quartiles"]
-    lines = [
-        "| decodes by | time | PSNR, drawn clips | PSNR, rendered boards |",
-        "|---|---|---:|---:|",
-    ]
-    for name in ("small decoder", "linear map"):
-        shown = [f"{found['psnr'][kind][name]:.1f} dB" for kind in ("clips", "boards")]
-        time = f"{ratio:.3f} ({share[0]:.3f} to {share[1]:.3f})" if name == "small decoder" else ""
-        lines.append(f"| {name} | {time} | {shown[0]} | {shown[1]} |")
-    return "\n".join(lines) + "\n"
 
 
 def parser() -> argparse.ArgumentParser:

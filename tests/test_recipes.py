@@ -32,6 +32,7 @@ from alchemint_jax.media import encode_mp4
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
+from alchemint_jax.weights.directories import TINY_DECODER
 from studies import events, fast_weights, few_steps, schemes, tiny_decoder
 from studies.rows import read_rows, write_rows
 
@@ -180,8 +181,8 @@ def execute(words):
             np.testing.assert_allclose(one[1], wanted, rtol=2e-3, atol=1e-7)
     elif words[2] == "studies.few_steps":  # hours of sampling: tests/studies has its parts
         few_steps.parser().parse_args(words[3:])
-    elif words[2] == "studies.tiny_decoder":  # tests/studies has its figures
-        assert Path(tiny_decoder.parser().parse_args(words[3:]).tiny).is_file()
+    elif words[2] == "studies.tiny_decoder":  # nothing is trained
+        assert Path(tiny_decoder.parser().parse_args(words[3:]).tiny).name == TINY_DECODER
     elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     elif "configs/sprites_rrope.py" in words:  # two of its arms, with rows of another study

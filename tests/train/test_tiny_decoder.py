@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import jax
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from alchemint_jax import sharding, train, weights
-from alchemint_jax.errors import ConfigError
+from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.vae import VAE, TinyDecoder, VAEConfig
+from alchemint_jax.sampling.loading import load_autoencoder
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.run import build_task
@@ -79,6 +81,17 @@ def test_what_it_writes_is_a_file_in_taehvs_layout(run):
     for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(ema), strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-6)  # stored as float16
     assert _shape(module) == _shape(VAE(TEACHER)) == (1, 13, 8, 12, 3)
+
+
+def test_beside_a_models_weights_it_is_called_tiny(run, overrides, tmp_path):
+    teacher = next(Path(o.partition("=")[2]) for o in overrides if o.startswith("teacher="))
+    with pytest.raises(WeightsError, match="has no small decoder .tiny_decoder.safetensors."):
+        load_autoencoder(teacher, "tiny")
+    shutil.copytree(teacher, tmp_path / "model")
+    shutil.copy(run[1] / "export" / "tiny_decoder.safetensors", tmp_path / "model")
+    vae, _, (tiny, _) = load_autoencoder(tmp_path / "model", "tiny")
+    assert vae == VAE(TEACHER) and tiny.config.widths == (8, 6, 4)
+    assert load_autoencoder(teacher, None)[2] is None
 
 
 def _shape(module):
