@@ -82,7 +82,7 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="a text-to-video model in the format of diffusers, whose videos a library makes too",
     )
-    c.add_argument("--prompt", default=_PROMPT, help="of these videos")
+    c.add_argument("--prompt", metavar="TEXT", help="of these videos")
     c.add_argument(
         "--steps", type=arguments.whole(1), metavar="N", help="of these videos; the model's own"
     )
@@ -100,8 +100,9 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in _OF_CONFIG if getattr(args, name) is not None}
     if args.vs in _PEERS or args.model is not None:
         return _beside_peer(args, given, out)
-    if args.steps is not None:
-        raise ConfigError("--steps is of whole videos; give --vs diffusers and --model too")
+    for name in ("steps", "prompt"):
+        if getattr(args, name) is not None:
+            raise ConfigError(f"--{name} is of whole videos; give --vs diffusers and --model too")
     if args.config is None and (given or args.overrides):
         option = f"--{next(iter(given))}" if given else f"--config.{args.overrides[0]}"
         raise ConfigError(f"{option} changes a config; give --config FILE.py too")
@@ -146,7 +147,7 @@ def _beside_peer(args: argparse.Namespace, given: dict[str, Any], out: Any) -> i
         from alchemint_jax.bench import peers
 
         found = peers.run(
-            _peer(args.vs), model, args.prompt, args.size, args.frames, args.steps,
+            _peer(args.vs), model, args.prompt or _PROMPT, args.size, args.frames, args.steps,
             args.repeats, _say,
         )  # fmt: skip
     _tell(found, out, args.json, peers.as_text)

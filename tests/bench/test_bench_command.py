@@ -53,6 +53,7 @@ def bench(*arguments):
         (("--vs", "diffusers"), "belong together; give both"),
         (("--model", "sprites"), "belong together; give both"),
         (("--steps", "3"), "--steps is of whole videos"),
+        (("--prompt", "a cat"), "--prompt is of whole videos"),
         (("--vs", "diffusers", "--model", "sprites", "--batch", "2"), "--batch goes with cases"),
         (("--vs", "diffusers", "--model", "sprites", "--case", "x"), "--case goes with cases"),
         (("--vs", "diffusers", "--model", "nowhere"), "--model nowhere: neither"),
