@@ -138,7 +138,7 @@ def add_parts(command: argparse.ArgumentParser) -> None:
         "--vae",
         metavar="FILE|DIR",
         help="read the autoencoder from here: a model's folder, a file in Wan's own names, or a "
-        "small decoder in TAEHV's, for previews",
+        "small decoder in TAEHV's, for previews; 'tiny' is the one beside the model's weights",
     )
     command.add_argument(
         "--transformer-2",

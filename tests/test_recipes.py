@@ -32,7 +32,8 @@ from alchemint_jax.media import encode_mp4
 from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
-from studies import events, fast_weights, few_steps, schemes
+from alchemint_jax.weights.directories import TINY_DECODER
+from studies import events, fast_weights, few_steps, schemes, tiny_decoder
 from studies.rows import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
@@ -61,6 +62,7 @@ PLACES = run_file(CONFIGS / "sprites_rrope.py")["ARMS"]
 # `get_config`, and all that it could give.
 VARIANTS = {
     "sprites_vae": ("short", "whole"),
+    "sprites_tiny_decoder": (),
     "sprites": ("pictures", "clips"),
     "sprites_schemes": (*ARMS, *PICTURES),
     "sprites_rrope": (*PLACES, "pictures_first", "pictures_last"),
@@ -146,7 +148,8 @@ def execute(words):
         workdir = words[words.index("--workdir") + 1]
         published = "wan" in workdir or "kaleido" in workdir
         tiny = TINY_WAN if published else []
-        tiny = [*tiny, "--config.model.unroll=1"] if "vae" not in workdir else tiny
+        layers = "vae" not in workdir and "tiny_decoder" not in workdir
+        tiny = [*tiny, "--config.model.unroll=1"] if layers else tiny
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
         if "kaleido" in workdir:  # what the run would have written
             shutil.copytree(PUBLISHED, Path(workdir) / "export")
@@ -178,6 +181,8 @@ def execute(words):
             np.testing.assert_allclose(one[1], wanted, rtol=2e-3, atol=1e-7)
     elif words[2] == "studies.few_steps":  # hours of sampling: tests/studies has its parts
         few_steps.parser().parse_args(words[3:])
+    elif words[2] == "studies.tiny_decoder":  # nothing is trained
+        assert Path(tiny_decoder.parser().parse_args(words[3:]).tiny).name == TINY_DECODER
     elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     elif "configs/sprites_rrope.py" in words:  # two of its arms, with rows of another study

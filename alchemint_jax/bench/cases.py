@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, Literal
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.vae import TILE, VAEConfig
+from alchemint_jax.models.vae import TILE, TinyDecoderConfig, VAEConfig
 from alchemint_jax.plan import flops
 from alchemint_jax.plan.steps import Work, encoding_flops, event_rows
 from alchemint_jax.scene.clock import Clock
@@ -26,7 +26,8 @@ class Case:
             step of the solver with all branches of guidance), "encode" or "decode" (a clip).
         task: transformer, text lengths, precision, way of sampling; "encode" and "decode" are of
             the autoencoder alone.
-        vae: sizes of the autoencoder; its strides make latents of pixels.
+        vae: sizes of the autoencoder, or of a small decoder ("decode" only), beside which PyTorch
+            has Wan2.1's whole one; its strides make latents of pixels.
         work: what one call works on.
         optimizer: of the training step.
         mesh: of the training step, arguments of `sharding.make_mesh`; None is one device, on which
@@ -36,7 +37,7 @@ class Case:
     name: str
     kind: Kind
     task: DiTTask
-    vae: VAEConfig
+    vae: VAEConfig | TinyDecoderConfig
     work: Work
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: dict[str, Any] | None = None
@@ -166,8 +167,8 @@ class Case:
             "dtype": self.dtype,
         }
         if self.of_vae:
-            names = ("base_dim", "dim_mult", "num_res_blocks", "z_dim")
-            sizes = {name: getattr(self.vae, name) for name in names}
+            small = isinstance(self.vae, TinyDecoderConfig)
+            sizes = {name: getattr(self.vae, name) for name in _VAE_SIZES[small]}
             whole = "whole" if self.kind == "encode" else "frame by frame"
             return found | sizes | {"how": "in tiles" if self.tiled else whole}
         tokens = self.tokens
@@ -194,6 +195,10 @@ class Case:
         return found
 
 
+_VAE_SIZES = {
+    False: ("base_dim", "dim_mult", "num_res_blocks", "z_dim"),
+    True: ("widths", "memory_blocks", "z_dim"),
+}
 _SIZES = ("dim", "n_heads", "n_layers", "ffn_dim", "text_dim", "patch", "remat", "unroll")
 
 

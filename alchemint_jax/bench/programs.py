@@ -18,7 +18,13 @@ from alchemint_jax.bench.cases import Case
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.models.dit.remat import AUTO
-from alchemint_jax.models.vae import VAE, tiled_decode, tiled_encode
+from alchemint_jax.models.vae import (
+    VAE,
+    TinyDecoder,
+    TinyDecoderConfig,
+    tiled_decode,
+    tiled_encode,
+)
 from alchemint_jax.plan.steps import event_rows, with_cached_text
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.train import remat
@@ -189,8 +195,9 @@ def _transformer(case: Case) -> tuple[DiT, Any]:
     return dit, _made_up(dit.held_params())
 
 
-def _autoencoder(case: Case) -> tuple[VAE, Any]:
-    vae = VAE(case.vae)
+def _autoencoder(case: Case) -> tuple[VAE | TinyDecoder, Any]:
+    small = isinstance(case.vae, TinyDecoderConfig)
+    vae = TinyDecoder(case.vae) if small else VAE(case.vae)
     return vae, _made_up(vae.abstract_params())
 
 

@@ -18,6 +18,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
 from alchemint_jax.models.vae import VARIANTS as VAES
+from alchemint_jax.models.vae import TinyDecoderConfig, VAEConfig
 from alchemint_jax.plan.steps import Work, autoencoder, default_events, resized
 from alchemint_jax.sampling import settings
 from alchemint_jax.train.config import load_config
@@ -53,12 +54,17 @@ def default_cases(names: Iterable[str] | None = None) -> list[Case]:
     for kind in of_autoencoder:
         name = f"vae-{kind}"
         makers[name] = partial(_wan, name, kind, Work((128, 128), 33, 0, 1))
+    # The sizes of taew2_1; beside it PyTorch has the whole autoencoder, whose latents these are.
+    work, tiny = Work((128, 128), 33, 0, 1), TinyDecoderConfig()
+    makers["vae-decode-tiny"] = partial(_wan, "vae-decode-tiny", "decode", work, tiny)
     makers["sprites-train"] = _recipe
     makers["sprites-sample"] = _bundled
     return [makers[name]() for name in select(list(makers), names)]
 
 
-def _wan(name: str, kind: Kind, work: Work) -> Case:
+def _wan(
+    name: str, kind: Kind, work: Work, vae: VAEConfig | TinyDecoderConfig = VAES["wan2.1"]
+) -> Case:
     """A small transformer of Wan2.1's kind, with its text and its autoencoder in full size."""
     task = DiTTask(
         # As recipes for CPUs do, the layers are unrolled.
@@ -72,7 +78,7 @@ def _wan(name: str, kind: Kind, work: Work) -> Case:
         train_text=False,
     )
     rates = OptimizerConfig(groups=(("backbone", 1e-4), ("added", 1e-4)), weight_decay=0.01)
-    return Case(name, kind, task, VAES["wan2.1"], work, rates)
+    return Case(name, kind, task, vae, work, rates)
 
 
 def _recipe() -> Case:

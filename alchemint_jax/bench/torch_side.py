@@ -13,6 +13,7 @@ from alchemint_jax.bench.cases import Case
 from alchemint_jax.bench.measure import Side
 from alchemint_jax.bench.runner import Counterpart
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.vae import VARIANTS, TinyDecoderConfig
 from alchemint_jax.train.optimizer import OptimizerConfig
 from alchemint_jax.weights.layouts import dit as dit_layout
 from alchemint_jax.weights.layouts import vae as vae_layout
@@ -176,8 +177,13 @@ def _optimizer(parameters: list[Any], config: OptimizerConfig) -> torch.optim.Op
 
 
 def autoencoder(case: Case, where: torch.device) -> Any:
-    """The autoencoder of a case, in tiles where ours is: both have the same."""
-    model = AutoencoderKLWan.from_config(vae_layout.config_to_diffusers(case.vae))
+    """The autoencoder of a case, in tiles where ours is: both have the same.
+
+    Beside a small decoder it is the one that the small one stands in for.
+    """
+    small = isinstance(case.vae, TinyDecoderConfig)
+    config = VARIANTS["wan2.1"] if small else case.vae
+    model = AutoencoderKLWan.from_config(vae_layout.config_to_diffusers(config))
     if case.tiled:
         model.enable_tiling()
     return model.to(where).eval().requires_grad_(False)

@@ -23,6 +23,8 @@ from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.outputs import check_outputs
 
+_NO_PATHS = (("cache", "auto"), ("vae", "tiny"))  # values of options that are paths otherwise
+
 
 def generate(args: argparse.Namespace) -> int:
     """Renders a storyboard."""
@@ -36,7 +38,7 @@ def generate(args: argparse.Namespace) -> int:
     inputs += [("--lora", path) for path, _ in args.lora]
     inputs += [("--lora-2", path) for path, _ in args.lora_2]
     for name in ("transformer", "transformer_2", "vae", "cache"):
-        if (path := getattr(args, name)) and (name, path) != ("cache", "auto"):
+        if (path := getattr(args, name)) and (name, path) not in _NO_PATHS:
             inputs.append((f"--{name.replace('_', '-')}", Path(path)))
     check_outputs([("--out", out), ("--sheet", sheet)], inputs)
     seed = next(s for s in (args.seed, board.seed, 0) if s is not None)

@@ -12,10 +12,12 @@ from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.vae import VAE, TinyDecoder
 from alchemint_jax.weights import lora
-from alchemint_jax.weights.directories import holds
+from alchemint_jax.weights.directories import TINY_DECODER, holds, tiny_decoder
 from alchemint_jax.weights.index import EXPERTS
 
 Source = str | os.PathLike[str]
+TINY = "tiny"
+"""Instead of a path of an autoencoder: the small decoder beside the model's weights."""
 
 
 def load_autoencoder(
@@ -23,16 +25,39 @@ def load_autoencoder(
 ) -> tuple[VAE, dict, tuple[TinyDecoder, dict] | None]:
     """The autoencoder of a model, or the one at `source`; and a small decoder, if that is one.
 
-    A small decoder cannot encode pictures: the model's own autoencoder does.
+    A small decoder cannot encode pictures: the model's own autoencoder does. "tiny" is the small
+    decoder beside the model's weights.
 
     Raises:
         WeightsError: there is none, or it is damaged.
     """
+    if source == TINY:
+        source = tiny_decoder(directory)
+        if source is None:
+            raise WeightsError(
+                f"{directory} has no small decoder ({TINY_DECODER}); give the file of one instead "
+                f"of '{TINY}', or './{TINY}' for a folder of that name"
+            )
     module, params = weights.load(directory if source is None else source, "vae")
     if not isinstance(module, TinyDecoder):
         return cast(VAE, module), params, None
     vae, vae_params = weights.load(directory, "vae")
     return cast(VAE, vae), vae_params, (module, params)
+
+
+def load_tiny(directory: Path) -> tuple[TinyDecoder, dict] | None:
+    """The small decoder beside a model's weights, with its parameters; None without one.
+
+    Raises:
+        WeightsError: the file is damaged, or of something else.
+    """
+    file = tiny_decoder(directory)
+    if file is None:
+        return None
+    module, params = weights.load(file, "vae")
+    if not isinstance(module, TinyDecoder):
+        raise WeightsError(f"{file}: holds no small decoder")
+    return module, params
 
 
 def load_low(

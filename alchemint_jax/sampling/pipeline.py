@@ -101,7 +101,7 @@ class Pipeline(Parts):
                 whether it was.
             vae: read the autoencoder from here instead: a model's folder, or a file in Wan's own
                 names (such as LightVAE's); or a small decoder in TAEHV's layout, which decodes in
-                its place.
+                its place ("tiny" is the one beside the model's weights).
             transformer_2: as `transformer`, of the second of two experts (Wan2.2's A14B).
             loras_2: as `loras`, for the second of two experts; `loras` are for the first one.
             cache: a file that `alchemint step-cache` wrote, or "auto" for the one beside the

@@ -36,6 +36,7 @@ from alchemint_jax.studio import preview
 from alchemint_jax.studio.asking import Ask
 from alchemint_jax.studio.attention import reference_attention
 from alchemint_jax.studio.checking import storyboard
+from alchemint_jax.studio.decoded import Decoded
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.preview import Preview
 from alchemint_jax.studio.rulers import rulers
@@ -67,7 +68,7 @@ class Renderer:
 
     pipe: Pipeline
     tracker: Tracker
-    preview: Preview
+    preview: Preview | Decoded
     every: int
     identity: str
 
@@ -81,19 +82,11 @@ class Renderer:
         pipe = Pipeline.load(model)
         sprites = pipe.settings.size == (World.size, World.size)
         tracker = named.tracker("sprites" if sprites else named.PERCEIVED)
-        vae, params = pipe.models.vae, pipe.models.vae_params
-        encode = jax.jit(partial(vae.apply, method="encode"))
-        config = vae.config
         small = pipe.models.dit.config.dim <= _SMALL
         renderer = cls(
             pipe,
             tracker,
-            preview.fit(
-                lambda video: encode({"params": params}, jnp.asarray(video)),
-                config.temporal_stride,
-                config.spatial_stride,
-                pipe.settings.size,
-            ),
+            Decoded.of(pipe) or _fitted(pipe),
             _SEVERAL if small and pipe.settings.steps > _SEVERAL else 1,
             identity(pipe),
         )
@@ -112,6 +105,7 @@ class Renderer:
         watch = Watch(lambda done, latents: seen.append(latents), self.every)
         steps = None if self.pipe.settings.distilled else self.every
         self.pipe.generate(board, steps=steps, watch=watch)
+        self.preview.frames(np.asarray(seen[-1][0]))
         reference_attention(self.pipe, scene, seen[-1])
 
     def about(self) -> Pipeline:
@@ -174,6 +168,18 @@ class Renderer:
             "seconds": time.monotonic() - began,
         }
         write_json(folder / "result.json", {**plain(said), **rulers(clock, board.duration)})
+
+
+def _fitted(pipe: Pipeline) -> Preview:
+    """The linear map of a model's autoencoder."""
+    vae, params = pipe.models.vae, pipe.models.vae_params
+    encode = jax.jit(partial(vae.apply, method="encode"))
+    return preview.fit(
+        lambda video: encode({"params": params}, jnp.asarray(video)),
+        vae.config.temporal_stride,
+        vae.config.spatial_stride,
+        pipe.settings.size,
+    )
 
 
 class _Look:

@@ -12,10 +12,12 @@ from alchemint_jax.train.distill_task import DistillTask, make_distill_task
 from alchemint_jax.train.dit_task import DiTTask, make_dit_task
 from alchemint_jax.train.fields import hints
 from alchemint_jax.train.loop import TrainConfig
+from alchemint_jax.train.tiny_decoder_task import TinyDecoderTask, make_tiny_decoder_task
 from alchemint_jax.train.vae_task import VAETask, make_vae_task
 
 TASKS: dict[str, tuple[type, Callable[[ConfigDict], Any]]] = {
     "vae": (VAETask, make_vae_task),
+    "tiny_decoder": (TinyDecoderTask, make_tiny_decoder_task),
     "dit": (DiTTask, make_dit_task),
     "distill": (DistillTask, make_distill_task),
 }

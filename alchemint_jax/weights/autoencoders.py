@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from flax.traverse_util import flatten_dict
+from jaxtyping import PyTree
+
 from alchemint_jax.errors import WeightsError
 from alchemint_jax.models.vae import TinyDecoderConfig, VAEConfig
-from alchemint_jax.weights import signs
+from alchemint_jax.weights import files, signs
+from alchemint_jax.weights.directories import TINY_DECODER
 from alchemint_jax.weights.layouts import vae_original
 from alchemint_jax.weights.layouts.moves import Entry
-from alchemint_jax.weights.tensors import Tensor
+from alchemint_jax.weights.tensors import Tensor, in_memory
+from alchemint_jax.weights.wan import from_ours
 
 
 def guess(
@@ -42,3 +47,20 @@ def guess(
             f"{file} holds neither an autoencoder in Wan's own names nor a small decoder in "
             f"TAEHV's ({why}). {advice}".rstrip()
         ) from e
+
+
+def write_tiny(folder: Path, config: TinyDecoderConfig, params: PyTree) -> Path:
+    """Writes a small decoder into a folder, in TAEHV's names and in float16; gives the file.
+
+    Args:
+        folder: made if absent; other files in it stay.
+        config: of the decoder.
+        params: its parameters.
+
+    Raises:
+        WeightsError: they cannot be stored like that, or writing failed.
+    """
+    ours = {path: in_memory(leaf) for path, leaf in flatten_dict(params, sep=".").items()}
+    tensors = from_ours(vae_original.tiny_entries(config), ours)
+    files.write(folder, Path(TINY_DECODER).stem, tensors, {}, dtype="F16")
+    return folder / TINY_DECODER

@@ -17,6 +17,8 @@ _SHARED = {"sprites/events": "sprites", "sprites/fast": "sprites"}
 """Bundled models whose other components are those of another one."""
 LORA = "lora.safetensors"
 """In a bundled model's transformer: what it adds to that of the other one."""
+TINY_DECODER = "tiny_decoder.safetensors"
+"""In a model's directory: a small decoder of its latents, in TAEHV's layout, for previews."""
 COMPONENTS = {
     "transformer": "DiT",
     "transformer_2": "DiT",
@@ -172,6 +174,12 @@ def changed_by_lora(folder: Path) -> Path | None:
     """
     other = _shared(folder.parent) if (folder / LORA).is_file() else None
     return other / folder.name if other else None
+
+
+def tiny_decoder(directory: Path) -> Path | None:
+    """The small decoder beside a model's weights, or beside those it shares; None without one."""
+    found = (folder and folder / TINY_DECODER for folder in (directory, _shared(directory)))
+    return next((file for file in found if file and file.is_file()), None)
 
 
 def _shared(directory: Path) -> Path | None:

@@ -47,7 +47,9 @@ def test_the_cases_without_a_config():
     assert sample.tokens.video == 9 * 8 * 8 and sample.branches == 2
     assert "references" in str(train.no_counterpart())
     assert "references" in str(sample.no_counterpart())
-    assert len(cases) == 8
+    tiny = cases["vae-decode-tiny"]
+    assert tiny.grid == (9, 16, 16) and tiny.describe()["widths"] == (256, 128, 64, 64)
+    assert len(cases) == 9
 
 
 def test_wan_at_480p():

@@ -51,6 +51,13 @@ def bench(*arguments):
         (("--config", CONFIG, "--case", "forward", "--size", "20x16"), "must be multiples of 8"),
         (("--config", WAN, "--case", "train", "--config.mesh.data=3"), "needs 6 devices"),
         (("--nonsense",), "unrecognized argument: --nonsense"),
+        (("--vs", "diffusers"), "belong together; give both"),
+        (("--model", "sprites"), "belong together; give both"),
+        (("--steps", "3"), "--steps is of whole videos"),
+        (("--prompt", "a cat"), "--prompt is of whole videos"),
+        (("--vs", "diffusers", "--model", "sprites", "--batch", "2"), "--batch goes with cases"),
+        (("--vs", "diffusers", "--model", "sprites", "--case", "x"), "--case goes with cases"),
+        (("--vs", "diffusers", "--model", "nowhere"), "--model nowhere: neither"),
     ],
 )
 def test_mistakes_are_one_clear_line(arguments, says, capsys):
@@ -72,7 +79,7 @@ def test_without_pytorch_it_says_what_to_install(monkeypatch, capsys):
 def test_a_broken_pytorch_is_no_traceback(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)  # an import fails
     monkeypatch.delitem(sys.modules, "alchemint_jax.bench.torch_side", raising=False)
-    monkeypatch.setattr(command, "_look_for_torch", lambda: None)
+    monkeypatch.setattr(command, "_look_for", lambda vs, packages: None)
     assert bench("--vs", "torch", "--case", "dit-forward-b1") == 2
     err = capsys.readouterr().err
     assert "cannot be imported" in err and err.count("\n") == 1

@@ -15,18 +15,20 @@ from hypothesis import strategies as st
 from studio_kit import board_of, png
 
 from alchemint_jax import rotary, weights
-from alchemint_jax.errors import DataError
+from alchemint_jax.errors import DataError, WeightsError
 from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
-from alchemint_jax.models.vae import VAE, VAEConfig
+from alchemint_jax.models.vae import VAE, TinyDecoder, TinyDecoderConfig, VAEConfig
 from alchemint_jax.sampling import Guidance, Pipeline, settings
+from alchemint_jax.sampling.parts import Origin
 from alchemint_jax.sampling.sample import Watch
 from alchemint_jax.scene import Clock, Scene, Spans, Subject
 from alchemint_jax.studio import preview
 from alchemint_jax.studio.answers import Refused
 from alchemint_jax.studio.asking import SCHEMES, Ask
 from alchemint_jax.studio.checking import storyboard
+from alchemint_jax.studio.decoded import Decoded
 from alchemint_jax.studio.measuring import measured
 from alchemint_jax.studio.pictures import keep
 from alchemint_jax.studio.rendering import Renderer, identity
@@ -35,6 +37,7 @@ from alchemint_jax.studio.sameness import key_of, scheme_of
 from alchemint_jax.studio.schemes import with_scheme
 from alchemint_jax.studio.strips import strip_of
 from alchemint_jax.studio.worker import Cancelled
+from alchemint_jax.weights.autoencoders import write_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -207,6 +210,29 @@ def renderer(tmp_path_factory):
     pipe = Pipeline.load(folder)
     shown = preview.Preview(*(np.zeros((19, n * 16 * 3), np.float32) for n in (1, 4)), 4, 4)
     return Renderer(pipe, Seeing([(4, 9)]), shown, 4, identity(pipe))
+
+
+def test_a_small_decoder_beside_the_weights_shows_previews(renderer, tmp_path):
+    pipe = dataclasses.replace(renderer.pipe, origin=Origin.of(tmp_path, None))
+    assert Decoded.of(pipe) is None and Decoded.of(dataclasses.replace(pipe, origin=None)) is None
+    rng = np.random.default_rng(0)
+
+    def write(channels):
+        module = TinyDecoder(TinyDecoderConfig(channels, (4, 4, 4), (True, True), 1))
+        params = jax.tree.map(lambda x: 0.3 * rng.normal(size=x.shape), module.abstract_params())
+        return module, weights.load(write_tiny(tmp_path, module.config, params), "vae")[1]
+
+    module, params = write(2)
+    latents = rng.normal(size=(3, 4, 4, 2)).astype(np.float32)
+    frames = Decoded.of(pipe).frames(latents)
+    video = module.apply({"params": params}, latents[None], method="decode")[0]
+    assert frames.shape == (9, 16, 16, 3) and frames.std() > 5
+    np.testing.assert_allclose(frames, np.asarray(video) * 127.5 + 127.5, atol=1)
+    large = dataclasses.replace(pipe.settings, size=(480, 832))
+    assert Decoded.of(dataclasses.replace(pipe, settings=large)) is None
+    write(3)
+    with pytest.raises(WeightsError, match="small decoder z_dim is 3, but vae z_dim is 2"):
+        Decoded.of(pipe)
 
 
 def test_a_render_is_what_the_pipeline_gives_and_what_was_measured(renderer, tmp_path):

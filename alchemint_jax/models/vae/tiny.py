@@ -23,6 +23,11 @@ from alchemint_jax.models.vae.model import Past
 from alchemint_jax.ops.conv import conv2d, upsample_nearest
 
 _INIT = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+# A fresh network is nearly linear and shows grey: what it gives is neither black nor white, and no
+# unit is dead.
+_ZERO = nn.initializers.zeros
+_FAINT = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+_GREY = nn.initializers.constant(0.5)
 
 
 class Conv(nn.Module):
@@ -31,13 +36,15 @@ class Conv(nn.Module):
     features: int
     size: int = 3
     bias: bool = True
+    kernel_init: nn.initializers.Initializer = _INIT
+    bias_init: nn.initializers.Initializer = _ZERO
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w o"]:
         """Every frame, convolved on its own."""
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", _INIT, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.bias else None
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = self.param("bias", self.bias_init, (self.features,)) if self.bias else None
         side = (self.size // 2, self.size // 2)
         return conv2d(x, kernel, bias, 1, (side, side))
 
@@ -51,7 +58,7 @@ class Memory(nn.Module):
         y = past.through(_beside_last, x)
         for name in ("conv1", "conv2"):
             y = nn.relu(Conv(x.shape[-1], name=name)(y))
-        return nn.relu(Conv(x.shape[-1], name="conv3")(y) + x)
+        return nn.relu(Conv(x.shape[-1], kernel_init=_ZERO, name="conv3")(y) + x)
 
 
 def _beside_last(
@@ -75,26 +82,39 @@ class TinyDecoder(nn.Module):
         """Video, clipped to [-1, 1], of normalised latents; NaN where it is not finite."""
         return self.decode_chunk(latents)[0]
 
-    @nn.compact
     def decode_chunk(
         self, latents: Float[Array, "b t h w c"], frames: list[jax.Array] | None = None
     ) -> tuple[Float[Array, "b f h2 w2 3"], list[jax.Array]]:
         """Decodes the first chunk of a clip or, given what the last one kept, a further one."""
-        cfg, past = self.config, Past(frames)
+        past = Past(frames)
+        video = self._frames(latents, past)
+        # Clipped, infinity would look like a colour.
+        return jnp.where(jnp.isfinite(video), jnp.clip(video, -1, 1), jnp.nan), past.kept
+
+    def reconstruct(self, latents: Float[Array, "b t h w c"]) -> Float[Array, "b f h2 w2 3"]:
+        """Decodes a clip without clipping, so that each pixel has a gradient in training."""
+        return self._frames(latents, Past())
+
+    @nn.compact
+    def _frames(
+        self, latents: Float[Array, "b t h w c"], past: Past
+    ) -> Float[Array, "b f h2 w2 3"]:
+        cfg = self.config
         x = nn.relu(Conv(cfg.widths[0], name="conv_in")(3 * jnp.tanh(latents / 3)))
         for i, doubles in enumerate(cfg.temporal_upsample):
             for j in range(cfg.memory_blocks):
                 x = Memory(name=f"stage{i}_memory{j}")(x, past)
-            x, made = upsample_nearest(x), 1 + doubles
+            made = 1 + doubles
+            # It looks at single cells, so it costs a quarter before they are repeated.
             x = Conv(made * x.shape[-1], 1, bias=False, name=f"stage{i}_grow")(x)
+            x = upsample_nearest(x)
             x = rearrange(x, "b f h w (s c) -> b (f s) h w c", s=made)
             x = Conv(cfg.widths[i + 1], bias=False, name=f"stage{i}_out")(x)
-        x = Conv(3 * cfg.patch**2, name="conv_out")(nn.relu(x))
+        out = Conv(3 * cfg.patch**2, kernel_init=_FAINT, bias_init=_GREY, name="conv_out")
+        x = out(nn.relu(x))
         x = rearrange(x, "b f h w (c q r) -> b f (h q) (w r) c", q=cfg.patch, r=cfg.patch)
         # Latent frame 0 holds one pixel frame, the last of those that are made of it.
-        video = 2 * x[:, cfg.temporal_stride - 1 :] - 1 if past.starts else 2 * x - 1
-        # Clipped, infinity would look like a colour.
-        return jnp.where(jnp.isfinite(video), jnp.clip(video, -1, 1), jnp.nan), past.kept
+        return 2 * x[:, cfg.temporal_stride - 1 :] - 1 if past.starts else 2 * x - 1
 
     @nn.nowrap
     def abstract_params(self) -> dict:
