@@ -212,6 +212,12 @@ def markdown(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def time_row(name: str, found: Mapping[str, Any]) -> str:
+    """The line of a variant in the table of a file of times that this command wrote."""
+    seconds = float(np.median(found["seconds"]))
+    return f"| {name} | {seconds:.2f} | {found['pairs']['median']:.2f} |"
+
+
 def _first(
     known: tuple[np.ndarray, np.ndarray, list[dict[str, Any]]], scenes: Sequence[Scene]
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:

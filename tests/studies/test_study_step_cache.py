@@ -47,3 +47,14 @@ def test_the_committed_result_is_on_the_page():
     assert len(lines) == 2 + len(FOUND["variants"])
     for line in lines:
         assert line in page
+
+
+def test_the_committed_times_are_on_the_page():
+    times = json.loads((ROOT / "docs" / "results" / "step_cache_times.json").read_text())
+    assert times["weights"] == FOUND["weights"] and times["times"].keys() == set(
+        step_cache.VARIANTS
+    )
+    page = (ROOT / "docs" / "guides" / "step_cache.md").read_text()
+    for name, found in times["times"].items():
+        assert len(found["seconds"]) == times["repeats"] == 7
+        assert step_cache.time_row(name, found) in page
