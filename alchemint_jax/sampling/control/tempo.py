@@ -167,7 +167,7 @@ class TempoControl:
         for row, scene, own in zip(curves, scenes, wanted, strict=True):
             for number, one in enumerate(own):
                 row[number] = one.over(scene, clock)
-        for scene, own, found in zip(scenes, wanted, list(tokens.any(-1)), strict=True):
+        for scene, own, found in zip(scenes, wanted, np.asarray(tokens.any(-1)), strict=True):
             lost = [one.word for one, there in zip(own, found, strict=False) if not there]
             if not own or lost and (self.words is not None or not found.any()):
                 raise StoryboardError(
