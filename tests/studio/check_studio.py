@@ -277,9 +277,11 @@ def test_keyframes_are_moved_and_saved_at_their_times(page, workspace):
 def test_two_windows_show_one_board(page, address):
     one, other = page.context.new_page(), page.context.new_page()
     one.goto(address)
+    expect(one).to_have_url(re.compile("#"))
+    first = one.url
     one.click("#file-menu summary")
     one.get_by_role("button", name="two subjects").click()
-    expect(one.locator(".bar")).to_have_count(2)
+    expect(one).not_to_have_url(first)
     visit(other, one.url)
     before = one.url
     one.fill("#prompt", "a red disc and a purple moon")
