@@ -15,6 +15,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def measure(pipe: Pipeline, given: dict[str, np.ndarray], repeats: int) -> dict[
         }
     one = jnp.asarray(given["clips"][:1])
     sides = {
-        name: Side(lambda models=models: decode(models, one), lambda frames: frames, lambda _: {})
+        name: Side(partial(decode, models, one), lambda frames: frames, lambda _: {})
         for name, models in (("small", small), ("whole", whole))
     }
     seconds = alternate(sides, repeats)

@@ -46,6 +46,8 @@ class Case:
         work, cell, stride = self.work, self.vae.spatial_stride, self.vae.temporal_stride
         patch = (1, 1, 1) if self.of_vae else self.task.model.patch
         _whole(f"{self.name}: size", work.size, cell, patch)
+        if isinstance(self.vae, TinyDecoderConfig) and self.kind != "decode":
+            raise ConfigError(f"{self.name}: a small decoder only decodes")
         if work.frames < 1 or not self.clock.whole or self.grid[0] % patch[0]:
             raise ConfigError(
                 f"{self.name}: {work.frames} frames: it must be {stride}k + 1"

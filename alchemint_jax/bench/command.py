@@ -129,7 +129,7 @@ def _measured(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]
 
 def _beside_peer(args: argparse.Namespace, given: dict[str, Any], out: Any) -> int:
     """Whole videos by us and by another library; 1 where their frames differ."""
-    from alchemint_jax.commands import shared
+    from alchemint_jax import weights
 
     if args.vs not in _PEERS or args.model is None:
         raise ConfigError(f"--model and --vs {' or '.join(_PEERS)} belong together; give both")
@@ -140,14 +140,15 @@ def _beside_peer(args: argparse.Namespace, given: dict[str, Any], out: Any) -> i
             f"{(*others, '--config')[0]} goes with cases; of whole videos there are --size, "
             "--frames, --steps and --prompt"
         )
-    model = shared.model_name("--model", args.model)
-    check_outputs([("--out", out)], shared.model_parts(model))
+    weights.locate(args.model)
+    kept = [("a part of --model:", part) for part in weights.parts(args.model)]
+    check_outputs([("--out", out)], kept)
     _look_for(args.vs, _PEERS[args.vs])
     with contextlib.redirect_stdout(sys.stderr):
         from alchemint_jax.bench import peers
 
         found = peers.run(
-            _peer(args.vs), model, args.prompt or _PROMPT, args.size, args.frames, args.steps,
+            _peer(args.vs), args.model, args.prompt or _PROMPT, args.size, args.frames, args.steps,
             args.repeats, _say,
         )  # fmt: skip
     _tell(found, out, args.json, peers.as_text)

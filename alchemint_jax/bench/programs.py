@@ -21,7 +21,7 @@ from alchemint_jax.models.dit.remat import AUTO
 from alchemint_jax.models.vae import (
     VAE,
     TinyDecoder,
-    TinyDecoderConfig,
+    VAEConfig,
     tiled_decode,
     tiled_encode,
 )
@@ -164,7 +164,7 @@ def _encode(case: Case) -> Program:
 
 
 def _decode(case: Case) -> Program:
-    vae, params = _autoencoder(case)
+    vae, params = _decoder(case)
     shape = (case.work.batch, *case.grid, vae.config.z_dim)
     latents = np.random.default_rng(0).standard_normal(shape, np.float32)
 
@@ -195,10 +195,17 @@ def _transformer(case: Case) -> tuple[DiT, Any]:
     return dit, _made_up(dit.held_params())
 
 
-def _autoencoder(case: Case) -> tuple[VAE | TinyDecoder, Any]:
-    small = isinstance(case.vae, TinyDecoderConfig)
-    vae = TinyDecoder(case.vae) if small else VAE(case.vae)
+def _autoencoder(case: Case) -> tuple[VAE, Any]:
+    assert isinstance(case.vae, VAEConfig)  # small decoders only decode
+    vae = VAE(case.vae)
     return vae, _made_up(vae.abstract_params())
+
+
+def _decoder(case: Case) -> tuple[VAE | TinyDecoder, Any]:
+    if isinstance(case.vae, VAEConfig):
+        return _autoencoder(case)
+    tiny = TinyDecoder(case.vae)
+    return tiny, _made_up(tiny.abstract_params())
 
 
 def _made_up(shapes: Any) -> Any:

@@ -181,8 +181,7 @@ def autoencoder(case: Case, where: torch.device) -> Any:
 
     Beside a small decoder it is the one that the small one stands in for.
     """
-    small = isinstance(case.vae, TinyDecoderConfig)
-    config = VARIANTS["wan2.1"] if small else case.vae
+    config = VARIANTS["wan2.1"] if isinstance(case.vae, TinyDecoderConfig) else case.vae
     model = AutoencoderKLWan.from_config(vae_layout.config_to_diffusers(config))
     if case.tiled:
         model.enable_tiling()

@@ -57,7 +57,7 @@ def bench(*arguments):
         (("--prompt", "a cat"), "--prompt is of whole videos"),
         (("--vs", "diffusers", "--model", "sprites", "--batch", "2"), "--batch goes with cases"),
         (("--vs", "diffusers", "--model", "sprites", "--case", "x"), "--case goes with cases"),
-        (("--vs", "diffusers", "--model", "nowhere"), "--model nowhere: neither"),
+        (("--vs", "diffusers", "--model", "nowhere"), "no model at 'nowhere'"),
     ],
 )
 def test_mistakes_are_one_clear_line(arguments, says, capsys):
