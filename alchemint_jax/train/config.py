@@ -45,9 +45,12 @@ def load_config(path: Path | str, overrides: list[str] | tuple[str, ...] = ()) -
         raise ConfigError(f"{path}: get_config() must return a ConfigDict, not a {what}")
     for text in overrides:
         override(config, text, path)
-    if take_kind(config):
-        for text in overrides:  # which come before what the kind says
-            override(config, text, path)
+    try:
+        changed = take_kind(config)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for text in overrides if changed else ():  # which come before what the kind says
+        override(config, text, path)
     return config
 
 

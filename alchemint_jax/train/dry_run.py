@@ -250,8 +250,9 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
         name = config.get(field)
         if name is None:
             continue
-        if name not in weights.BUNDLED and not os.path.exists(os.path.expanduser(name)):
-            checks.say(field, f"{name} is not on this machine: not checked")
+        read = [name, config.get("transformer")] if field == "init_from" else [name]
+        if far := [one for one in read if one and not _is_here(one)]:
+            checks.say(field, f"{far[0]} is not on this machine: not checked")
         elif field == "vae":  # read to export
             folder = weights.locate(name)
             weights.check_part(folder, "vae")
@@ -273,13 +274,17 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
                 check_text_encoder(config.data, name)
 
 
+def _is_here(model: str) -> bool:
+    return model in weights.BUNDLED or os.path.exists(os.path.expanduser(model))
+
+
 def _evaluation(checks: _Checks, config: ConfigDict, task: Any, train: TrainConfig) -> None:
     """That the boards are there, and that the model can render them."""
     scored = train.evaluate
     if scored is None or not scored.every:
         return
     for name in filter(None, (config.get("init_from"), config.get("vae"))):
-        if name not in weights.BUNDLED and not os.path.exists(os.path.expanduser(name)):
+        if not _is_here(name):
             checks.say("evaluation", f"{name} is not on this machine: not checked")
             return
     boards = len(Evaluator(task, scored).cases)

@@ -32,8 +32,8 @@ GOLDENS = ("ti2v", "pair_i2v")
 def transformer(channels: int, latents: int, seed: int) -> WanTransformer3DModel:
     torch.manual_seed(seed)
     model = WanTransformer3DModel(
-        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=24, text_dim=24,
-        freq_dim=16, ffn_dim=64, num_layers=2, cross_attn_norm=True,
+        patch_size=(1, 2, 2), num_attention_heads=2, attention_head_dim=12, text_dim=24,
+        freq_dim=16, ffn_dim=32, num_layers=2, cross_attn_norm=True,
         qk_norm="rms_norm_across_heads", in_channels=channels, out_channels=latents,
     )  # fmt: skip
     return _moved(model)

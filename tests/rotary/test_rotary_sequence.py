@@ -123,7 +123,7 @@ def test_missing_slot_times_are_refused():
 
 
 def test_timing_goes_from_the_slots_times_to_the_scheme():
-    weight = np.linspace(0, 1, 16, dtype=np.float32)  # of each pair, so that both ends are in it
+    weight = np.linspace(1, 0, 16, dtype=np.float32)  # of each pair, so that both ends are in it
     for mixed in (True, False):
         build = functools.partial(tables, FREQS, SHAPE, INTERVALS, WeRope(), mix_queries=mixed)
         fixed, timed = ReferenceLayout.trailing(2), ReferenceLayout()
@@ -131,7 +131,7 @@ def test_timing_goes_from_the_slots_times_to_the_scheme():
         wanted = [(1 - weight) * a + weight * b for a, b in ends]
         found = build(layout=fixed, timing=weight)
         for one, other in zip(found, wanted, strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-6)
+            np.testing.assert_allclose(one, other, atol=2e-6)
         still = build(layout=fixed, timing=np.zeros(16, np.float32))
         np.testing.assert_array_equal(still, build(layout=fixed))
         assert np.abs(found[1] - still[1]).max() > 0.1
