@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +17,8 @@ from studies import timing_methods as study
 from studies import variants
 
 pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_only_control_and_pictures_differ(monkeypatch):
@@ -77,3 +81,15 @@ def test_models_that_say_nothing_here_are_refused(
     with pytest.raises(SystemExit) as error:
         study.main(["--model", "mine", "--out", str(tmp_path / "timing.json")])
     assert error.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_pages_say_what_was_measured():
+    found = json.loads((DOCS / "results" / "timing_methods.json").read_text())
+    methods = {name: repr(control) for name, control in study.METHODS.items() if control}
+    assert found["methods"] == methods
+    page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
+    assert f"{found['limit']} boards in {found['steps']} sampling steps" in page
+    for line in study.table(found).splitlines():
+        assert line in page, line
+    kept = (DOCS / "results" / "timing_methods.svg").read_bytes()
+    assert kept.startswith(b"<?xml") and b"gating, TempoControl" in kept
