@@ -326,7 +326,7 @@ def get_config():
         ("import nowhere", "No module named 'nowhere'"),
         ("x = 1", "get_config"),
         ("def get_config():\n    return {'task': 'vae'}", "must return a ConfigDict, not a dict"),
-        (CONFIG, "mine.py: task is None; use one of vae, dit"),
+        (CONFIG, "mine.py: task is None; use one of vae, tiny_decoder, dit"),
         (CONFIG.replace("{}", "{'task': 'vae'}"), "mine.py: a field is missing"),
         ("raise SystemExit(0)", "mine.py: cannot be loaded: SystemExit"),
         (None, "mine.py: no such config file"),

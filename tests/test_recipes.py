@@ -53,6 +53,7 @@ TINY_WAN = [
         f"sampling.fps={FPS}",
     )
 ]
+NARROW = ["--config.model.dim=24", "--config.model.ffn_dim=32"]  # that of Wan2.2, beside these
 BUCKETS = "9x32x48,1x32x48"
 PATHS = ["--limit", "2", "--steps", "4", "--batch", "2"]
 _STUDY = run_file(CONFIGS / "sprites_schemes.py")
@@ -138,6 +139,11 @@ def film(folder):
         (folder / f"{name}.mp4").write_bytes(encode_mp4(wide[:, :, 100:300], FPS))
 
 
+def sizes(name):
+    """Of the tiny model that stands in for the one that a config starts from, as options."""
+    return [*TINY_WAN, *(NARROW if "wan_2_2" in name else [])]
+
+
 def execute(words):
     """One command, made small."""
     if words[:2] == ["alchemint", "annotate"]:
@@ -147,7 +153,7 @@ def execute(words):
     elif words[:2] == ["alchemint", "train"]:
         workdir = words[words.index("--workdir") + 1]
         published = "wan" in workdir or "kaleido" in workdir
-        tiny = TINY_WAN if published else []
+        tiny = sizes(workdir) if published else []
         layers = "vae" not in workdir and "tiny_decoder" not in workdir
         tiny = [*tiny, "--config.model.unroll=1"] if layers else tiny
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
@@ -221,7 +227,7 @@ def test_commands_run_as_printed(name, place, monkeypatch, capsys):
     assert out.count("traced and sharded for this mesh") == len(trained)
     for variant in VARIANTS[name]:
         if (name, variant) != ("wan_1_3b", "fast"):  # it goes on from what the next test trains
-            tiny = TINY_WAN if name in PUBLISHED_WEIGHTS else []
+            tiny = sizes(name) if name in PUBLISHED_WEIGHTS else []
             check_variant(name, variant, tiny)
 
 

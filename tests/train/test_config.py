@@ -143,7 +143,7 @@ def test_unknown_fields_of_a_config_are_found_before_training():
 
 
 def test_unknown_task():
-    with pytest.raises(ConfigError, match="task is 'paint'; use one of vae, dit"):
+    with pytest.raises(ConfigError, match="task is 'paint'; use one of vae, tiny_decoder, dit"):
         build_task(load_config(SPRITES, ["task=paint"]))
 
 
