@@ -77,6 +77,7 @@ def run(tree: Path, cache: Path, steps: int | None) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-c", PROBE, repr(began), *asked],
         env=environment,
+        cwd=cache,  # Python looks there first
         capture_output=True,
         text=True,
     )
