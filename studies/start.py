@@ -69,7 +69,8 @@ def run(tree: Path, cache: Path, steps: int | None) -> dict[str, float]:
     Raises DataError if the command fails.
     """
     environment = os.environ | {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(cache)}
-    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    for name in ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"):
+        environment.pop(name, None)  # what a process leaves to the next one is measured
     video = cache / "video.mp4"
     asked = ["generate", str(BOARD), "--out", str(video)]
     asked += [] if steps is None else ["--steps", str(steps)]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from scipy.ndimage import gaussian_filter1d
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.scene.clock import Clock
@@ -76,5 +75,7 @@ def per_latent_frame(
 
 def peaks(curve: Float[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
     """Brought to the range from 0 to 1; what is below `LOUD` is smoothed."""
+    from scipy.ndimage import gaussian_filter1d  # slow to import, and seldom needed
+
     scaled = (curve - curve.min()) / np.ptp(curve)
     return np.where(scaled >= LOUD, scaled, gaussian_filter1d(scaled, SIGMA))
