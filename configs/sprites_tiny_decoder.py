@@ -1,9 +1,7 @@
 r"""A small decoder for the sprites autoencoder, in TAEHV's layout: previews in less time.
 
 It learns the frames of the autoencoder's own decoder. Hardware: 2 CPU cores. The run in full has
-not been made, and no weights come with the package: 600 steps of a narrower decoder, whose last
-stage had 8 channels, took 6 minutes and reached 25 dB; shapes were right, and most colours wrong.
-Commands:
+not been made, and no weights come with the package. Commands:
 
     alchemint data sprites --out data/sprites --clips 640
     alchemint train --config configs/sprites_tiny_decoder.py --workdir runs/sprites_tiny_decoder

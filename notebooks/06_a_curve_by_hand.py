@@ -157,5 +157,4 @@ for name, video in videos.items():
 #   It moves attention to a word, and here the picture says what is seen. It is for models that have only words to go
 #   by; whether published ones then follow a curve has not been measured here.
 # - **The gate** follows the hand: no star where the curve is near 0, a star where it is high. Its edges are
-#   steeper than the hand's, since this model shows a star or none, and little between. With `edge=1.0` the star comes
-#   at a tenth of the curve already; larger edges wait for more of it.
+#   steeper than the hand's, since this model shows a star or none, and little between.

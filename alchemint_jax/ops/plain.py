@@ -12,8 +12,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from alchemint_jax.ops.defaults import scale_of
-
 # Probabilities of one head and sample that are formed at once, in blocks; 32 MiB of float32.
 _AT_ONCE = 2**23
 
@@ -37,7 +35,7 @@ def plain(
         key_mask: which keys are seen.
         scale: of the logits; d**-0.5 where None.
     """
-    scale = scale_of(q, scale)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     q, k, v = (x.swapaxes(1, 2) for x in (q, k, v))
     logits = (q @ k.swapaxes(2, 3)).astype(jnp.float32) * scale
     if key_mask is not None:

@@ -12,8 +12,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from alchemint_jax.ops.defaults import scale_of, seen_of
-
 KEPT = "attention"
 """Name (`jax.ad_checkpoint.checkpoint_name`) of what attention would compute again in the
 backward pass."""
@@ -45,7 +43,7 @@ def splash(
     from jax.experimental.pallas.ops.tpu import splash_attention as kernels
 
     n, m = q.shape[1], k.shape[1]
-    scale, seen = scale_of(q, scale), seen_of(k, key_mask)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
     block_q, block_k = block_size(n), block_size(m)
     q = (q.astype(jnp.float32) * scale).astype(q.dtype)  # the kernel has no scale of its own
     q, k, v = (
@@ -54,6 +52,7 @@ def splash(
     )
     segments = None
     if key_mask is not None or k.shape[2] > m:
+        seen = jnp.ones((k.shape[0], m), bool) if key_mask is None else key_mask
         hidden = ~jnp.pad(seen, ((0, 0), (0, k.shape[2] - m)))
         queries = jnp.zeros((q.shape[0], q.shape[2]), jnp.int32)
         segments = kernels.SegmentIds(q=queries, kv=hidden.astype(jnp.int32))
