@@ -37,7 +37,7 @@ from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases, write_sp
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
 PICTURES, PICTURE_STEPS = (24, 4) if SMALL else (5000, 250)
-CLIPS, CLIP_STEPS, BOARDS = (12, 4, 4) if SMALL else (800, 500, 32)
+CLIPS, CLIP_STEPS, BOARDS = (12, 4, 2) if SMALL else (800, 500, 32)
 work = Path(tempfile.mkdtemp())
 
 # %% [markdown]
@@ -99,7 +99,7 @@ def train(stage, latents, steps, *more):
         "train.sample_every=0",
         "train.log_every=10",
         *more,
-        *(["loader.batch_size=4"] if SMALL else []),
+        *(["loader.batch_size=4", "train.optimizer.method=adamw"] if SMALL else []),
     ]
     began = time.perf_counter()
     run_config(f"{config}:{stage}", work / stage, overrides)
@@ -135,7 +135,7 @@ figure.tight_layout()
 pipe = Pipeline.load(model)
 cases = sprites_cases(BOARDS, seed=5)
 began = time.perf_counter()
-videos = render(pipe.render, cases, seed=5, steps=4 if SMALL else 30, batch=min(16, BOARDS))
+videos = render(pipe.render, cases, seed=5, steps=2 if SMALL else 30, batch=min(16, BOARDS))
 print(f"{BOARDS} videos in {time.perf_counter() - began:.0f} s")
 report = score(cases, videos, SpritesTracker())
 

@@ -31,7 +31,7 @@ import alchemint_jax as al
 from alchemint_jax import media
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 
-STEPS = 4 if "NOTEBOOK_SMALL" in os.environ else 40
+STEPS = 2 if "NOTEBOOK_SMALL" in os.environ else 40
 pipe = al.Pipeline.load("sprites")
 print(pipe.limits.describe())
 

@@ -7,6 +7,7 @@ partition fails on a laptop. JAX_PLATFORMS chooses another backend.
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import os
 import random
@@ -67,6 +68,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests go first: in the end no process waits for one that has just begun."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests live until the end: no collection needs to look at them again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)  # tracing makes many objects, and most of them stay
 
 
 @pytest.fixture(scope="session")

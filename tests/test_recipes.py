@@ -12,10 +12,12 @@ appended.
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -23,6 +25,7 @@ import pytest
 from matplotlib.cbook import get_sample_data
 from ml_collections import ConfigDict
 from PIL import Image
+from rolled import rolled
 from safetensors.numpy import load_file
 
 import alchemint_jax as al
@@ -96,16 +99,44 @@ def commands(path):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+# Fields of tasks and optimizers whose values are not to be seen in the program of a step.
+PLACES_AND_NUMBERS = ("data", "vae", "init_from", "transformer", "boards", "loader", "shift")
+PLACES_AND_NUMBERS = (*PLACES_AND_NUMBERS, "total_steps", "warmup_steps", "groups", "ema_decay")
+
+
+def traced_once(make):
+    """Steps that differ in places and numbers alone are one program, which is traced once."""
+    known = set()
+
+    def program(of):
+        fields = {field.name: getattr(of, field.name) for field in dataclasses.fields(of)}
+        return repr([x for name, x in fields.items() if name not in PLACES_AND_NUMBERS])
+
+    def step(plan, config):
+        def trace(*arguments):
+            shapes = str(jax.tree.map(lambda x: (x.shape, x.dtype), arguments))
+            key = (type(plan.task), program(plan.task), program(config), shapes)
+            if key not in known:
+                make(plan, config).trace(*arguments)
+                known.add(key)
+
+        return SimpleNamespace(trace=trace)
+
+    return step
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compile_little(tmp_path_factory):
     """Nothing here runs for long; on one device, and what is compiled twice is kept."""
     cache, one = tmp_path_factory.mktemp("cache"), jax.devices()[:1]
     before = jax.config.jax_compilation_cache_dir
-    build_mesh = run.build_mesh
+    build_mesh, load = run.build_mesh, al.Pipeline.load
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(cache))
         patch.setattr(dry_run, "pretend", lambda devices: None)  # there are some already
         patch.setattr(run, "build_mesh", lambda config: build_mesh(config, one))
+        patch.setattr(dry_run, "jit_train_step", traced_once(dry_run.jit_train_step))
+        patch.setattr(al.Pipeline, "load", lambda *model, **how: rolled(load(*model, **how)))
         yield
     jax.config.update("jax_compilation_cache_dir", before)
 

@@ -151,6 +151,15 @@ def unboxed(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda p: p.value if is_box(p) else p, tree, is_leaf=is_box)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def init_params(module: nn.Module, key: jax.Array, *inputs, **kwargs) -> PyTree:
+    """The parameters of `module.init`, in boxes with their logical axes.
+
+    A process traces a module once, however often its parameters are planned and made.
+    """
+    return module.init(key, *inputs, **kwargs)["params"]
+
+
 def abstract_params(module: nn.Module, *inputs, **kwargs) -> PyTree:
     """The parameters `module.init` would make for `inputs`, as bare `jax.ShapeDtypeStruct`s.
 
@@ -171,8 +180,10 @@ def _abstract_params(
 
     def trace() -> PyTree:
         boxed = jax.eval_shape(
-            lambda args, named: module.init(jax.random.key(0), *args, **named), inputs, kwargs
+            lambda args, named: init_params(module, jax.random.key(0), *args, **named),
+            inputs,
+            kwargs,
         )
-        return unboxed(boxed["params"])
+        return unboxed(boxed)
 
     return programs.kept_shapes(trace, module, str(structure), shapes)

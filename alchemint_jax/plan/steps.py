@@ -16,6 +16,7 @@ from alchemint_jax import sharding, weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.clip.config import CLIPVisionConfig
 from alchemint_jax.models.dit import DiT
+from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
@@ -341,7 +342,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
     with sharding.use_mesh(mesh):
         boxed = jax.eval_shape(
-            lambda key: DiT(task.model).init(key, **DiT(task.model).example_inputs())["params"],
+            lambda key: init_params(DiT(task.model), key, **DiT(task.model).example_inputs()),
             jax.eval_shape(lambda: jax.random.key(0)),
         )
         params = jax.tree.map(

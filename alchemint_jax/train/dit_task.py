@@ -29,6 +29,7 @@ from alchemint_jax.models.dit.conditioning import (
     encode_text,
     model_inputs,
 )
+from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_lora
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
@@ -135,11 +136,11 @@ class DiTTask:
         """Fresh parameters of both networks, and of the LoRA."""
         dit_key, text_key = jax.random.split(key)
         cfg = self.model
-        transformer = DiT(cfg).init(dit_key, **DiT(cfg).example_inputs())["params"]
+        transformer = init_params(DiT(cfg), dit_key, **DiT(cfg).example_inputs())
         params = {"transformer": transformer}
         if not self.cached_text:
             ids = jnp.zeros((1, 2), jnp.int32)
-            text = UMT5Encoder(self.text).init(text_key, ids, jnp.ones((1, 2), bool))["params"]
+            text = init_params(UMT5Encoder(self.text), text_key, ids, jnp.ones((1, 2), bool))
             params["text_encoder"] = text
         if self.lora:
             params["lora"] = init_lora(jax.random.fold_in(key, 2), transformer, self.lora)

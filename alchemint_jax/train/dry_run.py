@@ -297,7 +297,7 @@ def _data(checks: _Checks, config: ConfigDict, task: Any) -> Any:
     if not Path(config.data).exists():
         checks.say("data", f"{config.data} is not on this machine: not checked, step not traced")
         return None
-    loader = dataclasses.replace(task.loader, num_workers=0)
+    loader = dataclasses.replace(task.loader, num_workers=0, buffer=1)  # one is all that is read
     batch = next(iter(dataclasses.replace(task, loader=loader).train_data()))
     shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in batch.items())
     checks.say("data", f"{config.data}: {shapes}")

@@ -23,6 +23,7 @@ from alchemint_jax import weights
 from alchemint_jax.data.loader import LoaderConfig, clip_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import VAE, TinyDecoder, TinyDecoderConfig
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.optimizer import FROZEN
@@ -77,7 +78,7 @@ class TinyDecoderTask:
         """Fresh parameters of the decoder; those of the teacher are read."""
         latents = jnp.zeros((1, 1, 1, 1, self.model.z_dim))
         teacher = jax.tree.map(lambda x: jnp.zeros(x.shape), self._vae.abstract_params())
-        return {"tiny": TinyDecoder(self.model).init(key, latents)["params"], "vae": teacher}
+        return {"tiny": init_params(TinyDecoder(self.model), key, latents), "vae": teacher}
 
     def pretrained(self) -> dict[str, Tensor]:
         """The weights of the teacher."""

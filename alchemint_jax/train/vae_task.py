@@ -18,6 +18,7 @@ from alchemint_jax import weights
 from alchemint_jax.data.loader import LoaderConfig, clip_loader
 from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import VAE, VAEConfig
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.fields import build
@@ -64,7 +65,7 @@ class VAETask:
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters."""
         side, clock = self.model.spatial_stride, Clock.for_latents(2, self.model.temporal_stride)
-        return VAE(self.model).init(key, jnp.zeros((1, clock.frames, side, side, 3)))["params"]
+        return init_params(VAE(self.model), key, jnp.zeros((1, clock.frames, side, side, 3)))
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
