@@ -26,11 +26,12 @@ import pytest
 from absl import flags
 from pool_encoder import CLIPS, VALIDATION, PoolEncoder
 
-# XLA's older way to compile for the CPU takes less time. All processes of the tests
-# inherit it. JAX starts no backend for flags that it does not know: so they are tried first.
-FLAG = "--xla_cpu_use_fusion_emitters=false"
-if FLAG not in os.environ.get("XLA_FLAGS", ""):
-    wanted = f"{os.environ.get('XLA_FLAGS', '')} {FLAG}".strip()
+# XLA's older way to compile for the CPU takes less time, and so does a program in one piece, where
+# other tests have the other cores. All processes of the tests inherit it. JAX starts no backend for
+# flags that it does not know: so they are tried first.
+FLAGS = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if FLAGS not in os.environ.get("XLA_FLAGS", ""):
+    wanted = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
     trial = [sys.executable, "-c", "import jax; jax.devices('cpu')"]
     environment = os.environ | {"XLA_FLAGS": wanted, "JAX_PLATFORMS": "cpu"}
     if subprocess.run(trial, env=environment, capture_output=True).returncode == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -283,7 +284,7 @@ class DiTTask:
         vae, vae_params = weights.load(self.vae, "vae")
         dit = DiT(self.model, jnp.dtype(self.compute))
         models = Models(dit, self.merged(params), cast(VAE, vae), vae_params)
-        conditions = self.conditions(params.get("text_encoder", {}), batch)
+        conditions = _conditions(self, params.get("text_encoder", {}), batch)
 
         latents = sample_latents(models, conditions, self.start(batch), self.sampling.plan())
         return {f"clip{i}": video for i, video in enumerate(decode(models, latents))}
@@ -347,6 +348,11 @@ class DiTTask:
         if "/subjects/" in path or "/event_" in path:
             return "added"
         return "backbone" if self.lora is None else FROZEN
+
+
+@partial(jax.jit, static_argnums=0)
+def _conditions(task: DiTTask, params: dict, batch: dict[str, jax.Array]) -> Conditions:
+    return task.conditions(params, batch)
 
 
 def make_dit_task(config: ConfigDict) -> DiTTask:
