@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from alchemint_jax.errors import StoryboardError
@@ -72,14 +72,13 @@ def encode_conditions(
     conditions = Conditions(
         text=text,
         null_text=null,
-        references=encode_references(
-            parts.models.vae_params, jnp.asarray(images), vae=parts.models.vae
-        ),
-        used=jnp.asarray(slots.used),
-        intervals=jnp.asarray(clock.latent(slots.intervals)),
+        references=encode_references(parts.models.vae_params, images, vae=parts.models.vae),
+        # `device_put` alone compiles nothing; `jnp.asarray` does, for every shape.
+        used=jax.device_put(slots.used),
+        intervals=jax.device_put(clock.latent(slots.intervals)),
         tags=tag,
-        tag_mask=mask & jnp.asarray(slots.used)[..., None],
-        words=jnp.asarray(
+        tag_mask=jax.device_put(np.asarray(mask) & slots.used[..., None]),
+        words=jax.device_put(
             parts.texts.words(
                 captions,
                 # Of subjects that are never there, too, whose slots are empty.
@@ -106,7 +105,7 @@ def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[list[s
     intervals = np.stack(
         [pad_spans([event.spans for event in scene.events], most, rows) for scene in scenes]
     )
-    return whole, Told(jnp.asarray(words[:, 1:]), jnp.asarray(clock.latent(intervals)))
+    return whole, Told(jax.device_put(words[:, 1:]), jax.device_put(clock.latent(intervals)))
 
 
 def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
@@ -123,7 +122,7 @@ def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
     )
     return Events(
         states=states.reshape(*events.used.shape, *states.shape[1:]),
-        used=jnp.asarray(events.used),
-        intervals=jnp.asarray(clock.latent(events.intervals)),
+        used=jax.device_put(events.used),
+        intervals=jax.device_put(clock.latent(events.intervals)),
         null=null,
     )

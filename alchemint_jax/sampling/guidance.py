@@ -113,7 +113,7 @@ class Guidance:
         """The guidance that these weights are, at every step."""
         branches = self.branches()
         return WeightedBranches(
-            tuple(branches), jnp.asarray(list(branches.values()), dtype=jnp.float32)
+            tuple(branches), jax.device_put(np.asarray(list(branches.values()), np.float32))
         )
 
 

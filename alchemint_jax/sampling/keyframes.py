@@ -10,7 +10,6 @@ from functools import partial
 from typing import cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import UInt8
 
@@ -61,7 +60,7 @@ def with_keyframes(
     ends = (0, int(clock.frames) - 1)[: max(1, parts.keyframes)]
     looked = [own[at] for own in given for at in ends]
     prepare = partial(preprocess, size=tower.config.image_size, whole=parts.canvas)
-    states = _see(params, jnp.asarray(np.stack([prepare(x) for x in looked])), tower=tower)
+    states = _see(params, np.stack([prepare(x) for x in looked]), tower=tower)
     return conditions._replace(image=states.reshape(len(given), -1, states.shape[-1]))
 
 
@@ -84,9 +83,9 @@ def _given(
             place = clock.latent_frame(at)
             still = Clock.for_latents(2 if place else 1, clock.stride)
             video = np.repeat(_normalised(picture)[None, None], still.frames, axis=1)
-            found = _encode_video(parts.models.vae_params, jnp.asarray(video), vae=vae)
+            found = _encode_video(parts.models.vae_params, video, vae=vae)
             latents[row, place], frames[row, place] = found[0, -1], True
-    return Given(jnp.asarray(latents), jnp.asarray(frames))
+    return Given(jax.device_put(latents), jax.device_put(frames))
 
 
 def _normalised(picture: UInt8[np.ndarray, "h w 3"]) -> np.ndarray:

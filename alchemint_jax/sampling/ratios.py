@@ -47,7 +47,7 @@ def measure_ratios(
         np.asarray([list(branches.values())], np.float32),
         np.zeros(1, np.int32),
     )
-    rows, state = jnp.asarray(solver.table(plan.levels())), solver.start(noise)
+    rows, state = jax.device_put(solver.table(plan.levels())), solver.start(noise)
     residuals = Residuals.none(models.dit, len(branches), noise)
     found = [np.ones(len(branches))]
     for i in range(plan.steps):

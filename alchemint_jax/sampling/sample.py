@@ -78,7 +78,7 @@ def sample_latents(
     `watch` also sees the latents there, the noise first; to raise an error is its way to stop.
     """
     solver, high = plan.method(), plan.high_steps()
-    rows = jnp.asarray(solver.table(plan.levels()))
+    rows = jax.device_put(solver.table(plan.levels()))
     given = conditions.given
     state = solver.start(noise if given is None else given.over(noise))
     control = _as_pytree(control)

@@ -112,7 +112,7 @@ class Texts:
                 return found
 
             states = self.cache.states(ids, mask, encode) if self.cache else encode(ids, mask)
-            found.append((jnp.asarray(states), jnp.asarray(mask)))
+            found.append((jax.device_put(states), jax.device_put(mask)))
         return found
 
     def words(

@@ -28,7 +28,7 @@ def models():
     )  # fmt: skip
     rng = np.random.default_rng(0)
     params = jax.tree.map(
-        lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), jnp.float32), dit.abstract_params()
+        lambda x: jax.device_put(np.float32(rng.normal(0.05, 0.3, x.shape))), dit.abstract_params()
     )
     return Models(dit, params, None, {})
 
@@ -38,7 +38,7 @@ def sampled(models, control, reference=1.0, steps=1):
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     conditions = Conditions(
         text=normal(1, 5, 10),

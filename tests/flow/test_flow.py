@@ -20,7 +20,7 @@ from alchemint_jax.flow import (
 @pytest.fixture(scope="module")
 def pair():
     rng = np.random.default_rng(0)
-    return [jnp.asarray(rng.standard_normal((3, 2, 4)), jnp.float32) for _ in range(2)]
+    return [jax.device_put(np.float32(rng.standard_normal((3, 2, 4)))) for _ in range(2)]
 
 
 def test_the_path_leads_from_data_to_noise(pair):

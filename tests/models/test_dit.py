@@ -37,7 +37,7 @@ FRAMES, ROWS, COLUMNS = 3, 4, 6  # latent; tokens: 3 x 2 x 3
 
 
 def _normal(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(seed).standard_normal(shape)))
 
 
 def _random_params(config, seed=0):
@@ -48,7 +48,7 @@ def _random_params(config, seed=0):
         names = jax.tree_util.keystr(path, simple=True, separator="/")
         fan_in = x.shape[-2] if names.endswith("kernel") else 4
         mean = 1.0 if "norm_" in names and not names.endswith("bias") else 0.0
-        return jnp.float32(mean + rng.standard_normal(x.shape) / math.sqrt(fan_in))
+        return jax.device_put(np.float32(mean + rng.standard_normal(x.shape) / math.sqrt(fan_in)))
 
     return jax.tree_util.tree_map_with_path(leaf, DiT(config).abstract_params())
 
@@ -116,7 +116,8 @@ def test_is_wans_formulas(plain):
     params = _params(PLAIN)
     v = _run(PLAIN, params, plain)
     assert v.dtype == np.float32 and v.shape == plain["latents"].shape
-    samples = zip(v, plain["latents"], plain["time"], plain["text"], strict=True)
+    given = (np.asarray(plain[name]) for name in ("latents", "time", "text"))
+    samples = zip(v, *given, strict=True)
     for actual, latents, time, text in samples:
         expected = wan_velocity(params, latents, time, text, PLAIN.n_heads)
         assert np.std(expected) > 0.3

@@ -26,7 +26,7 @@ def _inputs():
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     return {
         "latents": normal(2, 3, 4, 4, 4),
@@ -44,7 +44,9 @@ def _inputs():
 def _params():
     rng = np.random.default_rng(1)
     shapes = DiT(CONFIG).abstract_params()
-    return jax.tree.map(lambda x: jnp.asarray(0.2 * rng.standard_normal(x.shape), x.dtype), shapes)
+    return jax.tree.map(
+        lambda x: jax.device_put(np.asarray(0.2 * rng.standard_normal(x.shape), x.dtype)), shapes
+    )
 
 
 def _loss(config, params, dtype=jnp.float32):

@@ -93,9 +93,9 @@ def test_the_bias_brings_attention_to_its_target():
 def test_a_bias_that_is_there_counts_in_what_is_looked_at():
     """It is added to the bias; no gradient goes through; in a layer of strength 0 it is alone."""
     rng = np.random.default_rng(3)
-    q, k = (jnp.asarray(rng.normal(size=(1, n, 2, 6)), jnp.float32) for n in (8, 5))
+    q, k = (jax.device_put(np.float32(rng.normal(size=(1, n, 2, 6)))) for n in (8, 5))
     frames = jnp.asarray(np.repeat(np.eye(4), 2, axis=0)[None], jnp.float32)
-    words = LowRankBias(frames, jnp.asarray(rng.normal(size=(1, 5, 4)), jnp.float32))
+    words = LowRankBias(frames, jax.device_put(np.float32(rng.normal(size=(1, 5, 4)))))
     targets = jnp.asarray(np.full((1, 4, 4), 0.25), jnp.float32)
     between = Between(targets, jnp.asarray([[0.0, 1.0, 0.5, 0.0]]))
 
@@ -134,7 +134,7 @@ def inputs(config):
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.normal(size=shape), jnp.float32)
+        return jax.device_put(np.float32(rng.normal(size=shape)))
 
     given = np.zeros((2, FRAMES, 4, 6, 1), np.float32)
     given[:, [0, -1]] = 1
@@ -152,16 +152,20 @@ def inputs(config):
 def random_params(config):
     rng = np.random.default_rng(0)
     shapes = DiT(config).abstract_params()
-    return jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32), shapes)
+    return jax.tree.map(lambda x: jax.device_put(np.float32(rng.normal(0, 0.3, x.shape))), shapes)
 
 
 def bias_of(given, control=CONTROL):
     """The second sample is one of a pass without a caption."""
-    conditions = Conditions(*[None] * 7, condition=given["condition"])
-    counts = (jnp.int32(1), jnp.int32(10), jnp.float32(0.7))
-    moment = Moment(*counts, conditions, PLAIN.n_layers, lambda *_: None)
-    bias = control(moment, given["latents"]).bias
-    return bias.without_captions(jnp.asarray([False, True]))
+
+    @jax.jit
+    def made(condition, latents):
+        conditions = Conditions(*[None] * 7, condition=condition)
+        counts = (jnp.int32(1), jnp.int32(10), jnp.float32(0.7))
+        moment = Moment(*counts, conditions, PLAIN.n_layers, lambda *_: None)
+        return control(moment, latents).bias.without_captions(jnp.asarray([False, True]))
+
+    return made(given["condition"], given["latents"])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -173,7 +177,7 @@ def test_the_network_is_that_of_the_formulas(name):
     scaled = dataclasses.replace(drawn, layers=())
 
     def formula(between, sample=0):
-        one = {key: np.asarray(x[sample]) for key, x in given.items()}
+        one = {key: np.asarray(x)[sample] for key, x in given.items()}
         latents = np.concatenate([one["latents"], one["condition"]], axis=-1)
         rest = {"image": one.get("image"), "between": between}
         return wan_velocity(params, latents, 0.7, one["text"], 2, **rest)

@@ -27,7 +27,7 @@ B, E, Q = 2, 2, 3
 
 
 def _normal(seed, *shape):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(seed).standard_normal(shape)))
 
 
 @pytest.fixture(scope="module")

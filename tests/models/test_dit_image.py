@@ -99,7 +99,7 @@ def test_without_a_condition_it_is_the_narrow_network():
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     params = jax.tree.map(lambda x: 0.3 * normal(*x.shape), DiT(wide).abstract_params())
     kernel = params["patch_embedding"]["kernel"].reshape(1, 2, 2, 8, 24)[..., :3, :]

@@ -37,7 +37,7 @@ VIDEO, PICTURES = FRAMES * CELLS, 3 * CELLS
 def _params(config):
     rng = np.random.default_rng(0)
     return jax.tree.map(
-        lambda x: jnp.asarray(rng.normal(0.1, 0.5, x.shape), jnp.float32),
+        lambda x: jax.device_put(np.float32(rng.normal(0.1, 0.5, x.shape))),
         DiT(config).abstract_params(),
     )
 
@@ -46,7 +46,7 @@ def _inputs():
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     intervals = [[[0, 0.5]], [[1, 2]], [[0, 2]]]
     return {
@@ -65,7 +65,7 @@ def _bias():
     rng = np.random.default_rng(2)
 
     def normal(*shape):
-        return jnp.asarray(2 * rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(2 * rng.standard_normal(shape)))
 
     return Bias(normal(2, FRAMES, 3), normal(2, 3, FRAMES), normal(2, FRAMES, TOKENS))
 
@@ -266,8 +266,8 @@ def test_an_untrained_model_already_looks_at_references_during_their_intervals()
     config = dataclasses.replace(CONFIG, dim=96, theta_t=20.0, scheme=FittedRope())
     rng = np.random.default_rng(2)
     inputs = DiT(config).example_inputs() | {
-        "latents": jnp.asarray(rng.standard_normal((1, 9, 4, 4, 3)), jnp.float32),
-        "references": jnp.asarray(rng.standard_normal((1, 2, 4, 4, 3)), jnp.float32),
+        "latents": jax.device_put(np.float32(rng.standard_normal((1, 9, 4, 4, 3)))),
+        "references": jax.device_put(np.float32(rng.standard_normal((1, 2, 4, 4, 3)))),
         "used": jnp.ones((1, 2), bool),
         "intervals": jnp.asarray([[[[0.0, 3.0]], [[5.0, 8.0]]]]),
         "tags": jnp.zeros((1, 2, 1, 10)),

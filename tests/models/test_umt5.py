@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.layers import Linear, layer_norm, rms_norm, unboxed
+from alchemint_jax.models.layers import Linear, init_params, layer_norm, rms_norm, unboxed
 from alchemint_jax.models.umt5 import (
     VARIANTS,
     UMT5Config,
@@ -34,7 +35,7 @@ def _inputs(length=23):
 
 @pytest.fixture(scope="module")
 def params():
-    fresh = unboxed(UMT5Encoder(SMALL).init(jax.random.key(0), *_inputs())["params"])
+    fresh = unboxed(init_params(UMT5Encoder(SMALL), jax.random.key(0), *_inputs()))
     leaves, structure = jax.tree.flatten(fresh)
     rng = np.random.default_rng(1)  # so that no scale is 1 and the relative bias matters
     return jax.tree.unflatten(
@@ -87,8 +88,13 @@ def _reference(p, ids, mask):
     return np.stack(states)
 
 
-def _apply(params, ids, mask, config=SMALL, **kwargs):
-    return np.asarray(UMT5Encoder(config, **kwargs).apply({"params": params}, ids, mask))
+@functools.partial(jax.jit, static_argnums=0)
+def _jitted(encoder, params, ids, mask):
+    return encoder.apply({"params": params}, ids, mask)
+
+
+def _apply(params, ids, mask):
+    return np.asarray(_jitted(UMT5Encoder(SMALL), params, ids, mask))
 
 
 def test_equals_the_formulas(params):
@@ -105,7 +111,7 @@ def test_every_parameter_matters(params):
     def loss(p):
         return jnp.sum(weights * UMT5Encoder(SMALL).apply({"params": p}, ids, mask))
 
-    for path, g in jax.tree_util.tree_leaves_with_path(jax.grad(loss)(params)):
+    for path, g in jax.tree_util.tree_leaves_with_path(jax.jit(jax.grad(loss))(params)):
         per_layer = g if "blocks" in str(path) else g[None]
         for layer in np.asarray(per_layer):
             assert np.abs(layer).max() > 1e-3, path
@@ -165,7 +171,7 @@ def test_zero_padded(params):
 
 def test_bfloat16_is_close(params):
     ids, mask = _inputs()
-    half = UMT5Encoder(SMALL, dtype=jnp.bfloat16).apply({"params": params}, ids, mask)
+    half = _jitted(UMT5Encoder(SMALL, dtype=jnp.bfloat16), params, ids, mask)
     assert half.dtype == jnp.bfloat16
     full = _apply(params, ids, mask)
     error = np.asarray(half, np.float32) - full
@@ -194,7 +200,7 @@ def test_initial_attention_is_neither_flat_nor_saturated():
     """Unscaled attention only trains from logits of order one: the scale is in q's initialiser."""
     config = dataclasses.replace(VARIANTS["sprites"], n_layers=1)
     ids, mask = _inputs()
-    p = unboxed(UMT5Encoder(config).init(jax.random.key(3), ids, mask)["params"])
+    p = unboxed(init_params(UMT5Encoder(config), jax.random.key(3), ids, mask))
     x = rms_norm(p["embedding"][ids[0]])
     attn = jax.tree.map(lambda a: a[0], p["blocks"]["attn"])
     q, k = ((x @ attn[m]["kernel"]).reshape(-1, 4, 32) for m in "qk")
@@ -202,7 +208,7 @@ def test_initial_attention_is_neither_flat_nor_saturated():
 
 
 def test_parameters_carry_logical_axes():
-    boxed = UMT5Encoder(SMALL).init(jax.random.key(0), *_inputs())["params"]
+    boxed = init_params(UMT5Encoder(SMALL), jax.random.key(0), *_inputs())
     assert boxed["embedding"].names == ("vocab", "embed")
     assert boxed["blocks"]["attn"]["q"]["kernel"].names == ("layers", "embed", "heads")
     assert boxed["blocks"]["ffn"]["down"]["kernel"].names == ("layers", "mlp", "embed")

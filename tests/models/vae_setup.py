@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.models.vae import VAEConfig
@@ -23,7 +22,7 @@ TINY = VAEConfig(
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(seed).standard_normal(shape)))
 
 
 def random_params(abstract: Any, scale: float) -> Any:
@@ -33,9 +32,13 @@ def random_params(abstract: Any, scale: float) -> Any:
     return jax.tree.unflatten(
         structure,
         [
-            jnp.float32(rng.standard_normal(x.shape) * scale / math.sqrt(math.prod(x.shape[:-1])))
+            jax.device_put(
+                np.float32(
+                    rng.standard_normal(x.shape) * scale / math.sqrt(math.prod(x.shape[:-1]))
+                )
+            )
             if len(x.shape) > 1
-            else jnp.float32(1 + 0.3 * rng.standard_normal(x.shape))
+            else jax.device_put(np.float32(1 + 0.3 * rng.standard_normal(x.shape)))
             for x in leaves
         ],
     )

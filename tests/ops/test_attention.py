@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def _qkv(queries=5, keys=7):
     rng = np.random.default_rng(0)
     lengths = (queries, keys, keys)
-    return [jnp.asarray(rng.standard_normal((2, n, 3, 4)), jnp.float32) for n in lengths]
+    return [jax.device_put(np.float32(rng.standard_normal((2, n, 3, 4)))) for n in lengths]
 
 
 MASK = jnp.asarray([[1, 1, 0, 1, 0, 0, 1], [1, 0, 1, 1, 1, 1, 0]], bool)

@@ -34,11 +34,11 @@ def _arrays(queries=40, keys=30, heads=2, dim=16):
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     q, k, v = (normal(2, n, heads, dim) for n in (queries, keys, keys))
     bias = LowRankBias(2 * normal(2, queries, 3), normal(2, keys, 3))
-    groups = jnp.asarray(rng.random((1, keys, 2)) < 0.3, jnp.float32)
+    groups = jax.device_put(np.float32(rng.random((1, keys, 2)) < 0.3))
     mask = jnp.asarray(rng.random((2, keys)) < 0.7).at[:, 1].set(True)
     return q, k, v, bias, groups, mask
 

@@ -32,7 +32,7 @@ TOLERANCE = 5e-6
 def _qkv(queries, keys, dim=64):
     rng = np.random.default_rng(0)
     lengths = (queries, keys, keys)
-    return [jnp.asarray(rng.standard_normal((2, n, 2, dim)), jnp.float32) for n in lengths]
+    return [jax.device_put(np.float32(rng.standard_normal((2, n, 2, dim)))) for n in lengths]
 
 
 def _mask(keys):

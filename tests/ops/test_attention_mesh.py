@@ -38,7 +38,7 @@ def _arrays(samples, queries, keys, heads, dim=16):
     shapes = [(samples, n, heads, dim) for n in (queries, keys, keys)]
     seen = rng.random((samples, keys)) < 0.6
     seen[:, 1] = True
-    return *(jnp.asarray(rng.standard_normal(s), jnp.float32) for s in shapes), jnp.asarray(seen)
+    return *(jax.device_put(np.float32(rng.standard_normal(s))) for s in shapes), jnp.asarray(seen)
 
 
 def _gradients(attend, masked):

@@ -14,7 +14,7 @@ from alchemint_jax.perceive.pixels import Letterbox, grow, sample
 
 
 def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(seed).normal(size=shape)))
 
 
 @pytest.mark.parametrize("side", [3, 5])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
@@ -48,7 +48,7 @@ def test_temporal_logits_are_scaled_by_both_frames_and_spatial_ones_not_at_all()
     scales = retro_scales(5, 0.2)
     scaled = retro_gains(plain, scales, freqs)
     rng = np.random.default_rng(0)
-    q, k = (jnp.asarray(rng.standard_normal((1, 30, 1, 24)), jnp.float32) for _ in range(2))
+    q, k = (jax.device_put(np.float32(rng.standard_normal((1, 30, 1, 24)))) for _ in range(2))
 
     def logits(gains, dims):
         a, b = (np.asarray(apply_gains(x, gains))[0, :, 0, dims] for x in (q, k))

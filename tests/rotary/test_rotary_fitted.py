@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,14 @@ def clock(latent_frames):
     return Clock.for_latents(latent_frames, 4)
 
 
+def gains_of(scheme, rows, n_frames, freqs):
+    """As one program, like `covered` below; other tests compare it with steps."""
+    return np.asarray(jax.jit(lambda rows: scheme.gains(rows, n_frames, freqs))(rows))
+
+
+covered = jax.jit(coverage, static_argnums=1)
+
+
 def true_coverage(present):
     """Per latent frame mean of a boolean per pixel frame."""
     return np.array([present[0], *present[1:].reshape(-1, 4).mean(-1)])
@@ -41,7 +50,7 @@ def test_coverage_counts_pixel_frames(k, data):
         rows.append((latent(start), latent(end - 1)))
     rows += [(1.0, 0.0)] * (4 - len(rows))
     np.testing.assert_allclose(
-        coverage(np.array(rows, np.float32), clock(k + 1)), true_coverage(present), atol=1e-4
+        covered(np.array(rows, np.float32), clock(k + 1)), true_coverage(present), atol=1e-4
     )
 
 
@@ -59,9 +68,9 @@ def test_gains_solve_the_stated_least_squares(head_dim, theta, n_frames, ridge):
     freqs = axis_frequencies(head_dim, theta_t=theta)
     pairs = len(freqs.t)
     rows = np.array([[0.4, 1.8], [2.125, n_frames - 1.3]], np.float32)
-    gains = np.asarray(FittedRope(ridge).gains(rows, n_frames, freqs))[:pairs]
+    gains = gains_of(FittedRope(ridge), rows, n_frames, freqs)[:pairs]
 
-    target = 2 * np.asarray(coverage(rows, clock(n_frames)), np.float64) - 1
+    target = 2 * np.asarray(covered(rows, clock(n_frames)), np.float64) - 1
     turn = np.exp(-1j * np.arange(n_frames)[:, None] * freqs.t.astype(np.float64)) / pairs
     # sum (Re(turn g) - target)^2 + ridge / pairs * |g|^2, as one ordinary least squares.
     design = np.concatenate([turn.real, -turn.imag], axis=1)
@@ -78,7 +87,7 @@ def report(scheme, freqs, n_frames):
     n_pixels = 4 * (n_frames - 1) + 1
     spans = [(s, e) for s in range(0, n_pixels, 4) for e in range(s + 3, n_pixels + 1, 4)]
     rows = np.array([[(latent(s), latent(e - 1))] for s, e in spans], np.float32)
-    profile = np.asarray(kernel(scheme.gains(rows, n_frames, freqs), n_frames, freqs))
+    profile = np.asarray(kernel(gains_of(scheme, rows, n_frames, freqs), n_frames, freqs))
     aucs, shown, asked = [], [], []
     for (start, end), s in zip(spans, profile, strict=True):
         present = np.zeros(n_pixels)
@@ -108,10 +117,10 @@ def test_several_plateaus():
     rng = np.random.default_rng(0)
     cuts = np.sort([rng.choice(82, 4, replace=False) for _ in range(40)], axis=-1)
     rows = latent(cuts.reshape(40, 2, 2) - [0, 1]).astype(np.float32)
-    cover = np.asarray(coverage(rows, clock(21)))
+    cover = np.asarray(covered(rows, clock(21)))
 
     def aucs(scheme):
-        profiles = np.asarray(kernel(scheme.gains(rows, 21, freqs), 21, freqs))
+        profiles = np.asarray(kernel(gains_of(scheme, rows, 21, freqs), 21, freqs))
         return [
             np.mean(s[c > 0.5][:, None] > s[c < 0.5][None, :])
             for s, c in zip(profiles, cover, strict=True)

@@ -20,6 +20,11 @@ FREQS = axis_frequencies(64)
 T = 21
 
 
+times_of = jax.jit(rerope_times, static_argnums=(1, 2))
+queries_of = jax.jit(lambda events: rerope_query_gains(events, T, FREQS))
+keys_of = jax.jit(lambda events: rerope_key_gains(events, FREQS))
+
+
 def rows(*pairs):
     return np.array(pairs, np.float32)
 
@@ -29,7 +34,7 @@ def rows(*pairs):
 def test_contiguous_events_follow_the_formula(cuts, length):
     edges = [0, *sorted(cuts), 20]
     events = list(zip(edges[:-1], edges[1:], strict=True))
-    times = np.asarray(rerope_times(rows(*events), T, length))
+    times = np.asarray(times_of(rows(*events), T, length))
     for n, (start, end) in enumerate(events):
         t = np.arange(start, end + 1)
         np.testing.assert_allclose(
@@ -38,14 +43,14 @@ def test_contiguous_events_follow_the_formula(cuts, length):
 
 
 def test_frames_in_no_event_take_the_nearest_edge():
-    times = np.asarray(rerope_times(rows((3, 6), (9, 15)), T))
+    times = np.asarray(times_of(rows((3, 6), (9, 15)), T))
     np.testing.assert_allclose(times[:4], 0, atol=1e-5)
     np.testing.assert_allclose(times[6:10], 8, atol=1e-5)
     np.testing.assert_allclose(times[15:], 16, atol=1e-5)
 
 
 def test_an_event_of_one_instant_is_a_step():
-    times = np.asarray(rerope_times(rows((0, 5), (6, 6), (7, 20)), T))
+    times = np.asarray(times_of(rows((0, 5), (6, 6), (7, 20)), T))
     np.testing.assert_allclose(times[5:8], [8, 12, 16], atol=1e-4)
 
 
@@ -69,29 +74,27 @@ def test_each_frame_is_closest_to_its_own_event_and_ties_at_a_transition():
 def test_padding_changes_nothing():
     events = rows((0, 4), (5, 12), (13, 20))
     padded = rows((0, 4), (1, 0), (5, 12), (13, 20), (1, 0))
+    np.testing.assert_allclose(queries_of(padded), queries_of(events), atol=1e-6)
     np.testing.assert_allclose(
-        rerope_query_gains(padded, T, FREQS), rerope_query_gains(events, T, FREQS), atol=1e-6
-    )
-    np.testing.assert_allclose(
-        np.asarray(rerope_key_gains(padded, FREQS))[[0, 2, 3]],
-        rerope_key_gains(events, FREQS),
+        np.asarray(keys_of(padded))[[0, 2, 3]],
+        keys_of(events),
         atol=1e-6,
     )
     nothing = rows((1, 0), (1, 0))
-    assert np.isfinite(rerope_query_gains(nothing, T, FREQS)).all()
-    assert np.isfinite(rerope_key_gains(nothing, FREQS)).all()
+    assert np.isfinite(queries_of(nothing)).all()
+    assert np.isfinite(keys_of(nothing)).all()
 
 
 def test_the_order_of_rows_does_not_matter():
     """Each event keeps its number in time, so a frame prefers the same caption."""
     events = rows((0, 4), (5, 12), (13, 20))
     order = [2, 0, 1]
-    times = rerope_times(events, T)
-    np.testing.assert_allclose(rerope_times(events[order], T), times, atol=1e-5)
-    keys = np.asarray(rerope_key_gains(events, FREQS))
-    np.testing.assert_allclose(rerope_key_gains(events[order], FREQS), keys[order], atol=1e-6)
+    times = times_of(events, T)
+    np.testing.assert_allclose(times_of(events[order], T), times, atol=1e-5)
+    keys = np.asarray(keys_of(events))
+    np.testing.assert_allclose(keys_of(events[order]), keys[order], atol=1e-6)
     assert np.abs(keys - keys[order]).max() > 0.1
-    instant = np.asarray(rerope_key_gains(rows((2, 8), (2, 2), (2, 2)), FREQS))
+    instant = np.asarray(keys_of(rows((2, 8), (2, 2), (2, 2))))
     np.testing.assert_allclose(instant, keys[[2, 0, 1]], atol=1e-6)
 
 

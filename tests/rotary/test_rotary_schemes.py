@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -46,8 +48,17 @@ def rows(*pairs):
     return np.array(pairs, np.float32)
 
 
-def temporal(scheme, *pairs, n_frames=T):
-    return np.asarray(scheme.gains(rows(*pairs), n_frames, FREQS))[:PAIRS]
+@functools.cache
+def compiled(scheme):
+    """Gains as one program; `test_leading_axes_jit_and_vmap_agree` compares it with steps."""
+    return jax.jit(lambda intervals: scheme.gains(intervals, T, FREQS))
+
+
+profile_of = jax.jit(lambda gains: kernel(gains, T, FREQS))
+
+
+def temporal(scheme, *pairs):
+    return np.asarray(compiled(scheme)(rows(*pairs)))[:PAIRS]
 
 
 def expected_gain(scheme, t0, t1):
@@ -102,14 +113,14 @@ def test_empty_rows_change_nothing(scheme, pairs, position):
 @each_scheme
 @pytest.mark.parametrize("nothing", [rows(EMPTY), rows(EMPTY, EMPTY), np.zeros((0, 2), np.float32)])
 def test_a_subject_without_intervals_has_finite_gains(scheme, nothing):
-    gains = np.asarray(scheme.gains(nothing, T, FREQS))
+    gains = np.asarray(compiled(scheme)(nothing))
     assert np.isfinite(gains).all()
     assert np.abs(gains[PAIRS:]).min() > 0.9  # its place in space stays known
 
 
 def test_without_intervals_no_frame_is_preferred():
     assert np.abs(temporal(WeRope(), EMPTY)).max() == 0
-    assert np.asarray(kernel(temporal(FittedRope(), EMPTY), T, FREQS)).max() < 0
+    assert np.asarray(profile_of(temporal(FittedRope(), EMPTY))).max() < 0
 
 
 @each_scheme
@@ -120,11 +131,11 @@ def test_leading_axes_jit_and_vmap_agree(scheme):
     batch[1, 2, 1] = EMPTY
     gains = scheme.gains(batch, T, FREQS)
     assert gains.shape == (2, 3, 32) and gains.dtype == np.complex64
-    one_by_one = [[scheme.gains(batch[i, j], T, FREQS) for j in range(3)] for i in range(2)]
+    one_by_one = [[compiled(scheme)(batch[i, j]) for j in range(3)] for i in range(2)]
     np.testing.assert_allclose(gains, one_by_one, atol=2e-6)
     traced = jax.jit(jax.vmap(lambda x, f: scheme.gains(x, T, f), (0, None)))(batch, FREQS)
     np.testing.assert_allclose(traced, gains, atol=5e-4)  # fitted: solved in float32 when traced
-    constant = jax.jit(lambda x: scheme.gains(x, T, FREQS))(batch)
+    constant = compiled(scheme)(batch)
     np.testing.assert_allclose(constant, gains, atol=2e-6)
 
 
@@ -139,34 +150,31 @@ def test_moduli():
 def test_spatial_pairs_hold_the_sum_of_the_weights():
     for scheme in SCHEMES:
         total = 1.01 if isinstance(scheme, WeRope) else 1.0
-        gains = np.asarray(scheme.gains(rows((0, 5), (7, 9)), T, FREQS))
+        gains = np.asarray(compiled(scheme)(rows((0, 5), (7, 9))))
         np.testing.assert_allclose(gains[PAIRS:], total, atol=1e-6)
 
 
 @given(st.floats(0, T - 1), st.floats(0, T - 1), st.floats(-2, 2), st.floats(-2, 2))
 @settings(max_examples=20, deadline=None)
 def test_profiles_superpose_linearly(p, q, a, b):
-    first, second = rotation(p, FREQS.t), rotation(q, FREQS.t)
-    mixed = kernel(np.complex64(a) * first + np.complex64(b) * second, T, FREQS)
-    np.testing.assert_allclose(
-        mixed, a * kernel(first, T, FREQS) + b * kernel(second, T, FREQS), atol=2e-5
-    )
+    first, second = (np.asarray(rotation(x, FREQS.t)) for x in (p, q))
+    mixed = profile_of(np.complex64(a) * first + np.complex64(b) * second)
+    apart = [x * np.asarray(profile_of(y)) for x, y in ((a, first), (b, second))]
+    np.testing.assert_allclose(mixed, sum(apart), atol=2e-5)
 
 
 @given(intervals)
 @settings(max_examples=25, deadline=None)
 def test_reversing_time_reverses_the_mirror_profile(interval):
     reverse = (T - 1 - interval[1], T - 1 - interval[0])
-    profile = kernel(temporal(WeRope(), interval), T, FREQS)
-    np.testing.assert_allclose(
-        kernel(temporal(WeRope(), reverse), T, FREQS), profile[::-1], atol=3e-5
-    )
+    profile = profile_of(temporal(WeRope(), interval))
+    np.testing.assert_allclose(profile_of(temporal(WeRope(), reverse)), profile[::-1], atol=3e-5)
 
 
 def test_the_printed_right_anchor_is_not_symmetric():
     printed = WeRope(right="printed")
-    profile = kernel(temporal(printed, (12, 18)), T, FREQS)
-    reverse = kernel(temporal(printed, (2, 8)), T, FREQS)[::-1]
+    profile = profile_of(temporal(printed, (12, 18)))
+    reverse = profile_of(temporal(printed, (2, 8)))[::-1]
     assert np.abs(profile - reverse).max() > 0.1
 
 

@@ -34,13 +34,18 @@ INTERVALS = np.array(
 )
 
 
-def tables(*args, **kwargs):
-    return [np.asarray(x) for x in sequence_gains(*args, **kwargs)]
+def tables(freqs, video_shape, intervals, scheme, *args, **options):
+    """As one program; `test_compiles_with_intervals_as_an_argument` compares it with steps."""
+
+    def build(intervals):
+        return sequence_gains(freqs, video_shape, intervals, scheme, *args, **options)
+
+    return [np.asarray(x) for x in jax.jit(build)(intervals)]
 
 
 @functools.cache
 def subject_gains(scheme):
-    return np.asarray(scheme.gains(INTERVALS, SHAPE[0], FREQS))
+    return np.asarray(jax.jit(lambda x: scheme.gains(x, SHAPE[0], FREQS))(INTERVALS))
 
 
 def at(scheme, b, r, y, x):

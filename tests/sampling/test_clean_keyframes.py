@@ -69,7 +69,7 @@ def test_sampling_is_euler_around_what_is_known(pipe):
     plan = dataclasses.replace(
         pipe.settings.plan(3, Guidance(0, 0, 1), "euler"), grid="linear", shift=1.0
     )
-    start = jnp.asarray(np.random.default_rng(2).normal(size=(1, 3, 4, 6, 16)), jnp.float32)
+    start = jax.device_put(np.float32(np.random.default_rng(2).normal(size=(1, 3, 4, 6, 16))))
     found = np.asarray(sample_latents(pipe.models, given, start, plan))
     dit, params = pipe.models.dit, pipe.models.dit_params
     run = jax.jit(lambda z, t: DiT(dit.config).apply({"params": params}, z, t, given.text))

@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow
 def models():
     rng = np.random.default_rng(0)
     params = jax.tree.map(
-        lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), jnp.float32),
+        lambda x: jax.device_put(np.float32(rng.normal(0.05, 0.3, x.shape))),
         DiT(CONFIG).abstract_params(),
     )
     return Models(DiT(CONFIG), params, None, {})
@@ -50,7 +50,7 @@ def _conditions():
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     return Conditions(
         text=normal(B, 5, 10),
@@ -64,7 +64,9 @@ def _conditions():
 
 
 def _noise():
-    return jnp.asarray(np.random.default_rng(2).standard_normal((B, FRAMES, 4, 4, 3)), jnp.float32)
+    return jax.device_put(
+        np.float32(np.random.default_rng(2).standard_normal((B, FRAMES, 4, 4, 3)))
+    )
 
 
 def _run(models, control=None, plan=PLAN, conditions=None, guide=None):

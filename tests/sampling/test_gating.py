@@ -56,7 +56,7 @@ def conditions(words=True):
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     return Conditions(
         text=normal(2, 6, 10),
@@ -74,12 +74,16 @@ def conditions(words=True):
 def models():
     rng = np.random.default_rng(0)
     shapes = DiT(CONFIG).abstract_params()
-    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype), shapes)
+    params = jax.tree.map(
+        lambda x: jax.device_put(np.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype)), shapes
+    )
     return Models(DiT(CONFIG), params, None, {})
 
 
 def noise():
-    return jnp.asarray(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)), jnp.float32)
+    return jax.device_put(
+        np.float32(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)))
+    )
 
 
 def biased(gating, step=0, steps=10, layers=4, words=True):

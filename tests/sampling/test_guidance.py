@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def _single(z, branch):
 
 @pytest.fixture
 def z():
-    return jnp.asarray(np.random.default_rng(0).standard_normal((3, 4)), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(0).standard_normal((3, 4))))
 
 
 def _guided(guidance, z, log):

@@ -45,7 +45,7 @@ def conditions(*given):
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     b = len(given)
     condition = normal(b, FRAMES, 4, 4, 7)
@@ -64,7 +64,7 @@ def conditions(*given):
 
 def noise(b=2):
     shape = (b, FRAMES, 4, 4, 3)
-    return jnp.asarray(np.random.default_rng(2).standard_normal(shape), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(2).standard_normal(shape)))
 
 
 def biased(control, given, step=1, steps=10, layers=10):
@@ -149,7 +149,9 @@ def test_what_is_off_is_not_there():
 def models():
     rng = np.random.default_rng(0)
     shapes = DiT(CONFIG).abstract_params()
-    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype), shapes)
+    params = jax.tree.map(
+        lambda x: jax.device_put(np.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype)), shapes
+    )
     return Models(DiT(CONFIG), params, None, {})
 
 

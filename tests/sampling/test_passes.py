@@ -31,7 +31,7 @@ TABLE = {"null": "110100010001", "text": "110000010001", "both": "110100010001"}
 def models():
     rng = np.random.default_rng(0)
     params = jax.tree.map(
-        lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), jnp.float32),
+        lambda x: jax.device_put(np.float32(rng.normal(0.05, 0.3, x.shape))),
         DiT(CONFIG).abstract_params(),
     )
     return Models(DiT(CONFIG), params, None, {})

@@ -65,8 +65,10 @@ def _random(abstract, seed):
 
     def leaf(x):
         if len(x.shape) < 2:
-            return jnp.float32(0.5 + 0.3 * rng.standard_normal(x.shape))
-        return jnp.float32(rng.standard_normal(x.shape) / math.sqrt(math.prod(x.shape[:-1])))
+            return jax.device_put(np.float32(0.5 + 0.3 * rng.standard_normal(x.shape)))
+        return jax.device_put(
+            np.float32(rng.standard_normal(x.shape) / math.sqrt(math.prod(x.shape[:-1])))
+        )
 
     return jax.tree.map(leaf, abstract)
 

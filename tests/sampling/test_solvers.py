@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ both = pytest.mark.parametrize("solver", ["euler", "unipc"])
 
 
 def _normal(seed):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal((2, 3)), jnp.float32)
+    return jax.device_put(np.float32(np.random.default_rng(seed).standard_normal((2, 3))))
 
 
 def _linear(steps, shift=1.0):

@@ -58,7 +58,7 @@ def conditions():
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jnp.asarray(rng.standard_normal(shape), jnp.float32)
+        return jax.device_put(np.float32(rng.standard_normal(shape)))
 
     spans = np.array([[[[0, 9]], [[9, 17]]], [[[5, 13]], [[0, 17]]]], np.int32)
     return Conditions(
@@ -77,12 +77,16 @@ def conditions():
 def models():
     rng = np.random.default_rng(0)
     shapes = DiT(CONFIG).abstract_params()
-    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype), shapes)
+    params = jax.tree.map(
+        lambda x: jax.device_put(np.asarray(rng.normal(0.05, 0.3, x.shape), x.dtype)), shapes
+    )
     return Models(DiT(CONFIG), params, None, {})
 
 
 def noise():
-    return jnp.asarray(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)), jnp.float32)
+    return jax.device_put(
+        np.float32(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)))
+    )
 
 
 # ----------------------------------------------------------------------------------- the loop

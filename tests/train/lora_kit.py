@@ -52,7 +52,7 @@ def velocity(config, variables, given):
 def inputs(config=WAN, references=False):
     rng = np.random.default_rng(0)
     found = {
-        name: jnp.asarray(rng.normal(size=(2, *x.shape[1:])), jnp.float32)
+        name: jax.device_put(np.float32(rng.normal(size=(2, *x.shape[1:]))))
         for name, x in DiT(config).example_inputs().items()
     }
     found["time"] = jnp.asarray([0.3, 0.8])

@@ -39,7 +39,7 @@ def test_half_precision_is_where_it_costs_nothing():
     state = dit_setup.trained(dit_setup.plan_of(sharding.make_mesh(devices=jax.devices()[:1])))
     batch, rng = jax.tree.map(jnp.asarray, dit_setup.batch()), np.random.default_rng(2)
     words, caption = (
-        jnp.asarray(rng.normal(size=n), jnp.float32) for n in ((8, 2, 2, 16), (8, 4, 16))
+        jax.device_put(np.float32(rng.normal(size=n))) for n in ((8, 2, 2, 16), (8, 4, 16))
     )
     given = Conditions(
         text=caption,
