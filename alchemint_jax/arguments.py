@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import math
 from collections.abc import Callable
 
 from alchemint_jax import shipped
 
 
+@functools.cache  # every parser has many of these
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     """Whole numbers of at least `low` and, unless it is None, at most `high`."""
 

@@ -266,20 +266,20 @@ def put_batch(batch: Any, mesh: Mesh) -> Any:
     Raises:
         ConfigError: if a leading dimension does not divide over the data and fsdp axes.
     """
-    sharding = batch_sharding(mesh)
     mine, count = batch_parts(mesh)
-
-    def put(x: Any) -> jax.Array:
-        x = np.asarray(x)
-        if x.ndim == 0 or x.shape[0] % len(mine):
-            raise ConfigError(
-                f"a batch array of shape {x.shape} cannot be split over {count} devices "
-                "(mesh axes data and fsdp); change the batch size or the mesh"
-            )
-        whole = (x.shape[0] // len(mine) * count, *x.shape[1:])
-        return jax.make_array_from_process_local_data(sharding, x, whole)
-
+    put = functools.partial(_put, batch_sharding(mesh), len(mine), count)
     return jax.tree.map(put, batch)
+
+
+def _put(place: NamedSharding, mine: int, count: int, x: Any) -> jax.Array:
+    x = np.asarray(x)
+    if x.ndim == 0 or x.shape[0] % mine:
+        raise ConfigError(
+            f"a batch array of shape {x.shape} cannot be split over {count} devices "
+            "(mesh axes data and fsdp); change the batch size or the mesh"
+        )
+    whole = (x.shape[0] // mine * count, *x.shape[1:])
+    return jax.make_array_from_process_local_data(place, x, whole)
 
 
 @contextlib.contextmanager

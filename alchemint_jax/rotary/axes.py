@@ -73,12 +73,13 @@ def axis_frequencies(
         raise ConfigError(f"theta_t = {theta_t}, theta_hw = {theta_hw}: must be above 0")
     dim_hw = 2 * (head_dim // 6)
     dim_t = head_dim - 2 * dim_hw
+    space = _ladder(dim_hw, theta_hw)
+    return Frequencies(_ladder(dim_t, theta_t), space, space)
 
-    def ladder(dim: int, theta: float | int) -> np.ndarray:
-        exponents = -np.arange(0, dim, 2, dtype=np.float64) / dim
-        return (float(theta) ** exponents).astype(np.float32)
 
-    return Frequencies(ladder(dim_t, theta_t), ladder(dim_hw, theta_hw), ladder(dim_hw, theta_hw))
+def _ladder(dim: int, theta: float | int) -> Float[np.ndarray, " pairs"]:
+    exponents = -np.arange(0, dim, 2, dtype=np.float64) / dim
+    return (float(theta) ** exponents).astype(np.float32)
 
 
 def rotation(

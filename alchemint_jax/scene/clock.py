@@ -144,17 +144,16 @@ class Clock:
         Raises:
             ValueError: a span reaches outside the clip.
         """
-
-        def boundary(frame: Count) -> float:
-            if frame == self.frames:
-                return self.duration
-            return self.second(max(0.0, frame - 0.25 * (frame == self.frames - 1)))
-
         spans = Spans(frames)
         for s, e in spans:
             if s < 0 or e > self.frames:
                 raise ValueError(f"frames [{s}, {e}) reach outside a clip of {self.frames} frames")
-        return Spans((boundary(s), boundary(e)) for s, e in spans)
+        return Spans((self._boundary(s), self._boundary(e)) for s, e in spans)
+
+    def _boundary(self, frame: Count) -> float:
+        if frame == self.frames:
+            return self.duration
+        return self.second(max(0.0, frame - 0.25 * (frame == self.frames - 1)))
 
     def frame(self, second: Number) -> int:
         """The pixel frame nearest to an instant, which may be outside of the clip."""

@@ -68,5 +68,5 @@ def test_upsample_repeats_every_pixel():
 )
 def test_functions_of_time_stream(function, widen):
     kernel, bias = _normal(1, 3, 1, 1, 2, 2 * widen), _normal(2, 2 * widen)
-    step = jax.jit(lambda x, before: function(x, kernel, bias, before))
+    step = jax.jit(lambda x, before: function(x, jnp.asarray(kernel), jnp.asarray(bias), before))
     check_streams(step, _normal(0, 1, 7, 1, 1, 2))

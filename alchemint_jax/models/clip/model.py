@@ -93,6 +93,7 @@ class CLIPVision(nn.Module):
             split_rngs={"params": True},
             length=cfg.n_layers,
             metadata_params={nn.PARTITION_NAME: "layers"},
+            check_constancy_invariants=False,  # nothing is broadcast: a trace of a layer less
         )
         (last, penultimate), _ = blocks(cfg, name="blocks")((x, x))
         return CLIPStates(penultimate, LayerNorm(cfg.eps, name="norm_out")(last[:, 0]))

@@ -260,6 +260,7 @@ class DiT(nn.Module):
             length=cfg.n_layers,
             unroll=cfg.unroll,
             metadata_params={nn.PARTITION_NAME: "layers"},
+            check_constancy_invariants=False,  # nothing is broadcast: a trace of a layer less
         )
         strengths = Strengths(
             None if bias is None else bias.layers, None if between is None else between.layers
