@@ -4,7 +4,8 @@ A shell reads them out of the docstring, so that its loops and quotes count. Dat
 encoded for real, a few clips of them; videos are those of a photograph that is pushed through the
 picture, in which `annotate` finds a person by the networks of the package. Training is a dry run of
 the config in full, which reads the data and the weights and traces the step (of one layer at a
-time), with what it would write put in its place; the recipe of Wan takes steps for real, too. Where
+time, and of the same program once), with what it would write put in its place; the recipe of Wan
+takes steps for real, too. Where
 a config starts from published weights, the sizes of the tiny model that stands in for those are
 appended.
 """
@@ -99,9 +100,11 @@ def commands(path):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-# Fields of tasks and optimizers whose values are not to be seen in the program of a step.
-PLACES_AND_NUMBERS = ("data", "vae", "init_from", "transformer", "boards", "loader", "shift")
-PLACES_AND_NUMBERS = (*PLACES_AND_NUMBERS, "total_steps", "warmup_steps", "groups", "ema_decay")
+# Fields of tasks and optimizers of which a step's program has no more than the value of a constant.
+PLACES_AND_NUMBERS = {
+    *("data", "vae", "init_from", "transformer", "boards", "loader", "shift"),
+    *("total_steps", "warmup_steps", "groups", "ema_decay"),
+}
 
 
 def traced_once(make):

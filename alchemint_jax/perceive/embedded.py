@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from alchemint_jax.perceive.layers import Layer
@@ -16,7 +16,8 @@ FOLDER = Path(__file__).parent / "weights"
 def load_layers(name: str) -> dict[str, Layer]:
     """The layers of a network in float32, by name; its file stores most of them in float16."""
     stored = files.open_files([FOLDER / name])
-    # Widened by NumPy: JAX would compile a program for each shape.
-    tensors = {k: jnp.asarray(v.read().astype(np.float32)) for k, v in stored.items()}
+    # Widened by NumPy, and brought to the device as they are: `jnp.asarray` would compile a program
+    # for each shape.
+    tensors = {k: jax.device_put(v.read().astype(np.float32)) for k, v in stored.items()}
     names = dict.fromkeys(key.rpartition(".")[0] for key in tensors)
     return {n: Layer(tensors[f"{n}.kernel"], tensors[f"{n}.bias"]) for n in names}
