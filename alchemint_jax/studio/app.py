@@ -278,6 +278,7 @@ def described(model: Any) -> dict[str, Any]:
         "frames": [limits.min_frames, limits.max_frames],
         "fps": list(limits.fps),
         "sizes": [list(size) for size in limits.sizes],
+        "multiple": limits.size_multiple,
         "stride": limits.stride,
         "seconds": [
             round((n - 1) / limits.fps[0], 6) for n in (limits.min_frames, limits.max_frames)

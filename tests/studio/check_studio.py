@@ -174,6 +174,19 @@ def test_seeds_are_shown_side_by_side(page):
     page.select_option("#seeds", "1")
 
 
+def test_a_page_that_is_loaded_again_follows_its_renders(page):
+    page.fill("#seed", "31")
+    page.press("#seed", "Enter")
+    expect(page.locator("#saved")).to_have_text("saved")
+    page.select_option("#seeds", "2")
+    page.click("#render")
+    expect(page.locator("#renders li.running")).to_have_count(1)
+    page.reload()
+    titles = ["#5, seed 31", "#6, seed 32"]
+    expect(page.locator("#screens figcaption")).to_have_text(titles, timeout=60_000)
+    expect(page.locator("#renders li.done")).to_have_count(6)
+
+
 def test_pictures_are_dropped_and_boards_saved(page, workspace):
     transfer = page.evaluate_handle(
         "bytes => { const t = new DataTransfer(); t.items.add(new File([new Uint8Array(bytes)],"
@@ -217,7 +230,7 @@ def test_a_new_server_finds_everything_again(workspace, page):
         again = page.context.new_page()
         visit(again, f"{address}#{board}")
         assert words(again) == before
-        expect(again.locator("#renders li.done")).to_have_count(4)
+        expect(again.locator("#renders li.done")).to_have_count(6)
         expect(again.locator(".measured-row")).to_have_count(2)
         again.close()
 

@@ -1,9 +1,10 @@
 // The fields of the board, what is wrong with it, and the times of the chosen bar.
 
 import { pictureUrl } from "./api.js";
-import { $, make, set } from "./dom.js";
+import { $, make, say, set } from "./dom.js";
 import { isEvent, rowOfBar } from "./store.js";
 
+const OTHER = "other";
 const NUMBERS = { duration: 1, fps: 1, seed: 1 };
 
 export class Panel {
@@ -19,7 +20,16 @@ export class Panel {
         change(name, name === "duration" ? Math.max(0.001, value) : value);
       });
     }
-    $("size").addEventListener("change", () => change("size", $("size").value ? $("size").value.split("x").map(Number) : null));
+    const other = $("other-size"), text = other.querySelector("input");
+    $("size").addEventListener("change", () => {
+      other.hidden = $("size").value !== OTHER;
+      if (other.hidden) change("size", $("size").value ? $("size").value.split("x").map(Number) : null);
+      else text.focus();
+    });
+    text.addEventListener("change", () => {
+      const found = /^\s*(\d+)\s*[x×]\s*(\d+)\s*$/i.exec(text.value);
+      if (found) change("size", [Number(found[1]), Number(found[2])]); else say("write height x width in pixels, such as 480x832", true);
+    });
     for (const name of ["prompt", "negative"]) $(name).addEventListener("change", () => store.settle());
   }
 
@@ -61,12 +71,15 @@ export class Panel {
     const own = doc.size?.join("x");
     if (own && !sizes.includes(own)) sizes.push(own);
     const options = [["", sizes.length ? `${sizes[0]} (usual)` : "usual"], ...sizes.map((size) => [size, size])];
+    if (this.about?.multiple) options.push([OTHER, "another…"]);
     const wanted = options.map(([each]) => each).join();
     if ($("size").dataset.options !== wanted) {
       $("size").dataset.options = wanted;
       $("size").replaceChildren(...options.map(([each, text]) => make("option", { value: each }, text)));
     }
     $("size").value = own ?? "";
+    $("other-size").hidden = true;
+    $("other-size").querySelector("input").placeholder = `multiples of ${this.about?.multiple}`;
     this.#keyframes(doc);
     $("undo").disabled = !this.store.canUndo;
     $("redo").disabled = !this.store.canRedo;

@@ -6,6 +6,7 @@ import { drawMeasured, errorText, placeNow } from "./measured.js";
 
 const file = (job, name) => `/api/renders/${job.id}/${name}`;
 const duration = (s) => (s < 60 ? `${Math.max(1, Math.round(s))} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`);
+const unfinished = (job) => job.state === "queued" || job.state === "running";
 const same = (job) => `the same clip as #${job.same_as}, not rendered again`;
 
 export class Renders {
@@ -18,7 +19,8 @@ export class Renders {
     this.fps = 8; // of previews: the model's
     this.shown = []; // ids of what the screens show; the first one is measured
     this.compare = null;
-    this.awaited = []; // ids of the last request
+    this.awaited = []; // ids of the last request: they are shown as they come
+    this.asked = []; // those of this window
   }
 
   // All there are by now: this window may have missed what was told while nobody looked at it.
@@ -35,7 +37,8 @@ export class Renders {
   open(board) {
     this.board = board;
     this.shown = []; this.compare = null;
-    const done = this.mine().filter((job) => job.state === "done");
+    const done = this.mine().filter((job) => job.state === "done"), busy = this.mine().filter(unfinished);
+    if (!busy.some((job) => this.awaited.includes(job.id))) this.awaited = busy.slice(0, 4).map((job) => job.id);
     this.list();
     this.show(done.length ? [done.at(-1).id] : []);
   }
@@ -61,6 +64,9 @@ export class Renders {
     else if (!this.player.frame) this.player.seek(this.player.frames >> 1); // the first one often shows nobody
   }
 
+  // Those that this window asked for last and that are not there yet.
+  get waiting() { return this.asked.filter((id) => this.jobs.has(id) && unfinished(this.jobs.get(id))); }
+
   gone(id) {
     this.jobs.delete(id);
     this.shown = this.shown.filter((one) => one !== id);
@@ -83,7 +89,7 @@ export class Renders {
 
   async ask(content) {
     const { jobs } = await api.render(content);
-    this.awaited = jobs.map((job) => job.id);
+    this.awaited = this.asked = jobs.map((job) => job.id);
     this.compare = null;
     for (const job of jobs) if (!this.jobs.has(job.id)) this.jobs.set(job.id, job);
     this.list();
@@ -105,7 +111,7 @@ export class Renders {
     drawMeasured($("measured"), result);
     if (result) {
       const { steps, solver, seconds, size } = result;
-      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}${can[0].ask.scheme ? `, intervals by ${can[0].ask.scheme}` : ""}, ${can[0].same_as ? same(can[0]) : duration(seconds)}`;
+      $("about").textContent = result.video ? `${result.video}, ${size.join(" × ")}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size.join(" × ")}, ${result.frames} frames, ${steps} steps of ${solver}${can[0].ask.scheme ? `, intervals by ${can[0].ask.scheme}` : ""}, ${can[0].same_as ? same(can[0]) : duration(seconds)}`;
     } else $("about").textContent = "";
     this.list();
     this.changed(result);
@@ -158,7 +164,7 @@ export class Renders {
   }
 
   #draw(item, job) {
-    const busy = job.state === "queued" || job.state === "running", done = job.state === "done";
+    const busy = unfinished(job), done = job.state === "done";
     item.element.className = `${job.state}${this.shown.includes(job.id) ? " shown" : ""}`;
     item.title.textContent = job.video ? `#${job.number}  ${job.video}` : `#${job.number}  seed ${job.ask.seed}`;
     item.note.textContent = this.#note(job);
