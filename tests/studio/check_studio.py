@@ -168,6 +168,9 @@ def test_seeds_are_shown_side_by_side(page):
     expect(page.locator("#renders li.done")).to_have_count(4, timeout=120_000)
     expect(page.locator("#screens canvas")).to_have_count(2)
     expect(page.locator("#screens figcaption")).to_have_text(["#3, seed 9", "#4, seed 10"])
+    expect(page.locator("#about")).to_contain_text("#3:")
+    page.locator("#screens").get_by_role("button", name="#4, seed 10").click()
+    expect(page.locator("#about")).to_contain_text("#4:")
     same = page.locator("#renders li").nth(1)  # nothing but their number has changed since
     expect(same).to_contain_text("the same clip as #2")
     expect(page.locator("#renders li").first).not_to_contain_text("the same clip")

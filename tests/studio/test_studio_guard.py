@@ -89,7 +89,7 @@ def test_drafts_of_any_sense_get_an_answer(client, picture):
     """What is of the right form, but for its values: no check, export or render is a fault."""
     rng = random.Random(92)
     told = {path: Counter() for path in ("check", "export/text", "export/yaml", "renders")}
-    for number in range(240):
+    for number in range(120):
         path = rng.choice([*told])
         content = {"board": drawn(rng, picture)}
         if path == "renders":

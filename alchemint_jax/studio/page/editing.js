@@ -140,7 +140,8 @@ export class Editing {
     const list = sorted(other);
     if (!list.length) { this.tracks.rows.get(other.key).track.focus(); return; }
     const next = list[rows ? Math.min(place, list.length - 1) : (place + bars + list.length) % list.length];
-    this.tracks.choose(more ? [...this.tracks.chosen, next.id] : [next.id], next.id);
+    const { chosen, focus } = this.tracks, before = chosen.size || !row.bars.length ? chosen : [focus];
+    this.tracks.choose(more ? [...before, next.id] : [next.id], next.id);
   }
 
   // The row with the focus, or that of the bar that Tab reaches.

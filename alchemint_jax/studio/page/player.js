@@ -7,7 +7,8 @@ const LARGEST = 384; // pixels of a screen on the page
 class Screen {
   constructor() {
     this.canvas = make("canvas", { role: "img", "aria-label": "Video" });
-    this.caption = make("figcaption");
+    this.button = make("button", { class: "title", title: "Show what was measured of it" });
+    this.caption = make("figcaption", {}, this.button);
     this.figure = make("figure", {}, make("div", { class: "screen" }, this.canvas), this.caption);
     this.strip = null;
   }
@@ -47,6 +48,7 @@ export class Player {
     this.frame = 0; this.frames = 1; this.fps = 8; this.playing = false;
     this.screens = [];
     this.wipe = null;
+    this.chosen = () => {}; // called with the id of the screen whose title is clicked
     $("play").addEventListener("click", () => this.toggle());
     $("scrub").addEventListener("input", () => { this.pause(); this.seek(Number($("scrub").value)); });
   }
@@ -63,7 +65,10 @@ export class Player {
       const screen = new Screen();
       screen.id = one.id;
       screen.show(one.strip, pictures[i]);
-      screen.caption.textContent = this.wipe === null ? one.title : `${i ? "right" : "left"}: ${one.title}`;
+      screen.button.textContent = one.title;
+      screen.button.addEventListener("click", () => this.chosen(one.id));
+      if (results.length === 1) screen.caption.textContent = one.title;
+      if (this.wipe !== null) screen.caption.textContent = `${i ? "right" : "left"}: ${one.title}`;
       return screen;
     });
     if (this.wipe === null) {

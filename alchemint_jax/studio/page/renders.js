@@ -17,7 +17,9 @@ export class Renders {
     this.order = [];
     this.board = null;
     this.fps = 8; // of previews: the model's
-    this.shown = []; // ids of what the screens show; the first one is measured
+    player.chosen = (id) => { this.chosen = id; this.#measure(); };
+    this.shown = []; // ids of what the screens show
+    this.chosen = null; // the one of them that is measured, if it is not the first
     this.compare = null;
     this.awaited = []; // ids of the last request: they are shown as they come
     this.asked = []; // those of this window
@@ -44,7 +46,8 @@ export class Renders {
   }
 
   mine() { return [...this.jobs.values()].filter((job) => job.board === this.board).sort((a, b) => a.number - b.number); }
-  get result() { return this.jobs.get(this.shown[0])?.result ?? null; }
+  get measured() { return this.jobs.get(this.shown.includes(this.chosen) ? this.chosen : this.shown[0]) ?? null; }
+  get result() { return this.measured?.result ?? null; }
 
   hear(job) {
     const before = this.jobs.get(job.id);
@@ -107,11 +110,17 @@ export class Renders {
     const pair = this.compare && can.length === 1 ? [can[0], this.jobs.get(this.compare)] : can;
     const views = pair.map((job) => this.#view(job));
     await this.player.show(views, pair !== can).catch(fail);
-    const { result } = this;
+    this.#measure();
+  }
+
+  // Under the scrubber: what is known of one of the clips that are shown.
+  #measure() {
+    const { result, measured: job } = this;
+    for (const screen of this.player.screens) screen.button.setAttribute("aria-pressed", String(screen.id === job?.id));
     drawMeasured($("measured"), result);
     if (result) {
       const { steps, solver, seconds, size } = result;
-      $("about").textContent = result.video ? `${result.video}, ${size.join(" × ")}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size.join(" × ")}, ${result.frames} frames, ${steps} steps of ${solver}${can[0].ask.scheme ? `, intervals by ${can[0].ask.scheme}` : ""}, ${can[0].same_as ? same(can[0]) : duration(seconds)}`;
+      $("about").textContent = result.video ? `${result.video}, ${size.join(" × ")}, ${result.frames} frames: bars can be corrected above` : `#${job.number}: ${size.join(" × ")}, ${result.frames} frames, ${steps} steps of ${solver}${job.ask.scheme ? `, intervals by ${job.ask.scheme}` : ""}, ${job.same_as ? same(job) : duration(seconds)}`;
     } else $("about").textContent = "";
     this.list();
     this.changed(result);
