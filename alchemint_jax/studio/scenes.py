@@ -17,7 +17,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.studio import pictures
 from alchemint_jax.studio.drafts import Draft, draft_of
 from alchemint_jax.studio.rulers import rulers
-from alchemint_jax.studio.strips import png, strip_of
+from alchemint_jax.studio.strips import as_png, strip_of
 from alchemint_jax.studio.workspace import Workspace, write_json
 
 _SHOWN = 320  # pixels, the longer side of frames on the page
@@ -84,7 +84,7 @@ def write_result(folder: Path, line: dict[str, Any], draft: Draft, out: Path, na
     clip = Clip(out / line["clip"])
     frames = np.stack([frame for _, frame in read(clip, range(len(clip)), _SHOWN)])
     strip, layout = strip_of(frames)
-    media.write_bytes(folder / "strip.png", png(strip))
+    media.write_bytes(folder / "strip.png", as_png(strip))
     shutil.copyfile(out / line["clip"], folder / "clip.mp4")
     rows = []
     for subject, entry in zip(line["subjects"], draft["subjects"], strict=True):

@@ -36,7 +36,7 @@ def strip_of(
     return sheet.reshape(rows * height, columns * width, 3), layout
 
 
-def png(strip: UInt8[np.ndarray, "h w 3"]) -> bytes:
+def as_png(strip: UInt8[np.ndarray, "h w 3"]) -> bytes:
     """The picture as a file that is made fast: people wait for it, and it stays on this machine."""
     buffer = io.BytesIO()
     Image.fromarray(strip).save(buffer, format="PNG", compress_level=1)

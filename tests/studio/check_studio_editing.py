@@ -259,19 +259,22 @@ def serious(page):
     return [(one["id"], one["impact"]) for one in found if one["impact"] != "minor"]
 
 
-def test_a_model_of_other_sizes_takes_any_and_keyframes_are_dropped_at_their_time(page, server):
+def test_other_models_take_any_size_and_keyframes_and_videos_take_events(page, saved):
     """None of the bundled models does, so the page is told that this one did."""
+    video = {"id": "v", "name": "a.mp4", "state": "done", "error": "", "done": 1, "total": 1}
 
     def told(route):
         answer = route.fetch()
         state = answer.json()
-        state["model"] |= {"more_keyframes": "frames", "multiple": 16}
+        state["model"] |= {"more_keyframes": "frames", "multiple": 16, "events": False}
+        state["videos"] = [{**video, "boards": [page.url.split("#")[1]]}]
         route.fulfill(response=answer, json=state)
 
     other = page.context.new_page()
     other.route("**/api/state", told)
     other.route("**/api/events", lambda route: route.abort())
     visit(other, page.url)
+    expect(other.locator("#add-event")).to_be_enabled()
     other.select_option("#size", "other")
     other.fill("#other-size input", "480 x 832")
     other.press("#other-size input", "Enter")

@@ -31,7 +31,7 @@ const tracks = new Tracks($("tracks"), {
 });
 const editing = new Editing(store, tracks, released);
 const keyframes = new Keyframes(tracks, store, { pick: (take) => files.pick(take), upload: (file) => editing.upload(file), released });
-const panel = new Panel(store, tracks, editing, (take) => files.pick(take));
+const panel = new Panel(store, tracks, editing, (take) => files.pick(take), () => videos.has(open.id));
 const files = new Files({ opened: async (board) => { await save(); show(board); }, editing, tracks, keyframes });
 const player = new Player((frame) => { renders.follow(frame); if (renders.result) tracks.place(renders.result.ticks[frame]); });
 const renders = new Renders(player, ghosts);
