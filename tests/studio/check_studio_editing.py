@@ -49,6 +49,7 @@ def page(server):
 def saved(page, server, tmp_path_factory):
     """Reads the file of the board that is open, once it is saved."""
     load(page, BOARD)
+    expect(page.locator("#problem")).to_be_empty()  # and so nothing moves on the page any more
     boards = tmp_path_factory.getbasetemp().glob("editing*/studio/boards")
     folder = max(boards, key=lambda path: path.stat().st_mtime)
 
