@@ -23,6 +23,7 @@ export class Renders {
     this.compare = null;
     this.awaited = []; // ids of the last request: they are shown as they come
     this.asked = []; // those of this window
+    this.previewed = new Map(); // what there is to see of renders that run, by id
   }
 
   // All there are by now: this window may have missed what was told while nobody looked at it.
@@ -55,13 +56,14 @@ export class Renders {
     if (job.board !== this.board) return;
     if (job.state === "done" && before?.state !== "done") this.#done(job);
     if (job.state === "failed" && before?.state !== "failed") say(job.error, true);
+    if (!unfinished(job) && !this.awaited.includes(job.id)) this.previewed.delete(job.id);
     this.list();
   }
 
   async #done(job) {
     if (!this.awaited.includes(job.id)) return;
     await this.show(this.awaited);
-    this.previewed?.delete(job.id);
+    this.previewed.delete(job.id);
     document.dispatchEvent(new CustomEvent("finished", { detail: { id: job.id } }));
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();
     else if (!this.player.frame) this.player.seek(this.player.frames >> 1); // the first one often shows nobody
@@ -80,14 +82,14 @@ export class Renders {
 
   queue(order) { this.order = order; this.list(); }
 
-  async preview({ id, strip, jpeg, step }) {
+  async preview({ id, strip, jpeg }) {
     const job = this.jobs.get(id);
-    if (!job || job.board !== this.board || !this.awaited.includes(id)) return;
-    this.previewed ??= new Map();
+    if (!job || job.board !== this.board) return;
     this.previewed.set(id, { strip, source: `data:image/jpeg;base64,${jpeg}` });
+    if (!this.awaited.includes(id)) return; // or not yet: it may come before the answer to who asked
     if (!this.shown.includes(id)) await this.show(this.awaited);
     else await this.player.preview(id, strip, jpeg);
-    document.dispatchEvent(new CustomEvent("preview", { detail: { id, step } }));
+    document.dispatchEvent(new CustomEvent("preview"));
   }
 
   async ask(content) {
@@ -96,6 +98,7 @@ export class Renders {
     this.compare = null;
     for (const job of jobs) if (!this.jobs.has(job.id)) this.jobs.set(job.id, job);
     this.list();
+    if (this.awaited.some((id) => this.previewed.has(id))) { await this.show(this.awaited); document.dispatchEvent(new CustomEvent("preview")); }
     const done = jobs.map((job) => this.jobs.get(job.id)).filter((job) => job.state === "done");
     for (const job of done) await this.#done(job); // at once, or before this answer came
     return jobs;
@@ -103,7 +106,7 @@ export class Renders {
 
   // Shows those of these that there is something to show of.
   async show(ids) {
-    const can = ids.map((id) => this.jobs.get(id)).filter((job) => job && (job.result || this.previewed?.has(job.id)));
+    const can = ids.map((id) => this.jobs.get(id)).filter((job) => job && (job.result || this.previewed.has(job.id)));
     this.shown = can.map((job) => job.id);
     $("result").hidden = !can.length;
     if (!can.length) { drawMeasured($("measured"), null); this.changed(null); return; }
