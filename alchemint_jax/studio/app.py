@@ -149,7 +149,7 @@ class Studio:
         draft, scene = draft_of(asked.get("board")), self.videos.scene(str(asked.get("id")))
         if scene is not None:  # it is about a clip that is there, and no model has to render it
             found = checking.check(draft, self.workspace.pictures, None, needed=False)
-            return JSONResponse({**found, "rulers": rulers(scene.clock)})
+            return JSONResponse({**found, "rulers": rulers(scene.clock, draft["duration"])})
         check = partial(checking.check, draft, self.workspace.pictures, self.engine.about)
         return JSONResponse(await run_in_threadpool(check))
 
