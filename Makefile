@@ -83,7 +83,7 @@ parity: $(VENV)/.installed-parity
 
 # Chromium is no package of Python's, so `make test` does without: it tests the server alone.
 studio-check: $(VENV)/.installed-studio
-	. launch/env_cpu.sh && JAX_PLATFORMS=cpu JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -W default tests/studio/check_studio.py
+	. launch/env_cpu.sh && JAX_PLATFORMS=cpu JAX_DISABLE_MOST_OPTIMIZATIONS=0 $(BIN)/python -m pytest -W default tests/studio/check_*.py
 	. launch/env_cpu.sh && JAX_PLATFORMS=cpu $(BIN)/python -m studies.studio --out out/studio.json --picture out/studio.png
 
 goldens: $(VENV)/.installed-parity

@@ -120,11 +120,11 @@ def waited(page: Any) -> dict[str, Any]:
     page.check("#live")
     previews, clips = [], []
     for number in range(REPEATS):
-        page.fill("#seed", str(number + 1))  # else the clip of two repeats ago would be shown again
+        page.fill("#seed", str(100 + number))  # of no clip before, which would be shown again
         page.press("#seed", "Enter")
         page.evaluate("window.times = {}")
         pull(page, page.locator(".bar").nth(1), 60 if number % 2 else -60)
-        page.wait_for_function("window.times.done", timeout=_PATIENCE)
+        page.wait_for_function("window.times.done && window.times.preview", timeout=_PATIENCE)
         times = page.evaluate("window.times")
         previews.append((times["preview"] - times["released"]) / 1000)
         clips.append((times["done"] - times["released"]) / 1000)

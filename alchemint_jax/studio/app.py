@@ -149,7 +149,7 @@ class Studio:
         draft, scene = draft_of(asked.get("board")), self.videos.scene(str(asked.get("id")))
         if scene is not None:  # it is about a clip that is there, and no model has to render it
             found = checking.check(draft, self.workspace.pictures, None, needed=False)
-            return JSONResponse({**found, "rulers": rulers(scene.clock)})
+            return JSONResponse({**found, "rulers": rulers(scene.clock, draft["duration"])})
         check = partial(checking.check, draft, self.workspace.pictures, self.engine.about)
         return JSONResponse(await run_in_threadpool(check))
 
@@ -278,6 +278,7 @@ def described(model: Any) -> dict[str, Any]:
         "frames": [limits.min_frames, limits.max_frames],
         "fps": list(limits.fps),
         "sizes": [list(size) for size in limits.sizes],
+        "multiple": limits.size_multiple,
         "stride": limits.stride,
         "seconds": [
             round((n - 1) / limits.fps[0], 6) for n in (limits.min_frames, limits.max_frames)

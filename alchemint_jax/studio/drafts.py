@@ -21,7 +21,6 @@ from alchemint_jax.studio.answers import Refused
 Draft = dict[str, Any]
 PICTURE = re.compile(r"[0-9a-f]{24}\.png")
 _PICTURED = ("subjects", "keyframes")
-_DIGITS = 6  # of seconds
 _ANY = 1e9
 
 Field = Callable[[Any, str], Any]
@@ -78,12 +77,12 @@ def with_pictures(draft: Any, place: Callable[[Any], str | None]) -> Any:
 
 
 def number(value: Any, where: str) -> float | int:
-    """A number that a file can hold, rounded to microseconds. Raises Refused."""
+    """A number that a file can hold. Raises Refused."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Refused(f"{where}: expected a number, got {describe(value)}")
     if not (abs(value) < _ANY and math.isfinite(value)):
         raise Refused(f"{where}: is out of any range")
-    return value if isinstance(value, int) else round(value, _DIGITS)
+    return value
 
 
 def whole(value: Any, where: str, low: int = 0, high: int = 2**32 - 1) -> int:

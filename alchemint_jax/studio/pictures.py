@@ -18,7 +18,7 @@ from alchemint_jax.studio.drafts import PICTURE
 
 MAX_BYTES = 32 * 2**20
 MAX_COUNT = 4000
-SIDE = 1024  # pixels, the longer one: no model takes more of a reference
+SIDE = 2048  # pixels, the longer one: no model takes more of a picture, or of a keyframe
 _one_at_a_time = threading.Lock()  # a large picture takes much memory while it is decoded
 
 

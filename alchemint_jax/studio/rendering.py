@@ -42,7 +42,7 @@ from alchemint_jax.studio.preview import Preview
 from alchemint_jax.studio.rulers import rulers
 from alchemint_jax.studio.sameness import key_of, scheme_of
 from alchemint_jax.studio.schemes import with_scheme
-from alchemint_jax.studio.strips import strip_of
+from alchemint_jax.studio.strips import as_png, strip_of
 from alchemint_jax.studio.worker import Loaded, Tell
 from alchemint_jax.studio.workspace import write_json
 from alchemint_jax.worlds import named
@@ -151,7 +151,7 @@ class Renderer:
             row["asked_seconds"] = clock.seconds(row["asked"])
             row["seen_seconds"] = None if row["seen"] is None else clock.seconds(row["seen"])
         strip, layout = strip_of(frames)
-        media.write_png(folder / "strip.png", strip)
+        media.write_bytes(folder / "strip.png", as_png(strip))
         scale = max(1, math.ceil(_UPSCALED / min(frames.shape[1:3])))
         media.write_video(folder / "clip.mp4", frames, float(clock.fps), scale)
         said = {

@@ -25,7 +25,10 @@ def rulers(clock: Clock, duration: float | int | None = None) -> dict[str, Any]:
     if clock.frames > _MOST or not clock.whole:
         return {**found, "ticks": [], "latents": []}
     end = clock.duration if duration is None else float(duration)
-    ticks = [clock.seconds([(i, i + 1)])[0][0] for i in range(clock.frames)] + [end]
-    starts = [int(clock.held([[i, i]])[0][0]) for i in range(clock.latent_frames)]
-    rounded = [round(min(tick, end), 6) for tick in ticks]
-    return {**found, "ticks": rounded, "latents": [*starts, int(clock.frames)]}
+    last = clock.frames - 1
+    ticks = [clock.second(i) for i in range(last)]
+    ticks += [clock.seconds([(last, last + 1)])[0][0] if last else 0.0]  # one frame takes no time
+    latents = clock.held([[i, i] for i in range(clock.latent_frames)])[:, 0].tolist()
+    # A bar that ends with the clip must not end after it, so the last tick is not rounded.
+    rounded = [min(round(tick, 6), end) for tick in ticks]
+    return {**found, "ticks": [*rounded, end], "latents": [*latents, int(clock.frames)]}

@@ -17,7 +17,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.studio import pictures
 from alchemint_jax.studio.drafts import Draft, draft_of
 from alchemint_jax.studio.rulers import rulers
-from alchemint_jax.studio.strips import strip_of
+from alchemint_jax.studio.strips import as_png, strip_of
 from alchemint_jax.studio.workspace import Workspace, write_json
 
 _SHOWN = 320  # pixels, the longer side of frames on the page
@@ -65,12 +65,12 @@ def scene_of(line: dict[str, Any], number: int, out: Path, folder: Path) -> tupl
         if (file := next((f for f in files if f is not None and f.is_file()), None)) is not None:
             entry["image"] = pictures.keep(folder, file.read_bytes()).name
             scene.subjects[entry["image"]] = index
-        entry["appears"] = [list(span) for span in scene.clock.seconds(subject["frames"])]
+        entry["appears"] = _seconds(scene.clock, subject["frames"])
         subjects.append(entry)
     events = [{"text": one["text"], "during": list(one["during"])} for one in line["events"]]
     draft = {
         "prompt": line["caption"] or "",
-        "duration": scene.clock.duration,
+        "duration": round(scene.clock.duration, 6),
         "fps": scene.fps,
         "size": line["size"],
         "subjects": subjects,
@@ -84,7 +84,7 @@ def write_result(folder: Path, line: dict[str, Any], draft: Draft, out: Path, na
     clip = Clip(out / line["clip"])
     frames = np.stack([frame for _, frame in read(clip, range(len(clip)), _SHOWN)])
     strip, layout = strip_of(frames)
-    media.write_png(folder / "strip.png", strip)
+    media.write_bytes(folder / "strip.png", as_png(strip))
     shutil.copyfile(out / line["clip"], folder / "clip.mp4")
     rows = []
     for subject, entry in zip(line["subjects"], draft["subjects"], strict=True):
@@ -123,8 +123,7 @@ def corrected(
 
     def timed(rows: list[Any]) -> dict[str, Any]:
         frames = clock.spans(rows, draft["duration"])
-        seconds = [[round(s, 6), round(e, 6)] for s, e in clock.seconds(frames)]
-        return {"frames": [list(span) for span in frames], "appears": seconds}
+        return {"frames": [list(span) for span in frames], "appears": _seconds(clock, frames)}
 
     subjects, used = [], set()
     for entry in draft.get("subjects", []):
@@ -150,3 +149,8 @@ def corrected(
         events.append({"text": event["text"], "during": during, "frames": frames})
     caption = draft["prompt"].strip()
     return {**line, "caption": caption, "subjects": subjects, "events": events}
+
+
+def _seconds(clock: Clock, frames: Any) -> list[list[float]]:
+    """Spans of frames in seconds, to the microsecond: files show them to people."""
+    return [[round(start, 6), round(end, 6)] for start, end in clock.seconds(frames)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from alchemint_jax.perceive.pixels import resize
 
@@ -32,3 +34,10 @@ def strip_of(
     sheet = sheet.reshape(rows, columns, height, width, 3).swapaxes(1, 2)
     layout = {"columns": columns, "height": height, "width": width, "frames": count}
     return sheet.reshape(rows * height, columns * width, 3), layout
+
+
+def as_png(strip: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """The picture as a file that is made fast: people wait for it, and it stays on this machine."""
+    buffer = io.BytesIO()
+    Image.fromarray(strip).save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()

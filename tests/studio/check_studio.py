@@ -168,10 +168,26 @@ def test_seeds_are_shown_side_by_side(page):
     expect(page.locator("#renders li.done")).to_have_count(4, timeout=120_000)
     expect(page.locator("#screens canvas")).to_have_count(2)
     expect(page.locator("#screens figcaption")).to_have_text(["#3, seed 9", "#4, seed 10"])
+    expect(page.locator("#about")).to_contain_text("#3:")
+    page.locator("#screens").get_by_role("button", name="#4, seed 10").click()
+    expect(page.locator("#about")).to_contain_text("#4:")
     same = page.locator("#renders li").nth(1)  # nothing but their number has changed since
     expect(same).to_contain_text("the same clip as #2")
     expect(page.locator("#renders li").first).not_to_contain_text("the same clip")
     page.select_option("#seeds", "1")
+
+
+def test_a_page_that_is_loaded_again_follows_its_renders(page):
+    page.fill("#seed", "31")
+    page.press("#seed", "Enter")
+    expect(page.locator("#saved")).to_have_text("saved")
+    page.select_option("#seeds", "2")
+    page.click("#render")
+    expect(page.locator("#renders li.running")).to_have_count(1)
+    page.reload()
+    titles = ["#5, seed 31", "#6, seed 32"]
+    expect(page.locator("#screens figcaption")).to_have_text(titles, timeout=60_000)
+    expect(page.locator("#renders li.done")).to_have_count(6)
 
 
 def test_pictures_are_dropped_and_boards_saved(page, workspace):
@@ -217,7 +233,7 @@ def test_a_new_server_finds_everything_again(workspace, page):
         again = page.context.new_page()
         visit(again, f"{address}#{board}")
         assert words(again) == before
-        expect(again.locator("#renders li.done")).to_have_count(4)
+        expect(again.locator("#renders li.done")).to_have_count(6)
         expect(again.locator(".measured-row")).to_have_count(2)
         again.close()
 

@@ -25,7 +25,7 @@ FULL = {
     "negative_prompt": "blur # no comment",
     "keyframes": [{"image": "refs/disc.png", "at": 2.5}, {"image": "refs/disc.png", "at": 1}],
     "subjects": [
-        {"word": "red disc", "image": "refs/disc.png", "appears": [[0.125, 1.0], [2.0, 3.5]]},
+        {"word": "red disc", "image": "refs/disc.png", "appears": [[1 / 3, 1.0], [2.0, 3.5]]},
         {"word": "no", "image": "refs/disc.png", "appears": [[0, 3.5]]},
     ],
     "events": [{"text": "it turns: blue", "during": [1.0, 2.0]}],
@@ -134,7 +134,7 @@ def test_the_model_says_what_it_cannot_do(client, picture):
 
 def test_pictures_are_bounded(client, monkeypatch):
     large = client.post("/api/pictures", content=png((3000, 30))).json()
-    assert (large["width"], large["height"]) == (pictures.SIDE, 10)
+    assert (large["width"], large["height"]) == (pictures.SIDE, 20)
     again = client.post("/api/pictures", content=png((3000, 30))).json()
     assert again == large
     assert client.post("/api/pictures", content=b"").status_code == 400

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from collections import Counter
 
 import pytest
 from studio_kit import board_of, png
@@ -82,6 +83,47 @@ def test_500_requests_that_make_no_sense_get_a_sentence(client, picture):
             assert len(sentence) > 10 and "Traceback" not in sentence
     assert client.get(f"/api/boards/{made['id']}").json() == made  # nothing was changed
     assert not [*client.studio.workspace.root.rglob(".*.tmp")]
+
+
+def test_drafts_of_any_sense_get_an_answer(client, picture):
+    """What is of the right form, but for its values: no check, export or render is a fault."""
+    rng = random.Random(92)
+    told = {path: Counter() for path in ("check", "export/text", "export/yaml", "renders")}
+    for number in range(120):
+        path = rng.choice([*told])
+        content = {"board": drawn(rng, picture)}
+        if path == "renders":
+            content |= {"id": "b", "tab": "t", "seeds": [number]}
+        answer = client.post(f"/api/{path}", json=content)
+        told[path][answer.status_code] += 1
+        assert answer.status_code < 500 and (answer.is_success or answer.json()["error"])
+    assert {*told["check"]} == {*told["export/yaml"]} == {200}
+    assert {*told["renders"]} == {202, 400} and {*told["export/text"]} == {200, 400}
+
+
+def drawn(rng, picture):
+    """A draft that somebody may have typed."""
+
+    def second():
+        return rng.choice([0, 0.125, 0.5, 1, 2.0, 4, -1, 1e-9, 599.99, 1e6, rng.uniform(0, 4)])
+
+    board = {"prompt": rng.choice(["", "a red disc", "red disc \0", "$(id) red disc"])}
+    board["duration"] = rng.choice([1e-6, 0.06, 0.2, 4, 4, 4, 2.6666666, 599.9, 601, -3, 1e8])
+    board["subjects"] = [
+        {"word": "red disc", "image": picture, "appears": [[0.5, 2.0]]}
+        for _ in range(rng.choice([1, 1, 4]))
+    ]
+    if rng.random() < 0.5:
+        board["subjects"][0]["appears"] = [[second(), second()] for _ in range(rng.randrange(3))]
+    rare = {
+        "fps": rng.choice([8, 0.001, 1, 7.3, 240, 1e5, -8]),
+        "size": rng.choice([[64, 64], [], [1], [0, 0], [4096, 4096], [2**32 - 1, 64]]),
+        "seed": rng.randrange(2**32),
+        "events": [{"text": "it turns", "during": [second(), second()]}],
+        "keyframes": [{"image": picture, "at": second()}],
+        "first_frame": picture,
+    }
+    return board | {name: rare[name] for name in rare if rng.random() < 0.15}
 
 
 def test_who_leaves_in_the_middle_of_an_upload_leaves_nothing(client):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from studio_kit import board_of, png, running, until
@@ -50,14 +51,16 @@ def test_turns_are_fair():
     assert turns.order() == ["b0", "a1"]
 
 
-def test_fifty_requests_are_served_in_turn(tmp_path):
+def test_fifty_requests_at_once_are_served_in_turn(tmp_path):
     with running(tmp_path / "studio", pace=0.015) as client:
         told = []
         client.studio.hub.tell = lambda kind, what: told.append((kind, what))
         picture = client.post("/api/pictures", content=png()).json()["name"]
-        for number in range(50):  # the first window asks for 30, four others for 5 each
-            tab = "greedy" if number < 30 else f"modest{number % 4}"
-            assert ask(client, picture, tab=tab).status_code == 202
+        # The first window asks for 30, four others for 5 each.
+        tabs = ["greedy"] * 30 + [f"modest{number % 4}" for number in range(20)]
+        with ThreadPoolExecutor(50) as at_once:
+            made = list(at_once.map(lambda tab: ask(client, picture, tab=tab), tabs))
+        assert [answer.status_code for answer in made] == [202] * 50
         until(lambda: states(client) == ["done"] * 50, 60)
         served = [
             client.studio.jobs.get(what["id"]).tab
@@ -67,7 +70,7 @@ def test_fifty_requests_are_served_in_turn(tmp_path):
         assert len(served) == 50
         modest = [i for i, tab in enumerate(served) if tab != "greedy"]
         meanwhile = served[modest[0] : modest[-1]]
-        assert 1 <= meanwhile.count("greedy") <= 6
+        assert 1 <= meanwhile.count("greedy") <= 12  # 5, if all of them were there at the start
         steps = [what["done"] for kind, what in told if kind == "job" and what["total"]]
         assert {0, 1, 2, 3, 4} <= {*steps}
         assert sum(kind == "preview" for kind, _ in told) == 50 * 5

@@ -3,70 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
-from studio_kit import board_of, png
+from studio_kit import Server, board_of, png
 
 from alchemint_jax import cli
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.studio import command
 
 pytestmark = pytest.mark.slow
-
-SERVER = """
-import socket, sys
-from pathlib import Path
-import studio_stub
-from alchemint_jax.studio.engine import launcher
-from alchemint_jax.studio.serving import serve
-
-if __name__ == "__main__":
-    listener = socket.create_server(("127.0.0.1", 0))
-    def ready():
-        print(listener.getsockname()[1], flush=True)
-    launch = launcher(studio_stub.load, float(sys.argv[2]))
-    print(serve(Path(sys.argv[1]), "stub", listener, ready, launch), file=sys.stderr)
-"""
-
-
-class Server:
-    def __init__(self, folder, pace=0.0):
-        script = folder.parent / "server.py"
-        script.write_text(SERVER)
-        paths = [str(Path(__file__).parents[2]), str(Path(__file__).parent)]
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), str(folder), str(pace)],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "JAX_PLATFORMS": "cpu"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.address = f"http://127.0.0.1:{self.process.stdout.readline().strip()}"
-
-    def ask(self, path, content=None):
-        if isinstance(content, dict):
-            content = json.dumps(content).encode()
-        with urllib.request.urlopen(self.address + path, content, timeout=30) as answer:
-            return json.loads(answer.read())
-
-    def until(self, states, seconds=60):
-        end = time.monotonic() + seconds
-        while (found := [job["state"] for job in self.ask("/api/state")["jobs"]]) != states:
-            assert time.monotonic() < end, found
-            time.sleep(0.02)
-
-    def end(self, number):
-        self.process.send_signal(number)
-        errors = self.process.communicate(timeout=30)[1]
-        return self.process.returncode, errors
 
 
 def test_a_server_that_is_killed_leaves_nothing_broken(tmp_path, kills):

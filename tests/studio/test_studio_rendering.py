@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import pickle
 
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as tried
 from hypothesis import strategies as st
+from PIL import Image
 from studio_kit import board_of, png
 
 from alchemint_jax import rotary, weights
@@ -36,7 +38,7 @@ from alchemint_jax.studio.rendering import Renderer, identity
 from alchemint_jax.studio.rulers import rulers
 from alchemint_jax.studio.sameness import key_of, scheme_of
 from alchemint_jax.studio.schemes import with_scheme
-from alchemint_jax.studio.strips import strip_of
+from alchemint_jax.studio.strips import as_png, strip_of
 from alchemint_jax.studio.worker import Cancelled
 from alchemint_jax.weights.autoencoders import write_tiny
 
@@ -101,10 +103,12 @@ def test_bars_on_ticks_hold_the_frames_between_them(latents, fps, data):
     seconds = (found["ticks"][start], found["ticks"][end])
     spans = clock.spans([seconds], found["ticks"][-1])  # which is what a board says that it takes
     assert spans == ((start, end),)
+    assert found["ticks"] == sorted(found["ticks"]) and found["ticks"][-1] <= clock.duration
 
 
-def test_long_clips_have_no_ticks():
+def test_clips_of_any_length_have_rulers():
     assert rulers(Clock(240, 24001, 4))["ticks"] == []
+    assert rulers(Clock.for_duration(0.06, 8, 4), 0.06)["ticks"] == [0, 0.06]
     late = rulers(Clock.for_duration(4.2, 8, 4), 4.2)
     assert late["frames"] == 33 and late["ticks"][-1] == 4.2
 
@@ -118,6 +122,8 @@ def test_every_frame_is_found_on_a_strip():
     for i in range(7):
         y, x = 4 * (i // 3), 6 * (i % 3)
         assert (sheet[y : y + 4, x : x + 6] == i).all()
+    with Image.open(io.BytesIO(as_png(sheet))) as file:
+        np.testing.assert_array_equal(file, sheet)
     large, layout = strip_of(np.zeros((40, 480, 832, 3), np.uint8))
     assert large.shape[0] * large.shape[1] < 8 * 2**20 and layout["width"] < 832
 

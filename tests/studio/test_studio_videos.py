@@ -53,6 +53,8 @@ def test_a_video_becomes_boards_and_corrections_lines_of_scenes(client, video, t
     assert draft["subjects"][0]["appears"] == [[0.25, 0.75]] and draft["prompt"] == "a dog"
     check = client.post("/api/check", json={"board": draft, "id": name}).json()
     assert check["problem"] is None and check["rulers"]["frames"] == 12  # each of them counts
+    shorter = {"board": {**draft, "duration": 1.3749}, "id": name}  # as files round it
+    assert client.post("/api/check", json=shorter).json()["rulers"]["ticks"][-1] == 1.3749
     draft["subjects"][0] |= {"word": "small dog", "appears": [[0.5, 1.0], [1.25, 1.375]]}
     draft["subjects"].append({"word": "cat", "appears": [[0.0, 0.25]]})
     content = {"board": draft, "revision": board["revision"]}

@@ -11,7 +11,7 @@ const isVideo = (file) => file.type.startsWith("video/") || /\.(mp4|mov|mkv|webm
 const words = (name) => name.replace(/\.[^.]*$/, "").replace(/[_-]+/g, " ").trim();
 
 export class Files {
-  constructor({ opened, editing, tracks }) { Object.assign(this, { opened, editing, tracks }); }
+  constructor({ opened, editing, tracks, keyframes }) { Object.assign(this, { opened, editing, tracks, keyframes }); }
 
   // Opens what was chosen or dropped: a board with its pictures, pictures alone, or a video.
   async take(files, key = null) {
@@ -58,7 +58,10 @@ export class Files {
       depth = 0; $("drop").hidden = true; mark(null);
       if (!event.dataTransfer?.files.length) return;
       event.preventDefault();
-      this.take([...event.dataTransfer.files], event.target.closest?.(".row:not(.event)")?.dataset.key);
+      const files = [...event.dataTransfer.files], { target } = event;
+      if (this.keyframes.taken && target.closest?.(".keys") && files.length === 1 && isPicture(files[0])) {
+        this.keyframes.put(files[0], this.tracks.secondAt(event.clientX));
+      } else this.take(files, target.closest?.(".row:not(.event)")?.dataset.key);
     });
     addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];

@@ -1,6 +1,7 @@
 // Everything that the timeline does, by keys. The list below is what the help shows.
 
 import { $, make, typing } from "./dom.js";
+import { isEvent } from "./store.js";
 
 export const KEYS = [
   ["Tab", "to the timeline, and on from it"],
@@ -22,6 +23,11 @@ export const KEYS = [
 ];
 
 export function keyboard({ editing, tracks, undo, redo, addAt, player, render, scrubTick }) {
+  function draw() {
+    const { row } = editing;
+    if (row && isEvent(row)) editing.addEvent(); else if (row) addAt(row, tracks.second);
+  }
+
   function onTimeline(event) {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) {
@@ -35,17 +41,14 @@ export function keyboard({ editing, tracks, undo, redo, addAt, player, render, s
       case "[": case "{": editing.walk(0, -1, event.shiftKey); return true;
       case "]": case "}": editing.walk(0, 1, event.shiftKey); return true;
       case "Enter": {
+        if (event.target.matches(".track")) { draw(); return true; }
         const ids = new Set(tracks.chosen);
         if (!ids.delete(tracks.focus)) ids.add(tracks.focus);
         tracks.choose(ids, tracks.focus);
         return true;
       }
       case "Escape": tracks.choose([]); return true;
-      case "n": case "N": {
-        const row = editing.row;
-        if (row) addAt(row, tracks.second);
-        return true;
-      }
+      case "n": case "N": draw(); return true;
       case "s": case "S": editing.split(); return true;
       case "d": case "D": editing.duplicate(); return true;
       case "Delete": case "Backspace": editing.remove(); return true;

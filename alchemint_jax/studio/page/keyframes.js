@@ -29,12 +29,16 @@ export class Keyframes {
   // Has somebody choose the picture of a keyframe, or of one that is new.
   choose(key) {
     this.pick(async (file) => {
+      if (!key) { await this.put(file, this.tracks.second); return; }
       const image = await this.upload(file);
-      if (!image) return;
-      const { ruler, second } = this.tracks;
-      if (key) this.#change(key, { image });
-      else this.#commit([...this.#all, { key: fresh(), image, at: ruler.ticks[Math.min(ruler.frames - 1, ruler.nearest(second))] }]);
+      if (image) this.#change(key, { image });
     });
+  }
+
+  // A new one, at a time.
+  async put(file, second) {
+    const image = await this.upload(file), { ruler } = this.tracks;
+    if (image) this.#commit([...this.#all, { key: fresh(), image, at: ruler.ticks[Math.min(ruler.frames - 1, ruler.nearest(second))] }]);
   }
 
   draw(doc) {

@@ -31,8 +31,8 @@ const tracks = new Tracks($("tracks"), {
 });
 const editing = new Editing(store, tracks, released);
 const keyframes = new Keyframes(tracks, store, { pick: (take) => files.pick(take), upload: (file) => editing.upload(file), released });
-const panel = new Panel(store, tracks, editing, (take) => files.pick(take));
-const files = new Files({ opened: async (board) => { await save(); show(board); }, editing, tracks });
+const panel = new Panel(store, tracks, editing, (take) => files.pick(take), () => videos.has(open.id));
+const files = new Files({ opened: async (board) => { await save(); show(board); }, editing, tracks, keyframes });
 const player = new Player((frame) => { renders.follow(frame); if (renders.result) tracks.place(renders.result.ticks[frame]); });
 const renders = new Renders(player, ghosts);
 const videos = new Videos($("videos"), { open: (id) => select(id) });
@@ -192,8 +192,7 @@ async function render(replaces = []) {
 function released() {
   document.dispatchEvent(new CustomEvent("released"));
   if (!$("live").checked) return;
-  const waiting = renders.awaited.filter((id) => ["queued", "running"].includes(renders.jobs.get(id)?.state));
-  render(waiting);
+  render(renders.waiting);
 }
 
 // ---------------------------------------------------------------------------------- buttons

@@ -1,14 +1,17 @@
 // The fields of the board, what is wrong with it, and the times of the chosen bar.
 
 import { pictureUrl } from "./api.js";
-import { $, make, set } from "./dom.js";
+import { $, make, say, set } from "./dom.js";
 import { isEvent, rowOfBar } from "./store.js";
 
+const OTHER = "other";
+const short = (value) => (typeof value === "number" ? Number(value.toFixed(4)) : value); // as fields show it
 const NUMBERS = { duration: 1, fps: 1, seed: 1 };
 
 export class Panel {
-  constructor(store, tracks, editing, pick) {
-    Object.assign(this, { store, tracks, editing, pick });
+  // `labels` says whether the board is of a video, which may have events whatever the model takes.
+  constructor(store, tracks, editing, pick, labels) {
+    Object.assign(this, { store, tracks, editing, pick, labels });
     const change = (name, value, merge = null) => store.commit({ ...store.doc, [name]: value }, merge);
     $("prompt").addEventListener("input", () => change("prompt", $("prompt").value, "prompt"));
     $("negative").addEventListener("input", () => change("negative_prompt", $("negative").value || null, "negative"));
@@ -19,7 +22,16 @@ export class Panel {
         change(name, name === "duration" ? Math.max(0.001, value) : value);
       });
     }
-    $("size").addEventListener("change", () => change("size", $("size").value ? $("size").value.split("x").map(Number) : null));
+    const other = $("other-size"), text = other.querySelector("input");
+    $("size").addEventListener("change", () => {
+      other.hidden = $("size").value !== OTHER;
+      if (other.hidden) change("size", $("size").value ? $("size").value.split("x").map(Number) : null);
+      else text.focus();
+    });
+    text.addEventListener("change", () => {
+      const found = /^\s*(\d+)\s*[x×]\s*(\d+)\s*$/i.exec(text.value);
+      if (found) change("size", [Number(found[1]), Number(found[2])]); else say("write height x width in pixels, such as 480x832", true);
+    });
     for (const name of ["prompt", "negative"]) $(name).addEventListener("change", () => store.settle());
   }
 
@@ -36,8 +48,6 @@ export class Panel {
     }
     $("negative").placeholder = model.negative_prompt || "what the video should not show";
     this.#schemes(model);
-    $("add-event").disabled = !model.events;
-    $("add-event").title = model.events ? "" : "This model was not trained with events";
     this.draw(this.store.doc);
   }
 
@@ -55,21 +65,27 @@ export class Panel {
   draw(doc) {
     if (!doc) return;
     const value = (id, next) => { if (document.activeElement !== $(id)) set($(id), "value", String(next ?? "")); };
-    value("prompt", doc.prompt); value("negative", doc.negative_prompt); value("duration", doc.duration);
-    value("fps", doc.fps); value("seed", doc.seed);
+    value("prompt", doc.prompt); value("negative", doc.negative_prompt); value("duration", short(doc.duration));
+    value("fps", short(doc.fps)); value("seed", doc.seed);
     const sizes = (this.about?.sizes ?? []).map((size) => size.join("x"));
     const own = doc.size?.join("x");
     if (own && !sizes.includes(own)) sizes.push(own);
     const options = [["", sizes.length ? `${sizes[0]} (usual)` : "usual"], ...sizes.map((size) => [size, size])];
+    if (this.about?.multiple) options.push([OTHER, "another…"]);
     const wanted = options.map(([each]) => each).join();
     if ($("size").dataset.options !== wanted) {
       $("size").dataset.options = wanted;
       $("size").replaceChildren(...options.map(([each, text]) => make("option", { value: each }, text)));
     }
     $("size").value = own ?? "";
+    $("other-size").hidden = true;
+    $("other-size").querySelector("input").placeholder = `multiples of ${this.about?.multiple}`;
     this.#keyframes(doc);
     $("undo").disabled = !this.store.canUndo;
     $("redo").disabled = !this.store.canRedo;
+    const events = this.about?.events || this.labels();
+    $("add-event").disabled = !events;
+    $("add-event").title = events ? "" : "This model was not trained with events";
     this.inspect();
   }
 
@@ -113,10 +129,10 @@ export class Panel {
     if (!row) { root.replaceChildren(make("p", { class: "quiet" }, chosen.size ? "" : "Choose a bar to type its times, or draw one into a row.")); return; }
     const one = row.bars.find((each) => chosen.has(each.id));
     if (root.contains(document.activeElement) && this.inspected === one.id) {
-      for (const part of ["start", "end"]) { const field = root.querySelector(`[name=${part}]`); if (field !== document.activeElement) field.value = one[part]; }
+      for (const part of ["start", "end"]) { const field = root.querySelector(`[name=${part}]`); if (field !== document.activeElement) field.value = short(one[part]); }
     } else {
       const field = (part, label) => make("label", { class: "inline" }, label, make("input", {
-        type: "number", name: part, step: "any", min: 0, value: one[part],
+        type: "number", name: part, step: "any", min: 0, value: short(one[part]),
         onchange: (event) => { this.editing.edge(one.id, part, Number(event.target.value)); event.target.value = rowOfBar(this.store.doc, one.id)?.bars.find((each) => each.id === one.id)?.[part] ?? ""; },
       }));
       root.replaceChildren(make("b", {}, isEvent(row) ? row.text || "event" : row.word || "subject"), field("start", "from"), field("end", "to"), make("span", { class: "quiet mono", id: "frames-of" }));

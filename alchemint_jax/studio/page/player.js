@@ -7,7 +7,8 @@ const LARGEST = 384; // pixels of a screen on the page
 class Screen {
   constructor() {
     this.canvas = make("canvas", { role: "img", "aria-label": "Video" });
-    this.caption = make("figcaption");
+    this.button = make("button", { class: "title", title: "Show what was measured of it" });
+    this.caption = make("figcaption", {}, this.button);
     this.figure = make("figure", {}, make("div", { class: "screen" }, this.canvas), this.caption);
     this.strip = null;
   }
@@ -19,11 +20,14 @@ class Screen {
     this.canvas.classList.toggle("small", strip.width < LARGEST);
   }
 
-  draw(frame, pen = this.canvas.getContext("2d"), from = 0) {
-    if (!this.strip) return;
+  // Onto the whole of a canvas, or onto its part from a share of the width on.
+  draw(frame, canvas = this.canvas, from = 0) {
     const { columns, width, height, frames } = this.strip, at = Math.min(frames - 1, frame);
-    const x = (at % columns) * width, y = Math.floor(at / columns) * height, skip = Math.round(from * width);
-    if (skip < width) pen.drawImage(this.image, x + skip, y, width - skip, height, skip, 0, width - skip, height);
+    const x = (at % columns) * width, y = Math.floor(at / columns) * height;
+    const skip = Math.round(from * canvas.width), part = skip * (width / canvas.width);
+    const pen = canvas.getContext("2d");
+    pen.imageSmoothingEnabled = false;
+    if (skip < canvas.width) pen.drawImage(this.image, x + part, y, width - part, height, skip, 0, canvas.width - skip, canvas.height);
   }
 }
 
@@ -44,6 +48,7 @@ export class Player {
     this.frame = 0; this.frames = 1; this.fps = 8; this.playing = false;
     this.screens = [];
     this.wipe = null;
+    this.chosen = () => {}; // called with the id of the screen whose title is clicked
     $("play").addEventListener("click", () => this.toggle());
     $("scrub").addEventListener("input", () => { this.pause(); this.seek(Number($("scrub").value)); });
   }
@@ -60,7 +65,10 @@ export class Player {
       const screen = new Screen();
       screen.id = one.id;
       screen.show(one.strip, pictures[i]);
-      screen.caption.textContent = this.wipe === null ? one.title : `${i ? "right" : "left"}: ${one.title}`;
+      screen.button.textContent = one.title;
+      screen.button.addEventListener("click", () => this.chosen(one.id));
+      if (results.length === 1) screen.caption.textContent = one.title;
+      if (this.wipe !== null) screen.caption.textContent = `${i ? "right" : "left"}: ${one.title}`;
       return screen;
     });
     if (this.wipe === null) {
@@ -91,12 +99,10 @@ export class Player {
 
   draw() {
     for (const screen of this.wipe === null ? this.screens : this.screens.slice(0, 1)) {
-      const pen = screen.canvas.getContext("2d");
-      pen.imageSmoothingEnabled = false;
-      screen.draw(this.frame, pen);
+      screen.draw(this.frame);
       if (this.wipe === null) continue;
-      const { canvas } = screen, other = this.screens[1];
-      if (other.strip.width === screen.strip.width) other.draw(this.frame, pen, this.wipe);
+      const { canvas } = screen, pen = canvas.getContext("2d");
+      this.screens[1].draw(this.frame, canvas, this.wipe);
       pen.fillStyle = "#fff";
       pen.fillRect(Math.round(this.wipe * canvas.width), 0, 1, canvas.height);
     }

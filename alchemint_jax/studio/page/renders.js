@@ -6,6 +6,7 @@ import { drawMeasured, errorText, placeNow } from "./measured.js";
 
 const file = (job, name) => `/api/renders/${job.id}/${name}`;
 const duration = (s) => (s < 60 ? `${Math.max(1, Math.round(s))} s` : `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`);
+const unfinished = (job) => job.state === "queued" || job.state === "running";
 const same = (job) => `the same clip as #${job.same_as}, not rendered again`;
 
 export class Renders {
@@ -16,9 +17,13 @@ export class Renders {
     this.order = [];
     this.board = null;
     this.fps = 8; // of previews: the model's
-    this.shown = []; // ids of what the screens show; the first one is measured
+    player.chosen = (id) => { this.chosen = id; this.#measure(); };
+    this.shown = []; // ids of what the screens show
+    this.chosen = null; // the one of them that is measured, if it is not the first
     this.compare = null;
-    this.awaited = []; // ids of the last request
+    this.awaited = []; // ids of the last request: they are shown as they come
+    this.asked = []; // those of this window
+    this.previewed = new Map(); // what there is to see of renders that run, by id
   }
 
   // All there are by now: this window may have missed what was told while nobody looked at it.
@@ -35,13 +40,15 @@ export class Renders {
   open(board) {
     this.board = board;
     this.shown = []; this.compare = null;
-    const done = this.mine().filter((job) => job.state === "done");
+    const done = this.mine().filter((job) => job.state === "done"), busy = this.mine().filter(unfinished);
+    if (!busy.some((job) => this.awaited.includes(job.id))) this.awaited = busy.slice(0, 4).map((job) => job.id);
     this.list();
     this.show(done.length ? [done.at(-1).id] : []);
   }
 
   mine() { return [...this.jobs.values()].filter((job) => job.board === this.board).sort((a, b) => a.number - b.number); }
-  get result() { return this.jobs.get(this.shown[0])?.result ?? null; }
+  get measured() { return this.jobs.get(this.shown.includes(this.chosen) ? this.chosen : this.shown[0]) ?? null; }
+  get result() { return this.measured?.result ?? null; }
 
   hear(job) {
     const before = this.jobs.get(job.id);
@@ -49,17 +56,21 @@ export class Renders {
     if (job.board !== this.board) return;
     if (job.state === "done" && before?.state !== "done") this.#done(job);
     if (job.state === "failed" && before?.state !== "failed") say(job.error, true);
+    if (!unfinished(job) && !this.awaited.includes(job.id)) this.previewed.delete(job.id);
     this.list();
   }
 
   async #done(job) {
     if (!this.awaited.includes(job.id)) return;
     await this.show(this.awaited);
-    this.previewed?.delete(job.id);
+    this.previewed.delete(job.id);
     document.dispatchEvent(new CustomEvent("finished", { detail: { id: job.id } }));
     if (!matchMedia("(prefers-reduced-motion: reduce)").matches) this.player.play();
     else if (!this.player.frame) this.player.seek(this.player.frames >> 1); // the first one often shows nobody
   }
+
+  // Those that this window asked for last and that are not there yet.
+  get waiting() { return this.asked.filter((id) => this.jobs.has(id) && unfinished(this.jobs.get(id))); }
 
   gone(id) {
     this.jobs.delete(id);
@@ -71,22 +82,23 @@ export class Renders {
 
   queue(order) { this.order = order; this.list(); }
 
-  async preview({ id, strip, jpeg, step }) {
+  async preview({ id, strip, jpeg }) {
     const job = this.jobs.get(id);
-    if (!job || job.board !== this.board || !this.awaited.includes(id)) return;
-    this.previewed ??= new Map();
+    if (!job || job.board !== this.board) return;
     this.previewed.set(id, { strip, source: `data:image/jpeg;base64,${jpeg}` });
+    if (!this.awaited.includes(id)) return; // or not yet: it may come before the answer to who asked
     if (!this.shown.includes(id)) await this.show(this.awaited);
     else await this.player.preview(id, strip, jpeg);
-    document.dispatchEvent(new CustomEvent("preview", { detail: { id, step } }));
+    document.dispatchEvent(new CustomEvent("preview"));
   }
 
   async ask(content) {
     const { jobs } = await api.render(content);
-    this.awaited = jobs.map((job) => job.id);
+    this.awaited = this.asked = jobs.map((job) => job.id);
     this.compare = null;
     for (const job of jobs) if (!this.jobs.has(job.id)) this.jobs.set(job.id, job);
     this.list();
+    if (this.awaited.some((id) => this.previewed.has(id))) { await this.show(this.awaited); document.dispatchEvent(new CustomEvent("preview")); }
     const done = jobs.map((job) => this.jobs.get(job.id)).filter((job) => job.state === "done");
     for (const job of done) await this.#done(job); // at once, or before this answer came
     return jobs;
@@ -94,18 +106,24 @@ export class Renders {
 
   // Shows those of these that there is something to show of.
   async show(ids) {
-    const can = ids.map((id) => this.jobs.get(id)).filter((job) => job && (job.result || this.previewed?.has(job.id)));
+    const can = ids.map((id) => this.jobs.get(id)).filter((job) => job && (job.result || this.previewed.has(job.id)));
     this.shown = can.map((job) => job.id);
     $("result").hidden = !can.length;
     if (!can.length) { drawMeasured($("measured"), null); this.changed(null); return; }
     const pair = this.compare && can.length === 1 ? [can[0], this.jobs.get(this.compare)] : can;
     const views = pair.map((job) => this.#view(job));
     await this.player.show(views, pair !== can).catch(fail);
-    const { result } = this;
+    this.#measure();
+  }
+
+  // Under the scrubber: what is known of one of the clips that are shown.
+  #measure() {
+    const { result, measured: job } = this;
+    for (const screen of this.player.screens) screen.button.setAttribute("aria-pressed", String(screen.id === job?.id));
     drawMeasured($("measured"), result);
     if (result) {
       const { steps, solver, seconds, size } = result;
-      $("about").textContent = result.video ? `${result.video}, ${size[1]} × ${size[0]}, ${result.frames} frames: bars can be corrected above` : `#${can[0].number}: ${size[1]} × ${size[0]}, ${result.frames} frames, ${steps} steps of ${solver}${can[0].ask.scheme ? `, intervals by ${can[0].ask.scheme}` : ""}, ${can[0].same_as ? same(can[0]) : duration(seconds)}`;
+      $("about").textContent = result.video ? `${result.video}, ${size.join(" × ")}, ${result.frames} frames: bars can be corrected above` : `#${job.number}: ${size.join(" × ")}, ${result.frames} frames, ${steps} steps of ${solver}${job.ask.scheme ? `, intervals by ${job.ask.scheme}` : ""}, ${job.same_as ? same(job) : duration(seconds)}`;
     } else $("about").textContent = "";
     this.list();
     this.changed(result);
@@ -158,7 +176,7 @@ export class Renders {
   }
 
   #draw(item, job) {
-    const busy = job.state === "queued" || job.state === "running", done = job.state === "done";
+    const busy = unfinished(job), done = job.state === "done";
     item.element.className = `${job.state}${this.shown.includes(job.id) ? " shown" : ""}`;
     item.title.textContent = job.video ? `#${job.number}  ${job.video}` : `#${job.number}  seed ${job.ask.seed}`;
     item.note.textContent = this.#note(job);

@@ -15,7 +15,8 @@ export class Tracks {
     this.bars = new Map();
     this.chosen = new Set();
     this.focus = null; // id of the bar that Tab reaches
-    this.scale = 0; // pixels a second; 0 fits
+    this.scale = 0; // pixels a second that were chosen; 0 fits
+    this.step = 100; // those of now: to ask the page for them costs a layout
     this.seen = new Map(); // measured spans in seconds, by row key
     this.ruler = new Ruler({ ticks: [0, 0.125, 4], latents: [0, 2], fps: 8, frames: 2 });
     this.second = 0;
@@ -35,10 +36,10 @@ export class Tracks {
     const least = Math.min(90, 1500 / this.ruler.end); // on a small screen the timeline scrolls
     return Math.max(fit, least, this.scale);
   }
-  x(second) { return EDGE + second * this.pixels; }
+  x(second) { return EDGE + second * this.step; }
   secondAt(clientX) {
     const left = this.body.getBoundingClientRect().left + this.label + EDGE;
-    return Math.min(this.ruler.end, Math.max(0, (clientX - left) / this.pixels));
+    return Math.min(this.ruler.end, Math.max(0, (clientX - left) / this.step));
   }
 
   zoom(factor, clientX = null) {
@@ -96,7 +97,7 @@ export class Tracks {
     });
     const remove = make("button", { class: "x", onclick: () => this.handlers.removeRow(row.key) }, "×");
     const label = make("div", { class: "label" }, swatch, picture, name, remove);
-    const track = make("div", { class: "track" });
+    const track = make("div", { class: "track" }); // which the keys reach while it has no bars
     const lane = make("div", { class: "lane", "aria-hidden": "true" });
     track.append(lane);
     const element = make("div", { class: `row${event ? " event" : ""}`, role: "group" }, label, track);
@@ -114,6 +115,10 @@ export class Tracks {
     set(parts.swatch, "textContent", event ? "“" : String(number + 1));
     if (document.activeElement !== parts.name) set(parts.name, "value", event ? row.text : row.word);
     parts.name.setAttribute("aria-label", event ? "What happens" : `Word of subject ${number + 1}`);
+    const bare = row.bars.length ? {} : { tabindex: "0", role: "button", "aria-label": `${title} has no bars; N draws one at the playhead` };
+    for (const name of ["tabindex", "role", "aria-label"]) {
+      if (name in bare) parts.track.setAttribute(name, bare[name]); else parts.track.removeAttribute(name);
+    }
     parts.remove.setAttribute("aria-label", `Remove the row ${title}`);
     parts.remove.title = "Remove this row";
     if (parts.picture) {

@@ -6,6 +6,8 @@ import { fail, make } from "./dom.js";
 export class Videos {
   constructor(root, { open }) { Object.assign(this, { root, open, videos: new Map() }); }
 
+  has(board) { return [...this.videos.values()].some((one) => one.boards.includes(board)); }
+
   load(videos) { this.videos = new Map(videos.map((one) => [one.id, one])); this.draw(); }
 
   hear(video) {
