@@ -291,6 +291,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
     """The commands of other rooms: importing these takes longer than many a command."""
     from alchemint_jax.annotate import command as annotate_command
     from alchemint_jax.bench import command as bench_command
+    from alchemint_jax.commands import decoded as decoded_command
     from alchemint_jax.commands import paths as paths_command
     from alchemint_jax.data import command as data_command
     from alchemint_jax.evaluate import command as evaluate_command
@@ -318,6 +319,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")
     c.add_argument("--out", required=True, metavar="DIR", help="a new folder")
     data_command.add_arguments(c)
+    decoded_command.add_parser(kinds)
     paths_command.add_parser(kinds)
     c = add(kinds, "sheet", commands.draw_data_sheet, "draw a few clips of a dataset")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")

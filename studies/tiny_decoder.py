@@ -12,6 +12,7 @@ without a small decoder. Times are of one clip, in turn.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import sys
 from collections.abc import Sequence
@@ -29,12 +30,15 @@ from alchemint_jax.bench import hardware
 from alchemint_jax.bench.measure import Side, alternate, compare, summary
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.evaluate import students
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.loading import TINY
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.sample import Models, decode
 from alchemint_jax.studio import preview
+from alchemint_jax.weights import locate
+from alchemint_jax.weights.directories import tiny_decoder
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from alchemint_jax.worlds.sprites.world import sample_clip
 from studies.step_cache import latents_of, psnr
@@ -59,6 +63,8 @@ def _encode(models: Models, video: np.ndarray) -> np.ndarray:
 def measure(pipe: Pipeline, given: dict[str, np.ndarray], repeats: int) -> dict[str, Any]:
     """PSNR of the small decoder and of the linear map against the whole decoder, and times.
 
+    Of the small decoder also the energies of edges and of motion, as shares of the whole one's.
+
     Args:
         pipe: loaded with a small decoder.
         given: latents by name.
@@ -74,11 +80,17 @@ def measure(pipe: Pipeline, given: dict[str, np.ndarray], repeats: int) -> dict[
     )
     found: dict[str, Any] = {}
     for name, z in given.items():
-        wanted = decode(whole, jnp.asarray(z))
+        wanted, shown = (decode(models, jnp.asarray(z)) for models in (whole, small))
         found[name] = {
-            "small decoder": psnr(decode(small, jnp.asarray(z)), wanted),
-            "linear map": psnr(np.stack([fitted.frames(one) for one in z]), wanted),
+            "psnr": {
+                "small decoder": psnr(shown, wanted),
+                "linear map": psnr(np.stack([fitted.frames(one) for one in z]), wanted),
+            },
+            "edges": students.edge_energy(shown) / students.edge_energy(wanted),
+            "motion": students.motion_energy(shown) / students.motion_energy(wanted),
         }
+        for energy in ("edges", "motion"):
+            found[name][energy] = float(np.mean(found[name][energy]))
     one = jnp.asarray(given["clips"][:1])
     sides = {
         name: Side(partial(decode, models, one), lambda frames: frames, lambda _: {})
@@ -86,7 +98,7 @@ def measure(pipe: Pipeline, given: dict[str, np.ndarray], repeats: int) -> dict[
     }
     seconds = alternate(sides, repeats)
     ratio = compare(seconds["small"], seconds["whole"])
-    return {"psnr": found, "seconds": {n: summary(s) for n, s in seconds.items()}, "ratio": ratio}
+    return {"frames": found, "seconds": {n: summary(s) for n, s in seconds.items()}, "ratio": ratio}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -115,11 +127,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if pipe.models.preview is None:
             raise AlchemintError(f"--tiny {args.tiny}: is no small decoder")
         decoder, params = pipe.models.preview
+        file = tiny_decoder(locate(args.model)) if args.tiny == TINY else Path(args.tiny)
+        assert file is not None  # it was read
         given = latents(pipe, args.limit, args.seed)
         found = {
             "machine": hardware.machine(jax.devices(), ["jax"]),
             "model": args.model,
             "weights": fingerprints(args.model),
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             "limit": args.limit,
             "seed": args.seed,
             "widths": decoder.config.widths,
@@ -131,8 +146,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options.error(str(error))
     except KeyboardInterrupt:
         return 130
-    for name, shown in found["psnr"].items():
-        print(name + ": " + ", ".join(f"{who} {value:.1f} dB" for who, value in shown.items()))
+    for name, of in found["frames"].items():
+        print(name + ": " + ", ".join(f"{who} {value:.1f} dB" for who, value in of["psnr"].items()))
     print(f"{found['ratio']['ratio']:.3f} of the whole decoder's time")
     return 0
 

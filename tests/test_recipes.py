@@ -209,6 +209,7 @@ def execute(words):
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
         few = ["--buckets", BUCKETS, "--fps", f"{FPS}"] if "--buckets" in words else few
         few = PATHS if words[1:3] == ["data", "paths"] else few
+        few = ["--clips", "1"] if words[1:3] == ["data", "decode"] else few
         assert cli.main([*words[1:], *few]) == 0, words
     elif words[2] == "studies.fast_weights":
         assert fast_weights.main(words[3:]) == 0, words

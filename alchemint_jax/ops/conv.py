@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -35,6 +36,9 @@ def conv2d(
     return y if bias is None else y + bias.astype(x.dtype)[None, None, None, None]
 
 
+_FEW = 16  # channels
+
+
 def conv3d_valid(
     x: Float[Array, "b f h w c"],
     kernel: Float[Array, "kt kh kw c o"],
@@ -44,13 +48,20 @@ def conv3d_valid(
     """Convolution that is `valid` in time (strided) and zero-padded to the same size in space.
 
     Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is slower
-    on CPU, and elsewhere the compiler sees the same products.
+    on CPU, and elsewhere the compiler sees the same products. Where they give few channels, all
+    taps are channels of one convolution, and its outputs are summed: matrices of few columns are
+    slow everywhere.
     """
     kt, kh, kw = kernel.shape[:3]
     frames = (x.shape[1] - kt) // stride + 1
     padding = ((kh // 2, kh // 2), (kw // 2, kw // 2))
-    taps = (x[:, i : i + (frames - 1) * stride + 1 : stride] for i in range(kt))
-    y = sum(conv2d(tap, kernel[i], padding=padding) for i, tap in enumerate(taps))
+    starts = [slice(i, i + (frames - 1) * stride + 1, stride) for i in range(kt)]
+    if kt > 1 and stride == 1 and kernel.shape[4] <= _FEW:
+        together = kernel.transpose(1, 2, 3, 0, 4).reshape(kh, kw, x.shape[-1], -1)
+        taps = jnp.split(conv2d(x, together, padding=padding), kt, axis=-1)
+        y = sum(tap[:, start] for tap, start in zip(taps, starts, strict=True))
+    else:
+        y = sum(conv2d(x[:, s], k, padding=padding) for s, k in zip(starts, kernel, strict=True))
     return y + bias.astype(x.dtype)[None, None, None, None]
 
 
@@ -113,6 +124,27 @@ def _join(before: jax.Array | None, x: jax.Array, zeros: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (zeros, 0), (0, 0), (0, 0), (0, 0))) if zeros else x
 
 
-def upsample_nearest(x: Float[Array, "b f h w c"]) -> Float[Array, "b f 2*h 2*w c"]:
-    """Doubles height and width by repetition."""
-    return jnp.repeat(jnp.repeat(x, 2, axis=2), 2, axis=3)
+def upsampled_conv2d(
+    x: Float[Array, "b f h w c"],
+    kernel: Float[Array, "3 3 c o"],
+    bias: Float[Array, " o"] | None = None,
+) -> Float[Array, "b f 2*h 2*w o"]:
+    """Doubles height and width by repetition and convolves, all on the small frames.
+
+    A pixel and its neighbours are copies of two cells along each side. So each of the four pixels
+    of a cell is a convolution of cells, with sums of taps as its weights. These are channels of one
+    convolution: as many products, but no large frames with all channels, and wide matrices.
+    """
+    b, f, h, w, c = x.shape
+    o = kernel.shape[3]
+    wide = jnp.einsum("pit,qju,tuco->ijcpqo", _CELLS, _CELLS, kernel)
+    y = conv2d(x, wide.reshape(3, 3, c, 4 * o)).reshape(b, f, h, w, 2, 2, o)
+    y = y.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, 2 * h, 2 * w, o)
+    return y if bias is None else y + bias.astype(x.dtype)[None, None, None, None]
+
+
+# [pixel, cell, tap]: the first pixel of a cell sees the cell before it by its first tap, and its
+# own cell by the others.
+_CELLS = np.array(
+    [[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]], np.float32
+)

@@ -29,7 +29,7 @@ from alchemint_jax.sampling.guidance import Guidance, Guide
 from alchemint_jax.sampling.kinds import kind_of
 from alchemint_jax.sampling.loading import load_autoencoder, load_low
 from alchemint_jax.sampling.parts import Origin, Parts, check_parts
-from alchemint_jax.sampling.sample import Models, Watch, decode, sample_latents
+from alchemint_jax.sampling.sample import Models, Watch, decode, noise_of, sample_latents
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.sampling.wan_settings import wan_settings
 from alchemint_jax.scene.scene import Scene
@@ -351,9 +351,7 @@ class Pipeline(Parts):
         if noise is not None:
             start = jnp.asarray(noise)
         else:
-            fold = partial(jax.random.fold_in, jax.random.key(seed))
-            keys = jax.vmap(fold)(jnp.arange(len(scenes)))
-            start = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+            start = noise_of(jax.random.key(seed), len(scenes), shape)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
             latents = run(control, guide, table, watch)

@@ -124,6 +124,13 @@ def sample_latents(
     return state[0] if given is None else given.over(state[0])
 
 
+@partial(jax.jit, static_argnums=(1, 2))
+def noise_of(key: jax.Array, count: int, shape: tuple[int, ...]) -> Float[Array, "b t h w c"]:
+    """Noise of so many clips: that of a clip depends on the key and its number alone."""
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(count))
+    return jax.vmap(lambda one: jax.random.normal(one, shape))(keys)
+
+
 @partial(jax.jit, static_argnames=("dit", "solver"))
 def solve_piece(
     params: dict,
@@ -202,8 +209,19 @@ def decode(models: Models, latents: Float[Array, "b t h w c"]) -> UInt8[np.ndarr
         "the transformer gave latents",
         "its weights do not belong together, or the weights of guidance or of a LoRA are too large",
     )
-    frames = []
     vae, params = models.preview or (models.vae, models.vae_params)
+    return decode_with(vae, params, latents)
+
+
+def decode_with(
+    vae: VAE | TinyDecoder, params: dict, latents: Float[Array | np.ndarray, "b t h w c"]
+) -> UInt8[np.ndarray, "b f h2 w2 3"]:
+    """As `decode`, by one decoder and of latents that are finite.
+
+    Raises:
+        NonFiniteError: the frames are NaN or infinite somewhere.
+    """
+    frames = []
     for z in latents:
         video, finite = _decode(params, z[None], vae=vae)
         require_finite(finite, "the autoencoder gave frames")

@@ -24,8 +24,8 @@ from alchemint_jax.scene.clock import Clock
 
 pytestmark = pytest.mark.slow
 
-TINY = TinyDecoderConfig(3, (6, 4, 4), (False, True), memory_blocks=1)
-PATCHED = TinyDecoderConfig(4, (5, 4, 3), (True, True), memory_blocks=2, patch=2)
+TINY = TinyDecoderConfig(3, (6, 4, 4), (1, 2), memory_blocks=1)
+PATCHED = TinyDecoderConfig(4, (5, 4), (4,), memory_blocks=2, patch=2)
 
 
 def _made(config):
@@ -67,7 +67,7 @@ def _decoded(config, params, latents):
         for j in range(config.memory_blocks):
             x = memory(f"stage{i}_memory{j}", x)
         x = _conv(x.repeat(2, 0).repeat(2, 1), params[f"stage{i}_grow"])
-        made = np.split(x, 1 + config.temporal_upsample[i], axis=-1)
+        made = np.split(x, config.temporal_upsample[i], axis=-1)
         return [z for y in made for z in stages(_conv(y, params[f"stage{i}_out"]), i + 1)]
 
     frames = []
@@ -98,7 +98,7 @@ def test_it_streams():
 def test_shape_and_timing_are_the_autoencoders():
     """A latent frame changes the pixel frames that hold it in the autoencoder, and later ones."""
     vae = VAE(VAEConfig(4, (1, 1, 1), 1, 3, (True, True), (0.0,) * 3, (1.0,) * 3))
-    tiny, params = _made(TinyDecoderConfig(3, (6, 4, 4), (True, True), memory_blocks=1))
+    tiny, params = _made(TinyDecoderConfig(3, (6, 4, 4), (2, 2), memory_blocks=1))
     run = jax.jit(lambda z: tiny.apply({"params": params}, z, method="decode"))
     latents = normal(3, 1, 4, 2, 2, 3)
     plain = run(latents)
@@ -113,7 +113,7 @@ def test_shape_and_timing_are_the_autoencoders():
 
 def test_tiles_serve_it_too():
     decoder, params = _made(PATCHED)
-    latents = normal(4, 1, 2, 4, 8, 4)
+    latents = normal(4, 1, 2, 8, 16, 4)
     video = jax.jit(lambda z: tiled_decode(decoder, params, z, tile=32, overlap=16))(latents)
     assert video.shape == (1, 5, 32, 64, 3) and np.isfinite(video).all()
 
@@ -139,4 +139,4 @@ def test_the_published_sizes():
             tiny.z_dim,
         )
     with pytest.raises(ConfigError, match="one more than temporal_upsample, which has 2"):
-        TinyDecoderConfig(16, (8, 8), (True, True))
+        TinyDecoderConfig(16, (8, 8), (2, 2))

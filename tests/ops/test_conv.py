@@ -14,7 +14,7 @@ from alchemint_jax.ops.conv import (
     conv3d_valid,
     merge_frames,
     split_frames,
-    upsample_nearest,
+    upsampled_conv2d,
 )
 
 
@@ -22,11 +22,15 @@ def _normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("channels", [6, 18])
 @pytest.mark.parametrize("frames", [3, 4, 7])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [(3, 3, 3), (3, 1, 1), (1, 1, 1)])
-def test_conv3d_is_xlas(kernel, stride, frames):
-    x, w, bias = _normal(0, 2, frames, 5, 4, 3), _normal(1, *kernel, 3, 6), _normal(2, 6)
+def test_conv3d_is_xlas(kernel, stride, frames, channels):
+    x, w, bias = (
+        *(_normal(0, 2, frames, 5, 4, 3), _normal(1, *kernel, 3, channels)),
+        _normal(2, channels),
+    )
     spatial = [(kernel[1] // 2, kernel[1] // 2), (kernel[2] // 2, kernel[2] // 2)]
     expected = jax.lax.conv_general_dilated(
         x, w, (stride, 1, 1), [(0, 0), *spatial], dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
@@ -54,13 +58,13 @@ def test_convolutions_keep_the_type_of_their_input():
     assert conv3d_valid(x, w, bias).dtype == conv2d(x, w[0], bias).dtype == jnp.bfloat16
 
 
-def test_upsample_repeats_every_pixel():
-    x = _normal(0, 1, 2, 3, 2, 4)
-    y = np.asarray(upsample_nearest(jnp.asarray(x)))
-    assert y.shape == (1, 2, 6, 4, 4)
-    for i in range(2):
-        for j in range(2):
-            np.testing.assert_array_equal(y[:, :, i::2, j::2], x)
+def test_upsampled_convolution_is_that_of_repeated_pixels():
+    x, w, bias = _normal(0, 1, 2, 3, 2, 4), _normal(1, 3, 3, 4, 5), _normal(2, 5)
+    repeated = jnp.asarray(x.repeat(2, axis=2).repeat(2, axis=3))
+    expected = conv2d(repeated, jnp.asarray(w), jnp.asarray(bias))
+    y = upsampled_conv2d(jnp.asarray(x), jnp.asarray(w), jnp.asarray(bias))
+    assert y.shape == expected.shape == (1, 2, 6, 4, 5)
+    np.testing.assert_allclose(y, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(

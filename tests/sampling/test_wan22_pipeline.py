@@ -288,7 +288,7 @@ def _save(file, module, entries):
 
 def test_a_small_decoder_shows_what_the_autoencoder_would(tmp_path):
     """It decodes in its place, frame for frame; pictures are still encoded by the model's own."""
-    config = TinyDecoderConfig(48, (4, 4, 4), (True, True), memory_blocks=1, patch=2)
+    config = TinyDecoderConfig(48, (4, 4, 4), (2, 2), memory_blocks=1, patch=2)
     file = tmp_path / "taew.safetensors"
     _save(file, TinyDecoder(config), vae_original.tiny_entries(config))
     io, pipe = _io("ti2v"), Pipeline.load(GOLDENS / "ti2v", vae=file)
@@ -309,7 +309,7 @@ def test_another_autoencoder_takes_the_place_of_the_models_own(tmp_path):
 
 
 def test_a_decoder_of_another_model_is_refused(tmp_path):
-    config = TinyDecoderConfig(16, (4, 4, 4), (True, True), memory_blocks=1)
+    config = TinyDecoderConfig(16, (4, 4, 4), (2, 2), memory_blocks=1)
     file = tmp_path / "taew.safetensors"
     _save(file, TinyDecoder(config), vae_original.tiny_entries(config))
     with pytest.raises(WeightsError, match="small decoder z_dim is 16, but vae z_dim is 48"):
@@ -317,7 +317,7 @@ def test_a_decoder_of_another_model_is_refused(tmp_path):
 
 
 def test_a_pair_and_a_preview_from_the_command_line(tmp_path, capsys):
-    config = TinyDecoderConfig(16, (4, 4, 4, 4), (False, True, True), memory_blocks=1)
+    config = TinyDecoderConfig(16, (4, 4, 4, 4), (1, 2, 2), memory_blocks=1)
     file = tmp_path / "taew.safetensors"
     _save(file, TinyDecoder(config), vae_original.tiny_entries(config))
     Image.fromarray(np.zeros((50, 70, 3), np.uint8)).save(tmp_path / "a.png")

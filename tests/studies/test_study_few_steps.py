@@ -23,40 +23,39 @@ def found():
     return json.loads((DOCS / "results" / "few_steps.json").read_text())
 
 
-def test_noise_goes_by_board_and_not_by_batch(monkeypatch):
+def test_noise_goes_by_board_and_not_by_batch(monkeypatch, tmp_path):
     """A model whose latents are its noise: boards are told apart, and the second noise is new."""
     monkeypatch.setattr(few_steps, "latent_shape", lambda pipe, cases: (2, 3, 3, 1))
-    sample = lambda models, conditions, noise, plan: noise  # noqa: E731
+    batches = []
+
+    def sample(models, conditions, noise, plan):
+        batches.append(len(noise))
+        return noise
+
     monkeypatch.setattr(few_steps, "sample_latents", sample)
     pipe = SimpleNamespace(models=None, conditions=lambda cases: None)
     asked = {"seed": 3, "again": 2}
-    one = few_steps.make(pipe, [None] * 5, asked, None, batch=2)
-    other = few_steps.make(pipe, [None] * 5, asked, None, batch=3)
-    np.testing.assert_array_equal(one.latents, other.latents)
+    kept = [few_steps.Kept(tmp_path / f"{i}.npz", "a") for i in range(2)]
+    one = few_steps.make(pipe, [None] * 5, asked, None, kept[0], batch=2)
+    other = few_steps.make(pipe, [None] * 5, asked, None, kept[1], batch=3)
+    np.testing.assert_array_equal(one.samples, other.samples)
     np.testing.assert_array_equal(one.again, other.again)
-    assert one.latents.shape == (5, 2, 3, 3, 1) and len(one.again) == 2
-    assert len({x.tobytes() for x in [*one.latents, *one.again]}) == 7
+    assert one.samples.shape == (5, 2, 3, 3, 1) and len(one.again) == 2
+    assert len({x.tobytes() for x in [*one.samples, *one.again]}) == 7
 
-
-def test_what_was_made_is_made_once(tmp_path):
-    made = few_steps.Made(np.zeros((2, 1, 1, 1, 1)), np.ones((1, 1, 1, 1, 1)))
-    calls = []
-
-    def make():
-        calls.append(1)
-        return made
-
-    for key, count in (("a", 1), ("a", 1), ("b", 2), ("a", 3)):
-        again = few_steps.kept(tmp_path / "teacher.npz", key, make)
-        np.testing.assert_array_equal(again.again, made.again)
-        assert len(calls) == count
+    batches.clear()
+    again = few_steps.make(pipe, [None] * 6, asked | {"again": 3}, None, kept[0], batch=2)
+    assert batches == [2], "a board more, and one more from other noise"
+    np.testing.assert_array_equal(again.samples[:5], one.samples)
+    other_weights = few_steps.Kept(kept[0].file, "b")
+    assert kept[0].read() and not other_weights.read()
 
 
 def test_ways_are_compared_with_the_teacher_board_by_board():
     rng = np.random.default_rng(0)
     sharp = few_steps.Made(rng.normal(size=(6, 3, 8, 8, 2)), rng.normal(size=(2, 3, 8, 8, 2)))
     smear = lambda x: (x + np.roll(x, 1, 2) + np.roll(x, 1, 3)) / 3  # noqa: E731
-    blurred = few_steps.Made(smear(sharp.latents), smear(sharp.again))
+    blurred = few_steps.Made(smear(sharp.samples), smear(sharp.again))
     made = {few_steps.TEACHER: sharp, "itself": sharp, "blurred": blurred}
     row = {"seed": 0, "subject": 0, "asked": [[0, 1]], "t_iou": 0.9, "identity": 1.0}
     rows = [row | {"case": f"board {i}"} for i in range(6)]

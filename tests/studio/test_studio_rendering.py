@@ -225,7 +225,7 @@ def test_a_small_decoder_beside_the_weights_shows_previews(renderer, tmp_path):
     rng = np.random.default_rng(0)
 
     def write(channels):
-        module = TinyDecoder(TinyDecoderConfig(channels, (4, 4, 4), (True, True), 1))
+        module = TinyDecoder(TinyDecoderConfig(channels, (4, 4, 4), (2, 2), 1))
         params = jax.tree.map(lambda x: 0.3 * rng.normal(size=x.shape), module.abstract_params())
         return module, weights.load(write_tiny(tmp_path, module.config, params), "vae")[1]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from alchemint_jax.errors import ConfigError
 
@@ -64,17 +65,17 @@ class TinyDecoderConfig:
     Attributes:
         z_dim: channels of a latent cell.
         widths: channels of each stage, and those of the last convolutions.
-        temporal_upsample: of each stage, whether it makes two frames of one.
+        temporal_upsample: how many frames each stage makes of one.
         memory_blocks: how many each stage has.
         patch: pixels along each side that the last convolution gives at once.
 
     Raises:
-        ConfigError: there are not as many stages as there are temporal factors.
+        ConfigError: there are not as many stages as there are temporal factors, or one is none.
     """
 
     z_dim: int = 16
     widths: tuple[int, ...] = (256, 128, 64, 64)
-    temporal_upsample: tuple[bool, ...] = (False, True, True)
+    temporal_upsample: tuple[int, ...] = (1, 2, 2)
     memory_blocks: int = 3
     patch: int = 1
 
@@ -84,11 +85,16 @@ class TinyDecoderConfig:
                 f"widths has {len(self.widths)} values; it must have one more than "
                 f"temporal_upsample, which has {len(self.temporal_upsample)}"
             )
+        if min(self.temporal_upsample, default=1) < 1:
+            raise ConfigError(
+                f"temporal_upsample is {self.temporal_upsample}; a stage makes at least one frame "
+                "of each"
+            )
 
     @property
     def temporal_stride(self) -> int:
         """Pixel frames per latent frame (after the first one)."""
-        return 2 ** sum(self.temporal_upsample)
+        return math.prod(self.temporal_upsample)
 
     @property
     def spatial_stride(self) -> int:

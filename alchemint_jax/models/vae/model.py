@@ -34,7 +34,7 @@ from alchemint_jax.ops.conv import (
     conv3d_valid,
     merge_frames,
     split_frames,
-    upsample_nearest,
+    upsampled_conv2d,
 )
 
 Layer = Callable[..., tuple[jax.Array, jax.Array]]
@@ -112,13 +112,14 @@ class CausalConv(nn.Module):
 
 
 class FrameConv(nn.Module):
-    """2D convolution of every frame."""
+    """2D convolution of every frame; with `doubles`, of one whose pixels are repeated."""
 
     features: int
     size: int = 3
     stride: int = 1
     padding: tuple[tuple[int, int], tuple[int, int]] = ((1, 1), (1, 1))
     kernel_init: nn.initializers.Initializer = _INIT
+    doubles: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
@@ -126,6 +127,8 @@ class FrameConv(nn.Module):
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if self.doubles:
+            return upsampled_conv2d(x, kernel, bias)
         return conv2d(x, kernel, bias, self.stride, self.padding)
 
 
@@ -225,7 +228,7 @@ class Upsample(nn.Module):
             kernel = self.param("time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c))
             bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
             x = past.through(partial(split_frames, kernel=kernel, bias=bias), x)
-        return FrameConv(self.features or c // 2, name="conv")(upsample_nearest(x))
+        return FrameConv(self.features or c // 2, doubles=True, name="conv")(x)
 
 
 class Encoder(nn.Module):

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from alchemint_jax.models import layers
 from alchemint_jax.models.vae.config import TinyDecoderConfig
 from alchemint_jax.models.vae.model import Past
-from alchemint_jax.ops.conv import conv2d, upsample_nearest
+from alchemint_jax.ops.conv import conv2d, upsampled_conv2d
 
 _INIT = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 # A fresh network is nearly linear and shows grey: what it gives is neither black nor white, and no
@@ -31,20 +31,23 @@ _GREY = nn.initializers.constant(0.5)
 
 
 class Conv(nn.Module):
-    """2D convolution of every frame, of the same size."""
+    """2D convolution of every frame, of the same size or, with `doubles`, of twice that."""
 
     features: int
     size: int = 3
     bias: bool = True
+    doubles: bool = False
     kernel_init: nn.initializers.Initializer = _INIT
     bias_init: nn.initializers.Initializer = _ZERO
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w o"]:
+    def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
         """Every frame, convolved on its own."""
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         bias = self.param("bias", self.bias_init, (self.features,)) if self.bias else None
+        if self.doubles:
+            return upsampled_conv2d(x, kernel, bias)
         side = (self.size // 2, self.size // 2)
         return conv2d(x, kernel, bias, 1, (side, side))
 
@@ -101,15 +104,13 @@ class TinyDecoder(nn.Module):
     ) -> Float[Array, "b f h2 w2 3"]:
         cfg = self.config
         x = nn.relu(Conv(cfg.widths[0], name="conv_in")(3 * jnp.tanh(latents / 3)))
-        for i, doubles in enumerate(cfg.temporal_upsample):
+        for i, made in enumerate(cfg.temporal_upsample):
             for j in range(cfg.memory_blocks):
                 x = Memory(name=f"stage{i}_memory{j}")(x, past)
-            made = 1 + doubles
             # It looks at single cells, so it costs a quarter before they are repeated.
             x = Conv(made * x.shape[-1], 1, bias=False, name=f"stage{i}_grow")(x)
-            x = upsample_nearest(x)
             x = rearrange(x, "b f h w (s c) -> b (f s) h w c", s=made)
-            x = Conv(cfg.widths[i + 1], bias=False, name=f"stage{i}_out")(x)
+            x = Conv(cfg.widths[i + 1], bias=False, doubles=True, name=f"stage{i}_out")(x)
         out = Conv(3 * cfg.patch**2, kernel_init=_FAINT, bias_init=_GREY, name="conv_out")
         x = out(nn.relu(x))
         x = rearrange(x, "b f h w (c q r) -> b f (h q) (w r) c", q=cfg.patch, r=cfg.patch)

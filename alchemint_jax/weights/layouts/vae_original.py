@@ -160,9 +160,9 @@ def guess_tiny(shapes: Shapes) -> TinyDecoderConfig:
     while f"decoder.{at}.conv.0.weight" in shapes:
         at += memory
         made, given = shapes[f"decoder.{at + 1}.conv.weight"][:2]
-        if made not in (given, 2 * given):
+        if made % given:
             raise ValueError(f"decoder.{at + 1} makes {made} channels of {given}")
-        temporal.append(made == 2 * given)
+        temporal.append(made // given)
         widths.append(shapes[f"decoder.{at + 2}.weight"][0])
         at += 3
     if numbers and at + 1 != max(numbers):
