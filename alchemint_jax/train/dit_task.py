@@ -109,7 +109,7 @@ class DiTTask:
             raise ConfigError(f"first_frame is {self.first_frame}; it must be from 0 to below 1")
         if not 0 <= self.last_frame <= 1 or self.last_frame and not self.first_frame:
             raise ConfigError(
-                f"last_frame is {self.last_frame}; it must be from 0 to 1, and 0 without first_frame"
+                f"last_frame is {self.last_frame}; it must be from 0 to 1, or 0 without first_frame"
             )
         if self.first_frame and not self.sampling.given_frames:
             raise ConfigError(
