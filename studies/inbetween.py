@@ -41,9 +41,12 @@ PLAIN = "plain"
 CONTROLS: dict[str, Control | None] = {
     PLAIN: None,
     "KAB": Inbetween(edge=1, middle=1),
+    "KAB, all layers": Inbetween(edge=1, middle=1, steps=(0, 1), layers=(0, 1)),
     "ReTRo": Inbetween(near=0, far=0),
     "KAB, ReTRo": Inbetween(),
 }
+VISIBLE = 16
+"""Levels of 255 by which a channel of a pixel must change to count: decoded videos flicker."""
 WITHOUT = "no keyframes"
 FADE = "fade"
 
@@ -68,15 +71,17 @@ def between(clock: Any) -> tuple[int, int]:
 def pace(video: Video, truth: Video) -> float:
     """How far the pace of a video is from the true one, from 0 to 1.
 
-    Of all that changes from frame to frame, each step has a share. It is half of the sum of the
-    differences between the shares of both videos; NaN where nothing changes in one of them.
+    Of all pixels that visibly change from one frame to the next, each step has a share. It is half
+    of the sum of the differences between the shares of both videos; NaN where nothing changes in
+    one of them.
     """
     shares = [_steps(one) for one in (video, truth)]
     return float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
 def _steps(video: Video) -> Float64[np.ndarray, " n"]:
-    steps = np.abs(np.diff(video.astype(np.float64), axis=0)).mean((1, 2, 3))
+    changed = np.abs(np.diff(video.astype(np.int16), axis=0)).max(-1) > VISIBLE
+    steps = changed.sum((1, 2)).astype(np.float64)
     return steps / steps.sum() if steps.any() else np.full(len(steps), np.nan)
 
 
@@ -93,7 +98,8 @@ def score(
     rows = []
     for board, video in zip(boards, videos, strict=True):
         start, end = between(board.case.clock)
-        own, true = (np.asarray(x)[start:end] for x in (video, board.clip))
+        # As one tall frame, so that frames that equal a keyframe do not outweigh all others.
+        own, true = (np.concatenate(x[start:end])[None] for x in (video, board.clip))
         # The steps onto the first frame behind these, too.
         steps = (np.asarray(x)[start - 1 : end + 1] for x in (video, board.clip))
         rows.append(

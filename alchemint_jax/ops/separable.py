@@ -69,9 +69,10 @@ def separated_attention(
         q, k = folded(q, k, bias, scale)
 
     def attend(parts: tuple[jax.Array, ...]) -> jax.Array:
-        queries, keys, values, *seen = parts
+        queries, keys, values, raw_queries, raw_keys = parts
         logits = _logits(queries, keys, scale)
-        found = separation(_logits(*seen, scale), lifted[:, :, None], lowered[:, :, None])
+        seen = _logits(raw_queries, raw_keys, scale)
+        found = separation(seen, lifted[:, :, None], lowered[:, :, None])
         logits = logits.at[:, :video].add(found)
         probabilities = jax.nn.softmax(logits, axis=-1).astype(values.dtype)
         return jnp.einsum("bnsm,bmse->bnse", probabilities, values)

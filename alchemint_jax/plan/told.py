@@ -36,10 +36,9 @@ def check(control: Any, branch: bool) -> None:
 
 def shapes(events: int, batch: int, length: int, place: Any) -> Told:
     """So many events of one interval each, in captions of so many tokens."""
-    return Told(
-        jax.ShapeDtypeStruct((batch, events, length), jnp.bool, sharding=place),
-        jax.ShapeDtypeStruct((batch, events, 1, 2), jnp.float32, sharding=place),
-    )
+    words: Any = jax.ShapeDtypeStruct((batch, events, length), jnp.bool, sharding=place)
+    intervals: Any = jax.ShapeDtypeStruct((batch, events, 1, 2), jnp.float32, sharding=place)
+    return Told(words, intervals)
 
 
 def with_words(control: Any, words: int, batch: int, length: int, place: Any) -> Any:

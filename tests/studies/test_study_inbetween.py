@@ -34,7 +34,7 @@ def test_only_keyframes_and_control_differ():
             return videos if control else np.roll(videos, 3, axis=1)
 
     found = study.measure(Pipe(), boards, seed=3, batch=3, progress=False)
-    assert [given for _, given, _ in asked] == [[()] * 3, *[[(0, 32)] * 3] * 4]
+    assert [given for _, given, _ in asked] == [[()] * 3, *[[(0, 32)] * 3] * 5]
     assert [control for control, *_ in asked[1:]] == list(study.CONTROLS.values())
     assert all(settings == asked[0][2] for *_, settings in asked)
     for name in study.CONTROLS:
@@ -44,19 +44,25 @@ def test_only_keyframes_and_control_differ():
     assert found["differences"]["KAB"]["pace"]["high"] < 0
     figure = study.draw_figure(found | {"limit": 3, "steps": 2})
     assert b"no keyframes" in figure and b"gain_over_plain" in figure
-    assert study.table(found).count("\n") == 2 + 6 + 5
+    assert study.table(found).count("\n") == 2 + 7 + 6
 
 
 def test_pace_is_where_things_change():
-    def steps(*sizes):
-        return np.cumsum([0, *sizes]).astype(np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3))
+    def clip(*changes):
+        """Of a step each, in which so many pixels turn from black to white or back."""
+        video = np.zeros((len(changes) + 1, 4, 4, 3), np.uint8)
+        for step, count in enumerate(changes):
+            video[step + 1 :].reshape(-1, 16, 3)[:, :count] ^= 255
+        return video
 
-    even, late = (steps(*sizes).astype(np.uint8) for sizes in ((10, 10, 10, 10), (0, 0, 0, 9)))
-    assert study.pace(even, even // 2) == 0
+    even, late = clip(2, 2, 2, 2), clip(0, 0, 0, 9)
+    assert study.pace(even, clip(4, 4, 4, 4)) == 0
     assert study.pace(even, late) == 0.75
-    assert np.isnan(study.pace(even, np.zeros_like(even)))
-    faded = study.fade(even)
-    assert (faded == even).all() and (study.fade(late)[2] == 5).all()
+    assert study.pace(np.where(late, 255, 12).astype(np.uint8), late) == 0
+    assert np.isnan(study.pace(even, np.full_like(even, 8)))
+    assert (study.fade(late)[2, 0, 0] == 128).all() and (
+        study.fade(late)[[0, -1]] == late[[0, -1]]
+    ).all()
     assert study.between(Clock(8.0, 33, 4)) == (1, 29)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from alchemint_jax.errors import ConfigError, StoryboardError
@@ -110,7 +111,7 @@ class TSAttn:
         own = [[one.word for one in scene.subjects] for scene in scenes]
         wanted = own if self.words is None else [list(self.words)] * len(scenes)
         found = texts.words(prompts, wanted, max(1, *map(len, wanted)), length)
-        for scene, there in zip(scenes, found.any((1, 2)), strict=True):
+        for scene, there in zip(scenes, np.asarray(found.any((1, 2))), strict=True):
             if scene.events and not there:
                 raise StoryboardError(
                     f"{scene.id}: ts-attn: neither the prompt nor the events name what they happen "
