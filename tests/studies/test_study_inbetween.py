@@ -59,7 +59,8 @@ def test_pace_is_where_things_change():
     assert study.pace(even, clip(4, 4, 4, 4)) == 0
     assert study.pace(even, late) == 0.75
     assert study.pace(np.where(late, 255, 12).astype(np.uint8), late) == 0
-    assert np.isnan(study.pace(even, np.full_like(even, 8)))
+    still = np.full_like(even, 8)
+    assert study.pace(even, still) == study.pace(still, even) == 1 and study.pace(still, still) == 0
     assert (study.fade(late)[2, 0, 0] == 128).all() and (
         study.fade(late)[[0, -1]] == late[[0, -1]]
     ).all()
