@@ -170,6 +170,19 @@ def add_relay(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ts_attn(command: argparse.ArgumentParser) -> None:
+    """Adds --ts-attn: a list of words, or of True where it is given without."""
+    command.add_argument(
+        "--ts-attn",
+        nargs="?",
+        const=True,
+        action="append",
+        metavar="WORD",
+        help="tell events to a model without an event branch, in its prompt, where this word of it "
+        "is seen (by default, the words of the subjects); may be repeated",
+    )
+
+
 def add_inbetween(command: argparse.ArgumentParser) -> None:
     """Adds --inbetween, which is None where it is not given."""
     command.add_argument(

@@ -53,28 +53,36 @@ def main(
     parents: Sequence[argparse.ArgumentParser] = (),
 ) -> int:
     """The command line of a study; help tells of the options of `parents`, too."""
-    parser = argparse.ArgumentParser(description=study.description, parents=list(parents))
-    parser.add_argument("--model", default=study.model)
-    count = arguments.whole(1)
-    parser.add_argument("--limit", type=count, default=study.limit, help="boards")
-    parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
-    parser.add_argument("--steps", type=count, help="sampling steps; default: the model's own")
-    parser.add_argument("--batch", type=count, default=16, help="boards rendered at a time")
-    parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
-    if study.draw:
-        parser.add_argument("--figure", type=Path, help="an SVG to write")
-    args = parser.parse_args(argv)
+    command = parser(study, parents)
+    args = command.parse_args(argv)
     prepare_jax()
     try:
         result = _measured(study, args)
     except AlchemintError as error:
-        parser.error(str(error))
+        command.error(str(error))
     except KeyboardInterrupt:
         return 130
     for name, summary in result["variants"].items():
         figures = (f"{title} {summary[key]['mean']:.3f}" for key, title in study.shown.items())
         print(f"{name:<10}", *figures, sep="  ")
     return 0
+
+
+def parser(
+    study: Study, parents: Sequence[argparse.ArgumentParser] = ()
+) -> argparse.ArgumentParser:
+    """The options of a study's command line."""
+    command = argparse.ArgumentParser(description=study.description, parents=list(parents))
+    command.add_argument("--model", default=study.model)
+    count = arguments.whole(1)
+    command.add_argument("--limit", type=count, default=study.limit, help="boards")
+    command.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
+    command.add_argument("--steps", type=count, help="sampling steps; default: the model's own")
+    command.add_argument("--batch", type=count, default=16, help="boards rendered at a time")
+    command.add_argument("--out", type=Path, required=True, help="the JSON to write")
+    if study.draw:
+        command.add_argument("--figure", type=Path, help="an SVG to write")
+    return command
 
 
 def _measured(study: Study, args: argparse.Namespace) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
 from alchemint_jax.weights.directories import TINY_DECODER
-from studies import events, fast_weights, few_steps, schemes, tiny_decoder
+from studies import events, fast_weights, few_steps, inbetween, schemes, tiny_decoder, variants
 from studies.rows import read_rows, write_rows
 
 pytestmark = pytest.mark.slow
@@ -72,6 +72,7 @@ VARIANTS = {
     "sprites_schemes": (*ARMS, *PICTURES),
     "sprites_rrope": (*PLACES, "pictures_first", "pictures_last"),
     "sprites_events": ("first", "second"),
+    "sprites_inbetween": (),
     "sprites_fast": ("segments", "path", "settle"),
     "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
@@ -222,6 +223,8 @@ def execute(words):
             np.testing.assert_allclose(one[1], wanted, rtol=2e-3, atol=1e-7)
     elif words[2] == "studies.few_steps":  # hours of sampling: tests/studies has its parts
         few_steps.parser().parse_args(words[3:])
+    elif words[2] == "studies.inbetween":  # minutes of sampling: tests/studies has its parts
+        assert variants.parser(inbetween.STUDY).parse_args(words[3:]).model == words[4]
     elif words[2] == "studies.tiny_decoder":  # nothing is trained
         assert Path(tiny_decoder.parser().parse_args(words[3:]).tiny).name == TINY_DECODER
     elif words[2] == "studies.events":
@@ -309,7 +312,7 @@ def test_the_recipe_of_wan_trains_and_what_it_makes_renders(place, monkeypatch, 
 
 def test_every_config_is_run():
     assert {path.stem for path in CONFIGS.glob("*.py")} == set(VARIANTS)
-    for name, variants in VARIANTS.items():
-        for variant in variants:
+    for name, arguments in VARIANTS.items():
+        for variant in arguments:
             made = run_file(CONFIGS / f"{name}.py")["get_config"](variant)
             assert isinstance(made, ConfigDict)

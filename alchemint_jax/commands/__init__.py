@@ -47,9 +47,10 @@ def generate(args: argparse.Namespace) -> int:
     began = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
-        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, TempoControl, Together
+        from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
+        from alchemint_jax.sampling.control.ts_attn import told_by
 
-        gating, relay = Gating.of(args.gating), Relay.of(args.relay)
+        gating, relay = Gating.of(args.gating), told_by(args.relay, args.ts_attn)
         tempo = TempoControl.of(args.tempo)
         if tempo and tempo.words:
             sounds = [("--tempo", Path(one.audio)) for one in tempo.words if one.audio]
@@ -106,7 +107,8 @@ def generate(args: argparse.Namespace) -> int:
             "keyframes": scene.given_at,
             "gating": dataclasses.asdict(gating) if gating else None,
             "inbetween": dataclasses.asdict(inbetween) if inbetween else None,
-            "relay": dataclasses.asdict(relay) if relay else None,
+            "relay": relay.settings() if relay and args.relay else None,
+            "ts_attn": relay.settings() if relay and args.ts_attn else None,
             "tempo": tempo.settings() if tempo else None,
             "cache": args.cache,
         }

@@ -20,9 +20,9 @@ from alchemint_jax.outputs import check_outputs
 _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
-    *("steps", "solver", "batch", "gating", "relay", "tempo", "inbetween", "clean_keyframes"),
+    *("steps", "solver", "batch", "gating", "relay", "ts_attn", "tempo", "inbetween"),
     *("guidance_text", "guidance_image", "guidance_both", "guidance_low", "guidance_interval"),
-    "cache",
+    *("clean_keyframes", "cache"),
 )
 
 
@@ -50,7 +50,8 @@ def evaluate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr), places.written(where) as out:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
-        from alchemint_jax.sampling.control import Gating, Inbetween, Relay, TempoControl, Together
+        from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
+        from alchemint_jax.sampling.control.ts_attn import told_by
 
         benchmark = named.chosen(
             args.benchmark,
@@ -69,7 +70,7 @@ def evaluate(args: argparse.Namespace) -> int:
             control=Together.of(
                 Gating.of(args.gating), Inbetween.of(args.inbetween), TempoControl.of(args.tempo)
             ),
-            relay=Relay.of(args.relay),
+            relay=told_by(args.relay, args.ts_attn),
             clean_keyframes=args.clean_keyframes,
             cache=args.cache,
             judge=_judges(args),

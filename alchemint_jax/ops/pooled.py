@@ -36,8 +36,6 @@ def pooled_attention(
     scale, heads = q.shape[3] ** -0.5, q.shape[2]
     if bias is not None:
         q, k = folded(q, k, bias, scale)
-    mesh = sharding.current_mesh()
-    apart = 1 if mesh is None else math.gcd(heads, mesh.shape["tensor"])
     shares = groups[0] / (heads * groups[0].sum(0, keepdims=True))
 
     def add(total: jax.Array, one: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -45,6 +43,12 @@ def pooled_attention(
         given = jax.nn.softmax(logits, axis=-1)
         return total + jnp.einsum("bnsm,ng->bgm", given, shares), None
 
-    split = [rearrange(x, "b n (s k) d -> k b n s d", s=apart) for x in (q, k)]
     nothing = jnp.zeros((q.shape[0], groups.shape[2], k.shape[1]), shares.dtype)
-    return jax.lax.scan(add, nothing, (split[0], split[1]))[0]
+    return jax.lax.scan(add, nothing, (one_by_one(q), one_by_one(k)))[0]
+
+
+def one_by_one(x: Float[Array, "b n k d"]) -> Float[Array, "k2 b n s d"]:
+    """One head after another; on a mesh one head of each part of them."""
+    mesh = sharding.current_mesh()
+    apart = 1 if mesh is None else math.gcd(x.shape[2], mesh.shape["tensor"])
+    return rearrange(x, "b n (s k) d -> k b n s d", s=apart)

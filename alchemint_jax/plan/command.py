@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> None:
         "--events",
         type=arguments.whole(0),
         metavar="N",
-        help="default: 2, where the model has events",
+        help="default: 2, where the model has events, or --relay or --ts-attn tells some",
     )
     c.add_argument(
         "--batch",
@@ -62,6 +62,13 @@ def add_parser(commands: Any) -> None:
     c.add_argument("--step", choices=("train", "sample"), default="train")
     arguments.add_gating(c)
     arguments.add_inbetween(c)
+    arguments.add_relay(c)
+    c.add_argument(
+        "--ts-attn",
+        action="store_true",
+        default=None,
+        help="TS-Attn in the step, with a word for each reference, or with one",
+    )
     c.add_argument(
         "--tempo",
         action="store_true",
@@ -109,12 +116,15 @@ def plan_command(args: argparse.Namespace) -> Any:
     from alchemint_jax.plan.planner import Request
     from alchemint_jax.plan.search import plan, search
     from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
+    from alchemint_jax.sampling.control.ts_attn import told_by
 
-    for name in ("gating", "inbetween", "tempo"):
+    for name in ("gating", "inbetween", "relay", "ts_attn", "tempo"):
         if getattr(args, name) is not None and args.step != "sample":
-            raise ConfigError(f"--{name} is of sampling; give --step sample as well")
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} is of sampling; give --step sample as well")
     tempo = TempoControl(iterations=1) if args.tempo else None
-    control = Together.of(Gating.of(args.gating), Inbetween.of(args.inbetween), tempo)
+    relay = told_by(args.relay, [True] if args.ts_attn else None)
+    control = Together.of(relay, Gating.of(args.gating), Inbetween.of(args.inbetween), tempo)
     request = Request(
         config=args.config,
         target=args.target,

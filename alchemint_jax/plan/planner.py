@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.plan import steps
+from alchemint_jax.plan import steps, told
 from alchemint_jax.plan.compile import compile_step
 from alchemint_jax.plan.estimate import Plan, make_plan
 from alchemint_jax.plan.steps import Step, Work
@@ -32,7 +32,7 @@ class Request:
         size: height and width in pixels.
         frames: pixel frames of a clip.
         references: subjects of a clip.
-        events: dense captions of a clip; two, where the model has events.
+        events: dense captions of a clip; two, where the model has events or a control tells some.
         batch: clips of a step, and of what: "all", each "chip" or each "device". By default one
             per device, for each of the parts that the batch is split into.
         step: "train" or "sample".
@@ -102,12 +102,16 @@ def prepare(request: Request) -> Setup:
     references = task.model.slots if request.references is None else request.references
     if references > task.model.slots:
         task = dataclasses.replace(task, model=dataclasses.replace(task.model, slots=references))
+    tells = told.tells(request.control)
+    events = told.EVENTS if tells else steps.default_events(task)
+    events = events if request.events is None else request.events
     work = Work(
         size=task.sampling.size,
         frames=request.frames or task.sampling.max_frames,
         references=references,
         batch=count * many,
-        events=steps.default_events(task) if request.events is None else request.events,
+        events=0 if tells else events,
+        told=events if tells else 0,
     )
     mesh = request.mesh if request.mesh is not None else dict(config.get("mesh", {}))
     return Setup(request, target, devices, task, optimizer, mesh, work)
@@ -154,6 +158,7 @@ def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
         "frames": work.frames,
         "references": work.references,
         **({"events": work.events} if setup.task.model.events else {}),
+        **({"events": work.told} if work.told else {}),
         "batch": work.batch,
         "mesh": sizes or "one device",
         "remat": setup.task.model.remat,

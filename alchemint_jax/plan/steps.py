@@ -19,6 +19,7 @@ from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
+from alchemint_jax.plan import told
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
 from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.sample import solve_piece
@@ -42,6 +43,7 @@ class Work:
         references: subjects of a clip.
         batch: clips of a step, on all devices together.
         events: dense captions of a clip, for models that have them.
+        told: events of a clip that are in its caption, for models that do not.
     """
 
     size: tuple[int, int]
@@ -49,6 +51,7 @@ class Work:
     references: int
     batch: int
     events: int = 0
+    told: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,6 +338,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
     """
     if not isinstance(task, DiTTask):
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
+    told.check(control, task.model.events)
     plan = task.sampling.plan()
     guide = task.sampling.guidance.function()
     batch = dit_batch(with_cached_text(task), work, mesh)
@@ -364,6 +368,10 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
             shape = (work.batch, work.references, task.sampling.text_length)
             words = jax.ShapeDtypeStruct(shape, jnp.bool, sharding=split)
             conditions = conditions._replace(words=words)
+        if work.told:
+            sizes = work.batch, task.sampling.text_length, split
+            conditions = conditions._replace(told=told.shapes(work.told, *sizes))
+            control = told.with_words(control, work.references, *sizes)
         grid = (*latent_grid(task, work)[:3], task.model.out_channels)
         latents = jax.ShapeDtypeStruct((work.batch, *grid), jnp.float32)
         state = jax.tree.map(

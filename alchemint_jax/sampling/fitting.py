@@ -10,7 +10,7 @@ from typing import Any, cast
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import NoInterval
 from alchemint_jax.sampling.conditions import prompts
-from alchemint_jax.sampling.control import Control, Gating, TempoControl, Together
+from alchemint_jax.sampling.control import Control, Gating, Relay, TempoControl, Together, TSAttn
 from alchemint_jax.sampling.guidance import Guide
 from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.settings import Plan
@@ -38,7 +38,7 @@ def fitted_gating(parts: Parts, control: Gating) -> Gating | None:
     Raises:
         ConfigError: this model cannot have it.
     """
-    if parts.relay is not None and control.layers != (0, 1):
+    if isinstance(parts.relay, Relay) and control.layers != (0, 1):
         raise ConfigError(
             f"Gating: layers = {control.layers}: a relay acts on all layers, and both together "
             "must act on the same ones"
@@ -57,11 +57,11 @@ def told(parts: Parts, control: Control | None, scenes: Sequence[Scene], clock: 
     """The control, whose words are found in the prompts of these scenes.
 
     Raises:
-        StoryboardError, ConfigError: see `TempoControl.told`.
+        StoryboardError, ConfigError: see `TempoControl.told` and `TSAttn.told`.
     """
     if isinstance(control, Together):
         return Together(tuple(told(parts, one, scenes, clock) for one in control.controls))
-    if not isinstance(control, TempoControl):
+    if not isinstance(control, TempoControl | TSAttn):
         return control
     captions, _ = prompts(parts, scenes, clock)
     return control.told(parts.texts, captions, parts.settings.text_length, scenes, clock)

@@ -11,7 +11,7 @@ from alchemint_jax.errors import StoryboardError, WeightsError
 from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.canvas import MOST
-from alchemint_jax.sampling.control import Relay
+from alchemint_jax.sampling.control import Relay, TSAttn
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.step_cache import AUTO, FILE, Tables, fingerprint
 from alchemint_jax.sampling.texts import Texts
@@ -65,7 +65,7 @@ class Parts:
     texts: Texts
     settings: settings.Settings
     image_encoder: tuple[CLIPVision, dict] | None = None
-    relay: Relay | None = None
+    relay: Relay | TSAttn | None = None
     clean_keyframes: bool = False
     canvas: bool = False
     origin: Origin | None = None

@@ -21,7 +21,7 @@ from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.progress import Progress
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.conditions import common_shape, encode_conditions, latent_shape
-from alchemint_jax.sampling.control import Control, Relay
+from alchemint_jax.sampling.control import Control, Relay, TSAttn
 from alchemint_jax.sampling.control.inbetween import check_scenes
 from alchemint_jax.sampling.finite import require_finite_conditions
 from alchemint_jax.sampling.fitting import cache_table, fitted, told
@@ -71,7 +71,7 @@ class Pipeline(Parts):
         dtype: str | None = None,
         transformer: str | os.PathLike[str] | None = None,
         kind: str | None = None,
-        relay: Relay | None = None,
+        relay: Relay | TSAttn | None = None,
         clean_keyframes: bool = False,
         vae: str | os.PathLike[str] | None = None,
         transformer_2: str | os.PathLike[str] | None = None,
@@ -95,7 +95,8 @@ class Pipeline(Parts):
             kind: "phantom", "kaleido" or "magref" for published models of subjects that are a rule
                 on top of Wan2.1's tensors (see `sampling.kinds`), "plain" for others; None goes by
                 what the transformer or the model is called.
-            relay: tells the events of scenes to a model without an event branch, in its prompt.
+            relay: tells the events of scenes to a model without an event branch, in its prompt, and
+                times them there: a `Relay` or a `TSAttn`.
             clean_keyframes: gives keyframes as clean latents with a time of 0, to a model without
                 channels for them. Only one that was trained so follows them, and no file says
                 whether it was.

@@ -78,6 +78,7 @@ class DiTTask:
         cached_text: states of texts come with `data`, and no text encoder is in the step.
         first_frame: how often the first latent frame is given, clean and with a time of 0, as those
             of Wan2.2's TI2V-5B are; where it is, it has no part in the loss.
+        last_frame: how often a clip that gives its first latent frame gives its last one, too.
     """
 
     model: DiTConfig
@@ -99,6 +100,7 @@ class DiTTask:
     augment: Augment = Augment()
     cached_text: bool = False
     first_frame: float = 0.0
+    last_frame: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
@@ -107,6 +109,10 @@ class DiTTask:
             raise ConfigError(f"compute is {self.compute!r}; use 'float32' or 'bfloat16'")
         if not 0 <= self.first_frame < 1:
             raise ConfigError(f"first_frame is {self.first_frame}; it must be from 0 to below 1")
+        if not 0 <= self.last_frame <= 1 or self.last_frame and not self.first_frame:
+            raise ConfigError(
+                f"last_frame is {self.last_frame}; it must be from 0 to 1, or 0 without first_frame"
+            )
         if self.first_frame and not self.sampling.given_frames:
             raise ConfigError(
                 "first_frame is set, but not sampling.given_frames: a model that learns to go on "
@@ -196,10 +202,15 @@ class DiTTask:
         return cast(jax.Array, dit.apply(variables, z, t, text, **extra))
 
     def _given(self, key: jax.Array, data: jax.Array) -> Given:
-        """The first latent frames of some of the clips; pictures have no other, and give none."""
+        """The first latent frames of some of the clips, and the last ones of some of these.
+
+        Pictures have no other frame, and give none.
+        """
         b, t = data.shape[:2]
-        chosen = jax.random.bernoulli(key, self.first_frame, (b, 1)) & (t > 1)
-        return Given(data, chosen & (jnp.arange(t) == 0)[None])
+        first = jax.random.bernoulli(key, self.first_frame, (b, 1)) & (t > 1)
+        last = first & jax.random.bernoulli(jax.random.fold_in(key, 1), self.last_frame, (b, 1))
+        at = jnp.arange(t)[None]
+        return Given(data, first & (at == 0) | last & (at == t - 1))
 
     def conditions(self, params: dict, batch: dict[str, jax.Array]) -> Conditions:
         """The conditions of a loader's batch, by the parameters of the text encoder."""
@@ -359,14 +370,14 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
     It has what `common_fields` reads, `shift` and `dropout`, and may have `augment`, `train_text`,
-    `cached_text` and `first_frame`.
+    `cached_text`, `first_frame` and `last_frame`.
     """
     if config.get("cached_text") and config.get("train_text", True):
         raise ConfigError(
             "train_text is True, but so is cached_text: a text encoder that is not in the step "
             "cannot be trained; set one of them to False"
         )
-    optional = ("train_text", "cached_text", "first_frame")
+    optional = ("train_text", "cached_text", "first_frame", "last_frame")
     return DiTTask(
         **common_fields(config),
         shift=config.shift,

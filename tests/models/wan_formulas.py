@@ -48,12 +48,53 @@ class Between:
         return found
 
 
-def wan_velocity(params, latents, time, text, heads, references=(), image=None, between=None):
+@dataclasses.dataclass
+class Separated:
+    """TS-Attn, arXiv 2604.19473: of one sample, cell by cell and key by key."""
+
+    grid: tuple[int, int, int]
+    subjects: np.ndarray  # which keys are of each subject's word [s m]
+    lifted: np.ndarray  # which keys gain where it is, in each frame [s t m]
+    lowered: np.ndarray  # which lose [s t m]
+    layers: tuple[int, ...] = ()
+
+    def regions(self, raw, softmax):
+        """Where each subject is [s n]; raw logits are of each head."""
+        seen = np.mean([softmax(one) for one in raw], axis=0)[: math.prod(self.grid)]
+        found = np.zeros((len(self.subjects), *self.grid), bool)
+        for region, word in zip(found, self.subjects, strict=True):
+            if not word.any():
+                continue
+            given = seen[:, word == 1].mean(1)
+            above = given > np.mean(sorted(given, reverse=True)[: len(given) // 2])
+            above = above.reshape(self.grid)
+            for t, y, x in np.ndindex(self.grid):
+                block = above[t, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+                region[t, y, x] = above[t, y, x] and block.sum() > 1
+        return found.reshape(len(found), -1)
+
+    def biased(self, logits, raw, softmax):
+        """Logits of every head, biased by raw ones of the same head."""
+        found, regions = [one.copy() for one in logits], self.regions(raw, softmax)
+        for n in np.flatnonzero(regions.any(0)):
+            frame, here = n // (self.grid[1] * self.grid[2]), regions[:, n]
+            up, down = (keys[here, frame].max(0) for keys in (self.lifted, self.lowered))
+            for one, s in zip(found, (one[n] for one in raw), strict=True):
+                p = softmax(s)
+                alpha = 1 + 0.5 * (1 - (p - p.min()) / (p.max() - p.min() + 1e-12))
+                one[n] += alpha * (up * (s.max() - s.mean()) - down * (s.mean() - s.min()))
+        return found
+
+
+def wan_velocity(
+    params, latents, time, text, heads, references=(), image=None, between=None, separated=None
+):
     """One sample through the formulas of Wan2.1 in float64, one head and one layer at a time.
 
     References are pairs of a clean latent frame and the place of its corner (frame, row, column).
     They go through the network with the video, and what comes out of them is dropped. `image` are
-    CLIP states of the given pictures. `between` draws frames towards others as TGI does, see there.
+    CLIP states of the given pictures. `between` draws frames towards others as TGI does, and
+    `separated` favours events as TS-Attn does, see there.
     """
     p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     latents, text = np.asarray(latents, np.float64), np.asarray(text, np.float64)
@@ -140,7 +181,7 @@ def wan_velocity(params, latents, time, text, heads, references=(), image=None, 
     def by_heads(x):
         return [x[:, i * d : (i + 1) * d] for i in range(heads)]
 
-    def attention(a, x, streams, rotary, drawn=False):
+    def attention(a, x, streams, rotary, drawn=False, favoured=False):
         q = rms_norm(linear(a["q"], x), a["norm_q"])  # before the heads are split
         total = 0
         for of, y in streams:
@@ -150,6 +191,10 @@ def wan_velocity(params, latents, time, text, heads, references=(), image=None, 
                 if rotary:
                     qi, ki = turned(qi), turned(ki)
                 logits.append(qi @ ki.T / math.sqrt(d))
+            if favoured and not of:
+                pairs = zip(by_heads(linear(a["q"], x)), by_heads(linear(a["k"], y)), strict=True)
+                raw = [qi @ ki.T / math.sqrt(d) for qi, ki in pairs]
+                logits = separated.biased(logits, raw, softmax)
             if drawn:
                 logits = between.drawn(logits, of_frame[:n_video], softmax)
             out = [softmax(one) @ vi for one, vi in zip(logits, by_heads(v), strict=True)]
@@ -164,7 +209,8 @@ def wan_velocity(params, latents, time, text, heads, references=(), image=None, 
         x = x + gate * attention(b["self_attn"], h, [("", h)], True)
         h = layer_norm(x) * b["norm_cross_scale"] + b["norm_cross_bias"]
         streams = [("", context), *(("_img", states) for states in pictures)]
-        x = x + attention(b["cross_attn"], h, streams, False, i in between.layers)
+        favoured = separated is not None and i in separated.layers
+        x = x + attention(b["cross_attn"], h, streams, False, i in between.layers, favoured)
         h = layer_norm(x) * (1 + scale_ff) + shift_ff
         x = x + gate_ff * linear(b["ffn_down"], gelu(linear(b["ffn_up"], h)))
     shift, scale = p["head_modulation"][0] + e  # e, not e0

@@ -1,6 +1,8 @@
-"""A step of inbetweening with what a network of a first and a last frame is given, on a mesh."""
+"""Steps under controls that are given more than a text, on a mesh: keyframes, or events."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import jax
 import pytest
@@ -9,7 +11,7 @@ from tiny_plan import CONFIG, TINY
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import steps
-from alchemint_jax.sampling.control import Inbetween
+from alchemint_jax.sampling.control import Gating, Inbetween, Relay, Together, TSAttn
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.run import build_task
 
@@ -36,3 +38,15 @@ def test_it_is_planned_with_both_streams_of_pictures():
 def test_what_cannot_be_planned_is_said():
     with pytest.raises(ConfigError, match="between keyframes, and this model is given none"):
         trace("model.slots=0", control=Inbetween())
+
+
+@pytest.mark.parametrize("control", [Relay(), Together((TSAttn(), Gating(8.0)))])
+def test_events_are_told_in_the_caption(control):
+    work = dataclasses.replace(WORK, references=1, told=3)
+    task = build_task(load_config(CONFIG, [*TINY.overrides]))
+    mesh = sharding.make_mesh(data=2, context=2, tensor=1, devices=jax.devices()[:4])
+    step = steps.sample_step(task, work, mesh, control)
+    assert step.kinds["batch"][0].told.words.shape == (2, 3, task.sampling.text_length)
+    assert ("cond[" in str(step.traced.jaxpr)) == (control != Relay())
+    with pytest.raises(ConfigError, match="model.events is True: its branch is told of events"):
+        trace("model.events=True", control=control)

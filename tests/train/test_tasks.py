@@ -270,8 +270,20 @@ def test_a_first_frame_that_is_given_has_no_part_in_the_loss(dit_task, fresh, ba
     )
     expected = 1 + np.mean(np.square(batch["latents"][:, 1:]))
     assert found == pytest.approx(expected, rel=0.05) and loud == pytest.approx(found, rel=1e-5)
+    both = dataclasses.replace(task, last_frame=1.0)
+    frames = np.asarray(both._given(jax.random.key(0), latents).frames)
+    assert frames[:, [0, -1]].all() and not frames[:, 1:-1].any()
+    half = np.asarray(
+        dataclasses.replace(task, first_frame=0.5, last_frame=0.5)
+        ._given(jax.random.key(0), jnp.zeros((400, 3, 1, 1, 1)))
+        .frames
+    )
+    assert not half[:, 1].any() and (half[:, 0] >= half[:, 2]).all()
+    assert 0.4 < half[:, 0].mean() < 0.6 and 0.15 < half[:, 2].mean() < 0.35
     for fields, message in (
         ({"first_frame": 1.0}, "first_frame is 1.0; it must be from 0 to below 1"),
+        ({"last_frame": 1.5}, "last_frame is 1.5; it must be from 0 to 1"),
+        ({"first_frame": 0.0, "last_frame": 0.5}, "last_frame is 0.5; .* or 0 without first_frame"),
         ({"sampling": dit_task.sampling}, "first_frame is set, but not sampling.given_frames"),
     ):
         with pytest.raises(ConfigError, match=message):

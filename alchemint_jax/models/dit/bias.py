@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool
 
 from alchemint_jax.models.dit.between import Between
 from alchemint_jax.models.dit.conditioning import repeat
+from alchemint_jax.models.dit.separated import Separated
 from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.sharding import constrain
@@ -22,7 +23,7 @@ from alchemint_jax.sharding import constrain
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["subjects", "frames", "words", "layers", "between"],
+    data_fields=["subjects", "frames", "words", "layers", "between", "separated"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Bias:
         words: for queries of the video at each latent frame, on each token of the caption [b t m].
         layers: what all of these are multiplied by in each layer [l].
         between: biases that depend on attention itself, and have layers of their own.
+        separated: the same, of events that are in the caption.
     """
 
     subjects: Any = None
@@ -48,14 +50,16 @@ class Bias:
     words: Any = None
     layers: Any = None
     between: Between | None = None
+    separated: Separated | None = None
 
     def __add__(self, other: Bias) -> Bias:
         """Both at once. One of some layers can be added to one without tables only."""
         of_some = [one for one in (self, other) if one.layers is not None]
         if of_some and all(one._tables() for one in (self, other)):
             raise ValueError("biases of some layers cannot be added to others")
-        if self.between is not None and other.between is not None:
-            raise ValueError("two biases that depend on attention cannot be added")
+        for name in ("between", "separated"):
+            if getattr(self, name) is not None and getattr(other, name) is not None:
+                raise ValueError("two biases that depend on attention cannot be added")
 
         def both(a: Any, b: Any) -> Any:
             return b if a is None else a if b is None else a + b
@@ -66,6 +70,7 @@ class Bias:
             both(self.words, other.words),
             of_some[0].layers if of_some else None,
             other.between if self.between is None else self.between,
+            other.separated if self.separated is None else self.separated,
         )
 
     def _tables(self) -> list[jax.Array]:
@@ -76,13 +81,15 @@ class Bias:
         """For a batch that is the same one so many times."""
         subjects, frames, words = repeat((self.subjects, self.frames, self.words), times)
         between = None if self.between is None else self.between.repeated(times)
-        return Bias(subjects, frames, words, self.layers, between)
+        separated = None if self.separated is None else self.separated.repeated(times)
+        return Bias(subjects, frames, words, self.layers, between, separated)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
         words = None if self.words is None else jnp.where(empty[:, None, None], 0, self.words)
         between = None if self.between is None else self.between.without_captions(empty)
-        return dataclasses.replace(self, words=words, between=between)
+        separated = self.separated and self.separated.without_captions(empty)
+        return dataclasses.replace(self, words=words, between=between, separated=separated)
 
     def of_sequence(self, sequence: SequenceLayout) -> LowRankBias | None:
         """The bias of self-attention: one channel for each subject and direction.

@@ -20,6 +20,7 @@ from alchemint_jax.models.dit import remat
 from alchemint_jax.models.dit.between import Between, Drawn
 from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.dit.probe import Attended
+from alchemint_jax.models.dit.separated import Separated
 from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.models.layers import Linear, layer_norm, logical, rms_norm
 from alchemint_jax.ops.attention import attention, observed_attention
@@ -75,6 +76,7 @@ class Inputs(NamedTuple):
     looked_at: LookedAt | None = None
     between: Between | None = None
     frames: jax.Array | None = None
+    separated: Separated | None = None
 
 
 class Strengths(NamedTuple):
@@ -82,6 +84,7 @@ class Strengths(NamedTuple):
 
     bias: Any = None
     between: Any = None
+    separated: Any = None
 
 
 @partial(
@@ -181,13 +184,15 @@ class Attention(nn.Module):
         groups: Float[Array, "#b m g"] | None = None,
         drawn: Drawn | None = None,
         pictures: int = 1,
+        separated: Separated | None = None,
     ) -> tuple[Float[Array, "b n d"], Float[Array, "b n k g"] | None]:
         """Attends from `x` to `context`; queries and keys are turned by their gains, if any.
 
         The same queries attend to `image` by keys and values of its own, in a softmax of its own;
         the sum of both goes through the output projection. `bias` and `groups` are of the context.
         `drawn` draws each softmax on its own, and `image` is of so many `pictures`, each with a
-        softmax. Beside the output there is the probability of each group, if there are groups.
+        softmax. `separated` biases the video by logits of its own. Beside the output there is the
+        probability of each group, if there are groups.
         """
         dim = x.shape[-1]
         seen = "tokens" if context is x else "text_tokens"
@@ -197,16 +202,21 @@ class Attention(nn.Module):
         # scratch starts with the prior that a pretrained one would bring along.
         prior = nn.initializers.zeros if q_gains is None else nn.initializers.ones
 
+        raw: dict[str, jax.Array] = {}
+
+        def heads(name: str, y: jax.Array) -> jax.Array:
+            y = y.reshape(*y.shape[:2], self.n_heads, dim // self.n_heads)
+            return constrain(y, "batch", "tokens" if name == "q" else seen, "heads", None)
+
         def project(name: str, y: jax.Array, normed: bool) -> jax.Array:
             bias = prior if normed else nn.initializers.zeros
-            y = Linear(dim, ("embed", "heads"), bias_init=bias, name=name)(y)
+            y = raw[name] = Linear(dim, ("embed", "heads"), bias_init=bias, name=name)(y)
             if normed:
                 scale = self.param(
                     f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,)
                 )
                 y = rms_norm(y, scale)
-            y = y.reshape(*y.shape[:2], self.n_heads, dim // self.n_heads)
-            return constrain(y, "batch", "tokens" if name == "q" else seen, "heads", None)
+            return heads(name, y)
 
         q, k, v = project("q", x, True), project("k", context, True), project("v", context, False)
         if q_gains is not None and k_gains is not None:
@@ -214,7 +224,12 @@ class Attention(nn.Module):
         if drawn is not None:
             bias = drawn.bias(q, k, bias)
         probabilities = None
-        if groups is None:
+        if separated is not None:
+            unnormed = heads("q", raw["q"]), heads("k", raw["k"])
+            y, probabilities = separated.attend(
+                q, k, v, unnormed, groups, self.implementation, bias
+            )
+        elif groups is None:
             y = attention(q, k, v, key_mask, self.implementation, bias)
         else:
             y, probabilities = observed_attention(
@@ -294,6 +309,7 @@ class Block(nn.Module):
             drawn=drawn,
             # Networks of a first and a last frame have a position for each state of both.
             pictures=2 if between is not None and between.isolated and cfg.image_positions else 1,
+            separated=inputs.separated and inputs.separated.in_layer(strengths.separated),
         )
         if inputs.events is not None:
             y = y + self._events(h, inputs.segments[0].length, inputs.events)

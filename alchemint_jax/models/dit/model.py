@@ -7,6 +7,7 @@ references and events this is Wan2.1's network exactly, text-to-video or image-t
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
@@ -230,12 +231,15 @@ class DiT(nn.Module):
                 ),
             )
 
-        between = None if bias is None else bias.between
+        between, separated = (None, None) if bias is None else (bias.between, bias.separated)
         frames = None
         if between is not None:
             q_gains, k_gains = (between.scaled(g, n_video, freqs) for g in (q_gains, k_gains))
             if between.weights is not None:
                 frames = constrain(jnp.asarray(sequence.frames())[None], None, "tokens", None)
+
+        if separated is not None:
+            separated = dataclasses.replace(separated, grid=grid)
 
         inputs = Inputs(
             tuple(segments),
@@ -250,6 +254,7 @@ class DiT(nn.Module):
             None if probe is None else _looked_at(probe, sequence),
             between,
             frames,
+            separated,
         )
         blocks = nn.scan(
             remat.recomputed(Block, cfg.remat),
@@ -263,7 +268,9 @@ class DiT(nn.Module):
             check_constancy_invariants=False,  # nothing is broadcast: a trace of a layer less
         )
         strengths = Strengths(
-            None if bias is None else bias.layers, None if between is None else between.layers
+            None if bias is None else bias.layers,
+            None if between is None else between.layers,
+            None if separated is None else separated.layers,
         )
         x, seen = blocks(cfg, name="blocks")(
             constrain(x, "batch", "tokens", None), inputs, strengths

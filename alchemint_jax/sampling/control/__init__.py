@@ -12,6 +12,7 @@ from alchemint_jax.sampling.control.step import (
     steer,
 )
 from alchemint_jax.sampling.control.tempo import TempoControl
+from alchemint_jax.sampling.control.ts_attn import TSAttn
 from alchemint_jax.sampling.control.when import When
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Moment",
     "Relay",
     "Steered",
+    "TSAttn",
     "TempoControl",
     "Together",
     "When",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,10 @@ class Relay:
         if given is None:
             return None
         return cls() if given is True else cls(given)
+
+    def settings(self) -> dict[str, Any]:
+        """The fields, as plain values."""
+        return dataclasses.asdict(self)
 
     def __call__(self, moment: Moment, latents: Float[Array, "b t h w c"]) -> Steered:
         """See `Control`; the latents stay where they are."""
