@@ -71,9 +71,14 @@ words alone, of which it makes little."""
 class WordsAlone(Pipeline):
     """A pipeline whose pictures and word tags are empty, as guidance empties them."""
 
-    def conditions(self, scenes: Sequence[Scene], negative_prompt: str | None = None) -> Conditions:
+    def conditions(
+        self,
+        scenes: Sequence[Scene],
+        negative_prompt: str | None = None,
+        slots: int | None = None,
+    ) -> Conditions:
         """See `Pipeline.conditions`."""
-        given = super().conditions(scenes, negative_prompt)
+        given = super().conditions(scenes, negative_prompt, slots)
         return given._replace(
             references=jnp.zeros_like(given.references), tags=jnp.zeros_like(given.tags)
         )

@@ -223,7 +223,7 @@ def _followed(
     for start in range(numbers.start, numbers.stop, batch):
         part = list(boards.scenes[start : min(start + batch, numbers.stop)])
         scenes = part + [part[-1]] * (batch - len(part))  # one size of batch is compiled
-        conditions = pipe.conditions(scenes)
+        conditions = pipe.conditions(scenes, slots=pipe.limits.max_subjects)
         noise = _noise(pipe, scenes, boards.seed, start)
         states = _states(pipe, conditions, noise, teacher, kept)
         fields = _fields(conditions)

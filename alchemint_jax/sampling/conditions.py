@@ -48,42 +48,46 @@ def latent_shape(parts: Parts, scenes: Sequence[Scene]) -> tuple[int, int, int, 
 
 
 def encode_conditions(
-    parts: Parts, scenes: Sequence[Scene], negative_prompt: str | None = None
+    parts: Parts,
+    scenes: Sequence[Scene],
+    negative_prompt: str | None = None,
+    slots: int | None = None,
 ) -> Conditions:
-    """What the transformer is conditioned on; the arguments are those of `Pipeline.render`."""
+    """What the transformer is conditioned on; the arguments are those of `Pipeline.conditions`."""
     size, clock = common_shape(parts, scenes)
     if negative_prompt is None:
         negative_prompt = parts.settings.negative_prompt
-    config, max_subjects = parts.settings, parts.limits.max_subjects
+    config = parts.settings
+    count = slots_for(parts, scenes) if slots is None else slots
     reference_size = config.reference_size or size
-    slots = pack(scenes, max_subjects)
+    packed = pack(scenes, count)
     blank = np.full((*reference_size, 3), 255, np.uint8)
     if parts.canvas:  # which the pictures are on, and no references
         images = np.zeros((len(scenes), 0, *blank.shape), np.uint8)
     else:
-        images = slots.fill(lambda subject: subject.picture(reference_size), blank)
+        images = packed.fill(lambda subject: subject.picture(reference_size), blank)
     captions, told = prompts(parts, scenes, clock)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
         (captions, config.text_length),
         ([negative_prompt] * len(scenes), config.text_length),
-        ([word for scene in slots.words for word in scene], config.tag_length),
+        ([word for scene in packed.words for word in scene], config.tag_length),
     )
-    tag, mask = (x.reshape(*slots.used.shape, *x.shape[1:]) for x in (tag, mask))
+    tag, mask = (x.reshape(*packed.used.shape, *x.shape[1:]) for x in (tag, mask))
     conditions = Conditions(
         text=text,
         null_text=null,
         references=encode_references(parts.models.vae_params, images, vae=parts.models.vae),
         # `device_put` alone compiles nothing; `jnp.asarray` does, for every shape.
-        used=jax.device_put(slots.used),
-        intervals=jax.device_put(clock.latent(slots.intervals)),
+        used=jax.device_put(packed.used),
+        intervals=jax.device_put(clock.latent(packed.intervals)),
         tags=tag,
-        tag_mask=jax.device_put(np.asarray(mask) & slots.used[..., None]),
+        tag_mask=jax.device_put(np.asarray(mask) & packed.used[..., None]),
         words=jax.device_put(
             parts.texts.words(
                 captions,
                 # Of subjects that are never there, too, whose slots are empty.
                 [[subject.word for subject in scene.subjects] for scene in scenes],
-                max_subjects,
+                count,
                 config.text_length,
             )
         ),
@@ -92,6 +96,15 @@ def encode_conditions(
     if parts.models.dit.config.events:
         conditions = conditions._replace(events=_events(parts, scenes, clock))
     return with_keyframes(parts, conditions, scenes, size, clock)
+
+
+def slots_for(parts: Parts, scenes: Sequence[Scene]) -> int:
+    """As many slots as the scenes need: an empty one changes nothing, and has tokens to attend to.
+
+    A model that has slots is given one at the least.
+    """
+    most = max(len(scene.subjects) for scene in scenes)
+    return min(max(1, most), parts.limits.max_subjects)
 
 
 def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[list[str], Told | None]:

@@ -358,6 +358,17 @@ class Pipeline(Parts):
             latents = run(control, guide, table, watch)
         return decode(self.models, latents)
 
-    def conditions(self, scenes: Sequence[Scene], negative_prompt: str | None = None) -> Conditions:
-        """What the transformer is conditioned on, encoded; the scenes are those of `render`."""
-        return encode_conditions(self, scenes, negative_prompt)
+    def conditions(
+        self,
+        scenes: Sequence[Scene],
+        negative_prompt: str | None = None,
+        slots: int | None = None,
+    ) -> Conditions:
+        """What the transformer is conditioned on, encoded.
+
+        Args:
+            scenes: those of `render`.
+            negative_prompt: that of `render`.
+            slots: for subjects; as many as the scenes need where it is None.
+        """
+        return encode_conditions(self, scenes, negative_prompt, slots)

@@ -166,7 +166,7 @@ def test_settings_are_those_of_the_authors_script(pipe):
 def test_the_networks_are_given_the_canvas(pipe):
     given = pipe.conditions([scene()])
     canvas = compose(pictures(), SIZE)
-    assert given.references.shape[:2] == (1, 0) and given.words.shape[1] == 8
+    assert given.references.shape[:2] == (1, 0) and given.words.shape[1] == 3
     mask, latents = np.split(np.asarray(given.condition[0]), [4], axis=-1)
     np.testing.assert_array_equal(mask[0], np.repeat(canvas.cells(8)[..., None], 4, -1))
     assert not mask[1:].any()

@@ -203,9 +203,8 @@ def test_a_storyboard_is_rendered_and_the_models_own_text_is_led_away_from(folde
     own, same, other = (np.asarray(found.null_text) for found in asked)
     np.testing.assert_array_equal(own, same)
     assert np.abs(own - other).max() > 1e-3
-    assert asked[0].references.shape[1] == 4 and np.asarray(asked[0].used).tolist() == [
-        [True, True, False, False]
-    ]
+    # It takes four, and was given two.
+    assert asked[0].references.shape[1] == 2 and np.asarray(asked[0].used).all()
 
 
 def test_from_the_command_line_to_a_video(folder, tmp_path, capsys):
