@@ -1,12 +1,14 @@
 r"""How fast videos are scored, and how much memory many of them take.
 
     python -m studies.scoring --work runs/scoring --out docs/results/scoring.json
+    python -m studies.scoring --work runs/scoring_many --names 100 1000 \
+        --out docs/results/scoring_many.json
 
 Films of 480 x 854 pixels are put together from the pictures of the benchmark `everyday`: subjects
 drift through a picture of soft noise while its boards ask for them. `alchemint evaluate --videos`
 scores them with the embedded perceivers in two processes. With --videos and --benchmark it scores
-others. Then it scores two sets of short films of sprites, by the tracker of that world: ten times
-as many must not take more memory. All of these are names of a few files, as only numbers count.
+others. With --names it scores sets of so many short films of sprites, by the tracker of that world,
+to see the memory that they take: all of them are names of a few files, as only numbers count.
 """
 
 from __future__ import annotations
@@ -41,7 +43,6 @@ SIZE, FPS = (480, 854), 30
 TALL = 0.7  # of the frame, how tall subjects are
 WORKERS = 2
 FILES = 8  # of sprites, which all names of a set share
-FEW, MANY = 100, 1000
 
 
 def film(board: Storyboard, seed: int) -> UInt8[np.ndarray, "f h w 3"]:
@@ -135,25 +136,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--films", type=arguments.whole(1), default=8, help="that are put together")
     parser.add_argument("--videos", type=Path, help="score these instead, and nothing else")
     parser.add_argument("--benchmark", type=Path, help="the boards of --videos")
+    many = "score sets of so many names of a few short films, and nothing else"
+    parser.add_argument("--names", type=arguments.whole(1), nargs="+", help=many)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     args = parser.parse_args(argv)
     try:
-        media.check_writable(args.out)
-        check_outputs([("--out", args.out)], [("--work", args.work), ("--videos", args.videos)])
         if (args.videos is None) != (args.benchmark is None):
             raise AlchemintError("--videos and --benchmark belong together")
-        own = args.videos is not None
-        which = (args.videos, args.benchmark) if own else films(args.work / "films", args.films)
-        limit = [] if own else ["--limit", str(args.films)]
-        how = ["--workers", str(WORKERS), *limit]
-        scored(*which, args.work / "first", *how)  # compiles what is then there
-        found = {"processors": os.cpu_count(), "speed": scored(*which, args.work / "report", *how)}
-        if not own:
-            how = ["--tracker", "sprites", "--workers", str(WORKERS)]
-            found["memory"] = [
-                scored(*links(args.work / "links", count), args.work / "sprites", *how)
-                for count in (FEW, MANY)
+        media.check_writable(args.out)
+        check_outputs([("--out", args.out)], [("--work", args.work), ("--videos", args.videos)])
+        how = ["--workers", str(WORKERS)]
+        found: dict[str, Any] = {"processors": os.cpu_count()}
+        if args.names:
+            how += ["--tracker", "sprites"]
+            found["sets"] = [
+                scored(*links(args.work / "links", count), args.work / "report", *how)
+                for count in args.names
             ]
+        else:
+            which = (args.videos, args.benchmark)
+            if args.videos is None:
+                which = films(args.work / "films", args.films)
+                how += ["--limit", str(args.films)]
+            scored(*which, args.work / "first", *how)  # compiles what is then there
+            found["films"] = scored(*which, args.work / "report", *how)
     except AlchemintError as error:
         parser.error(str(error))
     results.write_json(args.out, found)
