@@ -98,9 +98,9 @@ def test_memory_does_not_grow_with_the_number_of_videos(boards):
         return most
 
     peak(1)  # imports
-    few, many = peak(8), peak(32)
+    few, many = peak(4), peak(16)
     assert few > 2 * video  # what it holds at a time is seen
-    assert many - few < 4 * video  # of 24
+    assert many - few < 4 * video  # of 12
 
 
 def test_missing_and_broken_videos_count_and_say_why(boards):
