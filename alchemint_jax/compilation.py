@@ -7,6 +7,7 @@ import glob
 import os
 import pkgutil
 import re
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,6 +65,24 @@ def prepare_jax() -> None:
     # One for every program, where the disk fills up or an entry is damaged: it is compiled again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
     spare_libtpu()
+
+
+def work_beside(workers: int) -> None:
+    """For one of so many processes that work side by side, before JAX computes anything in it.
+
+    Several cannot share an accelerator. And each has its share of the cores: threads of all of them
+    in each process would wait for each other. Whoever has set these variables knows better.
+    """
+    if workers > 1:
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+        os.environ.setdefault("PJRT_NPROC", str(max(1, _cores() // workers)))
+
+
+def _cores() -> int:
+    """That this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

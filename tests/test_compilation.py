@@ -165,3 +165,19 @@ def test_libtpu_is_spared(variable, tpu, plugins, platforms, quiet, monkeypatch,
     compilation.spare_libtpu()
     assert jax.config.jax_platforms == platforms
     assert ("TPU_ACCELERATOR_TYPE" in os.environ) == quiet
+
+
+def test_processes_that_work_side_by_side_share_the_cores(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")  # as it is set where it is not there
+    monkeypatch.setattr(compilation, "_cores", lambda: 4)
+
+    def threads(workers):
+        monkeypatch.setenv("PJRT_NPROC", "")  # is then forgotten again
+        monkeypatch.delenv("PJRT_NPROC")
+        compilation.work_beside(workers)
+        return os.environ.get("PJRT_NPROC")
+
+    assert [threads(n) for n in (1, 2, 3, 4, 9)] == [None, "2", "1", "1", "1"]
+    monkeypatch.setenv("PJRT_NPROC", "8")
+    compilation.work_beside(4)
+    assert os.environ["PJRT_NPROC"] == "8"

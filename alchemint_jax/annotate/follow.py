@@ -121,7 +121,7 @@ def _look_again(
         for one in again:
             if one.frame in some:
                 here.setdefault(one.frame, []).append(one)
-        better = tracking.refine(track, here, settings.overlap)
+        better = tracking.refine(track, here, words.kind_of, settings.overlap)
         refined.append(better)
         seen = {one.frame for one in better.seen}
         missed.append([f for f in some if f not in seen])

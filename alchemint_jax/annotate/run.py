@@ -18,6 +18,7 @@ from alchemint_jax.annotate.rows import Row, digest, read_shard
 from alchemint_jax.annotate.settings import Settings
 from alchemint_jax.annotate.sources import SIDECARS, contents, find_sources
 from alchemint_jax.annotate.tools import Tools, all_stages
+from alchemint_jax.compilation import work_beside
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.outputs import alone
 from alchemint_jax.perceive.choose import Perceivers
@@ -183,8 +184,7 @@ def exit_status(code: int) -> str:
 
 def _start(base: Path, out: Path, settings: Settings, workers: int) -> Any:
     """In a new process: what takes a shard through all stages."""
-    if workers > 1:  # several processes cannot share an accelerator
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    work_beside(workers)
     tools = Tools(settings)
     return lambda shard, tell: _do(base, out, settings, tools, shard, tell)
 

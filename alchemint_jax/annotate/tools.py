@@ -57,7 +57,9 @@ class Tools:
             detector: Any = found.detector
             detect = self._settings.detect
             floor = min(detect.floor, detector.threshold)
-            detector = dataclasses.replace(detector, threshold=floor, side=detect.network)
+            detector = dataclasses.replace(
+                detector, threshold=floor, side=detect.network, batch=max(1, detect.batch)
+            )
             found = dataclasses.replace(found, detector=detector)
         return found
 
@@ -123,13 +125,13 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "detect",
-            1,
+            2,
             [s.detect, see.detector],
             each(lambda row: detect_stage.detect(row, base, tools.perceivers.detector, s.detect)),
         ),
         Stage(
             "track",
-            2,
+            3,
             [s.track, see.embedder],
             each(
                 lambda row: track_stage.track(

@@ -218,17 +218,23 @@ def _match(
     if not tracks or not found:
         return []
     expected = np.stack([track.expected(frame) for track in tracks])
-    boxes = np.stack([one.box for one in found])
-    fit = _fit(expected, boxes)
-    for i, track in enumerate(tracks):
-        last = track.seen[-1].word
-        for j, one in enumerate(found):
-            if one.word != last:
-                fit[i, j] *= _STRANGE if kind(one.word) == kind(last) else _STRANGER
+    fit = _fits(expected, [track.seen[-1].word for track in tracks], found, kind)
     rows, columns = linear_sum_assignment(-fit)
     return [
         (tracks[i], found[j]) for i, j in zip(rows, columns, strict=True) if fit[i, j] >= overlap
     ]
+
+
+def _fits(
+    expected: np.ndarray, names: Sequence[str], found: Sequence[Seen], kind: Callable[[str], str]
+) -> np.ndarray:
+    """How well detections are where things of these names are expected [n, m]."""
+    fit = _fit(expected, np.stack([one.box for one in found]))
+    for i, name in enumerate(names):
+        for j, one in enumerate(found):
+            if one.word != name:
+                fit[i, j] *= _STRANGE if kind(one.word) == kind(name) else _STRANGER
+    return fit
 
 
 def beside(track: Track, frames: Sequence[int]) -> list[int]:
@@ -241,8 +247,17 @@ def beside(track: Track, frames: Sequence[int]) -> list[int]:
     return wanted
 
 
-def refine(track: Track, found: dict[int, list[Seen]], overlap: float | int) -> Track:
-    """The track with detections in frames beside its ends and gaps, nearest frames first."""
+def refine(
+    track: Track,
+    found: dict[int, list[Seen]],
+    kind: Callable[[str], str],
+    overlap: float | int,
+) -> Track:
+    """The track with detections in frames beside its ends and gaps, nearest frames first.
+
+    As in `associate`, what has another name must fit better: where one thing has gone, another one
+    often is in its place.
+    """
     known = {one.frame: one for one in track.seen}
     pending = sorted(found, key=lambda f: (min(abs(f - k) for k in known), f))
     for frame in pending:
@@ -253,8 +268,7 @@ def refine(track: Track, found: dict[int, list[Seen]], overlap: float | int) -> 
             second = min(other, key=lambda k: abs(k - near))
             step = (_centre(known[near].box) - _centre(known[second].box)) / (near - second)
             expected = expected + np.tile(step * (frame - near), 2)
-        boxes = np.stack([one.box for one in found[frame]])
-        fit = _fit(expected[None], boxes)[0]
+        fit = _fits(expected[None], [known[near].word], found[frame], kind)[0]
         best = int(fit.argmax())
         if fit[best] >= overlap:
             known[frame] = found[frame][best]

@@ -10,6 +10,7 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ NOTES = {
 }
 """What is measured always: sentences by heading. What trackers add is theirs to explain."""
 TILES = 8
+_AT_ONCE = 4  # clips that are read and written, which Python's threads do side by side
 _SMALL = 128  # pixels: narrower clips are enlarged, by whole pixels
 _SIDE = 88  # pixels of a reference's picture
 _SWATCH = 32  # pixels of one whose colour is taken
@@ -83,12 +85,17 @@ def save_report(
     `report` is what `scores.score` returns, with "settings" added if there are any. `gallery` is
     the number of clips shown: a third of them the worst, a third around the median, a third drawn
     at random. Of `videos`, which may well read one only when it is asked for, these alone are
-    looked at, one at a time.
+    looked at, a few at a time.
     """
     folder = media.check_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
     shown = [i for _, picks in choose(report, cases, gallery) for i in picks]
-    clips = {i: write_clip(videos[i], cases[i], folder, i) for i in shown}
+
+    def write(index: int) -> Shown:
+        return write_clip(videos[index], cases[index], folder, index)
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, _AT_ONCE)) as threads:
+        clips = dict(zip(shown, threads.map(write, shown), strict=True))
     text = render_html(report, cases, clips, gallery)
     results.write_json(folder / "report.json", report)
     media.write_bytes(folder / "report.html", text.encode())

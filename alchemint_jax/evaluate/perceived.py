@@ -41,7 +41,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 1
+VERSION = 2
 """Raised when the tracker sees other things in the same frames."""
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
@@ -391,7 +391,9 @@ def perceived_tracker(alone: bool = False, **names: str) -> PerceivedTracker:
     found = load_perceivers(**names)
     detect = Detect()
     if isinstance(found.detector, YoloDetector):
-        detector = dataclasses.replace(found.detector, threshold=detect.floor, side=detect.network)
+        detector = dataclasses.replace(
+            found.detector, threshold=detect.floor, side=detect.network, batch=max(1, detect.batch)
+        )
         found = dataclasses.replace(found, detector=detector)
     clip_like = isinstance(found.embedder, TextEmbedder)
     match = matching.Match(least=0.5, same=0.75, spread=0.15) if clip_like else matching.Match()

@@ -22,7 +22,7 @@ from alchemint_jax.annotate import pool
 from alchemint_jax.annotate.rows import digest, read_shard, write_shard
 from alchemint_jax.annotate.run import exit_status
 from alchemint_jax.annotate.sources import SUFFIXES, contents
-from alchemint_jax.compilation import prepare_jax
+from alchemint_jax.compilation import prepare_jax, work_beside
 from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.evaluate import scores
 from alchemint_jax.evaluate.asks import Ask
@@ -205,6 +205,7 @@ def _run(
                 bar.update(done)
             return
         tries = 0
+        workers = min(workers, len(left))
         while left:
             tries += 1
             again: list[_Task] = []
@@ -226,8 +227,7 @@ def _run(
 
 def _start(shards: Path, watchers: _Watchers, workers: int) -> Callable[[_Task, Any], None]:
     """In a new process: what watches a video."""
-    if workers > 1:  # several processes cannot share an accelerator
-        os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    work_beside(workers)
     tracker, judges = watchers.tracker(), watchers.judge()
     if "jax" in sys.modules:  # what was loaded runs on it
         prepare_jax()

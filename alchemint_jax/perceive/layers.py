@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -36,6 +37,64 @@ def convolve(x: Images, layer: Layer, stride: int = 1, dilation: int = 1) -> Ima
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return y + bias[None, None, None]
+
+
+class Tiled(NamedTuple):
+    """A convolution of 3 x 3 pixels for `convolve_tiled`: `kernel` [16 in out], and `bias`."""
+
+    kernel: Array
+    bias: Array
+
+
+def tiled(layer: Layer) -> Tiled:
+    """A convolution of 3 x 3 pixels as `convolve_tiled` takes it."""
+    corners = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
+    kernel = np.asarray(layer.kernel)
+    rows = (corners @ kernel.reshape(3, -1)).reshape(4, 3, -1)
+    return Tiled(jnp.asarray((corners @ rows).reshape(16, *kernel.shape[2:])), layer.bias)
+
+
+def convolve_tiled(x: Images, layer: Tiled) -> Images:
+    """`convolve` of 3 x 3 pixels in tiles of 2 x 2, with 4 products for each 9 of the plain sum.
+
+    Where there are hundreds of channels it is the faster one on a CPU.
+
+    Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks",
+    arXiv:1509.09308: F(2 x 2, 3 x 3).
+    """
+    b, height, width, c = x.shape
+    rows, columns = -(-height // 2), -(-width // 2)
+    x = jnp.pad(x, ((0, 0), (1, 2 * rows - height + 1), (1, 2 * columns - width + 1), (0, 0)))
+
+    def there(x: Array, axis: int, count: int) -> list[Array]:
+        d = [lax.slice_in_dim(x, i, i + 2 * count - 1, 2, axis) for i in range(4)]
+        return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+
+    def back(m: Array) -> list[Array]:
+        return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+
+    parts = [part for row in there(x, 1, rows) for part in there(row, 2, columns)]
+    tiles = jnp.stack([part.reshape(-1, c) for part in parts])
+    found = jnp.einsum("pnc,pcd->pnd", tiles, layer.kernel, precision=lax.Precision.HIGHEST)
+    found = found.reshape(4, 4, b, rows, columns, -1)
+    y = jnp.stack([jnp.stack(back(row), 3) for row in back(found)], 2)
+    y = y.reshape(b, 2 * rows, 2 * columns, -1)[:, :height, :width]
+    return y + layer.bias[None, None, None]
+
+
+def convolve_halved(x: Images, layer: Layer) -> Images:
+    """`halve` of `convolve` of 3 x 3 pixels, where there are few channels; sides must be even.
+
+    The four results of which one is kept are channels of one convolution, which is faster on a CPU
+    than a plain one of three channels.
+    """
+    kernel, bias = layer
+    shifts = [((i, 1 - i), (j, 1 - j), (0, 0), (0, 0)) for i in (0, 1) for j in (0, 1)]
+    four = jnp.concatenate([jnp.pad(kernel, shift) for shift in shifts], -1)
+    y = lax.conv_general_dilated(
+        x, four, (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return y.reshape(*y.shape[:3], 4, -1).max(3) + bias[None, None, None]
 
 
 def depthwise(x: Images, layer: Layer, stride: int = 1) -> Images:

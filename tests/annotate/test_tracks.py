@@ -74,8 +74,20 @@ def test_refinement_fills_what_was_not_searched():
     (track,) = associate(frames, found)
     assert tracks.beside(track, frames) == [5, 6, 7, 25, 26, 27]
     again = {f: [seen(f, 2.0 * f), seen(f, 150.0)] for f in (6, 7, 25)} | {27: [seen(27, 150.0)]}
-    better = tracks.refine(track, again, 0.2)
+    better = tracks.refine(track, again, kind, 0.2)
     assert [one.frame for one in better.seen] == [6, 7, 8, 12, 16, 20, 24, 25]
+
+
+def test_what_is_in_the_place_of_one_that_has_gone_is_not_it():
+    frames = list(range(0, 40, 4))
+    (track,) = associate(frames, [seen(f, 10.0) for f in frames if f <= 24])
+
+    def goes_on(left, word):
+        return tracks.refine(track, {25: [seen(25, left, word=word)]}, kind, 0.2).last == 25
+
+    assert goes_on(28.0, "dog") and not goes_on(28.0, "cat")
+    assert goes_on(22.0, "cat") and not goes_on(22.0, "car")
+    assert goes_on(12.0, "car")  # in the same place it is the same thing under another name
 
 
 def test_a_part_of_a_longer_track_is_none():

@@ -47,3 +47,6 @@ def test_the_order_of_frames_does_not_matter(own, random):
     for figure in (evaluate.identity_inside, evaluate.leak):
         mixed = figure(likeness[order], 0, ASKED[order])
         assert mixed == pytest.approx(figure(likeness, 0, ASKED))
+    two = np.concatenate([likeness, 1 - likeness], 1)
+    confused = evaluate.confusion(two[order], 0)
+    assert confused == pytest.approx(evaluate.confusion(two, 0), nan_ok=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -74,6 +76,31 @@ def test_videos_of_any_rate_and_size_score_alike(boards, times, size):
     video = stored(boards)["videos"][1]
     assert (video["fps"], video["size"], video["status"]) == (10 * times, [*size], "ok")
     assert "root mean square" in stored(boards)["settings"]["t_l2"]
+
+
+def test_memory_does_not_grow_with_the_number_of_videos(boards):
+    """All names are of one file; the report shows as many clips as of the larger set."""
+    write(boards, "a.mp4", SHOWN["a"], size=(96, 160))
+    (ask, _) = asked(boards)
+    video = draw(21, {}, (96, 160)).nbytes
+
+    def peak(count):
+        asks = [dataclasses.replace(ask, id=f"{i:03}") for i in range(count)]
+        for one in asks:
+            if not (path := boards / "videos" / f"{one.id}.mp4").exists():
+                os.link(boards / "videos" / "a.mp4", path)
+        tracemalloc.start()
+        where = boards / "videos", asks, tracker, boards / f"out{count}"
+        found = score_videos(*where, workers=0, progress=False)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert found["clips"] == count and found["settings"]["missing"] == 0
+        return most
+
+    peak(1)  # imports
+    few, many = peak(4), peak(16)
+    assert few > 2 * video  # what it holds at a time is seen
+    assert many - few < 4 * video  # of 12
 
 
 def test_missing_and_broken_videos_count_and_say_why(boards):

@@ -9,7 +9,16 @@ import pytest
 from jax import lax
 
 from alchemint_jax.perceive.boxes import overlaps, select, suppress
-from alchemint_jax.perceive.layers import Layer, convolve, depthwise, double, halve
+from alchemint_jax.perceive.layers import (
+    Layer,
+    convolve,
+    convolve_halved,
+    convolve_tiled,
+    depthwise,
+    double,
+    halve,
+    tiled,
+)
 from alchemint_jax.perceive.pixels import Letterbox, grow, sample
 
 
@@ -38,6 +47,18 @@ def test_a_layer_of_one_pixel_is_a_matrix():
     x, layer = normal(2, 5, 4, 3), Layer(normal(1, 1, 3, 6), normal(6))
     padded = Layer(jnp.pad(layer.kernel, ((1, 1), (1, 1), (0, 0), (0, 0))), layer.bias)
     np.testing.assert_allclose(convolve(x, layer), convolve(x, padded), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 7), (1, 2)])
+def test_a_layer_in_tiles_is_the_same_layer(size):
+    x, layer = normal(2, *size, 5), Layer(normal(3, 3, 5, 6, seed=1), normal(6, seed=2))
+    found = jax.jit(convolve_tiled)(x, tiled(layer))
+    np.testing.assert_allclose(found, convolve(x, layer), atol=2e-5)
+
+
+def test_four_results_of_which_one_is_kept_are_channels():
+    x, layer = normal(2, 6, 10, 3), Layer(normal(3, 3, 3, 4, seed=1), normal(4, seed=2))
+    np.testing.assert_allclose(convolve_halved(x, layer), halve(convolve(x, layer)), atol=1e-5)
 
 
 def test_halving_undoes_doubling():
