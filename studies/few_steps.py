@@ -192,10 +192,8 @@ def shown(models: Models, made: Made) -> Made:
     return Made(*(decode(models, jnp.asarray(x)) for x in (made.samples, made.again)))
 
 
-def speed(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[str, Any]:
-    """Seconds of each, medians of several runs in turns, and how many times as fast the others are
-    as the first: the median over pairs, and the ends of the range.
-    """
+def in_turns(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[str, list[float]]:
+    """Seconds of each, which run one after the other, again and again."""
     for draw in draws.values():
         draw()  # compiled
     seconds: dict[str, list[float]] = {name: [] for name in draws}
@@ -204,10 +202,16 @@ def speed(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[st
             began = time.perf_counter()
             draw()
             seconds[name].append(time.perf_counter() - began)
-    first, *others = seconds
-    factors = {n: np.array(seconds[first]) / np.array(seconds[n]) for n in others}
+    return seconds
+
+
+def speed(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Any]:
+    """Medians of what `in_turns` has found, and how many times as fast the others are as the base:
+    the median over pairs, and the ends of the range.
+    """
+    factors = {n: np.divide(seconds[base], own) for n, own in seconds.items() if n != base}
     return {
-        "pairs": pairs,
+        "pairs": len(seconds[base]),
         "seconds": {name: float(np.median(own)) for name, own in seconds.items()},
         "factor": {
             name: {"median": np.median(x), "lowest": x.min(), "highest": x.max()}
@@ -292,7 +296,7 @@ def _measured(args: argparse.Namespace) -> dict[str, Any]:
         },
         "ways": compared(made, rows),
         "frames": compared(frames, rows),
-        "speed": speed(draws),
+        "speed": speed(in_turns(draws), TEACHER),
     }
 
 

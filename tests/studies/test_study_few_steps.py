@@ -71,9 +71,12 @@ def test_ways_are_compared_with_the_teacher_board_by_board():
 def test_both_are_timed_in_turns():
     calls = []
     draws = {name: (lambda name=name: calls.append(name)) for name in ("slow", "fast")}
-    found = few_steps.speed(draws, pairs=3)
+    seconds = few_steps.in_turns(draws, pairs=3)
     assert calls == ["slow", "fast"] * 4, "the first of each is not timed: it may compile"
-    assert found["factor"]["fast"].keys() == {"median", "lowest", "highest"}
+    assert [len(own) for own in seconds.values()] == [3, 3]
+    found = few_steps.speed({"slow": [2, 4, 6], "fast": [1, 1, 2]}, "slow")
+    assert found["pairs"] == 3 and found["seconds"] == {"slow": 4, "fast": 1}
+    assert found["factor"] == {"fast": {"median": 3, "lowest": 2, "highest": 4}}
 
 
 def test_the_figures_are_those_of_the_bundled_models(found):
