@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import io
 import json
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,8 +59,6 @@ Job = tuple[int, int]
 TIMED = ("t_iou", "identity")
 TRACKER = SpritesBenchmark().tracker
 MEASURES = scores.measures(TRACKER)
-PAIRS = 7
-"""How often both are timed, in turns."""
 STANDARD = students.Standard()
 
 
@@ -192,34 +188,6 @@ def shown(models: Models, made: Made) -> Made:
     return Made(*(decode(models, jnp.asarray(x)) for x in (made.samples, made.again)))
 
 
-def in_turns(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[str, list[float]]:
-    """Seconds of each, which run one after the other, again and again."""
-    for draw in draws.values():
-        draw()  # compiled
-    seconds: dict[str, list[float]] = {name: [] for name in draws}
-    for _ in range(pairs):
-        for name, draw in draws.items():
-            began = time.perf_counter()
-            draw()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
-def speed(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Any]:
-    """Medians of what `in_turns` has found, and how many times as fast the others are as the base:
-    the median over pairs, and the ends of the range.
-    """
-    factors = {n: np.divide(seconds[base], own) for n, own in seconds.items() if n != base}
-    return {
-        "pairs": len(seconds[base]),
-        "seconds": {name: float(np.median(own)) for name, own in seconds.items()},
-        "factor": {
-            name: {"median": np.median(x), "lowest": x.min(), "highest": x.max()}
-            for name, x in factors.items()
-        },
-    }
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of the command."""
     made = argparse.ArgumentParser(description="Compare a student with its teacher.")
@@ -280,10 +248,6 @@ def _measured(args: argparse.Namespace) -> dict[str, Any]:
     for name, own in frames.items():
         scored = scores.score(cases, own.samples, TRACKER)["rows"]
         rows[name] = [row | {"seed": args.seed} for row in scored]
-    draws = {
-        who: functools.partial(pipe.render, cases[:1], seed=args.seed)
-        for who, pipe in pipes.items()
-    }
     return {
         **models,
         **asked,
@@ -296,7 +260,6 @@ def _measured(args: argparse.Namespace) -> dict[str, Any]:
         },
         "ways": compared(made, rows),
         "frames": compared(frames, rows),
-        "speed": speed(in_turns(draws), TEACHER),
     }
 
 

@@ -16,19 +16,21 @@ import functools
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from alchemint_jax import arguments, media, results
 from alchemint_jax.bench import hardware
 from alchemint_jax.errors import AlchemintError, DataError
-from studies.few_steps import PAIRS, in_turns, speed
 from studies.start import BOARD, ROOT
 
 BEFORE = "before"
+PAIRS = 7
 WAYS = {"teacher": ("sprites",), "student": ("sprites/fast",), "tiny": ("sprites/fast", "tiny")}
 """What is rendered with in this tree: a model, and its autoencoder if it is not the model's own."""
 RENDERS = """
@@ -63,17 +65,41 @@ def renderer(tree: Path, *model: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def render(process: subprocess.Popen[str]) -> None:
-    """Has it render once.
-
-    Raises:
-        DataError: it has ended instead; it has said why.
-    """
+    """Has it render once; a DataError if it has ended instead."""
     assert process.stdin and process.stdout
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write("\n")
         process.stdin.flush()
     if process.stdout.readline() != "rendered\n":
-        raise DataError(f"{' '.join(process.args[3:])}: was not rendered")  # type: ignore[index]
+        raise DataError("a process could not render; it has said why above")
+
+
+def in_turns(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[str, list[float]]:
+    """Seconds of each, which run one after the other, again and again."""
+    for draw in draws.values():
+        draw()  # compiled
+    seconds: dict[str, list[float]] = {name: [] for name in draws}
+    for _ in range(pairs):
+        for name, draw in draws.items():
+            began = time.perf_counter()
+            draw()
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def speed(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Any]:
+    """Medians of what `in_turns` has found, and how many times as fast the others are as the base:
+    the median over pairs, and the ends of the range.
+    """
+    factors = {n: np.divide(seconds[base], own) for n, own in seconds.items() if n != base}
+    return {
+        "pairs": len(seconds[base]),
+        "seconds": {name: float(np.median(own)) for name, own in seconds.items()},
+        "factor": {
+            name: {"median": np.median(x), "lowest": x.min(), "highest": x.max()}
+            for name, x in factors.items()
+        },
+    }
 
 
 def measure(sides: dict[str, tuple[Any, ...]], pairs: int) -> dict[str, list[float]]:
@@ -97,16 +123,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         media.check_writable(args.out)
         seconds = measure(sides, args.pairs)
         beside = [BEFORE] if args.beside else []
-        found = {f"than {base}": speed(seconds, base) for base in ("teacher", *beside)}
+        found = {base: speed(seconds, base) for base in ("teacher", *beside)}
         machine = hardware.machine(jax.devices(), ["jax", "jaxlib"])
-        results.write_json(args.out, {"machine": machine, "board": BOARD.name, "faster": found})
+        results.write_json(args.out, {"machine": machine, "board": BOARD.name, "base": found})
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130
     for base, own in found.items():
         for name, factor in own["factor"].items():
-            print(f"{name}: {factor['median']:.1f} times as fast {base}")
+            print(f"{name}: {factor['median']:.1f} times as fast as {base}")
     return 0
 
 

@@ -68,17 +68,6 @@ def test_ways_are_compared_with_the_teacher_board_by_board():
     assert any(line.startswith("edge energy") for line in found["blurred"]["missed"])
 
 
-def test_both_are_timed_in_turns():
-    calls = []
-    draws = {name: (lambda name=name: calls.append(name)) for name in ("slow", "fast")}
-    seconds = few_steps.in_turns(draws, pairs=3)
-    assert calls == ["slow", "fast"] * 4, "the first of each is not timed: it may compile"
-    assert [len(own) for own in seconds.values()] == [3, 3]
-    found = few_steps.speed({"slow": [2, 4, 6], "fast": [1, 1, 2]}, "slow")
-    assert found["pairs"] == 3 and found["seconds"] == {"slow": 4, "fast": 1}
-    assert found["factor"] == {"fast": {"median": 3, "lowest": 2, "highest": 4}}
-
-
 def test_the_figures_are_those_of_the_bundled_models(found):
     for who in ("teacher", "student"):
         assert found["weights"][who] == fingerprints(found[who])
@@ -102,6 +91,3 @@ def test_the_page_says_what_was_measured(found):
         assert f"| {name} | {found['passes'][name]} | {' | '.join(cells)} |" in page
         for line in figures["missed"] if name == few_steps.STUDENT else ():
             assert line in page
-    factor, seconds = found["speed"]["factor"]["student"], found["speed"]["seconds"]
-    assert f"{factor['median']:.1f} times as fast" in page
-    assert f"{seconds['teacher']:.2f} s" in page and f"{seconds['student']:.2f} s" in page
