@@ -28,6 +28,7 @@ from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.data.text_states import as_half, shard_names
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.progress import Progress
+from alchemint_jax.scene.clock import Clock
 
 MARK = "decoded.json"
 KIND = "decoded_clips"
@@ -192,6 +193,9 @@ class _Window(grain.transforms.RandomMap):
     ) -> dict[str, np.ndarray]:
         latents, video = element["latents"], element["video"]
         start = int(rng.integers(len(latents) - self.cells + 1))
-        stride = (len(video) - 1) // max(1, len(latents) - 1)
-        frames = video[stride * start :][: stride * (self.cells - 1) + 1]
-        return {"latents": latents[start:][: self.cells].astype(np.float32), "video": frames}
+        clock = Clock.of_latents(1, len(video), len(latents))
+        (_, first), (_, end) = clock.held([(start, start), (start, start + self.cells - 1)])
+        return {
+            "latents": latents[start:][: self.cells].astype(np.float32),
+            "video": video[first - 1 : end],
+        }

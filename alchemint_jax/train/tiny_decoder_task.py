@@ -24,6 +24,7 @@ from alchemint_jax.data.share import WHOLE, Share
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import TinyDecoder, TinyDecoderConfig
+from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.vae_task import edge_loss
 from alchemint_jax.weights.autoencoders import write_tiny
@@ -56,22 +57,6 @@ class TinyDecoderTask:
     cells: int | None = None
     loss_weights: TinyLoss = TinyLoss()
 
-    def __post_init__(self) -> None:
-        shapes = decoded.read_card(self.data)["shapes"]
-        (cells, height, _, channels), (frames, pixels, *_) = shapes["latents"], shapes["video"]
-        theirs = {
-            "z_dim": channels,
-            "spatial_stride": pixels // height,
-            # Of a clip of one latent frame nobody knows.
-            "temporal_stride": (frames - 1) // (cells - 1) if cells > 1 else None,
-        }
-        for name, there in theirs.items():
-            if there not in (None, getattr(self.model, name)):
-                raise ConfigError(
-                    f"model: {name} is {getattr(self.model, name)}, but {there} in the clips in "
-                    f"{self.data}; both must have the same latents"
-                )
-
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters of the decoder."""
         latents = jnp.zeros((1, 1, 1, 1, self.model.z_dim))
@@ -94,8 +79,28 @@ class TinyDecoderTask:
         return loss, {"l1": pixel, "edges": edge, "flicker": flicker, "psnr": psnr}
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
-        """Batches of clips, shuffled, without end."""
+        """Batches of clips, shuffled, without end.
+
+        Raises:
+            ConfigError: their latents or frames are not those that the model is for.
+            DataError: there are none.
+        """
+        self._check_data()
         return decoded.decoded_loader(self.data, "train", self.loader, self.cells, share)
+
+    def _check_data(self) -> None:
+        """Refuses clips of other shapes."""
+        shapes = decoded.read_card(self.data)["shapes"]
+        (cells, height, _, channels), (frames, pixels, *_) = shapes["latents"], shapes["video"]
+        theirs = {"z_dim": channels, "spatial_stride": pixels // height}
+        if cells > 1:  # a clip of one latent frame does not say
+            theirs["temporal_stride"] = int(Clock.of_latents(1, frames, cells).stride)
+        for name, there in theirs.items():
+            if there != getattr(self.model, name):
+                raise ConfigError(
+                    f"model: {name} is {getattr(self.model, name)}, but {there} in the clips in "
+                    f"{self.data}; both must have the same latents"
+                )
 
     def validation_data(self, share: Share = WHOLE) -> Iterator[dict[str, Any]]:
         """The first four batches of the validation split."""

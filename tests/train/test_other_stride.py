@@ -87,7 +87,7 @@ def test_training_and_generation_time_a_clip_alike(task, model):
     batch = next(iter(task.train_data()))
     scenes = [sample_clip(i, split_seed(0, "train"), World.short(FRAMES)).scene for i in range(2)]
     pipe = Pipeline.load(model)
-    conditions = pipe.conditions(scenes)
+    conditions = pipe.conditions(scenes, slots=pipe.limits.max_subjects)
     np.testing.assert_array_equal(batch["intervals"], conditions.intervals)
     np.testing.assert_array_equal(batch["used"], conditions.used)
     assert float(batch["intervals"].max()) > Clock(8, FRAMES, 4).coordinate(FRAMES - 1)

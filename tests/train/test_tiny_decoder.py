@@ -171,4 +171,4 @@ def _shape(module):
 )
 def test_it_must_have_the_shape_and_the_timing_of_the_clips(overrides, override, says):
     with pytest.raises(ConfigError, match=says):
-        build_task(load_config(CONFIG, [*overrides, override]))
+        build_task(load_config(CONFIG, [*overrides, override])).train_data()
