@@ -1,6 +1,6 @@
-r"""Whether a student of few steps may stand in for its teacher, and what it saves.
+r"""Whether a student of few steps may stand in for its teacher; `studies.speedup` has the times.
 
-    python -m studies.few_steps --student sprites/fast --limit 24 --again 8 \
+    python -m studies.few_steps --student sprites/fast --limit 40 --again 16 \
         --out docs/results/few_steps.json
 
 All ways of sampling see the same boards and the same noise: the teacher as it is (40 steps, 2
@@ -36,7 +36,7 @@ from alchemint_jax.sampling.conditions import latent_shape
 from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.loading import TINY
 from alchemint_jax.sampling.pipeline import Pipeline
-from alchemint_jax.sampling.sample import Models, decode, sample_latents
+from alchemint_jax.sampling.sample import Models, decode, noise_of, sample_latents
 from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.weights import locate
@@ -125,17 +125,15 @@ def make(
         for start in range(0, len(missing), batch):
             part = missing[start : start + batch]
             full = part + [part[-1]] * (batch - len(part))  # one size of batch is compiled
-            noise = jnp.stack([_noise(i, of, shape) for i, of in full])
+            noise = jnp.concatenate(
+                [noise_of(jax.random.key(of), np.array([i]), shape) for i, of in full]
+            )
             conditions = pipe.conditions([cases[i] for i, _ in full])
             latents = np.asarray(sample_latents(pipe.models, conditions, noise, plan))
             found |= zip(part, latents, strict=False)
             kept.write(found)
             progress.update(start + len(part))
     return Made(*(np.stack([found[job] for job in jobs]) for jobs in (first, second)))
-
-
-def _noise(number: int, seed: int, shape: tuple[int, ...]) -> jax.Array:
-    return jax.random.normal(jax.random.fold_in(jax.random.key(seed), number), shape)
 
 
 def compared(

@@ -36,7 +36,8 @@ Video = UInt8[np.ndarray, "f h w 3"]
 
 TITLES = {"psnr": "PSNR", "ssim": "SSIM", "pace": "error of pace"}
 SHOWN = {"psnr": "dB; more is better", "ssim": "1 is best", "pace": "0 is best, 1 the worst"}
-"""Labels of axes by figure."""
+GAINS = {"psnr": "dB; above 0 is better", "ssim": "above 0 is better", "pace": "below 0 is better"}
+"""Labels of axes by figure: of what is measured, and of what is gained."""
 PLAIN = "plain"
 CONTROLS: dict[str, Control | None] = {
     PLAIN: None,
@@ -180,12 +181,15 @@ def draw_figure(found: Mapping[str, Any]) -> bytes:
         block: [
             Panel(
                 TITLES[figure],
-                label,
+                labels[figure],
                 {name: own.get(name, {figure: unknown})[figure] for name in found["variants"]},
             )
-            for figure, label in SHOWN.items()
+            for figure in SHOWN
         ]
-        for block, own in (("all ways", found["variants"]), ("gain over plain", gains))
+        for block, own, labels in (
+            ("all ways", found["variants"], SHOWN),
+            ("gain over plain", gains, GAINS),
+        )
     }
     title = f"Between two frames of {found['limit']} clips, in {found['steps']} steps"
     return forest(blocks, title, baseline=PLAIN)

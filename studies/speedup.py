@@ -16,7 +16,6 @@ import functools
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import numpy as np
 
 from alchemint_jax import arguments, media, results
 from alchemint_jax.bench import hardware
+from alchemint_jax.bench.measure import Side, alternate
 from alchemint_jax.errors import AlchemintError, DataError
 from studies.start import BOARD, ROOT
 
@@ -78,13 +78,8 @@ def in_turns(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict
     """Seconds of each, which run one after the other, again and again."""
     for draw in draws.values():
         draw()  # compiled
-    seconds: dict[str, list[float]] = {name: [] for name in draws}
-    for _ in range(pairs):
-        for name, draw in draws.items():
-            began = time.perf_counter()
-            draw()
-            seconds[name].append(time.perf_counter() - began)
-    return seconds
+    sides = {name: Side(draw, lambda _: None, hardware.peak_memory) for name, draw in draws.items()}
+    return alternate(sides, pairs)
 
 
 def speed(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Any]:

@@ -144,16 +144,9 @@ def read_card(data_dir: Path | str) -> dict[str, Any]:
 
     Raises DataError if there is no such set.
     """
-    folder = places.place(data_dir)
-    if places.absent(folder, [MARK]):
-        raise DataError(
-            f"{data_dir}: is not a finished set of decoded clips ({MARK} is missing); make one "
-            "with `alchemint data decode`"
-        )
-    card = records.read_json(folder / MARK)
-    if card.get("kind") != KIND or card.get("schema") != SCHEMA:
-        raise DataError(f"{folder / MARK}: is not a set of decoded clips of schema {SCHEMA}")
-    return card
+    return whole.read_card(
+        data_dir, MARK, KIND, SCHEMA, "set of decoded clips", "alchemint data decode"
+    )
 
 
 def decoded_loader(

@@ -11,7 +11,6 @@ of it comes from storyboards: no clips are needed.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
 import math
@@ -217,6 +216,11 @@ def _followed(
     progress: Progress,
 ) -> Iterator[dict[str, np.ndarray]]:
     """The records of some boards."""
+    import jax
+
+    from alchemint_jax.sampling.conditions import latent_shape
+    from alchemint_jax.sampling.sample import noise_of
+
     widths = {"intervals": pack(boards.scenes, pipe.limits.max_subjects).intervals.shape[2]}
     events = pack_events(boards.scenes).intervals.shape[1]
     widths |= dict.fromkeys(("events", "event_used", "event_intervals"), events)
@@ -224,7 +228,8 @@ def _followed(
         part = list(boards.scenes[start : min(start + batch, numbers.stop)])
         scenes = part + [part[-1]] * (batch - len(part))  # one size of batch is compiled
         conditions = pipe.conditions(scenes, slots=pipe.limits.max_subjects)
-        noise = _noise(pipe, scenes, boards.seed, start)
+        each = start + np.arange(len(scenes))  # noise goes by the board, however they are batched
+        noise = noise_of(jax.random.key(boards.seed), each, latent_shape(pipe, scenes))
         states = _states(pipe, conditions, noise, teacher, kept)
         fields = _fields(conditions)
         for name in widths.keys() & fields.keys():
@@ -232,19 +237,6 @@ def _followed(
         for i in range(len(part)):
             yield {"states": states[i], **{name: x[i] for name, x in fields.items()}}
         progress.update(start + len(part))
-
-
-def _noise(pipe: Pipeline, scenes: list[Scene], seed: int, first: int) -> Any:
-    """The noise of boards from number `first` on, which does not depend on how they are batched."""
-    import jax
-    import jax.numpy as jnp
-
-    from alchemint_jax.sampling.conditions import latent_shape
-
-    shape = latent_shape(pipe, scenes)
-    keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))
-    draw = jax.vmap(lambda key: jax.random.normal(key, shape))
-    return draw(keys(first + jnp.arange(len(scenes))))
 
 
 def _states(
@@ -296,16 +288,9 @@ def read_card(data_dir: Path | str) -> dict[str, Any]:
 
     Raises DataError if there is no such set.
     """
-    folder = places.place(data_dir)
-    if places.absent(folder, [MARK]):
-        raise DataError(
-            f"{data_dir}: is not a finished set of a teacher's paths ({MARK} is missing); make "
-            "one with `alchemint data paths`"
-        )
-    card = records.read_json(folder / MARK)
-    if card.get("kind") != KIND or card.get("schema") != SCHEMA:
-        raise DataError(f"{folder / MARK}: is not a set of a teacher's paths of schema {SCHEMA}")
-    return card
+    return whole.read_card(
+        data_dir, MARK, KIND, SCHEMA, "set of a teacher's paths", "alchemint data paths"
+    )
 
 
 def path_loader(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alchemint_jax import places
 from alchemint_jax.data import records
 from alchemint_jax.errors import DataError
 
@@ -49,6 +50,33 @@ def finish(partial: Path, out: Path, content: Mapping[str, Any], mark: str) -> N
     records.write_json(partial / mark, content)
     (partial / _PLAN).unlink()
     _name(partial, out)
+
+
+def read_card(
+    data_dir: Path | str, mark: str, kind: str, schema: int, what: str, command: str
+) -> dict[str, Any]:
+    """What `finish` has written, with its `kind` and `schema`.
+
+    Args:
+        data_dir: the folder.
+        mark: the name of the file.
+        kind: of folder, as the file names it.
+        schema: of its content.
+        what: this kind is called.
+        command: makes one.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    folder = places.place(data_dir)
+    if places.absent(folder, [mark]):
+        raise DataError(
+            f"{data_dir}: is not a finished {what} ({mark} is missing); make one with `{command}`"
+        )
+    card = records.read_json(folder / mark)
+    if card.get("kind") != kind or card.get("schema") != schema:
+        raise DataError(f"{folder / mark}: is not a {what} of schema {schema}")
+    return card
 
 
 def _name(partial: Path, out: Path) -> None:

@@ -50,7 +50,7 @@ def conv3d_valid(
     Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is slower
     on CPU, and elsewhere the compiler sees the same products. Where they give few channels, all
     taps are channels of one convolution, and its outputs are summed: matrices of few columns are
-    slow everywhere.
+    slow on a CPU.
     """
     kt, kh, kw = kernel.shape[:3]
     frames = (x.shape[1] - kt) // stride + 1

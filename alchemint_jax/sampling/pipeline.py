@@ -352,7 +352,7 @@ class Pipeline(Parts):
         if noise is not None:
             start = jnp.asarray(noise)
         else:
-            start = noise_of(jax.random.key(seed), len(scenes), shape)
+            start = noise_of(jax.random.key(seed), np.arange(len(scenes)), shape)
         with Progress(plan.steps, "sampling", quiet=not progress) as bar:
             run = partial(sample_latents, self.models, conditions, start, plan, bar.update)
             latents = run(control, guide, table, watch)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from alchemint_jax.models.dit import Bias, DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
@@ -124,10 +124,12 @@ def sample_latents(
     return state[0] if given is None else given.over(state[0])
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def noise_of(key: jax.Array, count: int, shape: tuple[int, ...]) -> Float[Array, "b t h w c"]:
-    """Noise of so many clips: that of a clip depends on the key and its number alone."""
-    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(count))
+@partial(jax.jit, static_argnums=2)
+def noise_of(
+    key: jax.Array, numbers: Int[Array | np.ndarray, " b"], shape: tuple[int, ...]
+) -> Float[Array, "b t h w c"]:
+    """Noise of clips of these numbers: that of a clip depends on the key and its number alone."""
+    keys = jax.vmap(partial(jax.random.fold_in, key))(numbers)
     return jax.vmap(lambda one: jax.random.normal(one, shape))(keys)
 
 

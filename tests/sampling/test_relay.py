@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from told_kit import BASE, CLOCK, scene
 
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import Attended, Bias
@@ -17,13 +17,9 @@ from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.control import Gating, Moment, Relay, Steered, Together
 from alchemint_jax.sampling.control.relay import event_bias, relay_penalty
-from alchemint_jax.scene import Clock, Event, Scene, Spans
 from alchemint_jax.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.slow
-
-BASE = Path(__file__).parents[1] / "goldens" / "pipeline" / "t2v"
-CLOCK = Clock(16.0, 9, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +30,6 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="module")
 def pipe():
     return Pipeline.load(BASE, relay=Relay())
-
-
-def scene(*events, caption="a red disc"):
-    said = tuple(Event(text, Spans(spans)) for text, *spans in events)
-    return Scene("clip", caption, CLOCK, events=said, size=(32, 48))
 
 
 # ------------------------------------------------------------------------------------- formula

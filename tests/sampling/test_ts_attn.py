@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from told_kit import BASE, CLOCK, scene
 
 from alchemint_jax import cli
 from alchemint_jax.errors import ConfigError, StoryboardError
@@ -15,12 +15,8 @@ from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.control import Gating, Relay, TSAttn
 from alchemint_jax.sampling.control.ts_attn import favoured, told_by
 from alchemint_jax.sampling.fitting import fitted, told
-from alchemint_jax.scene import Clock, Event, Scene, Spans
 
 pytestmark = pytest.mark.slow
-
-BASE = Path(__file__).parents[1] / "goldens" / "pipeline" / "t2v"
-CLOCK = Clock(16.0, 9, 4)
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +27,6 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture(scope="module")
 def pipe():
     return Pipeline.load(BASE, relay=TSAttn(("disc",), steps=(0, 1)))
-
-
-def scene(*events, caption="a red disc"):
-    said = tuple(Event(text, Spans(spans)) for text, *spans in events)
-    return Scene("clip", caption, CLOCK, events=said, size=(32, 48))
 
 
 def test_each_subject_has_its_own_events_and_those_that_name_nobody():

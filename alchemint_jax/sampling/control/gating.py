@@ -73,11 +73,7 @@ class Gating:
         if self.edge is not None and not 0 <= self.edge <= 1000:
             raise ConfigError(f"Gating: edge = {self.edge}: must be from 0 to 1000")
         for name in ("steps", "layers"):
-            window = getattr(self, name)
-            if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
-                raise ConfigError(
-                    f"Gating: {name} = {window}: must be two shares, 0 <= start < end <= 1"
-                )
+            check_window(f"Gating: {name}", getattr(self, name))
         if self.stride < 1:
             raise ConfigError(f"Gating: stride = {self.stride}: must be at least 1")
 
@@ -139,6 +135,12 @@ def word_bias(gate: Float[Array, "b r t"], words: Bool[Array, "b r l"]) -> Float
     """
     tokens = jnp.where(words[:, :, None], gate[..., None], HIDDEN).max(1, initial=HIDDEN)
     return jnp.where(words.any(1)[:, None], tokens, 0)
+
+
+def check_window(name: str, window: Window) -> None:
+    """Raises a ConfigError, which begins with `name`, unless these are two shares."""
+    if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
+        raise ConfigError(f"{name} = {window}: must be two shares, 0 <= start < end <= 1")
 
 
 def inside(number: Array, of: Array | int, window: Window) -> Float[Array, "*parts"]:

@@ -25,7 +25,7 @@ from alchemint_jax.models.dit import Bias
 from alchemint_jax.models.dit.between import Between
 from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.rotary.retro import smoothed_scales
-from alchemint_jax.sampling.control.gating import Window
+from alchemint_jax.sampling.control.gating import Window, check_window
 from alchemint_jax.sampling.control.step import Control, Moment, Steered, Together
 from alchemint_jax.scene.scene import Scene
 
@@ -82,11 +82,7 @@ class Inbetween:
                     f"Inbetween: {name} = {getattr(self, name)}: must be from 0 to {most}"
                 )
         for name in ("steps", "layers"):
-            window = getattr(self, name)
-            if len(window) != 2 or not 0 <= window[0] < window[1] <= 1:
-                raise ConfigError(
-                    f"Inbetween: {name} = {window}: must be two shares, 0 <= start < end <= 1"
-                )
+            check_window(f"Inbetween: {name}", getattr(self, name))
 
     @classmethod
     def of(cls, given: bool | None) -> Inbetween | None:

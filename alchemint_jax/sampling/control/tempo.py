@@ -24,7 +24,7 @@ from jaxtyping import Array, Bool, Float
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import Probe
 from alchemint_jax.rotary import coverage
-from alchemint_jax.sampling.control.gating import Window, inside
+from alchemint_jax.sampling.control.gating import Window, check_window, inside
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.sampling.control.tempo_losses import TRIM, Terms, kept, tempo_terms
 from alchemint_jax.sampling.control.when import When, parse_when
@@ -112,11 +112,7 @@ class TempoControl:
             object.__setattr__(self, "words", tuple(self.words))
         if self.order not in ORDERS:
             raise ConfigError(f"TempoControl: order is {self.order!r}; use {' or '.join(ORDERS)}")
-        start, end = self.steps
-        if not 0 <= start < end <= 1:
-            raise ConfigError(
-                f"TempoControl: steps = {self.steps}: must be two shares, 0 <= start < end <= 1"
-            )
+        check_window("TempoControl: steps", self.steps)
         ranges = {
             **{"iterations": (1, 1000), "rate": (0, 10), "magnitude": (0, 1e4)},
             **{"entropy": (0, 1e4), "enough": (-1, 2), "threshold": (0, 1), "trim": (0, 1000)},

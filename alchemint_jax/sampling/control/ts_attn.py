@@ -25,7 +25,7 @@ from alchemint_jax.models.dit import Bias
 from alchemint_jax.models.dit.separated import Separated
 from alchemint_jax.ops.separable import Favours
 from alchemint_jax.rotary import coverage
-from alchemint_jax.sampling.control.gating import Window, inside
+from alchemint_jax.sampling.control.gating import Window, check_window, inside
 from alchemint_jax.sampling.control.relay import Relay
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.sampling.texts import Texts
@@ -75,11 +75,7 @@ class TSAttn:
     def __post_init__(self) -> None:
         if self.words is not None:
             object.__setattr__(self, "words", tuple(self.words))
-        start, end = self.steps
-        if not 0 <= start < end <= 1:
-            raise ConfigError(
-                f"TSAttn: steps = {self.steps}: must be two shares, 0 <= start < end <= 1"
-            )
+        check_window("TSAttn: steps", self.steps)
 
     @classmethod
     def of(cls, given: Sequence[str | bool] | None) -> TSAttn | None:
@@ -118,7 +114,7 @@ class TSAttn:
                     "to; name a word of theirs: --ts-attn WORD"
                 )
         stride = int(clock.stride)
-        return dataclasses.replace(self, words=None, stride=stride, tokens=jnp.asarray(found))
+        return dataclasses.replace(self, words=None, stride=stride, tokens=jax.device_put(found))
 
     def __call__(self, moment: Moment, latents: Float[Array, "b t h w c"]) -> Steered:
         """See `Control`; the latents stay where they are."""
