@@ -133,7 +133,7 @@ export class Panel {
     } else {
       const field = (part, label) => make("label", { class: "inline" }, label, make("input", {
         type: "number", name: part, step: "any", min: 0, value: short(one[part]),
-        onchange: (event) => { this.editing.edge(one.id, part, Number(event.target.value)); event.target.value = rowOfBar(this.store.doc, one.id)?.bars.find((each) => each.id === one.id)?.[part] ?? ""; },
+        onchange: (event) => { this.editing.edge(one.id, part, Number(event.target.value)); event.target.value = short(rowOfBar(this.store.doc, one.id)?.bars.find((each) => each.id === one.id)?.[part] ?? ""); },
       }));
       root.replaceChildren(make("b", {}, isEvent(row) ? row.text || "event" : row.word || "subject"), field("start", "from"), field("end", "to"), make("span", { class: "quiet mono", id: "frames-of" }));
       this.inspected = one.id;
