@@ -54,12 +54,13 @@ lint: $(VENV)/.installed-lint
 	$(BIN)/mypy alchemint_jax studies
 	$(BIN)/shellcheck launch/*.sh launch/*.sbatch
 
-# What is committed has no outputs; what they print and draw goes to out/notebooks.
+# What is committed has no outputs; what they print and draw goes to out/notebooks. They run where they
+# are (--run-path), not where that goes, since they name files of the repository.
 notebooks: $(VENV)/.installed-notebooks
 	mkdir -p out/notebooks
 	. launch/env_cpu.sh && cd notebooks && for text in *.py; do \
 	  ../$(BIN)/jupytext --quiet --update --to ipynb "$$text" || exit 1; \
-	  JAX_PLATFORMS=cpu ../$(BIN)/jupytext --quiet --to ipynb --execute \
+	  JAX_PLATFORMS=cpu ../$(BIN)/jupytext --quiet --to ipynb --execute --run-path . \
 	    --output "../out/notebooks/$${text%.py}.ipynb" "$$text" || exit 1; \
 	done
 

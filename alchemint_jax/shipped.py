@@ -19,7 +19,7 @@ def root() -> Path:
 def find(name: str | Path) -> Path:
     """The file of this name; where the current folder has none, the one that was shipped.
 
-    So `configs/sprites.py` means the same everywhere, and a file of one's own always comes first.
+    So `configs/sprites.py` means the same everywhere, and a file of the user's always comes first.
     Which one is used instead is said on standard error. A name that is of neither is left as it is,
     for whoever opens it to complain about.
     """

@@ -42,7 +42,8 @@ print(pipe.limits.describe())
 # and a size that no video below will have.
 
 # %%
-folder = Path(tempfile.mkdtemp())
+temporary = tempfile.TemporaryDirectory()  # it goes when the notebook ends
+folder = Path(temporary.name)
 
 
 def picture(name, color, corners):

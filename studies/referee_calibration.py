@@ -5,7 +5,7 @@ python -m studies.referee_calibration --out docs/results/referee_calibration.jso
 
 The tracker of sprites is held against the truth on many clips. A second judge, who knows nothing of
 that world (it compares what stands out with the references), sees a few of them.
-Clips of one's own are measured so by the option --calibrate of `alchemint evaluate`.
+The option --calibrate of `alchemint evaluate` measures your own clips in this way.
 """
 
 from __future__ import annotations

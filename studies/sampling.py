@@ -90,8 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
         for path in (args.out, args.figure):
             media.check_writable(path)
-        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
-        check_outputs([("--out", args.out), ("--figure", args.figure)], kept)
+        outputs = [("--out", args.out), ("--figure", args.figure)]
+        check_outputs(outputs, weights.parts(args.model))
         found = _read(args.out, head)
         if not (any(wanted.values()) or found["points"]):
             raise ConfigError("--steps, --both and --image: there is nothing to measure")

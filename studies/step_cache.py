@@ -280,8 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_jax()
     try:
         media.check_writable(args.out)
-        kept = [("a part of --model:", path) for path in weights.parts(args.model)]
-        check_outputs([("--out", args.out)], kept)
+        check_outputs([("--out", args.out)], weights.parts(args.model))
         pipe = Pipeline.load(args.model)
         scenes = sprites_cases(1 if args.times else args.limit, args.seed)
         check_model(pipe, scenes)

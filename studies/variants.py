@@ -90,7 +90,7 @@ def _measured(study: Study, args: argparse.Namespace) -> dict[str, Any]:
     for _, path in outputs:
         if path:
             media.check_writable(path)
-    check_outputs(outputs, [("a part of --model:", path) for path in weights.parts(args.model)])
+    check_outputs(outputs, weights.parts(args.model))
     pipe = Pipeline.load(args.model)
     try:
         boards = study.boards(pipe, args.limit, args.seed)

@@ -71,12 +71,15 @@ def test_the_recipe_is_that_of_the_committed_curves(stage, curve):
     assert max(line.get(key, 0) for line in lines) == pytest.approx(rate, rel=0.01)
 
 
-@pytest.mark.parametrize("method", ["generate", "render"])
-def test_examples_in_docstrings_render(pipe, method, monkeypatch):
+RENDER = (al.Pipeline.generate, al.Pipeline.render, al.evaluate.run_benchmark)
+
+
+@pytest.mark.parametrize("name", RENDER, ids=lambda name: name.__name__)
+def test_examples_in_docstrings_render(pipe, name, monkeypatch):
     """The pipeline that the other tests have compiled stands in for a fresh one."""
-    monkeypatch.setattr(al.Pipeline, "load", lambda model: pipe)
+    monkeypatch.setattr(al.Pipeline, "load", lambda model, **options: pipe)
     monkeypatch.chdir(ROOT)
-    run_example(getattr(al.Pipeline, method))
+    run_example(name)
 
 
 def test_same_seed_same_frames_and_other_seed_others(pipe):

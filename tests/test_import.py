@@ -49,12 +49,16 @@ def test_unknown_name_is_an_attribute_error():
         al.storybord  # noqa: B018
 
 
-@pytest.mark.parametrize("room", ["data", "evaluate", "perceive"])
-def test_rooms_below_the_worlds_know_none(room):
+# Training asks for a world by its name, as users do.
+@pytest.mark.parametrize(
+    ("room", "known"),
+    [*((room, "sprite|worlds") for room in ("data", "evaluate", "perceive")), ("train", "sprite")],
+)
+def test_rooms_know_no_world(room, known):
     files = list((Path(al.__file__).parent / room).rglob("*.*"))
     texts = {path.name: path.read_text() for path in files if path.suffix in (".py", ".html")}
     assert texts
-    assert [name for name, text in texts.items() if re.search("sprite|worlds", text, re.I)] == []
+    assert [name for name, text in texts.items() if re.search(known, text, re.I)] == []
 
 
 def test_the_suite_sees_eight_cpu_devices():

@@ -60,6 +60,13 @@ def problems(tmp_path_factory):
     return json.loads(said.read_text())
 
 
+def test_make_runs_them_where_these_tests_do():
+    """By default jupytext would run them where it writes what they print."""
+    (line,) = (x for x in (ROOT / "Makefile").read_text().splitlines() if "--execute" in x)
+    assert "--run-path ." in line
+    assert "cd notebooks" in (ROOT / "Makefile").read_text()
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem[:2])
 def test_the_notebook_runs(path, problems):
     assert not problems[path.name]

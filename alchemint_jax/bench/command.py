@@ -141,8 +141,7 @@ def _beside_peer(args: argparse.Namespace, given: dict[str, Any], out: Any) -> i
             "--frames, --steps and --prompt"
         )
     weights.locate(args.model)
-    kept = [("a part of --model:", part) for part in weights.parts(args.model)]
-    check_outputs([("--out", out)], kept)
+    check_outputs([("--out", out)], weights.parts(args.model))
     _look_for(args.vs, _PEERS[args.vs])
     with contextlib.redirect_stdout(sys.stderr):
         from alchemint_jax.bench import peers

@@ -48,7 +48,7 @@ def generate(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):  # standard output holds the result and no more
         prepare_jax()
         from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
-        from alchemint_jax.sampling.control.ts_attn import told_by
+        from alchemint_jax.sampling.control.telling import told_by
 
         gating, relay = Gating.of(args.gating), told_by(args.relay, args.ts_attn)
         tempo = TempoControl.of(args.tempo)

@@ -51,7 +51,7 @@ def evaluate(args: argparse.Namespace) -> int:
         prepare_jax()
         from alchemint_jax.evaluate import run_benchmark
         from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
-        from alchemint_jax.sampling.control.ts_attn import told_by
+        from alchemint_jax.sampling.control.telling import told_by
 
         benchmark = named.chosen(
             args.benchmark,

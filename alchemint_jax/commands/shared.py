@@ -53,14 +53,10 @@ def warn(warnings: list[str]) -> None:
 
 
 def model_parts(model: str) -> list[tuple[str, Path]]:
-    """What `check_outputs` is to keep of a model.
-
-    A video or a report may lie beside the parts of a model, as other files do, for they are all
-    that is read there; what is a folder itself, as a model or a dataset, is written elsewhere.
-    """
+    """What `check_outputs` is to keep of a model."""
     from alchemint_jax.weights import parts
 
-    return [("a part of --model:", path) for path in parts(model)]
+    return parts(model)
 
 
 def model_folder(model: str) -> Path:

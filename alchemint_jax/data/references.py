@@ -36,7 +36,7 @@ class AnyPicture(Protocol):
 
 @dataclass(frozen=True)
 class Variation:
-    """How far a picture is changed, at most; each amount is drawn anew.
+    """How far a picture is changed, at most; each amount is drawn for each picture.
 
     Attributes:
         flip: share of pictures that are mirrored.

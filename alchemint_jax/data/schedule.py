@@ -1,7 +1,7 @@
 """Which bucket each step trains on, and which of its examples: a function of seed and step alone.
 
 Steps come in rounds. In a round each bucket has as many batches as it fills, at least one, and
-their order is drawn for every round anew. So all processes know what comes next without asking one
+each round draws an order of its own. So all processes know what comes next without asking one
 another, and so does a run that goes on at any step.
 """
 

@@ -124,10 +124,28 @@ def _content(picture: Path | np.ndarray) -> str:
 
 
 def read_asks(boards: StoryboardFile, limit: int | None = None) -> list[Ask]:
-    """The boards of a file, whose references the file's tracker can follow.
+    """What the boards of a file ask for, in seconds, to score videos of any system by.
+
+    Args:
+        boards: the file.
+        limit: how many of them, from the first; None is all of them.
+
+    Returns:
+        The boards, whose references the file's tracker can follow.
 
     Raises:
         DataError: naming the line of one that has no id, or a picture that cannot be used.
+
+    Examples:
+        >>> tracker = al.evaluate.perceived_tracker()
+        >>> path = "benchmarks/everyday/boards.jsonl"
+        >>> boards = al.evaluate.read_benchmark(path, tracker, limit=1)
+        >>> (ask,) = al.evaluate.read_asks(boards)
+        >>> ask.duration, len(ask.subjects)
+        (5.0, 1)
+
+    Source:
+        This repository.
     """
     found = []
     for name, board in boards.boards[:limit]:

@@ -65,17 +65,51 @@ def run_benchmark(
     clean_keyframes: bool = False,
     cache: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
-    """Renders a benchmark with a model, scores it, and writes report.json and .html.
+    """Renders a benchmark with a model, scores it, and writes a report.
 
-    `limit` keeps the first so many cases; None is the benchmark's own. `seed` draws both the cases
-    and the noise. `steps`, `guidance` and `solver` are the model's own where they are None; of
-    `guidance`, a `Guidance` or some of its weights by name, those that are not given. `control` is
-    that of `Pipeline.render`; `relay`, `clean_keyframes` and `cache` are those of `Pipeline.load`.
-    `judge` loads who measures whole videos; None leaves those figures out. Returns the figures of
-    the report, without its rows and titles.
+    Args:
+        model: a bundled model by name, or a folder.
+        benchmark: its cases, and who measures.
+        out: the folder of report.json, report.html and videos/; None writes nothing.
+        limit: how many cases, from the first; None is the benchmark's own number.
+        seed: draws both the cases and the noise.
+        steps: of the solver; the model's own number where it is None.
+        batch: cases rendered at a time.
+        guidance: a `Guidance`, or some of its weights by name; the model's own are kept for the
+            others, and for all of them where it is None.
+        progress: whether to say how far it is.
+        solver: "euler" or "unipc"; the model's own where it is None.
+        control: as in `Pipeline.render`.
+        judge: loads who measures whole videos; None leaves those figures out.
+        relay: as in `Pipeline.load`.
+        clean_keyframes: as in `Pipeline.load`.
+        cache: as in `Pipeline.load`.
 
-    Raises DataError, StoryboardError or WeightsError for cases, or a model, that cannot be used,
-    and ConfigError for a solver that there is not.
+    Returns:
+        The figures of the report, without its rows and titles.
+
+    Raises:
+        DataError, StoryboardError, WeightsError: a case, or the model, cannot be used.
+        ConfigError: there is no such solver, or the model cannot have this control.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from alchemint_jax.evaluate.cases import StoryboardFile
+        >>> def track(video, case):  # sees everybody all the time
+        ...     seen = np.ones(len(video), bool)
+        ...     return [al.evaluate.Sighting(seen, one.word, one.word) for one in case.subjects]
+        >>> tracker = SimpleNamespace(
+        ...     measures={}, notes={}, check=lambda image: None, track=track
+        ... )
+        >>> board = al.Storyboard.load("examples/two_subjects.yaml")
+        >>> boards = StoryboardFile("mine", tracker, (("a", board),))
+        >>> model = al.weights.BUNDLED[0]
+        >>> report = al.evaluate.run_benchmark(model, boards, steps=4, batch=1, progress=False)
+        >>> report["overall"]["presence_rate"]["mean"]
+        1.0
+
+    Source:
+        This repository.
     """
     from alchemint_jax.evaluate.html_report import save_report
     from alchemint_jax.sampling.pipeline import Pipeline

@@ -95,6 +95,26 @@ def calibrate(
 
     Raises:
         DataError: there are no clips, or none of a subject.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from alchemint_jax.evaluate.calibration import Truth
+        >>> from alchemint_jax.scene import Clock, Scene, Spans, Subject
+        >>> white = np.full((1, 8, 8, 3), 255, np.uint8)
+        >>> spans = Spans([(2, 7)])
+        >>> scene = Scene("a", "a disc", Clock(8.0, 9, 4), (Subject("disc", spans, white),))
+        >>> video = np.zeros((9, 16, 16, 3), np.uint8)
+        >>> video[2:7, 4:12, 4:12] = 255
+        >>> def track(video, case):
+        ...     seen = np.asarray(video).max((1, 2, 3)) > 128
+        ...     return [al.evaluate.Sighting(seen, "disc", "disc") for _ in case.subjects]
+        >>> tracker = SimpleNamespace(measures={}, notes={}, check=None, track=track)
+        >>> report = al.evaluate.calibrate([Truth(scene, video)], tracker, progress=False)
+        >>> report["faults"]["late"]["slope"]["mean"]
+        1.0
+
+    Source:
+        This repository.
     """
     if not any(truth.scene.subjects for truth in truths):
         raise DataError("there are no clips with subjects to calibrate with")

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """Cases, and who measures what a model makes of them. A world has one; so has a file."""
+    """Cases, and who measures what a model makes of them. A world has one; so has a file.
+
+    Examples:
+        >>> tracker = al.evaluate.perceived_tracker()
+        >>> path = "benchmarks/everyday/boards.jsonl"
+        >>> boards = al.evaluate.read_benchmark(path, tracker, limit=1)
+        >>> isinstance(boards, al.evaluate.Benchmark)
+        True
+
+    Source:
+        This repository.
+    """
 
     @property
     def name(self) -> str:
@@ -87,11 +98,30 @@ def read_benchmark(
     limit: int | None = None,
     pictures: bool = True,
 ) -> StoryboardFile:
-    """The benchmark of a JSON Lines file: one storyboard per line, an optional "id", pictures
-    relative to the file. `limit` reads no more than the first so many. Without `pictures`, subjects
-    may have none, and then only videos that are there can be scored.
+    """The benchmark of a JSON Lines file, with a storyboard on each line.
 
-    Raises DataError naming file and line for anything that is no storyboard to measure.
+    Args:
+        path: the file. A line may have an "id"; pictures are relative to the file.
+        tracker: who measures.
+        limit: how many storyboards to read, from the first; None reads all of them.
+        pictures: whether every subject must have one. Where subjects have none, only videos that
+            are there already can be scored.
+
+    Returns:
+        The benchmark.
+
+    Raises:
+        DataError: naming file and line of anything that is no storyboard to measure.
+
+    Examples:
+        >>> tracker = al.evaluate.perceived_tracker()
+        >>> path = "benchmarks/everyday/boards.jsonl"
+        >>> boards = al.evaluate.read_benchmark(path, tracker, limit=2)
+        >>> len(boards.boards)
+        2
+
+    Source:
+        This repository; the guide on benchmarks describes the file.
     """
     path = Path(path)
     try:

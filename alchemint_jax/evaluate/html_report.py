@@ -79,13 +79,38 @@ def save_report(
     out: str | os.PathLike[str],
     gallery: int = 24,
 ) -> None:
-    """Writes out/report.json, out/report.html and out/videos, each file whole or not at all;
-    AlchemintError if it cannot.
+    """Writes report.json, report.html and videos/ into a folder, each file whole or not at all.
 
-    `report` is what `scores.score` returns, with "settings" added if there are any. `gallery` is
-    the number of clips shown: a third of them the worst, a third around the median, a third drawn
-    at random. Of `videos`, which may well read one only when it is asked for, these alone are
-    looked at, a few at a time.
+    Args:
+        report: what `score` returns, with "settings" added if there are any.
+        videos: uint8 [f h w 3] of each case. Those that the page shows are looked at, a few at a
+            time, and no others: a sequence may read them when it is asked for them.
+        cases: what was asked for.
+        out: the folder.
+        gallery: the number of clips shown: a third of them the worst, a third around the median, a
+            third drawn at random.
+
+    Raises:
+        AlchemintError: the folder cannot be written.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> from types import SimpleNamespace
+        >>> from alchemint_jax.scene import Clock, Scene, Spans, Subject
+        >>> scene = Scene("a", "a disc", Clock(8.0, 5, 4), (Subject("disc", Spans([(1, 4)])),))
+        >>> seen = al.evaluate.Sighting(np.arange(5) >= 2, "disc", "disc")
+        >>> tracker = SimpleNamespace(
+        ...     measures={}, notes={}, check=None, track=lambda video, case: [seen]
+        ... )
+        >>> videos = np.zeros((1, 5, 16, 16, 3), np.uint8)
+        >>> report = al.evaluate.score([scene], videos, tracker)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     al.evaluate.save_report(report, videos, [scene], folder)
+        ...     sorted(path.name for path in pathlib.Path(folder).iterdir())
+        ['report.html', 'report.json', 'videos']
+
+    Source:
+        This repository.
     """
     folder = media.check_folder(out)
     folder.mkdir(parents=True, exist_ok=True)

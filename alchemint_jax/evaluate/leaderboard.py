@@ -18,10 +18,28 @@ from alchemint_jax.evaluate.scores import summarise
 
 
 def save_leaderboard(reports: Sequence[Report], out: str | os.PathLike[str]) -> None:
-    """Writes the page, whole or not at all; AlchemintError where it cannot.
+    """Writes a page that ranks reports, in a table for each set of boards.
+
+    Args:
+        reports: any number of them, each with a name of its own.
+        out: the HTML file, which is written whole or not at all.
 
     Raises:
         DataError: two reports have one name.
+        AlchemintError: the file cannot be written.
+
+    Examples:
+        >>> import pathlib, tempfile
+        >>> row = {"case": "a", "subject": 0, "asked_seconds": [[0, 1]], "fps": 8, "t_iou": 0.75}
+        >>> content = {"measures": {"t_iou": "t-IOU"}, "rows": [row]}
+        >>> reports = [al.evaluate.report_of(content, name, "report.json") for name in "ab"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     al.evaluate.save_leaderboard(reports, f"{folder}/page.html")
+        ...     "t-IOU" in pathlib.Path(folder, "page.html").read_text()
+        True
+
+    Source:
+        This repository.
     """
     sections = leaderboard(reports)
     text = page("leaderboard.html", sections=sections, reports=len(reports), papers=PAPERS)

@@ -377,16 +377,29 @@ def _mean(values: np.ndarray) -> float:
 
 
 def perceived_tracker(alone: bool = False, **names: str) -> PerceivedTracker:
-    """A tracker of the perceivers of these names, which are those of `load_perceivers`.
+    """A tracker that sees any video with perceivers, such as those that come with the package.
 
-    With `alone`, it looks for everything by identity alone.
+    The embedded detector also reports what it is hardly sure of: a track goes on with that. The
+    thresholds of likeness are those of the embedded embedder. CLIP finds all pictures more alike,
+    and has its own; nobody has calibrated them.
 
-    The embedded detector then also reports what it is hardly sure of: a track goes on with that.
-    The thresholds of likeness are those of the embedded embedder. CLIP finds all pictures more
-    alike, and has its own; nobody has calibrated them.
+    Args:
+        alone: whether everything is looked for by identity alone, without words and a detector.
+        names: `detector`, `segmenter` and `embedder`, by the names that `load_perceivers` knows.
+
+    Returns:
+        The tracker.
 
     Raises:
-        ConfigError: there is none of that name, or what it needs is missing.
+        ConfigError: there is no perceiver of that name, or what it needs is missing.
+
+    Examples:
+        >>> tracker = al.evaluate.perceived_tracker(embedder="efficientnet-lite0")
+        >>> sorted(tracker.measures)
+        ['likeness']
+
+    Source:
+        This repository; the perceivers name the papers of their networks.
     """
     found = load_perceivers(**names)
     detect = Detect()

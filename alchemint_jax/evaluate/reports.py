@@ -30,6 +30,16 @@ class Report:
         content: that file.
         rows: what it says of each subject, by case and place in it.
         videos: what it says of each video, by case; nothing where it only looks at subjects.
+
+    Examples:
+        >>> row = {"case": "a", "subject": 0, "asked_seconds": [[0, 1]], "fps": 8, "t_iou": 0.75}
+        >>> content = {"measures": {"t_iou": "t-IOU"}, "rows": [row]}
+        >>> report = al.evaluate.report_of(content, "mine", "report.json")
+        >>> report.name, report.measures
+        ('mine', {'t_iou': 't-IOU'})
+
+    Source:
+        This repository; the guide on evaluation describes report.json.
     """
 
     name: str
@@ -60,10 +70,29 @@ def less_is_better(content: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_report(given: str) -> Report:
-    """The report that an argument names: report.json, its folder, or NAME=PATH of either.
+    """The report that an argument of `alchemint compare` names.
 
-    Without NAME a report is called by its folder. Raises DataError, naming the file, where there is
-    none or it is something else.
+    Args:
+        given: the path of report.json or of its folder, or NAME=PATH; without NAME a report is
+            called by its folder.
+
+    Returns:
+        The report.
+
+    Raises:
+        DataError: naming the file, where there is none or it is something else.
+
+    Examples:
+        >>> import json, pathlib, tempfile
+        >>> row = {"case": "a", "subject": 0, "asked_seconds": [[0, 1]], "fps": 8, "t_iou": 0.75}
+        >>> content = {"measures": {"t_iou": "t-IOU"}, "rows": [row]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = pathlib.Path(folder, "report.json").write_text(json.dumps(content))
+        ...     al.evaluate.read_report(f"mine={folder}").name
+        'mine'
+
+    Source:
+        This repository; the guide on evaluation describes report.json.
     """
     name, equals, rest = given.partition("=")
     if not equals or os.path.exists(given):
@@ -82,10 +111,28 @@ def read_report(given: str) -> Report:
 
 
 def report_of(content: Any, name: str, path: str | os.PathLike[str]) -> Report:
-    """A report by what its file holds. Raises DataError, naming the file, for what is none.
+    """A report by what its file holds.
 
-    Its `rows` have the figures that `measures` names; where it has `videos`, a row for each case,
-    these have the figures that `video_measures` names.
+    Args:
+        content: of report.json. Its `rows` have the figures that `measures` names; where it has
+            `videos`, a row for each case, these have the figures that `video_measures` names.
+        name: what tables call it.
+        path: of the file, for messages.
+
+    Returns:
+        The report.
+
+    Raises:
+        DataError: naming the file, where `content` is no report.
+
+    Examples:
+        >>> row = {"case": "a", "subject": 0, "asked_seconds": [[0, 1]], "fps": 8, "t_iou": 0.75}
+        >>> content = {"measures": {"t_iou": "t-IOU"}, "rows": [row]}
+        >>> al.evaluate.report_of(content, "mine", "report.json").rows["a", 0]["t_iou"]
+        0.75
+
+    Source:
+        This repository; the guide on evaluation describes report.json.
     """
     path = Path(path)
     rows: dict[Key, Mapping[str, Any]] = {}

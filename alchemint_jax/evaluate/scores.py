@@ -55,12 +55,39 @@ def score(
     tracker: Tracker,
     resamples: int = 2000,
 ) -> dict[str, Any]:
-    """Measures videos (uint8 [f h w 3] per case) against what was asked for. Plain values, ready
-    for JSON.
+    """Measures videos against what was asked for.
 
     Means are over subjects; intervals of confidence (95%) resample whole clips. A subject that is
     never seen counts: t-IOU 0, t-L2 1, identity wrong; the tracker has nothing else to measure of
-    it. Raises DataError for a video of another length than its case.
+    it.
+
+    Args:
+        cases: what was asked for.
+        videos: uint8 [f h w 3] of each case.
+        tracker: who measures.
+        resamples: of the intervals of confidence.
+
+    Returns:
+        The report, as plain values that are ready for JSON: see the guide on evaluation.
+
+    Raises:
+        DataError: there are more or fewer videos than cases, or one has another length than its
+            case.
+
+    Examples:
+        >>> from types import SimpleNamespace
+        >>> from alchemint_jax.scene import Clock, Scene, Spans, Subject
+        >>> scene = Scene("a", "a disc", Clock(8.0, 5, 4), (Subject("disc", Spans([(1, 4)])),))
+        >>> seen = al.evaluate.Sighting(np.arange(5) >= 2, "disc", "disc")
+        >>> tracker = SimpleNamespace(
+        ...     measures={}, notes={}, check=None, track=lambda video, case: [seen]
+        ... )
+        >>> report = al.evaluate.score([scene], np.zeros((1, 5, 16, 16, 3), np.uint8), tracker)
+        >>> report["overall"]["t_iou"]["mean"]
+        0.5
+
+    Source:
+        t-IOU and t-L2 are those of AlcheMinT, arXiv 2512.10943; the rest is this repository's.
     """
     if len(cases) != len(videos):
         raise DataError(f"{len(cases)} cases but {len(videos)} videos")

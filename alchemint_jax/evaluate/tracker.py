@@ -33,6 +33,14 @@ class Sighting:
         boxes: (left, top, right, bottom) in pixels, NaN where it was not seen; None if not known.
         remark: how it was looked for, or why it could not be, where people should know; a sentence.
         told: whether a reference can tell who it is; without one its identity is not known.
+
+    Examples:
+        >>> seen = al.evaluate.Sighting(np.array([False, True, True, False]), "disc", "disc")
+        >>> seen.spans, seen.identity
+        (((1, 3),), True)
+
+    Source:
+        This repository.
     """
 
     presence: Bool[np.ndarray, " f"]
@@ -65,6 +73,13 @@ class Tracker(Protocol):
     are measured again where they change; `needs_pictures`, false if it also finds subjects without
     any by their word; and `variations`, trackers with another threshold as
     (value, tracker) pairs, by name of the threshold, for the curves of a calibration.
+
+    Examples:
+        >>> isinstance(al.evaluate.perceived_tracker(), al.evaluate.Tracker)
+        True
+
+    Source:
+        This repository.
     """
 
     @property

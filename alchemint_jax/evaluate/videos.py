@@ -108,6 +108,29 @@ def score_videos(
 
     Raises:
         AlchemintError: the folder cannot be read or written, or another run is writing into it.
+
+    Examples:
+        >>> import tempfile
+        >>> from types import SimpleNamespace
+        >>> from alchemint_jax.evaluate.asks import Ask
+        >>> from alchemint_jax.media import write_video
+        >>> from alchemint_jax.scene import Clock, Scene, Spans, Subject
+        >>> scene = Scene("a", "a disc", Clock(8.0, 5, 4), (Subject("disc", Spans([(1, 4)])),))
+        >>> seen = al.evaluate.Sighting(np.arange(5) >= 2, "disc", "disc")
+        >>> tracker = SimpleNamespace(
+        ...     measures={}, notes={}, check=None, track=lambda video, case: [seen]
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_video(f"{folder}/videos/a.mp4", np.zeros((5, 16, 16, 3), np.uint8), 8.0)
+        ...     figures = al.evaluate.score_videos(
+        ...         f"{folder}/videos", [Ask.of_scene(scene)], lambda: tracker, f"{folder}/report",
+        ...         workers=0, progress=False,
+        ...     )
+        >>> figures["overall"]["t_iou"]["mean"]
+        0.5
+
+    Source:
+        This repository.
     """
     from alchemint_jax.evaluate.html_report import save_report
 

@@ -116,7 +116,7 @@ def plan_command(args: argparse.Namespace) -> Any:
     from alchemint_jax.plan.planner import Request
     from alchemint_jax.plan.search import plan, search
     from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
-    from alchemint_jax.sampling.control.ts_attn import told_by
+    from alchemint_jax.sampling.control.telling import told_by
 
     for name in ("gating", "inbetween", "relay", "ts_attn", "tempo"):
         if getattr(args, name) is not None and args.step != "sample":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import NoInterval
@@ -53,7 +53,9 @@ def fitted_gating(parts: Parts, control: Gating) -> Gating | None:
     return control if control.strength else None
 
 
-def told(parts: Parts, control: Control | None, scenes: Sequence[Scene], clock: Clock) -> Any:
+def told(
+    parts: Parts, control: Control | None, scenes: Sequence[Scene], clock: Clock
+) -> Control | None:
     """The control, whose words are found in the prompts of these scenes.
 
     Raises:

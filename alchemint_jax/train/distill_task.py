@@ -38,6 +38,7 @@ from alchemint_jax.train.dit_task import DiTTask, common_fields
 from alchemint_jax.train.dropout import Dropout
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.remat import Ways
+from alchemint_jax.worlds import named
 
 
 def _fixed(value: Any) -> Any:
@@ -68,7 +69,7 @@ class DistillTask(DiTTask):
     train_text: bool = _fixed(False)
     cached_text: bool = _fixed(True)
     teacher: str | None = None
-    boards: str = "sprites"
+    boards: str = named.DEFAULT
     objective: str = "segments"
 
     def __post_init__(self) -> None:
@@ -123,7 +124,7 @@ class DistillTask(DiTTask):
         if found is None:
             return None
         ways = (dataclasses.replace(w, guess=w.guess * self.passes) for w in found.ways)
-        return Ways(batch, tuple(ways))
+        return dataclasses.replace(found, batch=batch, ways=tuple(ways))
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of paths, shuffled, without end.

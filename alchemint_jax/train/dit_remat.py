@@ -53,7 +53,7 @@ def ways(task: DiTTask, batch: Shapes, mesh: Mesh, accumulate: int) -> Ways | No
         guess += scores * (cfg.n_layers if policy == "none" else 1)
         model = dataclasses.replace(cfg, remat=policy)
         found.append(Way(policy, dataclasses.replace(task, model=model), guess))
-    return Ways(batch, tuple(found))
+    return Ways(batch, tuple(found), task.compute)
 
 
 def tokens(task: DiTTask, batch: Shapes) -> int:

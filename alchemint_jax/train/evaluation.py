@@ -26,8 +26,9 @@ class EvaluateConfig:
 
     Attributes:
         every: steps from one evaluation to the next, and the last step; 0 turns it off.
-        benchmark: "sprites", a file of storyboards, or MODULE:NAME, as of `alchemint evaluate`.
-        tracker: who measures the clips of a file: "sprites", or MODULE:NAME.
+        benchmark: a world of ours, a file of storyboards, or MODULE:NAME, as of `alchemint
+            evaluate`.
+        tracker: who measures the clips of a file, by the names of `alchemint evaluate`.
         limit: the first so many boards.
         seed: of boards and noise.
         batch: boards rendered at a time. Each process of a job takes whole batches.
@@ -36,7 +37,7 @@ class EvaluateConfig:
     """
 
     every: int = 1000
-    benchmark: str = "sprites"
+    benchmark: str = named.DEFAULT
     tracker: str | None = None
     limit: int = 16
     seed: int = 0

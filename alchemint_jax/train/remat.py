@@ -55,10 +55,12 @@ class Ways:
     Attributes:
         batch: shapes of the largest batch, of all devices together.
         ways: the fastest first; each needs less memory than the one before it.
+        compute: dtype of the activations.
     """
 
     batch: Mapping[str, jax.ShapeDtypeStruct]
     ways: tuple[Way, ...]
+    compute: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Choice:
 
     Attributes:
         policy: its name.
-        where: devices, mesh and largest batch that it was chosen for.
+        where: devices, mesh, dtype and largest batch that it was chosen for.
         why: in words.
     """
 
@@ -174,5 +176,5 @@ def _where(plan: StatePlan, config: OptimizerConfig, found: Ways) -> str:
     shapes = (f"{name} {'x'.join(map(str, x.shape))}" for name, x in sorted(found.batch.items()))
     return (
         f"{mesh.size} x {' and '.join(listed(kinds))}, mesh {sizes or 'of one device'}, "
-        f"{config.accumulate} parts, {', '.join(shapes)}"
+        f"{config.accumulate} parts, {found.compute}, {', '.join(shapes)}"
     )

@@ -1,5 +1,6 @@
 """Weights on disk: safetensors in and out, and the bundled models."""
 
+# ruff: noqa: F401
 from alchemint_jax.weights.configs import config_from_dict, config_to_dict
 from alchemint_jax.weights.convert import carry, convert, left_out
 from alchemint_jax.weights.directories import (
@@ -26,27 +27,5 @@ from alchemint_jax.weights.store import (
     save,
 )
 
-__all__ = [
-    "BUNDLED",
-    "COMPONENTS",
-    "FORMATS",
-    "carry",
-    "check_bytes",
-    "check_model",
-    "check_part",
-    "component_folder",
-    "config_from_dict",
-    "config_to_dict",
-    "convert",
-    "left_out",
-    "load",
-    "locate",
-    "no_model",
-    "open_component",
-    "parts",
-    "read_config",
-    "read_pair",
-    "read_params",
-    "save",
-    "tokenizer_folder",
-]
+__all__ = ["BUNDLED", "convert", "load", "locate", "read_config", "save"]
+"""What users may rely on; other rooms of the package use the rest as well."""

@@ -52,11 +52,17 @@ def in_bucket(model: str | os.PathLike) -> bool:
     return places.is_address(model) and not _HUB_ID.fullmatch(os.fspath(model))
 
 
-def parts(model: str | os.PathLike) -> list[places.Place]:
-    """The files and folders of a model, bundled or not, that are there: what must stay as it is.
+def parts(model: str | os.PathLike) -> list[tuple[str, places.Place]]:
+    """The files and folders of `--model`, bundled or not, that are there, as `check_outputs` takes
+    what must stay as it is.
 
-    Other things that its directory holds are not among them, nor is a directory that is no model.
+    A video or a report may lie beside them, as other files do: nothing else is read there, and a
+    directory that is no model has none.
     """
+    return [("a part of --model:", path) for path in _parts(model)]
+
+
+def _parts(model: str | os.PathLike) -> list[places.Place]:
     if in_bucket(model):
         return [places.place(model)]
     root = locate(model) if model in BUNDLED else Path(os.path.expanduser(model))

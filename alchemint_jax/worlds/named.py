@@ -12,6 +12,8 @@ from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.imported import imported
 
 OURS = ("sprites",)
+DEFAULT = OURS[0]
+"""What is asked for where nobody says."""
 PERCEIVED, PROPOSALS = "perceived", "proposals"
 """Trackers that belong to no world and look at any video; the second one needs no detector."""
 
@@ -70,7 +72,7 @@ def chosen(
         ConfigError, DataError: there is none of that name, or a world was given a tracker.
     """
     if (path := file(name)) is not None:
-        return read_benchmark(path, tracker(watched_by or "sprites", perceivers), limit)
+        return read_benchmark(path, tracker(watched_by or DEFAULT, perceivers), limit)
     if perceivers:
         raise ConfigError(
             "--perceivers is for files and --videos; a world has a tracker of its own"

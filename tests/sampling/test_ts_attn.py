@@ -13,7 +13,8 @@ from alchemint_jax import cli
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.control import Gating, Relay, TSAttn
-from alchemint_jax.sampling.control.ts_attn import favoured, told_by
+from alchemint_jax.sampling.control.telling import told_by
+from alchemint_jax.sampling.control.ts_attn import favoured
 from alchemint_jax.sampling.fitting import fitted, told
 
 pytestmark = pytest.mark.slow

@@ -23,13 +23,14 @@ class Choosing(toy_task.ToyTask):
     """The toy, whose step pretends to keep so many GiB."""
 
     keeps: str = "nothing"
+    compute: str = "float32"
 
     def ways(self, batch, mesh, accumulate):
         each = (
             Way(name, dataclasses.replace(self, keeps=name), size * GIB)
             for name, size in KEPT.items()
         )
-        return Ways(batch, tuple(each))
+        return Ways(batch, tuple(each), self.compute)
 
 
 def _plan(task=None):
@@ -58,8 +59,8 @@ def compiled(monkeypatch):
     return needs, asked
 
 
-def _choose(gib, kept=None, size=16):
-    plan = _plan()
+def _choose(gib, kept=None, size=16, **fields):
+    plan = _plan(Choosing(**fields))
     with sharding.use_mesh(plan.mesh):
         ways = plan.task.ways(_shapes(plan, size), plan.mesh, 1)
         plan, choice = remat.settled(plan, OptimizerConfig(), ways, kept, gib * GIB)
@@ -93,6 +94,7 @@ def test_a_choice_stays_for_the_same_and_is_made_again_for_another(compiled):
     first = _choose(9)
     assert _choose(3, first.note()).policy == first.policy == "none"
     assert _choose(3, first.note(), size=32).policy == "attention"  # another batch
+    assert _choose(3, first.note(), compute="bfloat16").policy == "attention"
     assert _choose(3, {"policy": "gone", "where": first.where}).policy == "attention"
 
 

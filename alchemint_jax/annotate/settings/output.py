@@ -58,7 +58,7 @@ class Clips:
     """The videos that are written.
 
     Attributes:
-        side: shorter side in pixels, where a clip is written anew; 0 keeps the size.
+        side: shorter side in pixels, where a clip is encoded again; 0 keeps the size.
         quality: of H.264 (CRF); less is better, and larger.
         preset: of x264.
     """

@@ -1,4 +1,4 @@
-"""A video file of each scene: copied where its source is H.264 already, or written anew."""
+"""A video file of each scene: copied where its source is H.264 already, or encoded again."""
 
 from __future__ import annotations
 

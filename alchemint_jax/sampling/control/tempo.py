@@ -27,7 +27,7 @@ from alchemint_jax.rotary import coverage
 from alchemint_jax.sampling.control.gating import Window, check_window, inside
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.sampling.control.tempo_losses import TRIM, Terms, kept, tempo_terms
-from alchemint_jax.sampling.control.when import When, parse_when
+from alchemint_jax.sampling.control.when import When, given_words, parse_when
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.scene import Scene
@@ -129,10 +129,8 @@ class TempoControl:
         """What `--tempo` asks for: words with their times, True for those of the subjects."""
         if given is None:
             return None
-        told = [text for text in given if isinstance(text, str)]
-        if len(told) not in (0, len(given)):
-            raise ConfigError("tempo: give either words with their times, or nothing")
-        return cls(tuple(map(parse_when, told)) or None)
+        words = given_words("tempo: give either words with their times, or nothing", given)
+        return cls(tuple(map(parse_when, words)) or None)
 
     def settings(self) -> dict[str, Any]:
         """The fields that are not found from a batch, as plain values."""

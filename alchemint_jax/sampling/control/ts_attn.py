@@ -26,8 +26,8 @@ from alchemint_jax.models.dit.separated import Separated
 from alchemint_jax.ops.separable import Favours
 from alchemint_jax.rotary import coverage
 from alchemint_jax.sampling.control.gating import Window, check_window, inside
-from alchemint_jax.sampling.control.relay import Relay
 from alchemint_jax.sampling.control.step import Moment, Steered
+from alchemint_jax.sampling.control.when import given_words
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.scene import Scene
@@ -82,10 +82,7 @@ class TSAttn:
         """What `--ts-attn` asks for: words, True for those of the subjects."""
         if given is None:
             return None
-        words = [word for word in given if isinstance(word, str)]
-        if len(words) not in (0, len(given)):
-            raise ConfigError("ts-attn: give either words, or nothing")
-        return cls(tuple(words) or None)
+        return cls(given_words("ts-attn: give either words, or nothing", given) or None)
 
     def settings(self) -> dict[str, Any]:
         """The fields that are not found from a batch, as plain values."""
@@ -133,19 +130,6 @@ class TSAttn:
         favours = favours._replace(subjects=subjects * now[:, None, None])
         odd = (jnp.arange(moment.layers) % 2).astype(jnp.float32)
         return Steered(latents, Bias(separated=Separated(favours, odd)))
-
-
-def told_by(
-    relay: float | int | bool | None, ts_attn: Sequence[str | bool] | None
-) -> Relay | TSAttn | None:
-    """Who tells events, as `--relay` and `--ts-attn` ask for; None where nobody is to.
-
-    Raises:
-        ConfigError: both are asked for.
-    """
-    if relay is not None and ts_attn is not None:
-        raise ConfigError("--relay and --ts-attn: both time events in the prompt; give one of them")
-    return Relay.of(relay) or TSAttn.of(ts_attn)
 
 
 def favoured(

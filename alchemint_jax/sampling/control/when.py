@@ -108,6 +108,18 @@ class When:
         return clock.latent_coverage(np.array(there, np.float64))
 
 
+def given_words(problem: str, given: Sequence[str | bool]) -> tuple[str, ...]:
+    """The words that an option was given; none where it stands alone, which is True.
+
+    Raises:
+        ConfigError: there is both; `problem` says so.
+    """
+    words = tuple(word for word in given if isinstance(word, str))
+    if len(words) not in (0, len(given)):
+        raise ConfigError(problem)
+    return words
+
+
 def parse_when(text: str) -> When:
     """WORD=WHEN of the command line.
 
