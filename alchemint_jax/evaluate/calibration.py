@@ -108,7 +108,9 @@ def calibrate(
         >>> def track(video, case):
         ...     seen = np.asarray(video).max((1, 2, 3)) > 128
         ...     return [al.evaluate.Sighting(seen, "disc", "disc") for _ in case.subjects]
-        >>> tracker = SimpleNamespace(measures={}, notes={}, check=None, track=track)
+        >>> tracker = SimpleNamespace(
+        ...     measures={}, notes={}, check=lambda image: None, track=track
+        ... )
         >>> report = al.evaluate.calibrate([Truth(scene, video)], tracker, progress=False)
         >>> report["faults"]["late"]["slope"]["mean"]
         1.0

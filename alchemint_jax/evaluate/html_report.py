@@ -100,7 +100,10 @@ def save_report(
         >>> scene = Scene("a", "a disc", Clock(8.0, 5, 4), (Subject("disc", Spans([(1, 4)])),))
         >>> seen = al.evaluate.Sighting(np.arange(5) >= 2, "disc", "disc")
         >>> tracker = SimpleNamespace(
-        ...     measures={}, notes={}, check=None, track=lambda video, case: [seen]
+        ...     measures={},
+        ...     notes={},
+        ...     check=lambda image: None,
+        ...     track=lambda video, case: [seen],
         ... )
         >>> videos = np.zeros((1, 5, 16, 16, 3), np.uint8)
         >>> report = al.evaluate.score([scene], videos, tracker)

@@ -80,7 +80,10 @@ def score(
         >>> scene = Scene("a", "a disc", Clock(8.0, 5, 4), (Subject("disc", Spans([(1, 4)])),))
         >>> seen = al.evaluate.Sighting(np.arange(5) >= 2, "disc", "disc")
         >>> tracker = SimpleNamespace(
-        ...     measures={}, notes={}, check=None, track=lambda video, case: [seen]
+        ...     measures={},
+        ...     notes={},
+        ...     check=lambda image: None,
+        ...     track=lambda video, case: [seen],
         ... )
         >>> report = al.evaluate.score([scene], np.zeros((1, 5, 16, 16, 3), np.uint8), tracker)
         >>> report["overall"]["t_iou"]["mean"]

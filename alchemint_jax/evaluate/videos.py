@@ -118,7 +118,10 @@ def score_videos(
         >>> scene = Scene("a", "a disc", Clock(8.0, 5, 4), (Subject("disc", Spans([(1, 4)])),))
         >>> seen = al.evaluate.Sighting(np.arange(5) >= 2, "disc", "disc")
         >>> tracker = SimpleNamespace(
-        ...     measures={}, notes={}, check=None, track=lambda video, case: [seen]
+        ...     measures={},
+        ...     notes={},
+        ...     check=lambda image: None,
+        ...     track=lambda video, case: [seen],
         ... )
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = write_video(f"{folder}/videos/a.mp4", np.zeros((5, 16, 16, 3), np.uint8), 8.0)
