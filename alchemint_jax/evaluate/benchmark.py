@@ -105,7 +105,7 @@ def run_benchmark(
         >>> boards = StoryboardFile("mine", tracker, (("a", board),))
         >>> model = al.weights.BUNDLED[0]
         >>> report = al.evaluate.run_benchmark(model, boards, steps=4, batch=1, progress=False)
-        >>> report["overall"]["presence_rate"]["mean"]
+        >>> report["overall"]["presence"]["mean"]
         1.0
 
     Source:

@@ -88,7 +88,7 @@ def check_workdir(workdir: places.AnyPlace, config: ConfigDict) -> None:
     read = [("data", config.data)] if "data" in config else []
     for field in _MODELS:
         if config.get(field) is not None:
-            read += [(field, part) for part in weights.parts(config[field])]
+            read += weights.parts(config[field], field)
     written = ["checkpoints", "metrics.jsonl", *(f"export/{c}" for c in weights.COMPONENTS)]
     check_outputs([("--workdir:", places.place(workdir) / name) for name in written], read)
 

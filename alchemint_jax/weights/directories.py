@@ -52,14 +52,20 @@ def in_bucket(model: str | os.PathLike) -> bool:
     return places.is_address(model) and not _HUB_ID.fullmatch(os.fspath(model))
 
 
-def parts(model: str | os.PathLike) -> list[tuple[str, places.Place]]:
-    """The files and folders of `--model`, bundled or not, that are there, as `check_outputs` takes
+def parts(
+    model: str | os.PathLike, called: str = "a part of --model:"
+) -> list[tuple[str, places.Place]]:
+    """The files and folders of a model, bundled or not, that are there, as `check_outputs` takes
     what must stay as it is.
 
     A video or a report may lie beside them, as other files do: nothing else is read there, and a
     directory that is no model has none.
+
+    Args:
+        model: its name or folder.
+        called: what messages call each of them.
     """
-    return [("a part of --model:", path) for path in _parts(model)]
+    return [(called, path) for path in _parts(model)]
 
 
 def _parts(model: str | os.PathLike) -> list[places.Place]:
