@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import alchemint_jax
 from alchemint_jax.errors import DataError
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Subject, pack, pack_events
 from alchemint_jax.scene.packing import event_rows, pad_spans
@@ -120,3 +124,14 @@ def test_few_numbers_of_rows_are_made():
         events = [("x", (3 * i + 1, 3 * i + 2)) for i in range(n)]
         counts[n] = pack_events([scene(events=events)]).used.shape[1]
     assert set(counts.values()) == {8, 16, 32} and counts[0] == counts[3] == 8
+
+
+MAKES = re.compile(r"\bnp\.(?:zeros|ones|full|empty)\(\(.*\b2\), .*\bint32\)")
+
+
+def test_nothing_else_makes_rows_of_frames():
+    package = Path(alchemint_jax.__file__).parent
+    texts = {path.relative_to(package): path.read_text("utf-8") for path in package.rglob("*.py")}
+    found = {str(path): MAKES.findall(text) for path, text in texts.items()}
+    assert {path for path, rows in found.items() if rows} == {"scene/packing.py"}
+    assert len(found["scene/packing.py"]) == 3
