@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -51,7 +52,7 @@ def tiled(layer: Layer) -> Tiled:
     corners = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
     kernel = np.asarray(layer.kernel)
     rows = (corners @ kernel.reshape(3, -1)).reshape(4, 3, -1)
-    return Tiled(jnp.asarray((corners @ rows).reshape(16, *kernel.shape[2:])), layer.bias)
+    return Tiled(jax.device_put((corners @ rows).reshape(16, *kernel.shape[2:])), layer.bias)
 
 
 def convolve_tiled(x: Images, layer: Tiled) -> Images:
