@@ -43,7 +43,7 @@ KEY = {
 }
 """The figure that each fault is about."""
 SLOPE, SECONDS = 0.05, 0.1
-"""How far a slope may be from 1, and what is measured from what was put in; one frame, if longer."""
+"""How far a slope may be from 1, and a time from what was put in; or by one frame, if longer."""
 _MIDDLE = {
     **dict.fromkeys(("always", "never", "wrong subject"), (1.0,)),
     **{"late": (4.0,), "gap": (1.0,), "faded": (0.5,), "half out": (0.5,)},
