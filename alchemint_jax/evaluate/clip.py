@@ -23,9 +23,9 @@ HELD = 192 * 2**20
 class Clip:
     """The frames of a video file: an array `[f h w 3]` of which a few are in memory at a time.
 
-    Of a short clip all frames are kept at the last size to which they were scaled down, for who
-    tracks reads a clip several times. It has a length and a shape, can be gone through frame by frame, and becomes an array by
-    `np.asarray`. Its rate is constant: see `annotate.timeline`.
+    It has a length and a shape, can be gone through frame by frame, and becomes an array by
+    `np.asarray`. Its rate is constant: see `annotate.timeline`. Of a short clip all frames are kept
+    at the last size to which they were scaled down, for who tracks reads a clip several times.
 
     Args:
         path: of the video.

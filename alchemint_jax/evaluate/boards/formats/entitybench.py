@@ -131,8 +131,8 @@ def write(boards: Sequence[Board], options: Options, notes: Notes) -> Iterator[t
         shown = {word for shot in schedule.values() for kind in _SUBJECTS for word in shot[kind]}
         if lost := [s.word for s in story.subjects if s.word not in shown]:
             notes.remarks.append(
-                f"{board.id}: {', '.join(lost)}: in no shot, for no half of any shows them; shorter "
-                "ones (--shot-seconds) may"
+                f"{board.id}: {', '.join(lost)}: in no shot, for no half of any shows them; "
+                "shorter ones (--shot-seconds) may"
             )
         content = {
             "story_name": board.id,
