@@ -22,6 +22,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.perceive.embedded import load_layers
 from alchemint_jax.perceive.layers import Images, Layer, convolve, depthwise
 from alchemint_jax.perceive.pixels import batches, resize, stack
+from alchemint_jax.programs import kept
 
 
 class Block(NamedTuple):
@@ -63,7 +64,7 @@ def _relu6(x: Array) -> Array:
     return jnp.clip(x, 0, 6)
 
 
-_run = jax.jit(efficientnet)
+_run = kept(jax.jit(efficientnet))
 
 
 @dataclasses.dataclass(frozen=True)

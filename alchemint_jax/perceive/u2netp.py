@@ -20,6 +20,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.perceive.embedded import load_layers
 from alchemint_jax.perceive.layers import Images, Layer, convolve, halve
 from alchemint_jax.perceive.pixels import batches, cut, grow, resize, resize_map, stack
+from alchemint_jax.programs import kept
 
 MULTIPLE = 32
 """Sides of its images are multiples of this."""
@@ -89,7 +90,7 @@ def _enlarge(x: Images, factor: int) -> Images:
     return jax.image.resize(x, (b, h * factor, w * factor, c), "bilinear")
 
 
-_run = jax.jit(u2netp)
+_run = kept(jax.jit(u2netp))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,6 +35,7 @@ from alchemint_jax.perceive.layers import (
     tiled,
 )
 from alchemint_jax.perceive.pixels import Letterbox, batches, stack
+from alchemint_jax.programs import kept
 
 STRIDE = 32
 """Sides of its images are multiples of this."""
@@ -101,7 +102,7 @@ def _decode(
     return boxes.reshape(b, -1, 4), scores.reshape(b, -1, 80)
 
 
-_run = jax.jit(yolo)
+_run = kept(jax.jit(yolo))
 
 
 def load_yolo() -> dict[str, Layer | Tiled]:
