@@ -139,13 +139,18 @@ def write_png(path: AnyPath, image: Image.Image | UInt8[np.ndarray, "h w 3"]) ->
 
 
 def write_video(
-    path: AnyPath, frames: UInt8[np.ndarray, "f h w 3"], fps: int | float, upscale: int = 1
+    path: AnyPath,
+    frames: UInt8[np.ndarray, "f h w 3"],
+    fps: int | float,
+    upscale: int = 1,
+    preset: str = "medium",
 ) -> None:
     """Write RGB frames as H.264 in mp4 (yuv420p, which every player reads), visually lossless.
 
     `upscale` repeats every pixel that many times in both directions: small videos keep their
     colours, which are stored at half resolution. Odd sizes gain a copy of their last row or
-    column, as the format needs even ones. Raises `AlchemintError`, leaving no partial file.
+    column, as the format needs even ones. `preset` is x264's: faster ones look a little worse.
+    Raises `AlchemintError`, leaving no partial file.
     """
     check_writable(path, [".mp4"])
     if len(frames) == 0:
@@ -154,7 +159,7 @@ def write_video(
         raise AlchemintError(f"cannot write {path}: fps must be positive and finite, got {fps}")
     if upscale < 1:
         raise AlchemintError(f"cannot write {path}: upscale must be at least 1, got {upscale}")
-    write_bytes(path, encode_mp4(frames, fps, upscale))
+    write_bytes(path, encode_mp4(frames, fps, upscale, preset))
 
 
 SAME_BYTES = "cpu-independent=1"
@@ -162,7 +167,10 @@ SAME_BYTES = "cpu-independent=1"
 
 
 def encode_mp4(
-    frames: UInt8[np.ndarray, "f h w 3"], fps: Fraction | int | float, upscale: int = 1
+    frames: UInt8[np.ndarray, "f h w 3"],
+    fps: Fraction | int | float,
+    upscale: int = 1,
+    preset: str = "medium",
 ) -> bytes:
     """The bytes of the file that `write_video` writes."""
     import av  # a quarter of a second that only videos should cost
@@ -173,7 +181,7 @@ def encode_mp4(
     buffer = io.BytesIO()  # encoded video is small next to the frames already in memory
     with av.open(buffer, "w", format="mp4") as container:
         rate = Fraction(fps).limit_denominator(1001)
-        options = {"crf": "12", "x264-params": SAME_BYTES}
+        options = {"crf": "12", "preset": preset, "x264-params": SAME_BYTES}
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"

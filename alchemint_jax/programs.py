@@ -17,13 +17,14 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-_ROOMS = ("models", "ops", "rotary", "flow", "sampling", "scene")
+_ROOMS = ("models", "ops", "perceive", "rotary", "flow", "sampling", "scene")
 _MOST = 256  # files; the least recently used go first
 _SETTINGS = (
     "jax_enable_x64",
@@ -147,11 +148,10 @@ def _name(*of: Any) -> str:
 @functools.cache
 def _source() -> str:
     """Digest of what decides about programs: our modules, and versions of what they use."""
-    import flax
-    import jaxlib
-
     root = Path(__file__).parent
-    digest = hashlib.sha256(repr((jax.__version__, jaxlib.__version__, flax.__version__)).encode())
+    # As installed: Flax takes a third of a second to import, and perceivers have no use for it.
+    versions = [metadata.version(name) for name in ("jax", "jaxlib", "flax")]
+    digest = hashlib.sha256(repr(versions).encode())
     paths = [*root.glob("*.py"), *(path for room in _ROOMS for path in (root / room).rglob("*.py"))]
     for path in sorted(paths):
         digest.update(path.relative_to(root).as_posix().encode())

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import borders, words
+from alchemint_jax.annotate import borders, ends, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect
@@ -62,7 +62,8 @@ def follow(
         overlap=settings.overlap,
         patience=max(clock.count(settings.patience), 2 * _step(searched)),
     )
-    found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
+    if len(searched) > 1:
+        found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
     found = [track for track in tracking.without_parts(found, one_word) if wanted(track)]
     return _look_again(row, read, detector, detect, settings, found, searched)
 
@@ -99,9 +100,9 @@ def _look_again(
 ) -> Followed:
     """One more pass over a few frames: ends of tracks, and pictures of them."""
     size = tuple(row["size"])
-    beside = [tracking.beside(track, searched) for track in found]
+    edges = ends.find(found, searched)
     views = [view_frames(track.seen, settings.views) for track in found]
-    near = {*(f for some in beside for f in some)}
+    near = {frame for end in edges for frame in end.between}
     frames = {f: None for f in near} | {f: None for some in views for f in some}
     crops: list[list[np.ndarray]] = [[] for _ in found]
 
@@ -114,17 +115,12 @@ def _look_again(
             if number in near:
                 yield number, frame
 
-    again = [Seen.read(one) for one in search(passing(), detector, row, detect)]
-    refined, missed = [], []
-    for track, some in zip(found, beside, strict=True):
-        here: dict[int, list[Seen]] = {}
-        for one in again:
-            if one.frame in some:
-                here.setdefault(one.frame, []).append(one)
-        better = tracking.refine(track, here, words.kind_of, settings.overlap)
-        refined.append(better)
-        seen = {one.frame for one in better.seen}
-        missed.append([f for f in some if f not in seen])
+    def look(some: Frames) -> Iterator[Seen]:
+        return (Seen.read(one) for one in search(some, detector, row, detect))
+
+    refined, missed = ends.refine(
+        found, edges, searched, passing(), look, words.kind_of, settings.overlap
+    )
     _prolong(row, read, detect, refined, missed, clock_of(row).count(settings.border))
     return Followed(refined, missed, views, crops)
 

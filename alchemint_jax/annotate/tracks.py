@@ -8,7 +8,7 @@ frames that are searched lie apart.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -237,42 +237,37 @@ def _fits(
     return fit
 
 
-def beside(track: Track, frames: Sequence[int]) -> list[int]:
-    """The frames between the track and the searched frames beside it, where it was not seen."""
-    seen = {one.frame for one in track.seen}
-    wanted: list[int] = []
-    for before, after in zip(frames, frames[1:], strict=False):
-        if (before in seen) != (after in seen):
-            wanted += range(before + 1, after)
-    return wanted
-
-
-def refine(
-    track: Track,
-    found: dict[int, list[Seen]],
+def goes_on(
+    known: Mapping[int, Seen],
+    frame: int,
+    found: Sequence[Seen],
     kind: Callable[[str], str],
     overlap: float | int,
-) -> Track:
-    """The track with detections in frames beside its ends and gaps, nearest frames first.
+) -> Seen | None:
+    """What a track is in another frame, of what was found there; None if it is not there.
 
     As in `associate`, what has another name must fit better: where one thing has gone, another one
     often is in its place.
+
+    Args:
+        known: what it is in those frames that are known; it goes on as it does beside this one.
+        frame: the other frame.
+        found: all detections there.
+        kind: of thing that a word is.
+        overlap: the least overlap with where it is expected.
     """
-    known = {one.frame: one for one in track.seen}
-    pending = sorted(found, key=lambda f: (min(abs(f - k) for k in known), f))
-    for frame in pending:
-        near = min(known, key=lambda k: (abs(k - frame), k))
-        other = [k for k in known if (k - near) * (near - frame) > 0]
-        expected = known[near].box
-        if other:  # goes on as it did beside the gap
-            second = min(other, key=lambda k: abs(k - near))
-            step = (_centre(known[near].box) - _centre(known[second].box)) / (near - second)
-            expected = expected + np.tile(step * (frame - near), 2)
-        fit = _fits(expected[None], [known[near].word], found[frame], kind)[0]
-        best = int(fit.argmax())
-        if fit[best] >= overlap:
-            known[frame] = found[frame][best]
-    return dataclasses.replace(track, seen=[known[frame] for frame in sorted(known)])
+    if not found:
+        return None
+    near = min(known, key=lambda k: (abs(k - frame), k))
+    other = [k for k in known if (k - near) * (near - frame) > 0]
+    expected = known[near].box
+    if other:
+        second = min(other, key=lambda k: abs(k - near))
+        step = (_centre(known[near].box) - _centre(known[second].box)) / (near - second)
+        expected = expected + np.tile(step * (frame - near), 2)
+    fit = _fits(expected[None], [known[near].word], found, kind)[0]
+    best = int(fit.argmax())
+    return found[best] if fit[best] >= overlap else None
 
 
 def without_parts(tracks: Sequence[Track], same: Callable[[Track, Track], bool]) -> list[Track]:

@@ -42,6 +42,8 @@ KEY = {
     "half out": "presence",
 }
 """The figure that each fault is about."""
+SLOPE, SECONDS = 0.05, 0.1
+"""How far a slope may be from 1, and a time from what was put in; or by one frame, if longer."""
 _MIDDLE = {
     **dict.fromkeys(("always", "never", "wrong subject"), (1.0,)),
     **{"late": (4.0,), "gap": (1.0,), "faded": (0.5,), "half out": (0.5,)},
@@ -181,7 +183,14 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
             text += "slope {mean:.3f} ({low:.3f} to {high:.3f}), ".format(**one["slope"])
         if one["bias"] is not None:
             text += "bias {mean:+.3f} ({low:+.3f} to {high:+.3f}), ".format(**one["bias"])
-        yield text + f"n {one['cases']}"
+        yield text + f"n {one['cases']}; {_verdict(one['within'])}"
+
+
+def _verdict(within: Mapping[str, bool]) -> str:
+    outside = [amount for amount, fine in within.items() if not fine]
+    if not outside:
+        return "within bounds"
+    return f"not within bounds: {', '.join(outside)}"
 
 
 def _plain(truth: Truth) -> Faulty:
@@ -199,8 +208,10 @@ def _strangers(truths: Sequence[Truth]) -> list[dict[int, Scene]]:
     found: list[dict[int, Scene]] = []
     for t, truth in enumerate(truths):
         mine: dict[int, Scene] = {}
-        others = [p for n, _, p in pictures if n != t]
+        elsewhere = [p for n, _, p in pictures if n != t]
         for i, subject in enumerate(truth.scene.subjects):
+            # Of a single clip, the others in it.
+            others = elsewhere or [p for _, k, p in pictures if k != i]
             if not others:
                 break
             stranger = others[(t + i) % len(others)]
@@ -273,6 +284,7 @@ def _figures(here: np.ndarray, asked: Spans, fps: float) -> dict[str, float]:
         "appearances": float(len(spans)),
         "late": float(np.mean(errors)) if errors else float("nan"),
         "missing_seconds": Clock(fps, 1, 1).second(int((true & ~here).sum())),
+        "seconds": Clock(fps, 1, 1).second(int(here.sum())),
     }
 
 
@@ -319,11 +331,13 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         put, got = (np.array([r[k][figure] for r in rows]) for k in ("inserted", "measured"))
     clips = [row["case"] for row in rows]
     amounts = sorted({row["amount"] for row in rows})
+    shown = np.array([r["measured"]["seconds"] - r["inserted"]["seconds"] for r in rows])
     known = np.isfinite(put) & np.isfinite(got)
     curve = {
         f"{amount:g}": {
             "inserted": _mean(put[np.array([r["amount"] == amount for r in rows]) & known]),
             "measured": _mean(got[np.array([r["amount"] == amount for r in rows]) & known]),
+            "seconds": _mean(shown[np.array([r["amount"] == amount for r in rows])]),
         }
         for amount in amounts
     }
@@ -348,7 +362,24 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
     if fault == "late":
         frames = np.array([row["fps"] for row in rows])
         report["bias_frames"] = scores.estimate((got - put) * frames, clips, resamples)
-    return report
+    frame = max((1 / row["fps"] for row in rows), default=0.0)
+    return {**report, "within": _within(report, max(SECONDS, frame) + 1e-9)}
+
+
+def _within(report: Mapping[str, Any], most: float) -> dict[str, bool]:
+    """Whether a fault is measured as it is: its slope, and its bias or that of each amount of it.
+
+    A bias is one of the figure where that is a time, and else of the time on screen. Whoever is not
+    asked for must not be taken for somebody else.
+    """
+    found = {}
+    if report["slope"] is not None and np.isfinite(report["slope"]["mean"]):
+        found["slope"] = abs(report["slope"]["mean"] - 1) <= SLOPE
+    if report["unit"] == "s":
+        return {**found, "bias": bool(abs(report["bias"]["mean"]) <= most)}
+    if report["figure"] == "identity":
+        return {"bias": bool(abs(report["bias"]["mean"]) <= SLOPE)}
+    return {amount: bool(abs(one["seconds"]) <= most) for amount, one in report["curve"].items()}
 
 
 def _slope(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,13 +16,16 @@ from alchemint_jax.annotate import timeline
 from alchemint_jax.perceive.pixels import resize
 
 Frames = Iterable[tuple[int, np.ndarray]]
+HELD = 192 * 2**20
+"""Bytes of scaled frames that a clip keeps once they are decoded: ten seconds of 360 rows."""
 
 
 class Clip:
     """The frames of a video file: an array `[f h w 3]` of which a few are in memory at a time.
 
     It has a length and a shape, can be gone through frame by frame, and becomes an array by
-    `np.asarray`. Its rate is constant: see `annotate.timeline`.
+    `np.asarray`. Its rate is constant: see `annotate.timeline`. Of a short clip all frames are kept
+    at the last size to which they were scaled down, for who tracks reads a clip several times.
 
     Args:
         path: of the video.
@@ -42,6 +46,7 @@ class Clip:
         self.path, self.fps, self.size = Path(path), line.fps, line.size
         self.remarks = line.remarks
         self._frames, self._side = len(line.stamps), side
+        self._held: tuple[int, list[np.ndarray]] = (0, [])
 
     def __len__(self) -> int:
         return self._frames
@@ -59,8 +64,13 @@ class Clip:
 
     def read(self, numbers: Iterable[int], side: int = 0) -> Frames:
         """Frames by number, in order, scaled down to the smaller one of both sides."""
-        sides = [one for one in (side, self._side) if one]
-        return timeline.frames(self.path, numbers, min(sides, default=0))
+        side = min([one for one in (side, self._side) if one], default=0)
+        if not side or 3 * len(self) * math.prod(timeline.fitted(self.size, side)) > HELD:
+            return timeline.frames(self.path, numbers, side)
+        if self._held[0] != side:
+            every = timeline.frames(self.path, range(len(self)), side)
+            self._held = side, [frame for _, frame in every]
+        return ((number, self._held[1][number]) for number in sorted({*numbers}))
 
 
 Video = UInt8[np.ndarray, "f h w 3"] | Clip

@@ -134,7 +134,7 @@ def write_clip(video: np.ndarray, case: Scene, folder: Path, index: int) -> Show
     name = f"{index:04d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', case.id)[-80:]}"
     upscale = max(1, _SMALL // video.shape[2])
     place = folder / "videos" / f"{name}.mp4"
-    media.write_video(place, video, float(case.clock.fps), upscale=upscale)
+    media.write_video(place, video, float(case.clock.fps), upscale, preset="veryfast")
     spans = next((subject.spans for subject in case.subjects if subject.spans), None)
     moment = (spans[0][0] + spans[0][1]) // 2 if spans else 0
     poster = Image.fromarray(np.ascontiguousarray(video[min(moment, len(video) - 1)]))

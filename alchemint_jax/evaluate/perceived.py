@@ -41,7 +41,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 2
+VERSION = 3
 """Raised when the tracker sees other things in the same frames."""
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
@@ -304,7 +304,7 @@ class PerceivedTracker:
             return may and (start - end < gap or self._is_still_there(video, row, seen, end, start))
 
         scores = presence_stage.curve(subject, row["frames"])
-        least = max(1, clock.count(chosen.least))
+        least = max(1, min(clock.count(chosen.least), row["frames"]))
         there = np.zeros(row["frames"], bool)
         for start, end in presence_stage.hysteresis(scores, chosen.on, chosen.off, closed, least):
             there[start:end] = True

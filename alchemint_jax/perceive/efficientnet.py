@@ -8,6 +8,7 @@ classifier is the embedding.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.perceive.embedded import load_layers
 from alchemint_jax.perceive.layers import Images, Layer, convolve, depthwise
 from alchemint_jax.perceive.pixels import batches, resize, stack
+from alchemint_jax.programs import kept
 
 
 class Block(NamedTuple):
@@ -62,7 +64,7 @@ def _relu6(x: Array) -> Array:
     return jnp.clip(x, 0, 6)
 
 
-_run = jax.jit(efficientnet)
+_run = kept(jax.jit(efficientnet))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,17 +78,17 @@ class EfficientnetEmbedder:
 
     side: int = 224
     batch: int = 1
-    layers: Mapping[str, Layer] = dataclasses.field(
-        default_factory=lambda: load_layers("efficientnet_lite0.safetensors"),
-        repr=False,
-        compare=False,
-    )
 
     def __post_init__(self) -> None:
         if self.side < 32:
             raise ConfigError(f"side: {self.side} pixels; at least 32 are needed")
         if self.batch < 1:
             raise ConfigError(f"batch: {self.batch} images; at least one is needed")
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """Its weights, read when the first image is seen."""
+        return load_layers("efficientnet_lite0.safetensors")
 
     def embed(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 1280"]:
         """See `Embedder.embed`."""

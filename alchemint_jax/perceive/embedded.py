@@ -6,18 +6,17 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from safetensors.numpy import load_file
 
 from alchemint_jax.perceive.layers import Layer
-from alchemint_jax.weights import files
 
 FOLDER = Path(__file__).parent / "weights"
 
 
 def load_layers(name: str) -> dict[str, Layer]:
     """The layers of a network in float32, by name; its file stores most of them in float16."""
-    stored = files.open_files([FOLDER / name])
     # Widened by NumPy, and brought to the device as they are: `jnp.asarray` would compile a program
     # for each shape.
-    tensors = {k: jax.device_put(v.read().astype(np.float32)) for k, v in stored.items()}
+    tensors = {k: jax.device_put(v.astype(np.float32)) for k, v in load_file(FOLDER / name).items()}
     names = dict.fromkeys(key.rpartition(".")[0] for key in tensors)
     return {n: Layer(tensors[f"{n}.kernel"], tensors[f"{n}.bias"]) for n in names}

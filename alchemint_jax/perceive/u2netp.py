@@ -7,6 +7,7 @@ Pattern Recognition 106 (2020); the variant with 16 and 64 channels.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 
 import jax
@@ -19,6 +20,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.perceive.embedded import load_layers
 from alchemint_jax.perceive.layers import Images, Layer, convolve, halve
 from alchemint_jax.perceive.pixels import batches, cut, grow, resize, resize_map, stack
+from alchemint_jax.programs import kept
 
 MULTIPLE = 32
 """Sides of its images are multiples of this."""
@@ -88,7 +90,7 @@ def _enlarge(x: Images, factor: int) -> Images:
     return jax.image.resize(x, (b, h * factor, w * factor, c), "bilinear")
 
 
-_run = jax.jit(u2netp)
+_run = kept(jax.jit(u2netp))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,15 +114,17 @@ class U2netSegmenter:
     threshold: int | float = 0.5
     side: int = 192
     batch: int = 1
-    layers: Mapping[str, Layer] = dataclasses.field(
-        default_factory=lambda: load_layers("u2netp.safetensors"), repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         if self.side < MULTIPLE or self.side % MULTIPLE:
             raise ConfigError(f"side: {self.side} is no multiple of {MULTIPLE}")
         if self.batch < 1:
             raise ConfigError(f"batch: {self.batch} boxes; at least one is needed")
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Layer]:
+        """Its weights, read when the first box is seen."""
+        return load_layers("u2netp.safetensors")
 
     def segment(
         self, video: UInt8[np.ndarray, "f h w 3"], boxes: Float32[np.ndarray, "f 4"]

@@ -9,6 +9,7 @@ others, boxes are half as large.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -34,6 +35,7 @@ from alchemint_jax.perceive.layers import (
     tiled,
 )
 from alchemint_jax.perceive.pixels import Letterbox, batches, stack
+from alchemint_jax.programs import kept
 
 STRIDE = 32
 """Sides of its images are multiples of this."""
@@ -100,7 +102,7 @@ def _decode(
     return boxes.reshape(b, -1, 4), scores.reshape(b, -1, 80)
 
 
-_run = jax.jit(yolo)
+_run = kept(jax.jit(yolo))
 
 
 def load_yolo() -> dict[str, Layer | Tiled]:
@@ -130,15 +132,17 @@ class YoloDetector:
     overlap: int | float = 0.45
     side: int = 416
     batch: int = 1
-    layers: Mapping[str, Layer | Tiled] = dataclasses.field(
-        default_factory=load_yolo, repr=False, compare=False
-    )
 
     def __post_init__(self) -> None:
         if self.side < STRIDE or self.side % STRIDE:
             raise ConfigError(f"side: {self.side} is no multiple of {STRIDE}")
         if self.batch < 1:
             raise ConfigError(f"batch: {self.batch} frames; at least one is needed")
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, Layer | Tiled]:
+        """Its weights, read when the first frame is seen: who only says how it looks needs none."""
+        return load_yolo()
 
     @property
     def vocabulary(self) -> tuple[str, ...]:

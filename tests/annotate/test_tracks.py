@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alchemint_jax.annotate import borders, tracks
+from alchemint_jax.annotate import borders, ends, tracks
 from alchemint_jax.annotate.settings import Presence
 from alchemint_jax.annotate.stages.spans import curve, hysteresis, spans
 from alchemint_jax.annotate.tracks import Seen, Track
@@ -68,26 +68,65 @@ def test_another_name_now_and_then_is_no_other_thing():
     assert track.word({"car"}.__contains__) == "car"  # as often as not
 
 
-def test_refinement_fills_what_was_not_searched():
-    frames = list(range(0, 40, 4))
-    found = [seen(f, 2.0 * f) for f in frames if 8 <= f <= 24]
-    (track,) = associate(frames, found)
-    assert tracks.beside(track, frames) == [5, 6, 7, 25, 26, 27]
-    again = {f: [seen(f, 2.0 * f), seen(f, 150.0)] for f in (6, 7, 25)} | {27: [seen(27, 150.0)]}
-    better = tracks.refine(track, again, kind, 0.2)
-    assert [one.frame for one in better.seen] == [6, 7, 8, 12, 16, 20, 24, 25]
+class Looking:
+    """Says of each frame what is in it, and remembers which frames it was shown."""
+
+    def __init__(self, there):
+        self.there, self.frames = there, []
+
+    def __call__(self, frames):
+        for number, image in frames:
+            assert image == number
+            self.frames.append(number)
+            yield from self.there(number)
+
+
+def refined(track, searched, there):
+    edges, look = ends.find([track], searched), Looking(there)
+    passing = [(f, np.array(f)) for f in sorted({f for end in edges for f in end.between})]
+    (better,), (missed,) = ends.refine([track], edges, searched, passing, look, kind, 0.2)
+    return better, missed, look.frames
+
+
+@given(st.integers(1, 9), st.integers(0, 50), st.integers(0, 50))
+def test_ends_are_found_to_the_frame_in_few_looks(step, start, length):
+    searched = [*range(0, 120, step)]
+
+    def there(f):
+        return [seen(f, 300.0), *([seen(f, 2.0 * f)] if start <= f <= start + length else [])]
+
+    found = [seen(f, 2.0 * f) for f in searched if start <= f <= start + length]
+    if not found:
+        return
+    better, missed, looks = refined(Track(found), searched, there)
+    assert (better.first, better.last) == (start, start + length)
+    assert not {*missed} & {one.frame for one in better.seen} and not {*looks} & {*searched}
+    assert len(looks) <= 2 * int(np.ceil(np.log2(step)))
+
+
+def test_ends_of_many_gaps_are_found_with_few_frames_in_memory():
+    searched = [*range(0, 400, 5)]
+    on = lambda f: f % 20 < 12  # noqa: E731
+    track = Track([seen(f, 10.0) for f in searched if on(f)])
+    better, missed, _ = refined(track, searched, lambda f: [seen(f, 10.0)] if on(f) else [])
+    assert len(ends.find([track], searched)) > 2 * ends._TOGETHER
+    known = {one.frame for one in better.seen}
+    assert all(f in known for f in range(0, 400) if f % 20 == 11) and all(map(on, known))
+    assert all(f in missed for f in range(0, 395) if f % 20 == 12)
 
 
 def test_what_is_in_the_place_of_one_that_has_gone_is_not_it():
     frames = list(range(0, 40, 4))
     (track,) = associate(frames, [seen(f, 10.0) for f in frames if f <= 24])
+    known = {one.frame: one for one in track.seen}
 
     def goes_on(left, word):
-        return tracks.refine(track, {25: [seen(25, left, word=word)]}, kind, 0.2).last == 25
+        return tracks.goes_on(known, 25, [seen(25, left, word=word)], kind, 0.2) is not None
 
     assert goes_on(28.0, "dog") and not goes_on(28.0, "cat")
     assert goes_on(22.0, "cat") and not goes_on(22.0, "car")
     assert goes_on(12.0, "car")  # in the same place it is the same thing under another name
+    assert tracks.goes_on(known, 25, [], kind, 0.2) is None
 
 
 def test_a_part_of_a_longer_track_is_none():

@@ -222,6 +222,10 @@ def test_times_between_shots_move_to_them(tmp_path):
     there = [bool(shot["characters"]) for shot in episode["entity_schedule"].values()]
     assert there == [True, True, False, False]
     assert "up to 0.50 s" in made.remarks[0]
+    assert len(made.remarks) == 1
+    long = Options(shot_seconds=4.0)
+    lost = export_boards(tmp_path / "set" / "boards.jsonl", "entitybench", tmp_path / "one", long)
+    assert "x: dog: in no shot" in lost.remarks[1] and "--shot-seconds" in lost.remarks[1]
 
 
 # ------------------------------------------------------------------------------ TGI-Bench

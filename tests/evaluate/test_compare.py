@@ -229,6 +229,7 @@ def test_pages_are_whole_load_nothing_and_escape(tmp_path):
         assert "width=device-width" in text and "prefers-color-scheme:dark" in text
         assert 'lang="en"' in text
         assert "alert(1)" in page.text
+        assert "h1,h2,h3,p{overflow-wrap:anywhere}" in text  # paths are wider than phones
     assert "how it shines" in pages[0] and "how it shines" in pages[1]
 
 

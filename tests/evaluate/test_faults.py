@@ -78,6 +78,8 @@ def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     assert found["truth"]["smallest_difference"] == 0
     assert found["thresholds"]["least"]["10000"]["detected"]["mean"] == 0
     assert found["faults"]["half out"]["curve"]["0.5"]["measured"] == 1
+    assert all(all(one["within"].values()) for one in found["faults"].values())
+    assert {*found["faults"]["late"]["within"]} == {"slope", "bias"}
     to_json(found)  # plain values
     assert any("slope 1.000" in line for line in calibration.lines(found))
 
@@ -88,6 +90,11 @@ def test_a_judge_who_is_late_is_found_out():
     assert late["slope"]["mean"] == pytest.approx(1, abs=0.1)
     assert 1 < late["bias_frames"]["mean"] <= 2  # boundaries at the ends of a clip cannot be late
     assert found["truth"]["boundaries"]["frames"]["bias"] > 1
+    assert late["within"] == {"slope": True, "bias": False}
+    assert any("not within bounds: bias" in line for line in calibration.lines(found))
+    blind = calibrate(truths(), ColorTracker(10_000), resamples=20, progress=False)["faults"]
+    assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"1": False}
+    assert not any(blind["faded"]["within"].values())
     assert found["truth"]["smallest_difference"] > 0
 
 
@@ -99,6 +106,16 @@ def test_two_judges_are_compared():
     blind = calibrate(some, TRACKER, second=ColorTracker(10_000), resamples=20, progress=False)
     assert blind["agreement"]["mean_difference"] > 0.3
     assert np.isnan(blind["agreement"]["kendall"])
+
+
+def test_strangers_of_a_single_clip_are_the_others_in_it():
+    (two, one, _) = truths()
+    strange = calibration._strangers([two])[0]
+    assert [*strange] == [0, 1]
+    for number, other in ((0, 1), (1, 0)):
+        pictures = strange[number].subjects[number].pictures
+        assert np.array_equal(pictures, two.scene.subjects[other].pictures)
+    assert calibration._strangers([one]) == [{}]
 
 
 def test_there_must_be_clips():

@@ -143,6 +143,62 @@ def test_a_clip_gives_its_two_figures():
     assert np.isnan([*never.figures.values()]).all()
 
 
+def clip_figures(shown, asked=("red", "yellow"), frames=FRAMES, fps=10.0, size=(48, 80), turn=1):
+    """CLIPtext and CLIPref of each subject; every word is red to this CLIP."""
+    case = scores.untimed(scene({color: [] for color in asked}, frames, fps))
+    tracker = PerceivedTracker(perceivers(embedder=ColorClip()))
+    found = tracker.track(draw(frames, shown, size)[:, :, ::turn], case)
+    return {name: [*one.figures.values()] for name, one in zip(asked, found, strict=True)}
+
+
+BOTH = {"red": [(5, 12), (20, 31)], "yellow": [(17, 40)]}
+
+
+def test_likeness_to_a_clip_by_hand():
+    # Vectors are colours less 100: red (120, -60, -60) and yellow (100, 100, -60).
+    alike = 9600 / np.sqrt(21600 * 23600)
+    found = clip_figures(BOTH)
+    assert found["red"] == pytest.approx([1, 1], abs=5e-3)
+    assert found["yellow"] == pytest.approx([alike, 1], abs=5e-3)
+    always = clip_figures({"red": [(0, FRAMES)]}, ["red"])
+    assert always["red"] == pytest.approx([1, 1], abs=5e-3)
+    assert np.isnan(clip_figures({}, ["red"])["red"]).all()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"asked": ("yellow", "red")}, {"size": (96, 160)}, {"size": (64, 240)}, {"turn": -1}],
+    ids=["order", "larger", "wider", "mirrored"],
+)
+def test_likeness_to_a_clip_does_not_depend_on_order_size_or_side(changed):
+    found = clip_figures(BOTH, **changed)
+    plain = clip_figures(BOTH)
+    for name, values in plain.items():
+        assert found[name] == pytest.approx(values, abs=0.02)
+    assert abs(plain["red"][0] - plain["yellow"][0]) > 0.5
+
+
+def test_likeness_to_a_clip_does_not_depend_on_the_rate_or_on_how_long_it_is_seen():
+    plain = clip_figures(BOTH)
+    faster = {name: [(2 * s, 2 * e) for s, e in spans] for name, spans in BOTH.items()}
+    others = (
+        clip_figures(faster, frames=2 * FRAMES, fps=20.0),
+        clip_figures({**BOTH, "red": [(2, 39)]}),
+    )
+    for found in others:
+        for name, values in plain.items():
+            assert found[name] == pytest.approx(values, abs=0.02)
+
+
+@pytest.mark.parametrize("color", ["red", "green"])
+def test_a_video_of_one_frame_shows_who_is_in_it(color):
+    case = scores.untimed(scene({color: []}, 1))
+    (there,) = TRACKER.track(draw(1, {color: [(0, 1)]}), case)
+    assert there.spans == ((0, 1),) and there.identity
+    (away,) = TRACKER.track(draw(1, {}), case)
+    assert away.spans == ()
+
+
 def test_proposals_are_boxes_of_anything():
     video = draw(1, {"green": [(0, 1)], "red": [(0, 1)]})
     (found,) = Proposals(ColorDetector(), perceivers().segmenter).detect(video, ["x", THING])

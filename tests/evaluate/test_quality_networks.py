@@ -36,6 +36,52 @@ def test_lpips_is_the_network_of_its_package(golden):
     assert distance(other, one) == pytest.approx(distance(one, other), rel=1e-5)
 
 
+def colors():
+    """A network whose first convolution gives the red and the green of single pixels, and the rest
+    nothing, so that red and green differ by the sum of its two weights."""
+    kernel = np.zeros((11, 11, 3, 2), np.float32)
+    kernel[5, 5, 0, 0] = kernel[5, 5, 1, 1] = 1
+    sides = (5, 3, 3, 3)
+    layers = {"0": Layer(kernel, np.zeros(2, np.float32))} | {
+        str(i): Layer(np.zeros((s, s, 2, 2), np.float32), np.zeros(2, np.float32))
+        for i, s in enumerate(sides, 1)
+    }
+    weights = {str(i): np.float32([0.5, 0.25]) for i in range(5)}
+    return Lpips("alexnet", layers, weights)
+
+
+def painted(frames, height=32, width=32, color=(255, 0, 0)):
+    return np.full((frames, height, width, 3), color, np.uint8)
+
+
+def test_lpips_by_hand():
+    distance, red, green = colors(), painted(4), painted(4, color=(0, 255, 0))
+    assert distance(red, red) == 0
+    assert distance(red, green) == pytest.approx(0.75)  # of other colours throughout
+    half = red.copy()
+    half[:, :, 16:] = (0, 255, 0)  # the pixels looked at are in columns 3, 7, ... 27
+    assert distance(red, half) == pytest.approx(0.75 * 3 / 7)
+    some = red.copy()
+    some[1] = green[1]
+    assert distance(red, some) == pytest.approx(0.75 / 4)
+    assert distance(red[:1], green[:1]) == pytest.approx(0.75)  # one frame
+    assert np.isnan(distance(red[:0], red[:0]))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (48, 80)])
+def test_lpips_does_not_depend_on_size_rate_order_or_mirroring(size):
+    distance, draw = colors(), np.random.default_rng(0)
+    one = painted(4, *size)
+    other = np.where(draw.random((4, 1, 1, 1)) < 0.5, one, painted(4, *size, color=(0, 255, 0)))
+    found = distance(one, other)
+    assert 0 < found < 0.75 and found == pytest.approx(0.75 * (other[:, 0, 0, 1] > 0).mean())
+    order = draw.permutation(4)
+    assert distance(one[order], other[order]) == pytest.approx(found)
+    assert distance(one.repeat(2, 0), other.repeat(2, 0)) == pytest.approx(found)
+    assert distance(one[:, :, ::-1], other[:, :, ::-1]) == pytest.approx(found)
+    assert distance(other, one) == pytest.approx(found)
+
+
 def test_i3d_is_the_network_of_its_package(golden):
     layers = folded(metric_arrays.of_i3d(), "i3d")
     found = jax.jit(mixed)(layers, jnp.asarray(golden["clip"][None] / 127.5 - 1, jnp.float32))

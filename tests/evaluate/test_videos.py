@@ -13,7 +13,9 @@ from colored import KINDS, ColorTracker, draw, perceivers, picture, tracker
 from PIL import Image
 
 from alchemint_jax import cli, media
+from alchemint_jax.annotate import timeline
 from alchemint_jax.errors import AlchemintError, DataError
+from alchemint_jax.evaluate import clip as clip_module
 from alchemint_jax.evaluate import quality, read_benchmark
 from alchemint_jax.evaluate.asks import Ask, read_asks
 from alchemint_jax.evaluate.clip import Clip
@@ -244,6 +246,33 @@ def test_clips_are_decoded_as_they_are_needed(boards):
     assert all(np.array_equal(frame, whole[n]) for n, frame in clip.read([7, 3]))
     assert Clip(clip.path, 40).shape == (21, 24, 40, 3)
     assert next(iter(Clip(clip.path, 40))).shape == (24, 40, 3)
+
+
+def test_short_clips_are_decoded_once_for_all_who_scale_them_alike(boards, monkeypatch):
+    write(boards, "a.mp4", SHOWN["a"])
+    passes = []
+    frames = timeline.frames
+
+    def counted(path, numbers, side=0):
+        passes.append(side)
+        return frames(path, numbers, side)
+
+    monkeypatch.setattr(timeline, "frames", counted)
+    path = boards / "videos" / "a.mp4"
+    clip, streamed = Clip(path), Clip(path)
+    whole = dict(clip.read(range(21), 40))
+    for numbers in ([3, 9, 9], [20, 0]):
+        for (n, one), (k, other) in zip(
+            clip.read(numbers, 40), frames(path, numbers, 40), strict=True
+        ):
+            assert n == k and np.array_equal(one, other) and one is whole[n]
+    assert passes == [40]
+    assert next(iter(clip.read([5], 20)))[1].shape == (12, 20, 3)
+    assert passes == [40, 20]
+    monkeypatch.setattr(clip_module, "HELD", 21 * 24 * 40 * 3 - 1)
+    for _ in range(2):
+        assert [n for n, _ in streamed.read([2, 4], 40)] == [2, 4]
+    assert passes == [40, 20, 40, 40]
 
 
 def test_names_are_paths_in_the_folder(boards):

@@ -43,4 +43,4 @@ def test_it_is_the_network_that_torch_runs(embedder):
 @pytest.mark.parametrize(("field", "value"), [("side", 8), ("batch", 0)])
 def test_what_cannot_be_is_refused(field, value):
     with pytest.raises(ConfigError, match=f"{field}: {value}"):
-        EfficientnetEmbedder(**{field: value}, layers={})
+        EfficientnetEmbedder(**{field: value})

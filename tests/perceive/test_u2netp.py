@@ -52,4 +52,4 @@ def test_it_is_the_network_that_onnxruntime_runs():
 @pytest.mark.parametrize(("field", "value"), [("side", 0), ("side", 100), ("batch", 0)])
 def test_what_cannot_be_is_refused(field, value):
     with pytest.raises(ConfigError, match=f"{field}: {value}"):
-        U2netSegmenter(**{field: value}, layers={})
+        U2netSegmenter(**{field: value})

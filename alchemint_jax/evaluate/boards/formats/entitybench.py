@@ -128,6 +128,12 @@ def write(boards: Sequence[Board], options: Options, notes: Notes) -> Iterator[t
             actions.append(_action(story, start, end))
         if moved > 1e-6:
             notes.remarks.append(f"{board.id}: times move by up to {moved:.2f} s to those of shots")
+        shown = {word for shot in schedule.values() for kind in _SUBJECTS for word in shot[kind]}
+        if lost := [s.word for s in story.subjects if s.word not in shown]:
+            notes.remarks.append(
+                f"{board.id}: {', '.join(lost)}: in no shot, for no half of any shows them; "
+                "shorter ones (--shot-seconds) may"
+            )
         content = {
             "story_name": board.id,
             "story_overview": overview,
