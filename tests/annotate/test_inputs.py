@@ -197,6 +197,7 @@ def test_sources(tmp_path):
     for text, why in (
         ("{}", "line 1: expected an object with a path"),
         ('{"path": "a"}\nno', "line 2: is not JSON"),
+        ("[" * 100_000, "line 1: is not JSON"),
         ('{"path": "a"}\n{"path": "a"}', "is that of line 1"),
         ('{"path": "a", "events": [{"text": "x", "during": [2, 1]}]}', "0 <= start < end"),
         ("\n", "lists no videos"),
