@@ -1,14 +1,14 @@
 r"""Whether a model learns from annotated videos as it does from the dataset that knows the truth.
 
     . launch/env_cpu.sh
-    python -m studies.annotated_sprites --work runs/annotated_sprites --clips 1000 --limit 64 \
-        --out docs/results/annotated_sprites.json
+    python -m studies.annotated_sprites --work runs/annotated_sprites --clips 600 --steps 56 \
+        --limit 48 --sampling 5 --out docs/results/annotated_sprites.json
 
 Sprites clips are written as mp4 with their captions beside them, annotated (`alchemint annotate`)
-and encoded; as many are written by the dataset's builder and encoded. Two models learn time from
-them by one recipe, that of configs/sprites_schemes.py, which begins with a model that has seen
-pictures alone. Both then render the same boards from the same noise. Everything lies in `--work`,
-and a command that was stopped goes on there.
+and encoded; as many are written by the dataset's builder and encoded. From the bundled weights, and
+by the recipe of configs/sprites_schemes.py with its high rates, a model goes on with each. Both
+then render the same boards from the same noise. Everything lies in `--work`, and a command that was
+stopped goes on there.
 
 Each video is a clip, and then the same clip backwards. It gives two windows, and the pictures of
 subjects in one of them are from the other one. It is counted how far spans are from the truth, and
@@ -141,10 +141,11 @@ def check_references(latents: Path) -> dict[str, int]:
 
 
 def train(work: Path, arm: str, steps: int) -> Path:
-    """Trains on the data of one arm; returns the model's directory."""
+    """Goes on from the bundled weights with the data of one arm; returns the model's directory."""
     workdir = work / f"{arm}_run"
     fields = {
         "data": work / f"{arm}_latents",
+        "init_from": "sprites",
         "train.total_steps": steps,
         "train.optimizer.total_steps": steps,
         "train.optimizer.warmup_steps": min(60, steps // 8),
@@ -153,6 +154,8 @@ def train(work: Path, arm: str, steps: int) -> Path:
     }
     chosen = [f"--config.{name}={value}" for name, value in fields.items()]
     _run("train", "--config", CONFIG, "--workdir", str(workdir), *chosen)
+    if not (workdir / "export").is_dir():  # it was asked to stop, and has saved what it had
+        raise KeyboardInterrupt
     return workdir / "export"
 
 

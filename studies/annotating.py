@@ -1,6 +1,5 @@
 r"""How fast videos are annotated, decoded and packed, and what memory a long one takes.
 
-    . launch/env_cpu.sh
     python -m studies.annotating --work runs/annotating --out docs/results/annotating.json
 
 Films of 1280 x 720 pixels at 30 frames per second are put together from the pictures of the
@@ -195,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--films", type=arguments.whole(1), default=6, help="of two subjects each")
+    parser.add_argument("--films", type=arguments.whole(1), default=2, help="of two subjects each")
     long = "lengths of the films of which memory is measured"
     parser.add_argument("--minutes", type=arguments.whole(1), nargs=2, default=(5, 30), help=long)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
@@ -216,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found["apart"] = apart(usual, spans(made))
         found["lengths"] = []
         for minutes in args.minutes:
-            path = repeated(paths[0], args.work / f"{minutes}.mp4", minutes)
+            path = repeated(paths[-1], args.work / f"{minutes}.mp4", minutes)
             took = annotated(path, made, "--workers", "1", SELDOM)
             found["lengths"].append({"minutes": minutes, **took})
     except AlchemintError as error:
