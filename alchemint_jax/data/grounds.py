@@ -27,7 +27,7 @@ def is_cut_out(rgba: UInt8[np.ndarray, "h w 4"]) -> bool:
 def ground(
     clips: Sequence[AnyClip], number: int, size: tuple[int, int], random: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"] | None:
-    """A frame of another clip that covers a canvas, cut evenly.
+    """A frame of another video that covers a canvas, cut evenly.
 
     Args:
         clips: of a split.
@@ -54,6 +54,6 @@ def ground(
     return None
 
 
-def _video_of(clip: AnyClip, number: int) -> str | int:
-    """What a clip was cut from, as far as it says so."""
-    return str(getattr(clip, "line", {}).get("source", number)) or number
+def _video_of(clip: AnyClip, number: int) -> str:
+    """What a clip was cut from, where it says so; else a name of its own."""
+    return str(getattr(clip, "line", {}).get("source") or number)
