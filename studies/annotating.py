@@ -1,13 +1,14 @@
 r"""How fast videos are annotated, decoded and packed, and what memory a long one takes.
 
     python -m studies.annotating --work runs/annotating --out docs/results/annotating.json
+    python -m studies.annotating --work runs/annotating --minutes 5 30 --out runs/lengths.json
 
 Films of 1280 x 720 pixels at 30 frames per second are put together from the pictures of the
 benchmark `everyday`, two subjects in each. `alchemint annotate` takes them through all stages with
 the embedded perceivers, in two processes: as it does by itself, and once more searching every
-frame, to see how far the spans of both differ. Then a film of many minutes is made by repeating a
-small one, and annotated beside one of a few minutes. Decoding and packing are measured in this
-process, on one core.
+frame, to see how far the spans of both differ. Decoding and packing are measured in this process,
+on one core. With --minutes, films of so many minutes are made by repeating a small one, to see the
+memory that they take.
 
 Processor seconds say what is needed whatever else runs; times real time are of the clock, on a
 machine that should have nothing else to do. `load_before` is the number of other processes that
@@ -190,13 +191,19 @@ def packed(folder: Path) -> dict[str, Any]:
     }
 
 
+def lasting(path: Path, minutes: int, work: Path, out: Path) -> dict[str, Any]:
+    """What a long film takes, in one process that looks at a frame in each second."""
+    film = repeated(path, work / f"{minutes}.mp4", minutes)
+    return {"minutes": minutes, **annotated(film, out, "--workers", "1", SELDOM)}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
     parser.add_argument("--films", type=arguments.whole(1), default=2, help="of two subjects each")
-    long = "lengths of the films of which memory is measured"
-    parser.add_argument("--minutes", type=arguments.whole(1), nargs=2, default=(5, 30), help=long)
+    long = "annotate films of so many minutes, and nothing else"
+    parser.add_argument("--minutes", type=arguments.whole(1), nargs="+", help=long)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     args = parser.parse_args(argv)
     try:
@@ -204,20 +211,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_outputs([("--out", args.out)], [("--work", args.work)])
         folder, made = args.work / "films", args.work / "scenes"
         paths = films(folder, args.films)
-        how = ["--workers", str(WORKERS)]
         found: dict[str, Any] = {"processors": os.cpu_count()}
-        found["decoding"] = decoded(paths)
-        found["packing"] = packed(args.work / "packed")
-        annotated(folder, made, *how)  # compiles what is then there
-        found["annotating"] = annotated(folder, made, *how)
-        usual = spans(made)
-        found["every_frame"] = annotated(folder, made, *how, EVERY)
-        found["apart"] = apart(usual, spans(made))
-        found["lengths"] = []
-        for minutes in args.minutes:
-            path = repeated(paths[-1], args.work / f"{minutes}.mp4", minutes)
-            took = annotated(path, made, "--workers", "1", SELDOM)
-            found["lengths"].append({"minutes": minutes, **took})
+        if args.minutes:
+            found["lengths"] = [
+                lasting(paths[-1], minutes, args.work, made) for minutes in args.minutes
+            ]
+        else:
+            how = ["--workers", str(WORKERS)]
+            found["decoding"] = decoded(paths)
+            found["packing"] = packed(args.work / "packed")
+            annotated(folder, made, *how)  # compiles what is then there
+            found["annotating"] = annotated(folder, made, *how)
+            usual = spans(made)
+            found["every_frame"] = annotated(folder, made, *how, EVERY)
+            found["apart"] = apart(usual, spans(made))
     except AlchemintError as error:
         parser.error(str(error))
     results.write_json(args.out, found)
