@@ -5,6 +5,7 @@ So they take clips whose subjects differ in colour, and words that say it ("red 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from alchemint_jax.annotate import load_settings
 from alchemint_jax.perceive import Detections
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import World, shapes
 from alchemint_jax.worlds.sprites.appearance import COLOR_NAMES, hues
 from alchemint_jax.worlds.sprites.world import Clip
@@ -59,6 +61,23 @@ def by_color(clip: Clip) -> bool:
     """Whether colours tell the subjects of a clip apart."""
     colors = [look.color for look in clip.looks]
     return len({*colors}) == len(colors)
+
+
+def there_and_back(clip: Clip) -> tuple[UInt8[np.ndarray, "g h w 3"], str, list[Spans]]:
+    """A clip, and then the same backwards: who is in one half is seen in the other one, too.
+
+    So windows as long as the clip have pictures of their subjects from outside. Returns the video,
+    a caption that is true of both halves, and when each subject is on screen.
+    """
+    length = len(clip.video)
+    caption = re.sub(r" glides (left|right|up|down)\b", " glides", colored(clip)[0])
+    spans = []
+    for subject in clip.scene.subjects:
+        half = np.zeros(length, bool)
+        for start, end in subject.spans:
+            half[start:end] = True
+        spans.append(Spans.where(np.concatenate([half, half[::-1]])))
+    return np.concatenate([clip.video, clip.video[::-1]]), caption, spans
 
 
 @dataclass(frozen=True)

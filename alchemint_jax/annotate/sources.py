@@ -72,7 +72,7 @@ def _read_list(path: Path) -> list[Row]:
         where = f"{path}: line {number}"
         try:
             entry = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AlchemintError(f"{where}: is not JSON: {error}") from error
         if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
             raise AlchemintError(f"{where}: expected an object with a path")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ENCODING = (
     *("buckets", "fps", "windows", "seed", "slots", "views", "events"),
-    *("reference_size", "kinds", "cross"),
+    *("reference_size", "kinds", "cross", "context"),
 )
 
 
@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cross", type=share, metavar="S", help="share of pictures from other scenes, default 0.3"
+    )
+    parser.add_argument(
+        "--context",
+        type=share,
+        metavar="S",
+        help="share of pictures of a subject alone that stand before a frame of another video, "
+        "default 0",
     )
     parser.add_argument("--plain", action="store_true", help="take pictures as they are")
     parser.add_argument("--batch", type=many, metavar="N", help="clips at a time, default 8")

@@ -255,7 +255,7 @@ def _encode_shard(
     groups = [members[i : i + many] for i in range(0, len(members), many)]
 
     def load(group: list[Window]) -> list[Made]:
-        return [make(source[one.clip], one, bucket, encoding, job.rows) for one in group]
+        return [make(source, one, bucket, encoding, job.rows) for one in group]
 
     waiting: list[tuple[dict[str, Any], list[tuple[int, int]], int]] = []
     for made in _ahead(load, groups):

@@ -43,6 +43,8 @@ class Encoding:
         margin: seconds around a window from which no picture should be taken.
         kinds: how often kinds of pictures are drawn, by name; Kaleido's by default.
         cross: share of pictures from other scenes, where there are any.
+        context: share of the pictures of a subject alone that are shown in front of a frame of
+            another video instead of white (see `grounds`).
         vary: whether pictures are drawn and varied; if not, the first ones are taken as they are.
         variation: how far they are varied.
     """
@@ -64,6 +66,7 @@ class Encoding:
         ("redux", 1.0),
     )
     cross: float = 0.3
+    context: float = 0.0
     vary: bool | None = None
     variation: Variation = Variation()
 
@@ -71,8 +74,9 @@ class Encoding:
         for name in ("windows", "slots", "spans", "views"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
-        if not 0 <= self.cross <= 1:
-            raise ConfigError(f"cross is a share from 0 to 1, not {self.cross}")
+        for name in ("cross", "context"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ConfigError(f"{name} is a share from 0 to 1, not {value}")
         if any(weight < 0 for _, weight in self.kinds) or not any(w for _, w in self.kinds):
             raise ConfigError(f"kinds: {self.kinds}: weights are positive, or 0")
         if len(set(self.buckets)) != len(self.buckets):
@@ -122,6 +126,9 @@ class Encoding:
             size = (high, wide)
         if self.views is not None and room is not None and self.views > room.views:
             raise DataError(f"views: {self.views} are wanted, but clips have {room.views}")
+        vary = room is None if self.vary is None else self.vary
+        if self.context and not vary:
+            raise ConfigError("context: pictures that are taken as they are get no other ground")
         return dataclasses.replace(
             self,
             fps=float(scene.clock.fps) if self.fps is None else self.fps,
@@ -130,7 +137,7 @@ class Encoding:
             views=self.views or free.views,
             events=self.events if self.events is not None else free.events,
             reference_size=size,
-            vary=room is None if self.vary is None else self.vary,
+            vary=vary,
         )
 
     def pictures_in(self, bucket: Bucket) -> tuple[int, int]:
@@ -142,6 +149,8 @@ class Encoding:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["buckets"] = [str(bucket) for bucket in self.buckets]
         fields["variation"] = dataclasses.asdict(self.variation)
+        if not self.context:  # cards that were written before there were any say nothing of it
+            del fields["context"]
         return fields
 
 

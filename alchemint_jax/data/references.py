@@ -14,11 +14,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from alchemint_jax.errors import ConfigError
 
 OUTSIDE, INSIDE = "outside", "inside"
+_EDGE = 0.004  # of the canvas's smaller side: how softly a subject stands out from a ground
 
 
 @runtime_checkable
@@ -118,10 +119,12 @@ def varied(
     size: tuple[int, int],
     how: Variation,
     random: np.random.Generator,
+    ground: UInt8[np.ndarray, "h2 w2 3"] | None = None,
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture in another pose, size and light, its subject in the middle of a white canvas.
+    """A picture in another pose, size and light, its subject in the middle of a canvas.
 
-    The middle, since the place in a reference must say nothing about that in the clip.
+    The middle, since the place in a reference must say nothing about that in the clip. The canvas
+    is white, or a ground, on which the edge of the subject is soft.
     """
     # Every draw happens, whatever the picture: an example depends on its generator alone.
     draws = random.random(8)
@@ -145,7 +148,7 @@ def varied(
     image = image.crop(image.getchannel("A").getbbox() or (0, 0, *image.size))
     fits = min(size[0] / image.height, size[1] / image.width)
     scale = fits * math.exp(between(6, math.log(how.zoom[0]), math.log(how.zoom[1])))
-    return _paste(image, scale, size, between(7, 0.0, how.blur) * min(size))
+    return _paste(image, scale, size, between(7, 0.0, how.blur) * min(size), ground)
 
 
 def _recolored(image: Image.Image, light: Sequence[float], hue: float) -> Image.Image:
@@ -163,14 +166,27 @@ def _recolored(image: Image.Image, light: Sequence[float], hue: float) -> Image.
 
 
 def _paste(
-    image: Image.Image, scale: float, size: tuple[int, int], blur: float = 0.0
+    image: Image.Image,
+    scale: float,
+    size: tuple[int, int],
+    blur: float = 0.0,
+    ground: UInt8[np.ndarray, "h w 3"] | None = None,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Scaled, in the middle of a white canvas; what stands out is cut off."""
+    """Scaled, in the middle of a canvas, white or a ground; what stands out is cut off."""
     wanted = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(wanted, Image.Resampling.LANCZOS)
     canvas = Image.new("RGBA", (size[1], size[0]), "white")
+    if ground is not None:
+        canvas.paste(Image.fromarray(ground))
+        image.putalpha(_softened(image.getchannel("A"), _EDGE * min(size)))
     at = ((size[1] - image.width) // 2, (size[0] - image.height) // 2)
     clear = Image.new("RGBA", canvas.size, (255, 255, 255, 0))
     clear.paste(image, at)
     flat = Image.alpha_composite(canvas, clear).convert("RGB")
     return np.asarray(flat.filter(ImageFilter.GaussianBlur(blur)) if blur > 0 else flat)
+
+
+def _softened(alpha: Image.Image, width: float) -> Image.Image:
+    """A mask that fades towards its edge from inside: outside, colours are not the subject's."""
+    wide = alpha.filter(ImageFilter.GaussianBlur(width))
+    return ImageChops.multiply(alpha, wide.point([max(0, 2 * value - 255) for value in range(256)]))

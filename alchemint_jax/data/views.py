@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from alchemint_jax.data import buckets, references
+from alchemint_jax.data import buckets, grounds, references
 from alchemint_jax.data.buckets import Bucket
 from alchemint_jax.data.encoding import Encoding, Window
 from alchemint_jax.data.examples import scene_fields
@@ -37,13 +38,18 @@ class Made:
 
 
 def make(
-    clip: AnyClip, where: Window, bucket: Bucket, encoding: Encoding, rows: TextRows | None
+    clips: Sequence[AnyClip],
+    where: Window,
+    bucket: Bucket,
+    encoding: Encoding,
+    rows: TextRows | None,
 ) -> Made:
-    """A window of a clip, in the size of a bucket.
+    """A window of one of the clips of a split, in the size of a bucket.
 
     Raises:
         DataError: the clip, or a picture of it, is damaged.
     """
+    clip = clips[where.clip]
     scene = clip.scene()
     assert encoding.fps is not None and scene.size is not None
     shown = scene.clock.at_rate(encoding.fps, where.start, bucket.frames)
@@ -51,8 +57,10 @@ def make(
     kept, pictures, sources, left_out = _subjects(clip, scene, part, shown, where, encoding)
     size = encoding.pictures_in(bucket)
     made: list[list[np.ndarray]] = []
+    kinds: list[list[str]] = []
     for number, own in zip(kept, pictures, strict=True):
         made.append([])
+        kinds.append([one.kind for one in own])
         for view, one in enumerate(own):
             try:
                 rgba = one.pixels()
@@ -61,7 +69,15 @@ def make(
             if encoding.vary:
                 name = (scene.id, where.start, number, view)
                 random = buckets.generator(encoding.seed, *name)
-                made[-1].append(references.varied(rgba, size, encoding.variation, random))
+                ground = None
+                if encoding.context and grounds.is_cut_out(rgba):
+                    draw = buckets.generator(encoding.seed, *name, grounds.CONTEXT)
+                    if draw.random() < encoding.context:
+                        ground = grounds.ground(clips, where.clip, size, draw)
+                if ground is not None:
+                    kinds[-1][view] = grounds.CONTEXT
+                picture = references.varied(rgba, size, encoding.variation, random, ground)
+                made[-1].append(picture)
             else:
                 made[-1].append(references.plain(rgba, size))
     chosen = dataclasses.replace(part, subjects=tuple(part.subjects[i] for i in kept))
@@ -70,7 +86,7 @@ def make(
         "clip": scene.id,
         "start": where.start,
         "reference_sources": sources,
-        "reference_kinds": [[one.kind for one in own] for own in pictures],
+        "reference_kinds": kinds,
         "left_out": left_out,
     }
     return Made(_pixels(clip, scene, shown, bucket), made, fields)

@@ -67,7 +67,8 @@ def annotate(folder, out, until="spans"):
         run_shard(stages, out, 0, ("all", rows))
     finally:
         tools.close()
-    return {row["source"]: row for row in read_shard(out / until / "part-00000.jsonl")}
+    found = read_shard(out / until / "part-00000.jsonl")
+    return {f"{row['source']}{row.get('start_frame') or ''}": row for row in found}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,8 @@ def rows(tmp_path_factory):
     encode(folder / "turned.mp4", video, even(30), turned=90)
     odd = blobs.draw(30, [("dog", blobs.still(30, [(6, 21)]))], (47, 81))
     encode(folder / "odd.mp4", odd, even(30), "yuv444p")
+    long = blobs.draw(1800, [("dog", blobs.still(1800, [(250, 420), (1490, 1800)]))])
+    encode(folder / "half_an_hour.mp4", long, np.arange(1800), rate=1, gop=60)
     with av.open(str(folder / "sound.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)
         frame = av.AudioFrame.from_ndarray(
@@ -130,6 +133,14 @@ def test_a_changing_rate_becomes_a_constant_one(rows):
     ((start, end),) = row["subjects"][0]["frames"]
     # On screen from 0.6 s to 2.7 s, whatever the rate.
     assert abs(start / row["fps"] - 0.6) < 0.15 and abs(end / row["fps"] - 2.7) < 0.15
+
+
+def test_half_an_hour_is_cut_into_scenes_and_spans_go_on_in_the_next_one(rows):
+    parts = [row for name, row in rows.items() if name.startswith("half")]
+    assert [row["status"] for row in parts] == ["ok"] * 6
+    assert [row["start_frame"] for row in parts] == [0, 300, 600, 900, 1200, 1500]
+    found = [[s["frames"] for s in row["subjects"]] for row in parts]
+    assert found == [[[[250, 300]]], [[[0, 120]]], [], [], [[[290, 300]]], [[[0, 300]]]]
 
 
 def test_what_is_cut_short_is_read_as_far_as_it_goes(rows):
@@ -197,6 +208,7 @@ def test_sources(tmp_path):
     for text, why in (
         ("{}", "line 1: expected an object with a path"),
         ('{"path": "a"}\nno', "line 2: is not JSON"),
+        ("[" * 100_000, "line 1: is not JSON"),
         ('{"path": "a"}\n{"path": "a"}', "is that of line 1"),
         ('{"path": "a", "events": [{"text": "x", "during": [2, 1]}]}', "0 <= start < end"),
         ("\n", "lists no videos"),

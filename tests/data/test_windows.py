@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
+
 import numpy as np
 import pytest
 from drawn_clips import COLORS, drawn, png
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from alchemint_jax.data import references
 from alchemint_jax.data.buckets import Bucket, choose, cover, crop, generator, starts
@@ -15,6 +19,7 @@ from alchemint_jax.data.schedule import Schedule
 from alchemint_jax.data.timed_clips import Picture
 from alchemint_jax.data.views import make
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.media import encode_mp4
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.scene import Clock, Event, Scene, Spans, Subject
 from alchemint_jax.scene.windows import window
@@ -158,19 +163,19 @@ def test_a_window_of_a_clip():
     encoding = Encoding(
         buckets=(WIDE,), fps=4.0, slots=2, spans=2, views=2, margin=0.5, vary=True, events=1
     )
-    made = make(clip, Window(0, 0), WIDE, encoding, None)  # frames 0, 2, .. 16
+    made = make([clip], Window(0, 0), WIDE, encoding, None)  # frames 0, 2, .. 16
     assert np.abs(made.video.astype(int) - video[0:17:2, ::2, ::2]).mean() < 6
     fields = made.fields
     assert fields["intervals"].tolist() == [[[0, 9], [0, 0]], [[1, 6], [0, 0]]]
     assert fields["reference_sources"] == ["outside", "inside"] and fields["left_out"] == []
     assert fields["reference_kinds"] == [["crop"] * 2, ["segment"] * 2]
     assert fields["events"] == ["it moves"] and fields["event_intervals"].tolist() == [[2, 4]]
-    later = make(clip, Window(0, 20), WIDE, encoding, None).fields  # frames 40 .. 56
+    later = make([clip], Window(0, 20), WIDE, encoding, None).fields  # frames 40 .. 56
     assert later["n_subjects"] == 0 and later["events"] == [""]
-    few = make(clip, Window(0, 0), WIDE, Encoding(**{**vars(encoding), "slots": 1}), None)
+    few = make([clip], Window(0, 0), WIDE, Encoding(**{**vars(encoding), "slots": 1}), None)
     assert few.fields["left_out"] == [[list(COLORS)[1], "no slot"]]
     bare, _ = drawn([[[0, 9]]], frames=9, pictures=[])
-    assert make(bare, Window(0, 0), WIDE, encoding, None).fields["left_out"] == [
+    assert make([bare], Window(0, 0), WIDE, encoding, None).fields["left_out"] == [
         ["red square", "no picture"]
     ]
 
@@ -215,3 +220,41 @@ def test_every_step_is_of_one_bucket_and_each_goes_through_its_stream(sizes, bat
         seen[bucket] += [number for _, number in places]
     for bucket, numbers in seen.items():
         assert numbers == list(range(3 * schedule.shares[bucket] * batch))
+
+
+def test_a_subject_alone_stands_before_a_frame_of_another_video():
+    own, _ = drawn([[[0, 60]]], frames=60, size=(64, 96), name="own")
+    buffer = io.BytesIO()
+    Image.new("RGBA", (12, 16), (200, 0, 0, 255)).save(buffer, "PNG")
+    own = dataclasses.replace(
+        own, pictures=(*own.pictures, Picture(buffer.getvalue(), 0, "crop", 0))
+    )
+    same, _ = drawn([[[0, 60]]], frames=60, size=(64, 96), name="same")
+    same = dataclasses.replace(same, line={**same.line, "source": own.line["source"]})
+    dark, _ = drawn([[[0, 60]]], frames=60, size=(64, 96), name="dark")
+    dark = dataclasses.replace(dark, video=encode_mp4(np.full((60, 64, 96, 3), 60, np.uint8), 8))
+
+    def encoded(context, *clips, kind="segment"):
+        encoding = Encoding(
+            (WIDE,), 4.0, slots=1, spans=1, views=4, kinds=((kind, 1.0),), context=context
+        )
+        return make(clips, Window(0, 20), WIDE, dataclasses.replace(encoding, vary=True), None)
+
+    def kinds(*args, **more):
+        return encoded(*args, **more).fields["reference_kinds"][0]
+
+    white, on_dark = encoded(0.0, own, same, dark), encoded(1.0, own, same, dark)
+    assert kinds(0.0, own, same, dark) == ["segment"] * 4
+    assert kinds(1.0, own, same, dark) == ["context"] * 4
+    for plain, one in zip(white.references[0], on_dark.references[0], strict=True):
+        assert (plain[:, 0] == 255).all() and np.abs(one[:, 0].astype(int) - 60).max() < 8
+        middle = tuple(side // 2 for side in one.shape[:2])
+        assert np.array_equal(one[middle], plain[middle])  # the subject is as it was
+    # What has a ground of its own keeps it, and there has to be another video.
+    assert kinds(1.0, own, same, dark, kind="crop") == ["crop"] * 4
+    assert kinds(1.0, own, same) == ["segment"] * 4
+    assert {*kinds(0.5, own, dark), *kinds(0.5, dark, own)} == {"context", "segment"}
+    with pytest.raises(ConfigError, match="no other ground"):
+        Encoding((WIDE,), context=0.5, vary=False).resolved(None, own)
+    assert "context" not in Encoding().described()
+    assert Encoding(context=0.5).described()["context"] == 0.5

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
+
+import numpy as np
 import pytest
 
 from alchemint_jax.annotate.words import choose, extract
@@ -17,6 +21,36 @@ def test_captions_name_every_subject_by_its_colour_and_shape():
         kept, _ = choose(caption, extract(caption), 6)
         assert {entity["word"] for entity in kept} == {*words}
         assert len({*words}) == len(clip.looks)
+
+
+def test_a_video_goes_there_and_back():
+    clip = next(annotated_sprites.films(1))
+    video, caption, spans = sprite_eyes.there_and_back(clip)
+    length = len(clip.video)
+    assert np.array_equal(video[:length], clip.video) and np.array_equal(video, video[::-1])
+    assert not re.search("glides (left|right|up|down)", caption)
+    for subject, own in zip(clip.scene.subjects, spans, strict=True):
+        assert sum(e - s for s, e in own) == 2 * sum(e - s for s, e in subject.spans)
+        assert own[0][0] == subject.spans[0][0] and own[-1][1] == 2 * length - own[0][0]
+
+
+def test_spans_are_counted(tmp_path):
+    clips = list(annotated_sprites.films(2))
+    lines = []
+    for number, clip in enumerate(clips):
+        spans = [list(map(list, one)) for one in sprite_eyes.there_and_back(clip)[2]]
+        spans[0][0][0] += 1 if number else 0
+        words = sprite_eyes.colored(clip)[1]
+        subjects = [{"word": w, "frames": f} for w, f in zip(words, spans, strict=True)]
+        lines.append({"source": f"{number:05}.mp4", "status": "ok", "subjects": subjects})
+    many = sum(len(clip.looks) for clip in clips)
+    lines[0]["subjects"] = lines[0]["subjects"][1:]
+    path = tmp_path / "scenes.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = annotated_sprites.check_spans(path, 2)
+    assert (found["annotated"], found["subjects"], found["missed"]) == (2, many, 1)
+    assert found["spans"] == found["within_one_frame"] == found["exact"] + 1 > 1
+    assert found["worst"] == 1
 
 
 def test_videos_that_are_there_are_not_written_again(tmp_path):

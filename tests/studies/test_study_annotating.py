@@ -1,0 +1,44 @@
+"""The study of how fast videos are annotated: how spans are compared, and its long film."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from alchemint_jax import media
+from alchemint_jax.annotate.timeline import frames, timeline
+from studies import annotating
+
+
+def test_spans_of_two_annotations_are_compared():
+    first = {"a": [[[0, 10]], [[5, 9], [20, 30]]], "b": [[[3, 8]]]}
+    second = {"a": [[[0, 12]], [[5, 9], [20, 33]]], "b": []}
+    found = annotating.apart(first, second)
+    assert found == {"subjects": 3, "alike": 2, "within_two_frames": 1, "worst": 3}
+    assert annotating.apart(first, first)["within_two_frames"] == 3
+
+
+def test_spans_are_read_from_scenes(tmp_path):
+    subjects = [{"frames": [[4, 9]]}, {"frames": [[0, 2]]}]
+    (tmp_path / "scenes.jsonl").write_text(json.dumps({"id": "x", "subjects": subjects}) + "\n")
+    assert annotating.spans(tmp_path) == {"x": [[[0, 2]], [[4, 9]]]}
+
+
+def test_a_long_film_is_a_short_one_over_and_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(annotating, "SMALL", (32, 48))
+    video = np.random.default_rng(0).integers(0, 255, (6, 1, 1, 3), np.uint8)
+    media.write_video(tmp_path / "a.mp4", np.tile(video, (1, 32, 48, 1)), 30)
+    path = annotating.repeated(tmp_path / "a.mp4", tmp_path / "long.mp4", 0.05)
+    line = timeline(path)
+    assert (len(line.stamps), line.fps, line.size) == (18, annotating.SLOW, (32, 48)) and line.even
+    made = [frame[0, 0].astype(int) for _, frame in frames(path, range(18))]
+    assert np.abs(np.stack(made) - np.tile(video[:, 0, 0], (3, 1))).max() < 12
+    assert [one.name for one in tmp_path.iterdir() if "part" in one.name] == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        annotating.main(["--work", str(tmp_path / "work"), "--out", str(tmp_path)])
+    assert "error" in capsys.readouterr().err and not (tmp_path / "work").exists()
