@@ -39,6 +39,7 @@ from alchemint_jax.sampling.control import (
     TSAttn,
 )
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.scene.clock import WAN_STRIDE
 from alchemint_jax.scene.scene import Event, Scene
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
@@ -63,6 +64,7 @@ and it would leave some of them out without the lift."""
 TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.02, magnitude=0.3, entropy=0.1)
 """Few rounds of large steps: the model makes five steps, and its clips have nine latent frames."""
 PLAIN = "no control"
+MOST = "the most that whole latent frames allow"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,8 +189,42 @@ def figures(
             for key, own in rows.items()
             if key != base(key)
         },
+        "several": several(rows),
         "cpu_seconds": seconds,
     }
+
+
+def several(rows: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    """Frame IoU of subjects of several intervals, and the most that whole latent frames allow."""
+    found: dict[str, Any] = {}
+    for key, own in rows.items():
+        part = [row for row in own if len(row["asked"]) > 1]
+        if part:
+            cases = [row["case"] for row in part]
+            for name, figure in ((key, frame_iou), (f"{key.partition(': ')[0]}: {MOST}", at_most)):
+                found[name] = scores.estimate(np.array([figure(row) for row in part]), cases)
+    return found
+
+
+def frame_iou(row: Mapping[str, Any]) -> float:
+    """Of a row, as a plain number."""
+    return float(row["frame_iou"])
+
+
+def at_most(row: Mapping[str, Any], stride: int = WAN_STRIDE) -> float:
+    """The best frame IoU where a subject is in all pixel frames of a latent frame, or in none.
+
+    The latent frames of the best choice are those with the largest shares.
+    """
+    asked = np.zeros(row["n_frames"], bool)
+    for start, end in row["asked"]:
+        asked[start:end] = True
+    first = [0, *range(1, len(asked), stride)]
+    sizes = np.diff([*first, len(asked)])
+    inside = np.add.reduceat(asked, first, dtype=int)
+    order = np.argsort(-inside / sizes, kind="stable")
+    hit, shown = np.cumsum(inside[order]), np.cumsum(sizes[order])
+    return float((hit / (asked.sum() + shown - hit)).max())
 
 
 def base(key: str) -> str:
@@ -227,6 +263,14 @@ def table(found: Mapping[str, Any]) -> str:
         if gaps := found["differences"].get(key):
             cells = ["{mean:+.2f} ({low:+.2f} to {high:+.2f})".format(**x) for x in gaps.values()]
             lines.append(f"| {key}: gain | {' | '.join(cells)} | |")
+    return "\n".join(lines) + "\n"
+
+
+def several_table(found: Mapping[str, Any]) -> str:
+    """Markdown: frame IoU of subjects of several intervals."""
+    lines = ["| several intervals | frame IoU |", "|---|---:|"]
+    for key, cell in found["several"].items():
+        lines.append("| {} | {mean:.2f} ({low:.2f} to {high:.2f}) |".format(key, **cell))
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +74,21 @@ def test_the_prompt_becomes_what_happens_to_each_subject():
             assert event.text.startswith(f"a {subject.word} ") and event.text in case.caption
 
 
+def test_whole_latent_frames_bound_the_overlap():
+    """Against all choices of latent frames."""
+    row = {"n_frames": 9, "asked": [[0, 2], [3, 8]]}
+    asked = np.array([1, 1, 0, 1, 1, 1, 1, 1, 0], bool)
+    best = 0.0
+    for bits in itertools.product((False, True), repeat=3):
+        shown = np.repeat(bits, (1, 4, 4))
+        best = max(best, (asked & shown).sum() / (asked | shown).sum())
+    assert study.at_most(row) == best == 7 / 9
+    assert study.at_most({"n_frames": 9, "asked": [[1, 5]]}) == 1
+    rows = {"pictures: a": [row | {"case": "one", "frame_iou": 0.5}]}
+    found = study.several(rows)
+    assert [cell["mean"] for cell in found.values()] == pytest.approx([0.5, 7 / 9])
+
+
 def test_frames_and_costs_are_counted():
     row = {"n_frames": 10, "asked": [[0, 4]], "shown": [[2, 4], [8, 9]]}
     assert study.frames_right(row) == 0.7
@@ -105,7 +121,7 @@ def test_pages_say_what_was_measured():
     assert found["weights"] == fingerprints("sprites/untimed")
     page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
     assert f"{found['limit']} boards in {found['steps']} sampling steps" in page
-    for line in study.table(found).splitlines():
+    for line in (study.table(found) + study.several_table(found)).splitlines():
         assert line in page, line
     kept = (DOCS / "results" / "timing_methods.svg").read_bytes()
     assert kept.startswith(b"<?xml") and b"gating, TempoControl" in kept
