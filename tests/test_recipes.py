@@ -73,6 +73,7 @@ VARIANTS = {
     "sprites_rrope": (*PLACES, "pictures_first", "pictures_last"),
     "sprites_events": ("first", "second"),
     "sprites_inbetween": (),
+    "sprites_untimed": (),
     "sprites_fast": ("segments", "path", "settle"),
     "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
@@ -197,9 +198,10 @@ def execute(words):
         elif not published:
             model = "sprites/pictures" if "pictures" in workdir else "sprites"
             shutil.copytree(weights.locate(model), Path(workdir) / "export", dirs_exist_ok=True)
-            if "fast" in workdir:  # its own configuration, and its LoRA in the names of diffusers
+            for name in (name for name in ("fast", "untimed") if name in workdir):
+                # its own configuration, and its LoRA in the names of diffusers
                 student = Path(workdir) / "export"
-                own = weights.locate("sprites/fast")
+                own = weights.locate(f"sprites/{name}")
                 shutil.copy(own / "transformer" / "config.json", student / "transformer")
                 shutil.copy(own / "transformer" / "lora.safetensors", student / fast_weights.SOURCE)
                 shutil.copy(own / "pipeline.json", student)
@@ -214,12 +216,14 @@ def execute(words):
         assert cli.main([*words[1:], *few]) == 0, words
     elif words[2] == "studies.fast_weights":
         assert fast_weights.main(words[3:]) == 0, words
-        made, kept = (Path(p) / "transformer" for p in (words[-1], weights.locate("sprites/fast")))
+        strength = 1.15 if "--strength" in words else 1
+        own = weights.locate("sprites/fast" if "--strength" in words else "sprites/untimed")
+        made, kept = (Path(p) / "transformer" for p in (words[-1], own))
         assert (made / "config.json").read_bytes() == (kept / "config.json").read_bytes()
         pairs = (load_file(folder / "lora.safetensors") for folder in (made, kept))
         for one, other in zip(*(sorted(x.items()) for x in pairs), strict=True):
             assert one[0] == other[0] and one[1].dtype == other[1].dtype == np.float16
-            wanted = other[1] * np.float32(1.15 if "lora_B" in one[0] else 1)
+            wanted = other[1] * np.float32(strength if "lora_B" in one[0] else 1)
             np.testing.assert_allclose(one[1], wanted, rtol=2e-3, atol=1e-7)
     elif words[2] == "studies.few_steps":  # hours of sampling: tests/studies has its parts
         few_steps.parser().parse_args(words[3:])

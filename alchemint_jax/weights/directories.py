@@ -11,9 +11,9 @@ from alchemint_jax.errors import WeightsError
 from alchemint_jax.staging import staged
 from alchemint_jax.weights import files
 
-BUNDLED = ("sprites", "sprites/pictures", "sprites/events", "sprites/fast")
+BUNDLED = ("sprites", "sprites/pictures", "sprites/events", "sprites/fast", "sprites/untimed")
 """Models inside the package; the second knows pictures only, and has no autoencoder of its own."""
-_SHARED = {"sprites/events": "sprites", "sprites/fast": "sprites"}
+_SHARED = dict.fromkeys(BUNDLED[2:], "sprites")
 """Bundled models whose other components are those of another one."""
 LORA = "lora.safetensors"
 """In a bundled model's transformer: what it adds to that of the other one."""

@@ -125,6 +125,18 @@ def test_the_bias_lets_attention_follow_the_intervals(strength, mass):
     assert bias.layers is None and bias.frames is None
 
 
+def test_what_is_on_screen_is_lifted_by_its_share():
+    plain, lifted = biased(Gating(edge=3)), biased(Gating(edge=3, lift=2.0))
+    covered = np.zeros((2, 3, FRAMES))
+    for b, r, t in np.ndindex(covered.shape):
+        there = {f for s, e in SPANS[b][r] for f in range(s, e)}
+        covered[b, r, t] = np.mean([f in there for f in held(t)])
+    gap = np.asarray(lifted.subjects - plain.subjects).swapaxes(1, 2)
+    np.testing.assert_allclose(gap, 2 * covered, atol=1e-5)
+    assert covered.max() == 1 and covered.min() == 0
+    assert float(lifted.words.max()) == pytest.approx(2) and float(plain.words.max()) == 0
+
+
 def test_it_is_the_least_squares_fit_of_attention_in_double_precision():
     """Against a fine grid of biases, and exact wherever the gate is deep enough."""
     covered, strength = np.linspace(0, 1, 9), 4.0
@@ -255,6 +267,7 @@ def test_a_batch_is_its_clips_on_any_mesh_and_all_the_time_is_no_gate(models):
         ({"strength": -1}, "strength = -1: must be from 0 to 1024"),
         ({"strength": math.nan}, "strength = nan"),
         ({"edge": -0.1}, "edge = -0.1: must be from 0 to 1000"),
+        ({"lift": 11}, "lift = 11: must be from 0 to 10"),
         ({"steps": (0.5, 0.5)}, "steps = .* two shares"),
         ({"layers": (0, 2)}, "layers"),
         ({"stride": 0}, "stride = 0"),

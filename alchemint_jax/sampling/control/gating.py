@@ -45,6 +45,9 @@ class Gating:
         steps: of which share of the steps, counted from the noise.
         layers: of which share of the layers, counted from the first.
         words: whether the subject's word in the caption is gated, too.
+        lift: how much is added to logits while a subject is on screen. Where subjects came and went
+            in what a model was trained on, it may leave them out while the gate is open; 2 brings
+            them back.
         stride: pixel frames per latent frame of the autoencoder.
 
     Raises:
@@ -65,6 +68,7 @@ class Gating:
     steps: Window = (0.0, 1.0)
     layers: Window = (0.0, 1.0)
     words: bool = True
+    lift: float | int = 0.0
     stride: int = dataclasses.field(default=WAN_STRIDE, repr=False)
 
     def __post_init__(self) -> None:
@@ -72,6 +76,8 @@ class Gating:
             raise ConfigError(f"Gating: strength = {self.strength}: must be from 0 to {-HIDDEN:g}")
         if self.edge is not None and not 0 <= self.edge <= 1000:
             raise ConfigError(f"Gating: edge = {self.edge}: must be from 0 to 1000")
+        if not 0 <= self.lift <= 10:
+            raise ConfigError(f"Gating: lift = {self.lift}: must be from 0 to 10")
         for name in ("steps", "layers"):
             check_window(f"Gating: {name}", getattr(self, name))
         if self.stride < 1:
@@ -91,7 +97,10 @@ class Gating:
         given = moment.conditions
         clock = Clock.for_latents(latents.shape[1], self.stride)
         edge = EDGE if self.edge is None else self.edge
-        gate = gate_bias(coverage(given.intervals, clock), edge, self.strength)
+        covered = coverage(given.intervals, clock)
+        gate = gate_bias(covered, edge, self.strength)
+        if self.lift:
+            gate = gate + self.lift * covered
         if self.steps != (0, 1):
             gate = gate * inside(moment.step, moment.steps, self.steps)
         words = None
