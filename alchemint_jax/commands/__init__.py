@@ -155,7 +155,9 @@ def draw_sprites(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), shared.tidy():
-        sprites.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
+        sprites.write_sprites(
+            out, args.clips, args.seed, frames=args.frames, events=args.events, cuts=args.cuts
+        )
     print(out)
     return 0
 
