@@ -26,7 +26,7 @@ from alchemint_jax.perceive.shots import ContentShots
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED, named
-from alchemint_jax.worlds.sprites.cuts import SHORTEST
+from alchemint_jax.worlds.sprites.cuts import starts
 from alchemint_jax.worlds.sprites.world import World, sample_clip
 from studies import variants
 from studies.charts import Panel, forest
@@ -67,9 +67,7 @@ def boards(limit: int, seed: int) -> list[Board]:
 
 def moved(case: Scene) -> tuple[int, ...]:
     """One cut at the start of a latent frame that is far from the cuts of a board."""
-    stride, frames = int(case.clock.stride), int(case.clock.frames)
-    free = range(SHORTEST + 1, frames - SHORTEST + 1, stride)
-    return (max(free, key=lambda at: min(abs(at - cut) for cut in case.cuts)),)
+    return (max(starts(case.clock), key=lambda at: min(abs(at - cut) for cut in case.cuts)),)
 
 
 VARIANTS: dict[str, Callable[[Scene], tuple[int, ...]]] = {

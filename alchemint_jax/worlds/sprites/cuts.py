@@ -9,24 +9,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from alchemint_jax.scene.clock import WAN_STRIDE
+from alchemint_jax.scene.clock import Clock
 
-SHORTEST = 2 * WAN_STRIDE
-"""Frames of a shot, at the least."""
+SHORTEST = 2
+"""Latent frames of a shot, at the least."""
 _ODDS = (0.5, 0.35, 0.15)  # of no cut, one, two
 
 
-def draw_cuts(rng: np.random.Generator, frames: int) -> tuple[int, ...]:
+def starts(clock: Clock) -> list[int]:
+    """The pixel frames that may begin another shot of a clip."""
+    latents = range(SHORTEST + 1, clock.latent_frames - SHORTEST + 1)
+    return [int(clock.held([[i, i]])[0, 0]) for i in latents]
+
+
+def draw_cuts(rng: np.random.Generator, clock: Clock) -> tuple[int, ...]:
     """Up to two cuts of a clip, in ascending order.
 
     Args:
         rng: what to draw from.
-        frames: of the clip.
+        clock: of the clip.
     """
-    free = np.arange(SHORTEST + 1, frames - SHORTEST + 1, WAN_STRIDE)
+    free = np.array(starts(clock), int)
     found: list[int] = []
     for _ in range(int(rng.choice(len(_ODDS), p=_ODDS))):
         if len(free):
             found.append(int(rng.choice(free)))
-            free = free[np.abs(free - found[-1]) >= SHORTEST]
+            between = [abs(clock.latent_frame(at) - clock.latent_frame(found[-1])) for at in free]
+            free = free[np.array(between) >= SHORTEST]
     return tuple(sorted(found))

@@ -118,7 +118,7 @@ def sample_clip(
     shots: tuple[int, ...] = ()
     if world.cuts:  # from a generator of their own, as events are
         own = np.random.default_rng([seed, index, 2])
-        shots, last = draw_cuts(own, world.frames), tone
+        shots, last = draw_cuts(own, world.clock), tone
         for at in shots:
             ground, last = _background(own, world, last)
             video[at:] = ground[at:]

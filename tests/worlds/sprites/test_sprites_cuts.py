@@ -32,10 +32,12 @@ def test_cuts_change_what_is_seen_behind_them_and_nothing_that_is_said():
 
 
 def test_shots_are_long_enough_and_begin_with_latent_frames():
-    drawn = [cuts.draw_cuts(np.random.default_rng(i), 33) for i in range(200)]
+    drawn = [cuts.draw_cuts(np.random.default_rng(i), PLAIN.clock) for i in range(200)]
     for found in drawn:
         ends = np.array([0, *found, 33])
-        assert (np.diff(ends) >= cuts.SHORTEST).all()
+        assert (np.diff(ends) >= 8).all()
         assert all(at % 4 == 1 for at in found)
     assert {9, 13, 17, 21, 25} == {at for found in drawn for at in found}
-    assert cuts.draw_cuts(np.random.default_rng(0), 9) == ()  # too short for two shots
+    assert (
+        cuts.draw_cuts(np.random.default_rng(0), World.short(9).clock) == ()
+    )  # too short for two shots
