@@ -355,7 +355,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
         )
         params = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-            sharding.unbox(boxed),
+            DiT(task.model, jnp.dtype(task.compute)).held_params(),  # as a pipeline holds them
             sharding.state_shardings(boxed, mesh),
         )
         conditions = jax.tree.map(
