@@ -78,6 +78,6 @@ def test_records_and_lines_keep_them():
     assert read_scene(fields, CLOCK).cuts == SCENE.cuts
     assert "cuts" not in scene_fields(SCENE, 0, slots=1, spans=1)
     line = {"id": "a", "fps": 8.0, "frames": 33, "size": [32, 48], "caption": "", "subjects": []}
-    assert read_line(line | {"cuts": [20, 9]}).cuts == SCENE.cuts
+    assert read_line(line | {"cuts": [2.5, 1.125]}).cuts == SCENE.cuts
     with pytest.raises(DataError, match="cuts"):
-        read_line(line | {"cuts": [33]})
+        read_line(line | {"cuts": [4.2]})
