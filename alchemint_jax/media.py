@@ -301,6 +301,10 @@ def contact_sheet(
         centre = min(max((at(start) + at(end)) / 2, left + half), max(right - half, left + half))
         draw.text((centre, middle), said, _INK, font, anchor="mm")
 
+    for cut in scene.cuts:
+        x = round(at(clock.second(cut - 0.5)))
+        draw.line([(x, strip_y + cell_h + 30), (x, axis_y)], _INK, 2)
+
     draw.line([(left, axis_y), (right, axis_y)], _SOFT, 2)
     step = _tick(seconds)
     for tick in range(int(seconds / step + 1e-6) + 1):

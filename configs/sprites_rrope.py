@@ -1,20 +1,21 @@
 r"""One arm of the ablation of R-RoPE on sprites: where references lie that have no time.
 
 After table 5 of Kaleido, arXiv 2510.18573, which compares where references lie beside the video, by
-how well subjects keep their looks. Hardware: 2 CPU cores. Commands, after those of
-configs/sprites_schemes.py that draw and encode clips and pictures, for one arm:
+how well subjects keep their looks. Hardware: 2 CPU cores. Commands, for one arm:
 
-    alchemint train --config configs/sprites_rrope.py:pictures_first \
-        --workdir runs/rrope_pictures/first
-    alchemint train --config configs/sprites_rrope.py:first --workdir runs/rrope/first-0
+    alchemint data sprites --out data/sprites_places --clips 4000 --frames 1
+    alchemint data encode --data data/sprites_places --vae sprites --out data/places_latents
+    alchemint train --config configs/sprites_rrope.py:first --workdir runs/rrope/first
 
-All arms, once each has had its pictures, and their comparison, resumable at any point:
+All arms and their comparison, resumable at any point:
 
-    python -m studies.schemes --config configs/sprites_rrope.py --baseline first \
-        --workdir runs/rrope --rows runs/rrope.jsonl --out runs/rrope.json --figure runs/rrope.svg
+    python -m studies.reference_places --workdir runs/rrope \
+        --out runs/rrope.json --figure runs/rrope.svg
 
-Every arm starts from the first stage of the bundled model (sprites/pictures), which has references
-elsewhere, and gets used to its own places in 600 steps of pictures; 400 steps of clips follow.
+What is trained and compared are pictures, clips of one frame: they show who is who, and cost a
+fraction. Every arm starts from the first stage of the bundled model (sprites/pictures), which has
+its references on top of the picture, at its time: `overlapping` is nearest to that. The embedding
+of each slot is left out, which Kaleido does not have, so that places alone tell references apart.
 Arms, and what Kaleido calls them:
 
 - first: R-RoPE, at times 0, 1, 2, with rows and columns beyond the video (ShiftW&H)
@@ -27,8 +28,7 @@ Arms, and what Kaleido calls them:
 - at-once: all at time -1, on top of the video
 - future: at times after the video, on top of it, as Phantom's are
 
-No arm knows when a subject is on screen: what is compared is identity. Concatenation along
-channels, which the paper has too, is no layout, and there is no arm for it. It has not been run.
+Concatenation along channels, which the paper has too, is no layout, and there is no arm for it.
 """
 
 from pathlib import Path
@@ -49,18 +49,26 @@ ARMS = {
     "at-once": dict(slot_times=(-1, -1, -1)),
     "future": dict(slot_times=(0, 1, 2), after_video=True),
 }
+STEPS = 120
 
 
 def get_config(arm: str = "first") -> ConfigDict:
-    name = arm.removeprefix("pictures_")
-    if name not in ARMS:
-        known = ", ".join([*ARMS, *(f"pictures_{one}" for one in ARMS)])
-        raise ValueError(f"no arm {arm!r}; there are {known}")
-    pictures = arm != name
-    base = "pictures_no_tags" if pictures else "NoInterval"  # for their data and their steps
-    config = load_config(f"{Path(__file__).with_name('sprites_schemes.py')}:{base}").unlock()
-    config.model.tags = True
+    if arm not in ARMS:
+        raise ValueError(f"no arm {arm!r}; there are {', '.join(ARMS)}")
+    config = load_config(f"{Path(__file__).with_name('sprites.py')}:pictures").unlock()
+    config.data = "data/places_latents"
+    config.vae = "sprites"
+    config.init_from = "sprites/pictures"
+    config.model.index = False
     config.model.scheme = dict(name="NoInterval")
-    config.model.layout = dict(name="ReferenceLayout", **ARMS[name])
-    config.init_from = "sprites/pictures" if pictures else f"runs/rrope_pictures/{name}/export"
+    config.model.layout = dict(name="ReferenceLayout", **ARMS[arm])
+    config.model.unroll = 1  # a program for each arm: to compile them would take longest
+    config.loader.batch_size = 12
+    config.sampling.steps = 10
+    config.train.total_steps = config.train.optimizer.total_steps = STEPS
+    config.train.validate_every = config.train.sample_every = 0
+    config.train.checkpoint_every = STEPS // 2
+    config.train.optimizer.warmup_steps = STEPS // 10
+    groups = config.train.optimizer.groups
+    config.train.optimizer.groups = tuple((name, rate / 2) for name, rate in groups)
     return config.lock()

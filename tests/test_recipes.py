@@ -37,8 +37,17 @@ from alchemint_jax.sampling import settings
 from alchemint_jax.train import dry_run, run
 from alchemint_jax.train.config import run_file
 from alchemint_jax.weights.directories import TINY_DECODER
-from studies import events, fast_weights, few_steps, inbetween, schemes, tiny_decoder, variants
-from studies.rows import read_rows, write_rows
+from studies import (
+    cuts,
+    events,
+    fast_weights,
+    few_steps,
+    inbetween,
+    reference_places,
+    schemes,
+    tiny_decoder,
+    variants,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -70,8 +79,9 @@ VARIANTS = {
     "sprites_tiny_decoder": (),
     "sprites": ("pictures", "clips"),
     "sprites_schemes": (*ARMS, *PICTURES),
-    "sprites_rrope": (*PLACES, "pictures_first", "pictures_last"),
+    "sprites_rrope": tuple(PLACES),
     "sprites_events": ("first", "second"),
+    "sprites_cuts": (),
     "sprites_inbetween": (),
     "sprites_untimed": (),
     "sprites_fast": ("segments", "path", "settle"),
@@ -205,7 +215,9 @@ def execute(words):
                 shutil.copy(own / "transformer" / "config.json", student / "transformer")
                 shutil.copy(own / "transformer" / "lora.safetensors", student / fast_weights.SOURCE)
                 shutil.copy(own / "pipeline.json", student)
-            if "events" in workdir:  # shares its other components with `sprites`
+            if (
+                "events" in workdir or "cuts" in workdir
+            ):  # shares its other components with `sprites`
                 own = weights.locate("sprites/events")
                 shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":
@@ -233,13 +245,10 @@ def execute(words):
         assert Path(tiny_decoder.parser().parse_args(words[3:]).tiny).name == TINY_DECODER
     elif words[2] == "studies.events":
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
-    elif "configs/sprites_rrope.py" in words:  # two of its arms, with rows of another study
-        assert words[:3] == ["python", "-m", "studies.schemes"]
-        known = schemes.settings_of(CONFIGS / "sprites_schemes.py", "WeRope", [], 64)
-        rows = read_rows(ROOT / "docs" / "results" / "schemes.jsonl", known)["WeRope", 0]
-        own = schemes.settings_of(CONFIGS / "sprites_rrope.py", "first", [], 64)
-        write_rows(Path("runs/rrope.jsonl"), {(arm, 0): rows for arm in PLACES}, own)
-        assert schemes.main([*words[3:], "--seeds", "0", "--arms", "first", "last"]) == 0, words
+    elif words[2] == "studies.cuts":
+        assert variants.parser(cuts.STUDY).parse_args(words[3:]).model == words[4]
+    elif words[2] == "studies.reference_places":  # as above
+        assert reference_places.parser().parse_args(words[3:]).workdir == Path("runs/rrope")
     else:  # nothing is trained where all rows are there
         assert words[:3] == ["python", "-m", "studies.schemes"]
         known = ["--rows", str(ROOT / "docs" / "results" / "schemes.jsonl"), "--seeds", "0"]
@@ -261,9 +270,6 @@ def test_commands_run_as_printed(name, place, monkeypatch, capsys):
             shutil.copytree(f"data/sprites{kind}_latents", f"data/schemes{kind}_latents")
     for words in printed:
         execute(words)
-    if name == "sprites_rrope":  # what the pictures of its other arms would have written
-        for arm in set(PLACES) - {"first"}:
-            shutil.copytree("runs/rrope_pictures/first/export", f"runs/rrope_pictures/{arm}/export")
     out = capsys.readouterr().out
     trained = [words for words in printed if words[:2] == ["alchemint", "train"]]
     assert out.count("traced and sharded for this mesh") == len(trained)

@@ -105,6 +105,7 @@ def generate(args: argparse.Namespace) -> int:
             "guidance": dataclasses.asdict(plan.guidance),
             "guidance_low": dataclasses.asdict(plan.guidance_low) if plan.guidance_low else None,
             "keyframes": scene.given_at,
+            "cuts": scene.cuts,
             "gating": dataclasses.asdict(gating) if gating else None,
             "inbetween": dataclasses.asdict(inbetween) if inbetween else None,
             "relay": relay.settings() if relay and args.relay else None,
@@ -155,7 +156,9 @@ def draw_sprites(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), shared.tidy():
-        sprites.write_sprites(out, args.clips, args.seed, frames=args.frames, events=args.events)
+        sprites.write_sprites(
+            out, args.clips, args.seed, frames=args.frames, events=args.events, cuts=args.cuts
+        )
     print(out)
     return 0
 

@@ -7,7 +7,9 @@ A directory holds one TFDS dataset, of any name, whose records have these featur
   uint8 [r v h w 3], v views of the subject; and `intervals` int32 [r m 2], half-open pixel frames
   in which it is on screen, (0, 0) where a row is not used;
 * where clips have events, for each of e rows: `events`, what is said, and `event_intervals`
-  int32 [e 2], half-open pixel frames, (0, 0) where a row is not used.
+  int32 [e 2], half-open pixel frames, (0, 0) where a row is not used;
+* where clips have cuts, `cuts` int32 [c], the pixel frames that begin another shot, 0 where a row
+  is not used.
 
 Other features are allowed, and nothing here looks at them. `ClipShape` gives a builder these
 features, and the record of a scene.
@@ -44,6 +46,7 @@ class ClipShape:
         views: reference pictures of each subject.
         spans: rows of intervals of each subject; what is beyond them is joined to the last row.
         events: rows of events; None where no clip of the dataset has any.
+        cuts: rows of cuts; None where no clip of the dataset has any.
     """
 
     frames: int
@@ -53,6 +56,7 @@ class ClipShape:
     views: int = 1
     spans: int = 2
     events: int | None = None
+    cuts: int | None = None
 
     def features(self, **more: Any) -> Any:
         """The features of a TFDS builder, and `more` of its own."""
@@ -79,6 +83,8 @@ class ClipShape:
                 "events": texts(self.events),
                 "event_intervals": kinds.Tensor(shape=(self.events, 2), dtype=np.int32),
             }
+        if self.cuts is not None:
+            fields["cuts"] = kinds.Tensor(shape=(self.cuts,), dtype=np.int32)
         return kinds.FeaturesDict(fields | more)
 
     def record(
@@ -105,6 +111,8 @@ class ClipShape:
         count, events = len(scene.subjects), len(scene.events)
         require("subjects", count, count <= self.slots, f"room for {self.slots}")
         require("events", events, events <= (self.events or 0), f"room for {self.events or 0}")
+        cuts = len(scene.cuts)
+        require("cuts", cuts, cuts <= (self.cuts or 0), f"room for {self.cuts or 0}")
         references = np.full((self.slots, self.views, *self.view_size, 3), 255, np.uint8)
         for slot, subject in enumerate(scene.subjects):
             name, pictures = f"subjects[{slot}]", len(subject.pictures)
@@ -114,7 +122,7 @@ class ClipShape:
                 references[slot, view] = subject.picture(self.view_size, view)
         for number, event in enumerate(scene.events):
             _require_inside(f"{scene.id}: events[{number}]", event.spans, self.frames)
-        fields = scene_fields(scene, index, self.slots, self.spans, self.events)
+        fields = scene_fields(scene, index, self.slots, self.spans, self.events, self.cuts)
         return {"video": video, "references": references, **fields}
 
 

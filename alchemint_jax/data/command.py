@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alchemint_jax.data.encoding import Encoding
 
 _ENCODING = (
-    *("buckets", "fps", "windows", "seed", "slots", "views", "events"),
+    *("buckets", "fps", "windows", "seed", "slots", "views", "events", "cuts"),
     *("reference_size", "kinds", "cross", "context"),
 )
 
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--slots", type=many, metavar="N", help="subjects of a window, default 3")
     parser.add_argument("--views", type=many, metavar="N", help="pictures of each, default 3")
     parser.add_argument("--events", type=some, metavar="N", help="events of a window, default 0")
+    parser.add_argument("--cuts", type=some, metavar="N", help="cuts of a window, default 0")
     parser.add_argument(
         "--reference-size",
         type=arguments.size,

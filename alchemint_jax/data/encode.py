@@ -173,6 +173,8 @@ def encode_with(
     card |= {"fps": encoding.fps, "stride": stride, "splits": splits, "buckets": buckets}
     if encoding.events:
         card["events"] = encoding.events
+    if encoding.cuts:
+        card["cuts"] = encoding.cuts
     whole.finish(partial, out, {**wanted, **card}, MARK)
     return out
 

@@ -8,11 +8,12 @@ Each bucket is a shape of clips: frames, height and width. A record holds `laten
 [t h w c] and `references` float16 [r v h w c] (each view a latent frame of its own, zero where the
 slot is unused), both normalised, `intervals` int32 [r m 2] in pixel frames, `caption`, `words`,
 `n_subjects`, `index` and `fps`; where the dataset has events, also `events` and their
-`event_intervals` int32 [e 2], empty rows (0, 0). Where it has states of texts, `caption_row`,
-`word_rows` and `event_rows` say which are theirs. `clip` and `start` say what was encoded: the name
-of the clip, and the first frame of the window, at the rate of the dataset. `reference_sources` says
-of each slot whether its pictures are from outside of the window, `reference_kinds` what each view
-is, and `left_out` who is on screen without a slot, and why.
+`event_intervals` int32 [e 2], empty rows (0, 0), and where it has cuts, `cuts` int32 [c], 0 in
+empty rows. Where it has states of texts, `caption_row`, `word_rows` and `event_rows` say which are
+theirs. `clip` and `start` say what was encoded: the name of the clip, and the first frame of the
+window, at the rate of the dataset. `reference_sources` says of each slot whether its pictures are
+from outside of the window, `reference_kinds` what each view is, and `left_out` who is on screen
+without a slot, and why.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def read_header(data_dir: Path | str) -> dict[str, Any]:
     down, its `scale` (means and deviations of the latents); `fps`; `splits`, the records of each;
     `buckets`, of each its `folder`, `frames`, `shard`, `splits`, the shapes of `latents` and
     `references`, and unless nobody knows their `size` and `reference_size` in pixels; the most
-    `events` of a clip where it has some; and `text`, what is known of the states of texts, or None.
+    `events` and `cuts` of a clip where it has some; and `text`, what is known of the states of
+    texts, or None.
 
     Raises DataError if there is no such dataset.
     """

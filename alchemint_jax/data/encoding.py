@@ -38,6 +38,7 @@ class Encoding:
         spans: rows of intervals of each of them; what is beyond them is joined to the last row.
         views: pictures of each of them.
         events: rows of events.
+        cuts: rows of cuts.
         reference_size: height and width of pictures; None is that of the bucket, or of the
             pictures of clips of one shape.
         margin: seconds around a window from which no picture should be taken.
@@ -57,6 +58,7 @@ class Encoding:
     spans: int | None = None
     views: int | None = None
     events: int | None = None
+    cuts: int | None = None
     reference_size: tuple[int, int] | None = None
     margin: float = 0.5
     kinds: tuple[tuple[str, float], ...] = (
@@ -136,6 +138,7 @@ class Encoding:
             spans=self.spans or free.spans,
             views=self.views or free.views,
             events=self.events if self.events is not None else free.events,
+            cuts=self.cuts if self.cuts is not None else free.cuts,
             reference_size=size,
             vary=vary,
         )
@@ -149,8 +152,9 @@ class Encoding:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["buckets"] = [str(bucket) for bucket in self.buckets]
         fields["variation"] = dataclasses.asdict(self.variation)
-        if not self.context:  # cards that were written before there were any say nothing of it
-            del fields["context"]
+        for name in ("context", "cuts"):  # cards that were written before there were any do not name them
+            if not fields[name]:
+                del fields[name]
         return fields
 
 

@@ -2,7 +2,8 @@
 
 A record holds `caption`, `words` and `n_subjects`, `intervals` int32 [r m 2] in pixel frames,
 (0, 0) where a row is not used, `fps` and `index`; where a dataset has events also `events` and
-`event_intervals` int32 [e 2]. Those of clips and those of encoded datasets have the same.
+`event_intervals` int32 [e 2]; where it has cuts also `cuts` int32 [c], the pixel frames that begin
+another shot, 0 where a row is not used. Those of clips and those of encoded datasets have the same.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ from typing import Any
 import numpy as np
 
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.packing import pad_spans
+from alchemint_jax.scene.packing import pack_cuts, pad_spans
 from alchemint_jax.scene.scene import Event, Scene, Subject
 from alchemint_jax.scene.spans import Spans
 
 
 def scene_fields(
-    scene: Scene, index: int, slots: int, spans: int, events: int | None = None
+    scene: Scene,
+    index: int,
+    slots: int,
+    spans: int,
+    events: int | None = None,
+    cuts: int | None = None,
 ) -> dict[str, Any]:
     """The fields of a record.
 
@@ -29,6 +35,7 @@ def scene_fields(
         slots: subjects that a record has room for.
         spans: rows of intervals that each of them has.
         events: events that a record has room for; None where a dataset has none.
+        cuts: cuts that a record has room for; None where a dataset has none.
     """
     subjects = scene.subjects
     fields: dict[str, Any] = {
@@ -44,6 +51,8 @@ def scene_fields(
             "events": padded([event.text for event in scene.events], events),
             "event_intervals": pad_spans([e.spans for e in scene.events], events, 1)[:, 0],
         }
+    if cuts is not None:
+        fields["cuts"] = pack_cuts([scene], cuts).at[0]
     return fields
 
 
@@ -62,6 +71,8 @@ def kept_fields(record: Mapping[str, Any]) -> dict[str, Any]:
             "events": list(record["events"]),
             "event_intervals": np.asarray(record["event_intervals"], np.int32),
         }
+    if "cuts" in record:
+        kept["cuts"] = np.asarray(record["cuts"], np.int32)
     return kept
 
 
@@ -81,4 +92,5 @@ def read_scene(record: Mapping[str, Any], clock: Clock) -> Scene:
         clock=clock,
         subjects=tuple([Subject(words[i], Spans(times[i]), pictures[i]) for i in slots]),
         events=tuple(Event(text, Spans([span])) for text, span in happens if span[1] > span[0]),
+        cuts=tuple(int(at) for at in record.get("cuts", ()) if at > 0),
     )

@@ -4,11 +4,11 @@
      "size": [480, 832], "caption": "a dog runs past a woman",
      "subjects": [{"word": "dog", "category": "dog", "score": 0.9, "track": 1,
                    "appears": [[0.5, 2.0]], "frames": [[15, 60]], "pictures": ["a.png"]}],
-     "events": [{"text": "the dog jumps", "during": [1.0, 1.5]}],
+     "events": [{"text": "the dog jumps", "during": [1.0, 1.5]}], "cuts": [3.2],
      "dropped": [{"word": "legs", "reason": "part of a body"}]}
 
 Frames are half-open pixel frames of this scene, and are what counts; seconds are for people, and
-are read where there are no frames.
+are read where there are no frames. Cuts are the seconds at which another shot begins.
 """
 
 from __future__ import annotations
@@ -43,11 +43,14 @@ def read_line(line: Mapping[str, Any], stride: int = 1) -> Scene:
             Event(str(one["text"]), _spans(one, "during", clock)) for one in line.get("events", ())
         )
         caption = str(line.get("caption") or "")
+        cuts = tuple(sorted({clock.frame(second) for second in line.get("cuts", ())}))
+        if cuts and not 0 < cuts[0] <= cuts[-1] < clock.frames:
+            raise ValueError(f"cuts {line['cuts']} are not between frames of the clip")
     except KeyError as error:
         raise DataError(f"{name}: the field {error} is missing; annotate it again") from error
     except (TypeError, ValueError) as error:
         raise DataError(f"{name}: {error}; annotate it again") from error
-    return Scene(name, caption, clock, subjects, events, size=(int(height), int(width)))
+    return Scene(name, caption, clock, subjects, events, size=(int(height), int(width)), cuts=cuts)
 
 
 def _spans(entry: Mapping[str, Any], seconds: str, clock: Clock) -> Spans:

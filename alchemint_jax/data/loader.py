@@ -26,7 +26,8 @@ from alchemint_jax.data.words import Ids, States, Words
 from alchemint_jax.data.workers import end_with_parent
 from alchemint_jax.errors import ConfigError, DataError
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.packing import event_rows, pack
+from alchemint_jax.scene.packing import event_rows, pack, pack_cuts
+from alchemint_jax.scene.scene import Scene
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer
 
 TAG_LENGTH = 16
@@ -103,6 +104,7 @@ def latent_loader(
     event_length: int | None = None,
     share: Share = WHOLE,
     cached_text: bool = False,
+    with_cuts: bool = False,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
@@ -113,6 +115,8 @@ def latent_loader(
     `event_length` also the events and the gaps between them: `event_ids` int32 and `event_mask`
     bool [b e event_length], `event_intervals` float32 [b e 2] in latent coordinates, and which rows
     are used, `event_used` bool [b e].
+    Where `with_cuts`, `cuts` float32 [b c] are the latent times at which another shot begins, and
+    `cut_used` bool [b c] says which there are.
     With `cached_text` there are, instead of ids, states that were encoded with the clips, float16:
     `text` [b l d], `tags` [b r tag_length d] with `tag_mask`, `events` [b e event_length d], and
     `null_text` and `null_event` [b n d], those of the empty text without padding.
@@ -137,7 +141,8 @@ def latent_loader(
     clocks = [
         Clock(header["fps"], header["buckets"][i]["frames"], header["stride"]) for i in filled
     ]
-    examples = [_Example(augment, words, clock) for clock in clocks]
+    cuts = header.get("cuts", 0) if with_cuts else None
+    examples = [_Example(augment, words, clock, cuts) for clock in clocks]
     # A whole batch at once, for that costs hardly more than one example.
     return _stream(sources, examples, config, share).map(_Ready())
 
@@ -261,6 +266,7 @@ class _Example(grain.transforms.RandomMap):
     augment: Augment
     words: Words
     clock: Clock
+    cuts: int | None = None
 
     def random_map(
         self, element: dict[str, Any], rng: np.random.Generator
@@ -275,12 +281,22 @@ class _Example(grain.transforms.RandomMap):
         used = packed.used[0]
         chosen = element["references"][order, view[order]]
         chosen[~used] = 0
-        return self.words.fields(scene, element, packed, order) | {
-            "latents": element["latents"],
-            "references": chosen,
-            "used": used,
-            "intervals": self.clock.latent(packed.intervals[0]),
-        }
+        return (
+            self._cuts(scene)
+            | self.words.fields(scene, element, packed, order)
+            | {
+                "latents": element["latents"],
+                "references": chosen,
+                "used": used,
+                "intervals": self.clock.latent(packed.intervals[0]),
+            }
+        )
+
+    def _cuts(self, scene: Scene) -> dict[str, np.ndarray]:
+        if self.cuts is None:
+            return {}
+        rows = pack_cuts([scene], self.cuts)
+        return {"cuts": self.clock.cut(rows.at[0]), "cut_used": rows.used[0]}
 
 
 @dataclasses.dataclass(frozen=True)

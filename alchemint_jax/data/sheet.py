@@ -33,9 +33,9 @@ def write_sheet(
     """Draws the first `rows` clips of a dataset, of one shape or of any (see `data.sources`).
 
     Each row shows the caption, 11 frames evenly spaced over the clip, under them a bar for every
-    subject that covers exactly the frames it is on screen, one for every event with its text, and
-    at the right a reference of every subject, framed in the colour of its bar. Raises DataError if
-    there is no such dataset.
+    subject that covers exactly the frames it is on screen, one for every event with its text, a
+    line at every cut, and at the right a reference of every subject, framed in the colour of its
+    bar. Raises DataError if there is no such dataset.
     """
     source = open_clips(data_dir, split)
     if rows < 1:
@@ -90,6 +90,9 @@ def _row(clip: AnyClip) -> Image.Image:
         draw.text((at + width / 2, _TEXT + height + 5), word, fill=color, font=font, anchor="ma")
     for number, event in enumerate(scene.events):
         _event(draw, event, number, scene, strip, _TEXT + height + 8 + bars)
+    for cut in scene.cuts:
+        at, _ = _across((cut, cut), scene, strip)
+        draw.line((at, _TEXT + height + 4, at, size[1]), fill=_INK)
     return row
 
 

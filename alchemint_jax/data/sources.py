@@ -6,6 +6,7 @@ There are datasets of clips of one shape (`data.clips`), and those of videos of 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +53,14 @@ class Room:
         spans: rows of intervals of each of them.
         views: pictures of each of them.
         events: rows of events; None where a dataset has none.
+        cuts: rows of cuts; None where a dataset has none.
     """
 
     slots: int
     spans: int
     views: int
     events: int | None
+    cuts: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +73,7 @@ class ShapedClip:
         """See `AnyClip`."""
         frames, *size = self.record["video"].shape[:3]
         scene = read_scene(self.record, Clock(float(self.record["fps"]), frames, stride))
-        return Scene(
-            scene.id, scene.caption, scene.clock, scene.subjects, scene.events, size=tuple(size)
-        )
+        return dataclasses.replace(scene, size=tuple(size))
 
     @property
     def pictures(self) -> list[AnyPicture]:
@@ -143,4 +144,5 @@ def open_source(data_dir: Path | str) -> tuple[dict[str, ShapedClips | TimedClip
     record = first[0].record
     slots, spans = record["intervals"].shape[:2]
     events = len(record["events"]) if "events" in record else None
-    return dict(found), Room(slots, spans, record["references"].shape[1], events)
+    cuts = len(record["cuts"]) if "cuts" in record else None
+    return dict(found), Room(slots, spans, record["references"].shape[1], events, cuts)

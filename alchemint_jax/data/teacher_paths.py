@@ -221,6 +221,8 @@ def _followed(
     from alchemint_jax.sampling.conditions import latent_shape
     from alchemint_jax.sampling.sample import noise_of
 
+    if any(scene.cuts for scene in boards.scenes):
+        raise DataError(f"{boards.name}: has boards with cuts, which paths do not hold")
     widths = {"intervals": pack(boards.scenes, pipe.limits.max_subjects).intervals.shape[2]}
     events = pack_events(boards.scenes).intervals.shape[1]
     widths |= dict.fromkeys(("events", "event_used", "event_intervals"), events)

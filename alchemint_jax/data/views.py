@@ -138,7 +138,10 @@ def _fields(
             for event in scene.events
         ]
         scene = dataclasses.replace(scene, events=tuple(events[:most]))
-    fields = scene_fields(scene, where.clip, slots, spans, most)
+    cuts = encoding.cuts or None
+    if cuts is not None:
+        scene = dataclasses.replace(scene, cuts=scene.cuts[:cuts])
+    fields = scene_fields(scene, where.clip, slots, spans, most, cuts)
     if rows is not None:
         lengths = rows.encoder.lengths
         (fields["caption_row"],) = rows.rows([scene.caption], lengths.caption)

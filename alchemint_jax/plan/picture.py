@@ -21,6 +21,7 @@ INK, QUIET, RULE, ALARM = "#1f2937", "#4b5563", "#e5e7eb", "#b91c1c"
 # People who see fewer colours tell neighbours apart by how light they are (Okabe and Ito).
 KINDS = {
     "weights": "#0072B2",
+    "second expert": "#4B4B8F",
     "frozen weights": "#56B4E9",
     "average": "#004166",
     "moments": "#CC79A7",

@@ -12,6 +12,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.plan import steps, told
 from alchemint_jax.plan.compile import compile_step
 from alchemint_jax.plan.estimate import Plan, make_plan
+from alchemint_jax.plan.experts import with_second_expert
 from alchemint_jax.plan.steps import Step, Work
 from alchemint_jax.plan.targets import Target, parse_target, topology_devices
 from alchemint_jax.sampling.control import Control
@@ -142,7 +143,11 @@ def plan_setup(setup: Setup) -> Plan:
     mesh = sharding.make_mesh(**complete(setup.mesh), devices=setup.devices)
     step = trace(setup, mesh)
     program = compile_step(step.traced)
-    return make_plan(describe(setup, mesh), step, program, setup.target, list(mesh.devices.flat))
+    devices = list(mesh.devices.flat)
+    plan = make_plan(describe(setup, mesh), step, program, setup.target, devices)
+    if setup.request.step == "sample" and setup.task.sampling.boundary is not None:
+        return with_second_expert(plan, step.kinds["weights"])
+    return plan
 
 
 def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
 from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.scene.clock import Clock
+from alchemint_jax.scene.packing import MIN_CUT_ROWS
 from alchemint_jax.scene.packing import event_rows as rows_of
 from alchemint_jax.tokenizers import ByteTokenizer
 from alchemint_jax.train.dit_data import cached_conditions
@@ -171,6 +172,8 @@ def dit_batch(task: DiTTask, work: Work, mesh: Mesh) -> dict[str, jax.ShapeDtype
             "event_intervals": ((rows, 2), jnp.float32),
             "event_used": ((rows,), jnp.bool),
         }
+    if task.model.cuts:
+        shapes |= {"cuts": ((MIN_CUT_ROWS,), jnp.float32), "cut_used": ((MIN_CUT_ROWS,), jnp.bool)}
     shapes |= _states(task, r, rows) if task.cached_text else _ids(task, r, rows)
     place = sharding.batch_sharding(mesh)
     return {
@@ -273,7 +276,8 @@ def sequence(task: DiTTask, work: Work) -> Sequence:
         tags=work.references * task.sampling.tag_length if task.model.tags else 0,
         text=task.sampling.text_length,
         image=task.model.image_positions or CLIPVisionConfig().n_tokens,
-        events=event_rows(task, work) * task.sampling.event_length,
+        events=(event_rows(task, work) + MIN_CUT_ROWS * task.model.cuts)
+        * task.sampling.event_length,
     )
 
 
@@ -351,7 +355,7 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
         )
         params = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-            sharding.unbox(boxed),
+            DiT(task.model, jnp.dtype(task.compute)).held_params(),  # as a pipeline holds them
             sharding.state_shardings(boxed, mesh),
         )
         conditions = jax.tree.map(

@@ -16,7 +16,12 @@ from alchemint_jax.rotary.axes import (
     rotation,
 )
 from alchemint_jax.rotary.fitted import FittedRope, coverage
-from alchemint_jax.rotary.rerope import rerope_key_gains, rerope_query_gains, rerope_times
+from alchemint_jax.rotary.rerope import (
+    rerope_cut_gains,
+    rerope_key_gains,
+    rerope_query_gains,
+    rerope_times,
+)
 from alchemint_jax.rotary.retro import retro_gains, retro_scales
 from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, SincRope, WeRope
 from alchemint_jax.rotary.sequence import ReferenceLayout, sequence_gains, video_gains
@@ -39,6 +44,7 @@ __all__ = [
     "coverage",
     "grid_gains",
     "kernel",
+    "rerope_cut_gains",
     "rerope_key_gains",
     "rerope_query_gains",
     "rerope_times",

@@ -44,11 +44,18 @@ def rerope_times(
     Source:
         MinT, arXiv 2412.05263, section 3.
     """
+    frames = np.arange(n_frames, dtype=np.float32)
+    return _warped(events, frames.reshape((1,) * (np.ndim(events) - 1) + (-1,)), length)
+
+
+def _warped(
+    events: Intervals, times: Float[Array | np.ndarray, "*#batch 1 t"], length: float | int
+) -> Float[Array, "*batch t"]:
+    """`rerope_times` of any latent times."""
     start, end, valid = split_intervals(events)
-    frames = np.arange(n_frames, dtype=np.float32).reshape((1,) * start.ndim + (-1,))
     # Every event adds its own progress, 0 .. 1: the sum is the piecewise-linear map above.
     middle = ((start + end) / 2)[..., None]
-    progress = jnp.clip((frames - middle) / jnp.maximum(end - start, 1e-4)[..., None] + 0.5, 0, 1)
+    progress = jnp.clip((times - middle) / jnp.maximum(end - start, 1e-4)[..., None] + 0.5, 0, 1)
     return length * jnp.sum(jnp.where(valid[..., None], progress, 0), axis=-2)
 
 
@@ -112,3 +119,40 @@ def rerope_key_gains(
     order = jnp.lexsort((end, jnp.where(valid, start, jnp.inf)))
     before = jnp.argsort(order, axis=-1)
     return whole_gains(rotation((before + 0.5) * length, freqs.t), 1.0, freqs)
+
+
+def rerope_cut_gains(
+    cuts: Float[Array | np.ndarray, "*batch c"],
+    events: Intervals,
+    freqs: Frequencies,
+    length: float | int = 8,
+) -> Complex[Array, "*batch c half"]:
+    """Gain of each scene cut at its own warped time.
+
+    A cut is an instant, not a span: it lies where the frames beside it lie, so that only their
+    distance to it says on which side of it they are.
+
+    Args:
+        cuts: latent times, `[*batch, c]`; the caller masks out those that are padding.
+        events: as for `rerope_times`, `[*batch, m, 2]`.
+        freqs: from `axis_frequencies`.
+        length: warped time of an event, in latent frames.
+
+    Returns:
+        Gains of the keys, complex64 `[*batch, c, d/2]`; the spatial pairs are 1.
+
+    Raises:
+        ValueError: `events` have no axis of events.
+
+    Examples:
+        >>> freqs = al.rotary.axis_frequencies(head_dim=48)
+        >>> events = np.array([[0, 4], [4, 8]], np.float32)
+        >>> gains = al.rotary.rerope_cut_gains(np.array([3.5], np.float32), events, freqs)
+        >>> gains.shape
+        (1, 24)
+
+    Source:
+        MinT, arXiv 2412.05263, section 3.
+    """
+    times = _warped(events, jnp.asarray(cuts)[..., None, :], length)
+    return whole_gains(rotation(times, freqs.t), 1.0, freqs)

@@ -14,7 +14,7 @@ from alchemint_jax.sampling.keyframes import with_keyframes
 from alchemint_jax.sampling.parts import Parts
 from alchemint_jax.sampling.sample import encode_references
 from alchemint_jax.scene.clock import Clock
-from alchemint_jax.scene.packing import pack, pack_events, pad_spans
+from alchemint_jax.scene.packing import pack, pack_cuts, pack_events, pad_spans
 from alchemint_jax.scene.scene import Scene
 
 
@@ -133,9 +133,12 @@ def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:
         ([text for texts in events.texts for text in texts], length),
         ([""] * len(scenes), length),
     )
+    cuts = pack_cuts(scenes) if parts.models.dit.config.cuts else None
     return Events(
         states=states.reshape(*events.used.shape, *states.shape[1:]),
         used=jax.device_put(events.used),
         intervals=jax.device_put(clock.latent(events.intervals)),
         null=null,
+        cuts=None if cuts is None else jax.device_put(clock.cut(cuts.at)),
+        cut_used=None if cuts is None else jax.device_put(cuts.used),
     )

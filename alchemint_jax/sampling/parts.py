@@ -88,6 +88,7 @@ class Parts:
             stride,
             self.keyframes,
             self.more_keyframes,
+            config.cuts,
         )
 
     @property

@@ -254,6 +254,7 @@ class Settings:
         stride: int,
         keyframes: int = 0,
         more_keyframes: Further = "none",
+        cuts: bool = False,
     ) -> Limits:
         """What scenes this model can do; `stride` is the temporal one of its autoencoder."""
         return Limits(
@@ -268,6 +269,7 @@ class Settings:
             max_pixels=self.max_pixels,
             keyframes=keyframes,
             more_keyframes=more_keyframes,
+            cuts=cuts,
         )
 
 

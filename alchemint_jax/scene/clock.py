@@ -271,6 +271,15 @@ class Clock:
         ends = xp.asarray(rows, dtype=float) - _LAST.reshape(pair)
         return xp.where(used, self.coordinate(ends), _EMPTY.reshape(pair)).astype(np.float32)
 
+    def cut(self, frames: ArrayLike) -> Float32[Any, "*shape"]:
+        """Latent coordinate of a cut: half way between the last frame of a shot and the next one.
+
+        Args:
+            frames: the pixel frame that begins the next shot, of any shape.
+        """
+        first, xp = _array(frames)
+        return self.coordinate(xp.asarray(first, dtype=float) - 0.5).astype(np.float32)
+
     def latent_coverage(self, per_frame: Float[Any, "... f"]) -> Float[Any, "... t"]:
         """The mean over the pixel frames that each latent frame holds.
 

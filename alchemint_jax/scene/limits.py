@@ -32,6 +32,7 @@ class Limits:
     events: bool = False
     keyframes: int = 0  # that it needs: 1 is the first frame, 2 the first and the last one
     more_keyframes: Further = "none"
+    cuts: bool = False
 
     def describe(self) -> str:
         """Everything on one line, for error messages."""
@@ -48,6 +49,7 @@ class Limits:
             f"fps {' or '.join(f'{f:g}' for f in self.fps)}; {self.min_frames} to "
             f"{self.max_frames} frames ({low:g} to {high:g} s at {self.fps[0]:g} fps); "
             f"{'events' if self.events else 'no events'}"
+            + ("; cuts between shots" if self.cuts else "")
             + (f"; it needs {' and '.join(KEYFRAMES[: self.keyframes])}" if self.keyframes else "")
             + {
                 "none": "",
@@ -67,6 +69,7 @@ class Limits:
         clock: Clock,
         size: tuple[int, int],
         duration: Real | None = None,
+        cuts: Sequence[int] = (),
     ) -> None:
         """Refuses what this model cannot render.
 
@@ -78,6 +81,7 @@ class Limits:
             clock: its frames and how fast they go.
             size: height and width in pixels.
             duration: the seconds that were asked for, where they are not the clock's.
+            cuts: pixel frames that begin another shot.
 
         Raises:
             StoryboardError: naming the field and everything that the model can do.
@@ -92,6 +96,8 @@ class Limits:
             fail("subjects", f"{subjects} subjects are too many")
         if events and not self.events:
             fail("events", "dense captions are not possible (but --relay tells them in the prompt)")
+        if cuts and not self.cuts:
+            fail("cuts", "a cut between shots cannot be asked for")
         if clock.fps not in self.fps:
             fail("fps", f"{clock.fps:g} frames per second is not possible")
         if size not in self.sizes:

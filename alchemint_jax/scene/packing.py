@@ -26,6 +26,7 @@ from alchemint_jax.scene.spans import Span, Spans
 MIN_ROWS = 2
 """Rows of intervals that every subject has, so that few numbers of them are compiled."""
 MIN_EVENT_ROWS = 8
+MIN_CUT_ROWS = 4
 
 
 class Slots(NamedTuple):
@@ -65,6 +66,14 @@ class EventRows(NamedTuple):
     intervals: Int32[np.ndarray, "b e 2"]
     """Pixel frames; rows that are not used are (0, 0)."""
     used: Bool[np.ndarray, "b e"]
+
+
+class CutRows(NamedTuple):
+    """Where b clips have cuts, in c rows."""
+
+    at: Int32[np.ndarray, "b c"]
+    """Pixel frames that begin another shot; 0 where a row is not used."""
+    used: Bool[np.ndarray, "b c"]
 
 
 def pack(
@@ -158,6 +167,27 @@ def pack_events(scenes: Sequence[Scene], rows: int | None = None) -> EventRows:
         intervals=intervals,
         used=intervals[..., 1] > intervals[..., 0],
     )
+
+
+def pack_cuts(scenes: Sequence[Scene], rows: int | None = None) -> CutRows:
+    """The cuts of scenes, in order of time.
+
+    Args:
+        scenes: one for each row of the batch.
+        rows: how many a clip has; None is 4, 8, 16 or more, as are needed.
+
+    Raises:
+        DataError: a scene has more.
+    """
+    most = max((len(scene.cuts) for scene in scenes), default=0)
+    if rows is None:
+        rows = max(MIN_CUT_ROWS, 1 << max(most - 1, 0).bit_length())
+    elif most > rows:
+        raise DataError(f"{most} cuts, not {rows}")
+    at = np.zeros((len(scenes), rows), np.int32)
+    for row, scene in zip(at, scenes, strict=True):
+        row[: len(scene.cuts)] = scene.cuts
+    return CutRows(at, at > 0)
 
 
 def _with_gaps(events: Sequence[Event], n_frames: int) -> list[tuple[str, Span]]:

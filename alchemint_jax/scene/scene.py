@@ -66,6 +66,7 @@ class Scene:
         keyframes_at: which pixel frames they are, in ascending order; None is the first one or, of
             two, the first and the last one.
         size: height and width in pixels; None where nobody knows, as of latents.
+        cuts: pixel frames that begin another shot, in ascending order; the first one never does.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Scene:
     keyframes: Pictures = ()
     size: tuple[int, int] | None = None
     keyframes_at: tuple[int, ...] | None = None
+    cuts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.keyframes_at is not None and len(self.keyframes_at) != len(self.keyframes):
@@ -111,6 +113,7 @@ class Scene:
             subjects=len(self.subjects),
             events=bool(self.events),
             keyframes=self.given_at,
+            cuts=self.cuts,
             clock=self.clock,
             size=limits.sizes[0] if self.size is None else self.size,
         )

@@ -18,6 +18,7 @@ A storyboard is a YAML (or JSON) file::
     last_frame: end.png
     keyframes:                          # pictures at any other second
       - {image: middle.png, at: 2.0}
+    cuts: [2.5]                         # seconds at which another shot begins, for models with cuts
 
 Whatever is wrong with it is a StoryboardError that says what, where, and what to do.
 """
@@ -90,6 +91,8 @@ class Storyboard:
         last_frame: the picture that it ends with.
         keyframes: pictures that it shows in between, each an `image` and the second, `at`, at which
             it is shown.
+        cuts: the seconds at which another shot begins, in ascending order; for models that were
+            trained with cuts.
         source: what messages call this storyboard.
         remarks: what was noticed while its pictures were read.
 
@@ -113,6 +116,7 @@ class Storyboard:
     first_frame: Path | None = None
     last_frame: Path | None = None
     keyframes: tuple[KeyframeEntry, ...] = ()
+    cuts: tuple[Real, ...] = ()
     source: str = dataclasses.field(default="storyboard", compare=False, repr=False)
     remarks: tuple[str, ...] = dataclasses.field(default=(), compare=False, repr=False)
 
@@ -218,6 +222,7 @@ class Storyboard:
             subjects=len(self.subjects),
             events=bool(self.events),
             keyframes=tuple(self._given(clock)),
+            cuts=self._cuts(clock),
             clock=clock,
             size=size,
             duration=self.duration,
@@ -257,7 +262,30 @@ class Storyboard:
             keyframes=tuple(given.values()),
             keyframes_at=tuple(given),
             size=board.size,
+            cuts=self._cuts(clock),
         )
+
+    def _cuts(self, clock: Clock) -> tuple[int, ...]:
+        """The pixel frames that begin another shot.
+
+        Raises:
+            StoryboardError: naming one that would be no cut, or the same as another one.
+        """
+        found: list[int] = []
+        for i, second in enumerate(self.cuts):
+            frame = clock.frame(second)
+            if not 0 < frame < clock.frames or frame in found:
+                raise StoryboardError(
+                    f"{self.source}: cuts[{i}]: frame {frame} at {clock.fps:g} frames per second "
+                    + (
+                        "is that of the cut before; leave one of them out"
+                        if frame in found
+                        else "has no shot on both sides of it; cut after the first frame and not "
+                        "after the last one"
+                    )
+                )
+            found.append(frame)
+        return tuple(found)
 
     def _given(self, clock: Clock) -> dict[int, Path]:
         """The pictures that are given, by their pixel frames, in ascending order.
@@ -287,7 +315,9 @@ def _build(data: Any, check: Check, base: Path, needed: bool = True) -> Storyboa
     if data is None:
         check.fail((), "is empty; a storyboard needs a prompt and a duration")
     optional = ("subjects", "events", "fps", "size", "seed", "negative_prompt")
-    top = check.mapping(data, (), ("prompt", "duration"), (*optional, *KEYFRAMES, "keyframes"))
+    top = check.mapping(
+        data, (), ("prompt", "duration"), (*optional, *KEYFRAMES, "keyframes", "cuts")
+    )
     prompt = check.text(top["prompt"], ("prompt",), MAX_TEXT)
     duration = check.number(top["duration"], ("duration",), 0, MAX_DURATION)
     if duration == 0:
@@ -347,6 +377,8 @@ def _build(data: Any, check: Check, base: Path, needed: bool = True) -> Storyboa
         path = check.image(fields["image"], (*at, "image"), base)
         keyframes.append(KeyframeEntry(path, check.number(fields["at"], (*at, "at"), 0, duration)))
 
+    cuts = [check.number(one, ("cuts", i), 0, duration) for i, one in enumerate(entries("cuts"))]
+
     pictures: list[tuple[FieldPath, Path]] = [
         (("subjects", i, "image"), subject.image)
         for i, subject in enumerate(subjects)
@@ -372,6 +404,7 @@ def _build(data: Any, check: Check, base: Path, needed: bool = True) -> Storyboa
         negative_prompt=negative,
         **ends,
         keyframes=tuple(keyframes),
+        cuts=tuple(sorted(cuts)),
         source=check.source,
         remarks=tuple(f"{check.source}: {remark}" for remark in remarks.values() if remark),
     )

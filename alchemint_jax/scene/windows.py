@@ -17,7 +17,7 @@ def window(scene: Scene, shown: Int[np.ndarray, " n"], fps: Number) -> Scene:
 
     A span covers those frames of the clip that show a covered frame of the scene. All subjects are
     kept, for pictures count them; those that are not there have no spans. Events that are not there
-    are left out.
+    are left out. A cut is where the first frame of its shot, or a later one, is first shown.
 
     Args:
         scene: the whole.
@@ -32,6 +32,7 @@ def window(scene: Scene, shown: Int[np.ndarray, " n"], fps: Number) -> Scene:
         return Spans.where(there[shown])
 
     subjects = [dataclasses.replace(one, spans=covered(one.spans)) for one in scene.subjects]
+    starts = np.unique(np.searchsorted(shown, scene.cuts))
     events = [dataclasses.replace(one, spans=covered(one.spans)) for one in scene.events]
     return dataclasses.replace(
         scene,
@@ -40,4 +41,5 @@ def window(scene: Scene, shown: Int[np.ndarray, " n"], fps: Number) -> Scene:
         events=tuple(event for event in events if event.spans),
         keyframes=(),
         keyframes_at=None,
+        cuts=tuple(int(at) for at in starts if 0 < at < len(shown)),
     )

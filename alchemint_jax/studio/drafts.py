@@ -44,6 +44,7 @@ def draft_of(value: Any) -> Draft:
         "negative_prompt": _text(MAX_TEXT),
         **dict.fromkeys(KEYFRAMES, _picture),
         "keyframes": _list(_fields(keyframe, ("at",))),
+        "cuts": _list(number),
         "subjects": _list(_fields(subject, ("word", "appears"))),
         "events": _list(_fields(event, ("text", "during"))),
     }

@@ -20,7 +20,10 @@ _OURS = ("yaml", "zip")
 FORMATS = (*_OURS, *EXPORTS)
 _LINE = ("prompt", "duration", "fps", "size", "subjects", "events", *KEYFRAMES)
 
-_LEFT_OUT = "keyframes between the first and the last frame are left out"
+_LEFT_OUT = {
+    "keyframes": "keyframes between the first and the last frame are left out",
+    "cuts": "cuts between shots are left out",
+}
 
 
 class File(NamedTuple):
@@ -59,7 +62,7 @@ def export(draft: Draft, name: str, pictures: Path) -> File:
         source.write_text(json.dumps(line), "utf-8")
         made = export_boards(source, name, Path(folder) / "out", Options())
         files = sorted(path for path in made.folder.rglob("*") if path.is_file())
-        remarks = made.remarks + ((_LEFT_OUT,) if draft.get("keyframes") else ())
+        remarks = (*made.remarks, *(text for field, text in _LEFT_OUT.items() if draft.get(field)))
         if len(files) == 1:
             return File(files[0].name, files[0].read_bytes(), remarks)
         buffer = io.BytesIO()

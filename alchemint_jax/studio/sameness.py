@@ -55,6 +55,7 @@ def key_of(identity: str, model: Any, board: Storyboard, ask: Ask) -> str:
         [(one.word, one.spans, _names(one.pictures)) for one in scene.subjects],
         [(one.text, one.spans) for one in scene.events],
         (scene.given_at, _names(scene.keyframes)),
+        *([scene.cuts] if scene.cuts else ()),
     )
     return hashlib.sha256(repr(_plain(said)).encode()).hexdigest()[:32]
 

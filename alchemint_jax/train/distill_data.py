@@ -47,6 +47,7 @@ def check_paths(task: DistillTask) -> None:
         "sampling.event_length": (sampling.event_length, events[1]),
         "model.slots": (model.slots, shapes["references"][0]),
         "model.events": (model.events, "events" in shapes),
+        "model.cuts": (model.cuts, False),  # paths say nothing of cuts
     }
     for name, (here, there) in pairs.items():
         if here != there:

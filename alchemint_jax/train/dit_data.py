@@ -39,6 +39,12 @@ def check_data(task: DiTTask, header: Mapping[str, Any]) -> None:
             f"model.events is {model.events}, but clips in {where} have {has}events; "
             f"change it, or make them {wanted} --events"
         )
+    if model.cuts != bool(header.get("cuts")):
+        has, wanted = ("no ", "with") if model.cuts else ("", "without")
+        raise ConfigError(
+            f"model.cuts is {model.cuts}, but clips in {where} have {has}cuts; "
+            f"change it, or make them {wanted} --cuts"
+        )
     fitted = getattr(model.scheme, "stride", header["stride"])
     if fitted != header["stride"]:
         raise ConfigError(
@@ -93,6 +99,8 @@ def cached_conditions(batch: Mapping[str, jax.Array]) -> Conditions:
             used=batch["event_used"],
             intervals=batch["event_intervals"],
             null=_as_long(batch["null_event"], states.shape[2]),
+            cuts=batch.get("cuts"),
+            cut_used=batch.get("cut_used"),
         )
     return Conditions(
         text=text,

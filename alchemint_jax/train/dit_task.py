@@ -241,6 +241,8 @@ class DiTTask:
             used=batch["event_used"],
             intervals=batch["event_intervals"],
             null=jnp.repeat(null, b, axis=0),
+            cuts=batch.get("cuts"),
+            cut_used=batch.get("cut_used"),
         )
 
     def ways(self, batch: dit_remat.Shapes, mesh: Mesh, accumulate: int) -> Ways | None:
@@ -275,6 +277,7 @@ class DiTTask:
             event_length=self.sampling.event_length if self.model.events else None,
             share=share,
             cached_text=self.cached_text,
+            with_cuts=self.model.cuts,
         )
 
     def tokenizer(self) -> Tokenizer:

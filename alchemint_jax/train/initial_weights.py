@@ -70,6 +70,7 @@ def initial_tensors(
         rule.config(old, str(source))
     free = _FREE if old.slots else _FREE | _REFERENCES
     free = free if old.events else free | {"events"}
+    free = free if old.cuts else free | {"cuts"}
     without = {name for name in _PARTS if not getattr(model, name)}
     problems = _differences("model", model, old, free | without)
     problems += _differences("text", text, encoder.config, set())  # type: ignore[attr-defined]

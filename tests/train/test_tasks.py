@@ -327,11 +327,11 @@ def test_dropout_has_the_odds_of_its_fields():
 @pytest.fixture(scope="module")
 def eventful_task(vae_run, dit_task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("events")
-    data = write_sprites(folder / "sprites", clips=8, seed=3, validation=4, events=True)
+    data = write_sprites(folder / "sprites", clips=8, seed=3, validation=4, events=True, cuts=True)
     identity = fingerprint(vae_run[1] / "export" / "vae")
     latents = encode_with(_pooled, identity, data, folder / "latents")
     sampling = dataclasses.replace(dit_task.sampling, event_length=32)
-    model = dataclasses.replace(dit_task.model, events=True)
+    model = dataclasses.replace(dit_task.model, events=True, cuts=True)
     return dataclasses.replace(dit_task, data=str(latents), model=model, sampling=sampling)
 
 
@@ -350,7 +350,11 @@ def test_events_are_trained_and_dropped_with_the_caption(eventful_task):
     grads = jax.jit(jax.grad(lambda p: task.loss(p, batch, jax.random.key(1))[0]))(params)
     branch = grads["transformer"]["blocks"]["event_attn"]
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(branch))
+    assert np.abs(grads["transformer"]["event_cut"]).max() > 0
     conditions = jax.jit(task.conditions)(params["text_encoder"], batch)
+    np.testing.assert_array_equal(conditions.events.cut_used, batch["cut_used"])
+    cuts = np.asarray(batch["cuts"])
+    assert len(np.unique(cuts[batch["cut_used"]] % 1)) == 1 and batch["cut_used"].any()
     mask = np.asarray(batch["event_mask"])
     used = np.asarray(batch["event_used"])
     np.testing.assert_array_equal(mask.any(-1), used)
@@ -365,7 +369,10 @@ def test_events_are_trained_and_dropped_with_the_caption(eventful_task):
     )
 
 
-def test_a_model_and_its_data_agree_on_events(dit_task, eventful_task):
+def test_a_model_and_its_data_agree_on_events_and_cuts(dit_task, eventful_task):
+    uncut = dataclasses.replace(eventful_task.model, cuts=False)
+    with pytest.raises(ConfigError, match=r"cuts is False, but .* have cuts; .* without --cuts"):
+        dataclasses.replace(eventful_task, model=uncut).train_data()
     for one, other, says in (
         (dit_task, eventful_task, "is True, but .* have no events; .* with --events"),
         (eventful_task, dit_task, "is False, but .* have events; .* without"),

@@ -108,7 +108,9 @@ class Bias:
             _require("frames", self.frames, (r, t))
             queries.append(members)
             keys.append(sequence.by_frame(self.frames.swapaxes(1, 2)))
-        return LowRankBias(_joined(queries), _joined(keys)) if queries else None
+        if not queries:
+            return None
+        return LowRankBias(_joined(queries), _joined(keys), sequence.groups())
 
     def of_caption(self, sequence: SequenceLayout, tokens: int) -> LowRankBias | None:
         """The bias of attention to so many tokens of a caption: one channel for each frame.

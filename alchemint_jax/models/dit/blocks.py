@@ -109,6 +109,26 @@ class EventInputs(NamedTuple):
     q_gains: jax.Array
     k_gains: jax.Array
 
+    def with_cuts(
+        self,
+        vector: Float[Array, " d"],
+        used: Bool[Array, "b c"],
+        gains: Complex[Array, "b c half"],
+        length: int,
+    ) -> EventInputs:
+        """With cuts behind the captions: the same vector for each, at the times of its gains.
+
+        Each stands there as often as a caption has tokens: one among so many would hardly be heard.
+        """
+        b, c = used.shape
+        states = jnp.broadcast_to(vector.astype(self.states.dtype), (b, c * length, len(vector)))
+        return EventInputs(
+            jnp.concatenate([self.states, states], axis=1),
+            jnp.concatenate([self.mask, jnp.repeat(used, length, axis=1)], axis=1),
+            self.q_gains,
+            jnp.concatenate([self.k_gains, jnp.repeat(gains, length, axis=1)], axis=1),
+        )
+
 
 def sinusoid(t: Float[Array, " ..."], dim: int) -> Float[Array, "... dim"]:
     """Wan's embedding of a time in [0, 1]: cosines, then sines.
@@ -338,7 +358,7 @@ class Block(nn.Module):
 def _times(bias: LowRankBias | None, strength: jax.Array | None) -> LowRankBias | None:
     if bias is None or strength is None:
         return bias
-    return bias._replace(keys=bias.keys * strength)
+    return dataclasses.replace(bias, keys=bias.keys * strength)
 
 
 def _apart(k: jax.Array, v: jax.Array, parts: int) -> list[tuple[jax.Array, jax.Array]]:

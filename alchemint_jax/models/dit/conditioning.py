@@ -40,6 +40,10 @@ class Events(NamedTuple):
     """Latent intervals [b e 2]; those of rows that are not used start after they end."""
     null: jax.Array
     """States of the empty text [b q d], zero where padded."""
+    cuts: jax.Array | None = None
+    """Latent times at which another shot begins [b c], of models with cuts."""
+    cut_used: jax.Array | None = None
+    """Which of them there are [b c]."""
 
 
 class Told(NamedTuple):
@@ -118,6 +122,7 @@ def model_inputs(
     only. Their rows and intervals stay, and with them the warped times of all frames, so that
     branches differ in what is said and not in when; each row says what a gap between events says,
     the empty text, and so the branch without text is a clip without events as training knows it.
+    Cuts say when and nothing else: they stay, as intervals do.
     """
     text = jnp.where(with_text[:, None, None], conditions.text, conditions.null_text)
     given = {"condition": conditions.condition, "image": conditions.image}
@@ -140,7 +145,8 @@ def model_inputs(
 
 def _event_inputs(events: Events, with_text: Bool[Array, " b"]) -> dict[str, Any]:
     kept = with_text[:, None, None, None]
-    return {
+    cuts = {} if events.cuts is None else {"cuts": events.cuts, "cut_used": events.cut_used}
+    return cuts | {
         "events": jnp.where(kept, events.states, events.null[:, None]),
         "event_mask": jnp.broadcast_to(events.used[..., None], events.states.shape[:3]),
         "event_intervals": events.intervals,

@@ -43,6 +43,8 @@ class DiTConfig:
         reference_time: references are modulated as clean data (t = 0) or with the video's own time.
         events: whether there is a dense-caption branch: a parallel cross-attention with ReRoPE, and
             an embedding of its texts.
+        cuts: whether that branch also knows where shots begin: MinT's learned vector of a cut,
+            beside the texts.
         unroll: layers per iteration of the scan over layers.
         remat: what a layer keeps from the forward pass for the backward pass: "none" (recomputed:
             it keeps all), "dots", "attention", "full", "offload", or "auto", the fastest of these
@@ -51,7 +53,8 @@ class DiTConfig:
             `ops.attention`.
 
     Raises:
-        ConfigError: there is no such `remat` or `attention`, or nothing for `learned_timing`.
+        ConfigError: there is no such `remat` or `attention`, or nothing for `learned_timing` or
+            `cuts`.
     """
 
     dim: int = 1536
@@ -76,6 +79,7 @@ class DiTConfig:
     learned_timing: bool = False
     reference_time: Literal["clean", "video"] = "clean"
     events: bool = False
+    cuts: bool = False
     unroll: int = 1
     remat: str = AUTO
     attention: str = "auto"
@@ -87,6 +91,10 @@ class DiTConfig:
         if self.attention not in IMPLEMENTATIONS:
             known = ", ".join(IMPLEMENTATIONS)
             raise ConfigError(f"model.attention is {self.attention!r}; use one of {known}")
+        if self.cuts and not self.events:
+            raise ConfigError(
+                "model.cuts is True, but model.events is not: the branch of events is told of cuts"
+            )
         if self.learned_timing and not (self.slots and self.layout.slot_times):
             raise ConfigError(
                 "model.learned_timing goes from layout.slot_times to the scheme, for models with "

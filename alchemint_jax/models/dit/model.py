@@ -38,6 +38,7 @@ from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.models.layers import Linear, logical
 from alchemint_jax.rotary import (
     axis_frequencies,
+    rerope_cut_gains,
     rerope_key_gains,
     rerope_query_gains,
     sequence_gains,
@@ -69,6 +70,8 @@ class DiT(nn.Module):
         events: Float[Array, "b e l2 text_dim"] | None = None,
         event_mask: Bool[Array, "b e l2"] | None = None,
         event_intervals: Float[Array, "b e 2"] | None = None,
+        cuts: Float[Array, "b cut"] | None = None,
+        cut_used: Bool[Array, "b cut"] | None = None,
         given: Bool[Array, "b t"] | None = None,
         bias: Bias | None = None,
         probe: Probe | None = None,
@@ -103,6 +106,8 @@ class DiT(nn.Module):
             events: text-encoder states of the dense captions.
             event_mask: which tokens of `events` are not padding.
             event_intervals: latent interval of each dense caption.
+            cuts: latent times at which another shot begins, for a model with cuts, beside events.
+            cut_used: which of them there are; a clip without any is one shot.
             given: which latent frames are given, as clean data: the time of their tokens is 0,
                 whatever `time` is (Wan2.2's TI2V-5B).
             bias: what is added to the logits of attention.
@@ -221,15 +226,23 @@ class DiT(nn.Module):
                     "events need a model with events=True, event_mask and event_intervals"
                 )
             frame = rerope_query_gains(event_intervals, grid[0], freqs)
+            length = events.shape[2]
             event_inputs = EventInputs(
                 # By an embedding of their own: a model may have learned to make little of captions.
                 states=embed_text(rearrange(events, "b e l d -> b (e l) d"), "event"),
                 mask=rearrange(event_mask, "b e l -> b (e l)"),
                 q_gains=jnp.repeat(frame, grid[1] * grid[2], axis=1),
-                k_gains=jnp.repeat(
-                    rerope_key_gains(event_intervals, freqs), events.shape[2], axis=1
-                ),
+                k_gains=jnp.repeat(rerope_key_gains(event_intervals, freqs), length, axis=1),
             )
+            if cfg.cuts:
+                vector = self.param(
+                    "event_cut", logical(nn.initializers.normal(0.02), ("embed",)), (cfg.dim,)
+                )
+                if cuts is not None and cut_used is not None:
+                    gains = rerope_cut_gains(cuts, event_intervals, freqs)
+                    event_inputs = event_inputs.with_cuts(vector, cut_used, gains, length)
+        if cuts is not None and not (cfg.cuts and events is not None and cut_used is not None):
+            raise ValueError("cuts need a model with cuts=True, events and cut_used")
 
         between, separated = (None, None) if bias is None else (bias.between, bias.separated)
         frames = None
@@ -300,6 +313,8 @@ class DiT(nn.Module):
             event_mask=jnp.ones((1, 1, 1), bool),
             event_intervals=jnp.zeros((1, 1, 2)),
         )
+        if cfg.cuts:
+            captions |= dict(cuts=jnp.zeros((1, 1)), cut_used=jnp.ones((1, 1), bool))
         plain = dict(
             latents=jnp.zeros((1, pt, ph, pw, cfg.in_channels)),
             time=jnp.zeros((1,)),

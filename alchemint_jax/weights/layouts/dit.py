@@ -1,7 +1,7 @@
 """The transformer as diffusers stores it (`WanTransformer3DModel`), and as Wan's own files do.
 
-What AlcheMinT adds to Wan (`subjects`, `event_in`, `event_out`, `event_attn`) has no name there;
-see `ADDED`.
+What AlcheMinT and MinT add to Wan (`subjects`, `event_in`, `event_out`, `event_cut`,
+`event_attn`) has no name there; see `ADDED`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from alchemint_jax.weights.layouts.moves import COPY, LINEAR, Entry, patches
 
 CLASS = "WanTransformer3DModel"
 ORIGINAL_CLASS = "WanModel"
-ADDED = ("subjects.", "event_in.", "event_out.", "blocks.event_attn.")
+ADDED = ("subjects.", "event_in.", "event_out.", "event_cut", "blocks.event_attn.")
 """Beginnings of the paths of parameters that Wan does not have."""
 PREFIX = "model.diffusion_model."
 """What some repackaged files (ComfyUI's) put before every original name."""

@@ -31,6 +31,9 @@ INTERVALS = 2
 EVENTS = 2
 """Rows of events that a record keeps, where the dataset has events."""
 
+CUTS = 2
+"""Rows of cuts that a record keeps, where the dataset has cuts."""
+
 SPLITS = ("train", "validation")
 
 _MARK = "sprites.json"
@@ -51,12 +54,13 @@ class SpritesConfig(tfds.core.BuilderConfig):
     seed: int = 0
     frames: int = World.frames
     events: bool = False
+    cuts: bool = False
 
     @property
     def world(self) -> World:
         """The world that clips are drawn from."""
         if self.events:
-            return World.eventful()
+            return dataclasses.replace(World.eventful(), cuts=self.cuts)
         return World() if self.frames == World.frames else World.short(self.frames)
 
 
@@ -101,6 +105,7 @@ def _shape(world: World) -> ClipShape:
         views=world.views,
         spans=INTERVALS,
         events=EVENTS if world.events else None,
+        cuts=CUTS if world.cuts else None,
     )
 
 
@@ -119,12 +124,14 @@ def write_sprites(
     validation: int | None = None,
     frames: int = World.frames,
     events: bool = False,
+    cuts: bool = False,
 ) -> Path:
     """Draws the dataset into the new directory `out`, which appears only when it is whole.
 
     `validation` defaults to a twentieth of `clips`, between 1 and 256. Clips of fewer `frames` than
     the world's 33 are those of `World.short`: 1 gives pictures. Those with `events` are of
-    `World.eventful`, and records say what happens when. Returns `out`, at once if it
+    `World.eventful`, and records say what happens when; with `cuts`, too, some of them have several
+    shots. Returns `out`, at once if it
     already holds this very dataset. Raises DataError if something else is there, or if it cannot be
     written.
     """
@@ -133,6 +140,8 @@ def write_sprites(
         raise DataError(f"frames must be {WAN_STRIDE}k+1 and at most {World.frames}, got {frames}")
     if events and frames != World.frames:
         raise DataError(f"clips with events have {World.frames} frames, not {frames}")
+    if cuts and not events:
+        raise DataError("clips with cuts have events, too; ask for both")
     if clips < 1 or seed < 0 or (validation is not None and validation < 1):
         wrong = f"{clips=}, {validation=}, {seed=}"
         raise DataError(f"clips and validation must be at least 1 and seed at least 0, got {wrong}")
@@ -145,6 +154,7 @@ def write_sprites(
         "seed": seed,
         "frames": frames,
         **({"events": True} if events else {}),
+        **({"cuts": True} if cuts else {}),
     }
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if (out / _MARK).is_file() and (found := records.read_json(out / _MARK)) == wanted:
@@ -152,12 +162,13 @@ def write_sprites(
         what = f"another dataset ({found})" if (out / _MARK).is_file() else "something else"
         raise DataError(f"{out}: holds {what}; choose another directory or remove it first")
     config = SpritesConfig(
-        name=f"clips_{clips}_seed_{seed}_frames_{frames}" + "_events" * events,
+        name=f"clips_{clips}_seed_{seed}_frames_{frames}" + "_events" * events + "_cuts" * cuts,
         clips=clips,
         validation=validation,
         seed=seed,
         frames=frames,
         events=events,
+        cuts=cuts,
     )
 
     def builder(folder: str) -> TimedSprites:

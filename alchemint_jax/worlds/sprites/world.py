@@ -22,6 +22,7 @@ from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.scene import Event, Scene, Subject
 from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import shapes
+from alchemint_jax.worlds.sprites.cuts import draw_cuts
 from alchemint_jax.worlds.sprites.events import EventTruth, draw_events, recolored
 
 MOTIONS = ("glides left", "glides right", "glides up", "glides down", "bounces", "circles", "stays")
@@ -61,6 +62,8 @@ class World:
     always: float = 0.04
     events: bool = False
     """Whether subjects turn another colour now and then (see `events`)."""
+    cuts: bool = False
+    """Whether clips may have several shots (see `cuts`)."""
 
     @property
     def clock(self) -> Clock:
@@ -112,6 +115,16 @@ def sample_clip(
     words = _words(rng, looks)
     video, tone = _background(rng, world)
     tracks = _tracks(rng, world, count)
+    shots: tuple[int, ...] = ()
+    if world.cuts:  # from a generator of their own, as events are
+        own = np.random.default_rng([seed, index, 2])
+        shots, last = draw_cuts(own, world.clock), tone
+        for at in shots:
+            ground, last = _background(own, world, last)
+            video[at:] = ground[at:]
+            tracks = [
+                _mirrored(t, p, at, world) for t, p in zip(tracks, _places(count), strict=True)
+            ]
     upright = np.zeros(world.frames), world.radius, world.size
     covers, spans = [], []
     for look, track in zip(looks, tracks, strict=True):
@@ -144,6 +157,7 @@ def sample_clip(
             subjects=tuple(Subject(*fields) for fields in there),
             events=tuple(Event(event.text, Spans([event.during])) for event in events),
             size=(world.size, world.size),
+            cuts=shots,
         ),
         looks=tuple(looks),
         events=events,
@@ -212,9 +226,11 @@ def _caption(rng: np.random.Generator, words: list[str], motions: list[str], ton
     return f"{text} on a {tone} background" if rng.random() < 0.7 else text
 
 
-def _background(rng: np.random.Generator, world: World) -> tuple[np.ndarray, str]:
-    """A nearly colourless still background, float32 [f y x 3], and its tone."""
-    tone = str(rng.choice(list(TONES)))
+def _background(
+    rng: np.random.Generator, world: World, other: str | None = None
+) -> tuple[np.ndarray, str]:
+    """A nearly colourless still background, float32 [f y x 3], and its tone; not the `other`."""
+    tone = str(rng.choice([tone for tone in TONES if tone != other]))
     base = rng.uniform(*TONES[tone]) * (1 + rng.uniform(-0.06, 0.06, 3))
     y, x = np.mgrid[: world.size, : world.size].astype(np.float32) / world.size - 0.5
     direction = rng.uniform(0, 2 * np.pi)
@@ -237,8 +253,19 @@ def _background(rng: np.random.Generator, world: World) -> tuple[np.ndarray, str
 
 
 def _tracks(rng: np.random.Generator, world: World, count: int) -> list[_Track]:
+    return [_track(rng, world, place) for place in _places(count)]
+
+
+def _places(count: int) -> list[tuple[float, float]]:
     places = PLACES[min(count, len(PLACES)) - 1]
-    return [_track(rng, world, places[i % len(places)]) for i in range(count)]
+    return [places[i % len(places)] for i in range(count)]
+
+
+def _mirrored(track: _Track, place: tuple[float, float], at: int, world: World) -> _Track:
+    """From a frame on at the other side of its place, so that no path leads through a cut."""
+    xy = track.xy.copy()
+    xy[at:] = 2 * world.size * np.array(place) - xy[at:]
+    return dataclasses.replace(track, xy=xy)
 
 
 def _track(rng: np.random.Generator, world: World, place: tuple[float, float]) -> _Track:
