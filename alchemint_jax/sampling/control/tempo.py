@@ -235,7 +235,8 @@ def optimised(
 ) -> Float[Array, b * rest]:
     """Latents after at most so many rounds; a sample that is done moves no more.
 
-    The loop ends as soon as all are done. The optimizer is one of optax. Each round costs the objective and its gradient.
+    The loop ends as soon as all are done. Each round costs the objective and its gradient, and a
+    step of the optimizer, which is one of optax.
     """
 
     def total(z: jax.Array) -> tuple[jax.Array, jax.Array]:
