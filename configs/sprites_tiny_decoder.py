@@ -3,7 +3,8 @@ r"""A small decoder for the sprites autoencoder, in TAEHV's layout: frames in le
 It learns the frames of the autoencoder's own decoder, which are made once: first from clips, by the
 error of pixels, then also from what the transformer makes, and by the energies of edges and motion,
 which the error of pixels alone leaves too low and too high. Hardware: 2 CPU cores; beside other
-work the first took 13 minutes and the second 6, and the frames took 8. Commands; the paths of the
+work the frames of the first took 6 minutes and its training 13, those of the second 3 and its
+training 8. Commands; the paths of the
 teacher are those of configs/sprites_fast.py:
 
     alchemint data sprites --out data/sprites --clips 640
