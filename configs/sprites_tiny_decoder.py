@@ -1,34 +1,56 @@
 r"""A small decoder for the sprites autoencoder, in TAEHV's layout: frames in less time.
 
-It learns the frames of the autoencoder's own decoder, which are made once. Hardware: 2 CPU cores;
-beside other work the frames took 6 minutes and the training 13. Commands:
+It learns the frames of the autoencoder's own decoder, which are made once: first from clips, by the
+error of pixels, then also from what the transformer makes, and by the energies of edges and motion,
+which the error of pixels alone leaves too low and too high. Hardware: 2 CPU cores; beside other
+work the frames of the first took 6 minutes and its training 13, those of the second 3 and its
+training 8. Commands; the paths of the
+teacher are those of configs/sprites_fast.py:
 
     alchemint data sprites --out data/sprites --clips 640
     alchemint data decode --data data/sprites --clips 360 --out data/sprites_decoded
-    alchemint train --config configs/sprites_tiny_decoder.py --workdir runs/sprites_tiny_decoder
+    alchemint train --config configs/sprites_tiny_decoder.py --workdir runs/sprites_tiny_first
+    alchemint data decode --data data/sprites --clips 120 --paths data/sprites_paths \
+        --out data/sprites_decoded_paths
+    alchemint train --config configs/sprites_tiny_decoder.py:sharp --workdir runs/sprites_tiny
 
-The weights are then in runs/sprites_tiny_decoder/export/tiny_decoder.safetensors. `--vae` takes
-this file. In the folder of a model whose autoencoder is the same, the studio uses it for previews,
-and `--vae tiny` is short for it. How near it comes to the whole decoder, and how much faster it is:
+The weights are then in runs/sprites_tiny/export/tiny_decoder.safetensors. `--vae` takes this file.
+In the folder of a model whose autoencoder is the same, the studio uses it for previews, and `--vae
+tiny` is short for it. How near it comes to the whole decoder, and how much faster it is:
 
     python -m studies.tiny_decoder \
-        --tiny runs/sprites_tiny_decoder/export/tiny_decoder.safetensors \
-        --out runs/tiny_decoder.json
+        --tiny runs/sprites_tiny/export/tiny_decoder.safetensors --out runs/tiny_decoder.json
 
 The one that comes with the sprites models was made by these commands; docs/guides/few_steps.md says
 what to expect. One stage makes all four frames of a latent one, and the last convolution gives
 squares of 2 x 2 pixels: most of the work is on the small grid of latents, in wide matrices.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
+
+WEIGHTS = dict(edges=0.5, square=20.0, flicker=10.0)
+FIRST = "runs/sprites_tiny_first/export/tiny_decoder.safetensors"
+STAGES = {
+    "first": dict(data="sprites_decoded", init_from=None, steps=2000, rate=4e-3, weights=WEIGHTS),
+    "sharp": dict(
+        data="sprites_decoded_paths",
+        init_from=FIRST,
+        steps=1200,
+        rate=1.5e-3,
+        weights=WEIGHTS | dict(flicker=30.0, energy=300.0),
+    ),
+}
 
 
-def get_config() -> ConfigDict:
-    steps = 2000
+def get_config(stage: str = "first") -> ConfigDict:
+    if stage not in STAGES:
+        raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
+    chosen = STAGES[stage]
+    steps = chosen["steps"]
     config = ConfigDict(
         dict(
             task="tiny_decoder",
-            data="data/sprites_decoded",
+            data=f"data/{chosen['data']}",
             cells=3,
             model=dict(
                 z_dim=8,
@@ -38,7 +60,7 @@ def get_config() -> ConfigDict:
                 patch=2,
             ),
             loader=dict(batch_size=4, seed=0),
-            loss_weights=dict(edges=0.5, square=20.0, flicker=10.0),
+            loss_weights=chosen["weights"],
             train=dict(
                 total_steps=steps,
                 seed=0,
@@ -48,7 +70,7 @@ def get_config() -> ConfigDict:
                 checkpoint_every=500,
                 optimizer=dict(
                     method="muon",
-                    groups=(("all", 4e-3),),
+                    groups=(("all", chosen["rate"]),),
                     warmup_steps=50,
                     schedule="cosine",
                     total_steps=steps,
@@ -58,4 +80,6 @@ def get_config() -> ConfigDict:
             ),
         )
     )
+    config.init_from = config_dict.placeholder(str)
+    config.init_from = chosen["init_from"]
     return config.lock()

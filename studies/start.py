@@ -3,9 +3,11 @@ r"""How long `alchemint generate` takes to start: to the model, to a step, and t
     python -m studies.start --out runs/start.json
     git worktree add /tmp/before COMMIT
     python -m studies.start --beside ../before --out runs/start.json
+    python -m studies.start --beside ../before --model sprites/fast --vae tiny --out runs/start.json
 
 Each run is a process of its own. The first of each tree fills an empty cache and is reported apart;
-the others find what it has left. Two trees run in turn.
+the others find what it has left. Two trees run in turn. A model, and a decoder, are for this tree:
+the other one has what it takes by default.
 """
 
 from __future__ import annotations
@@ -63,8 +65,12 @@ sys.exit(status)
 """
 
 
-def run(tree: Path, cache: Path, steps: int | None) -> dict[str, float]:
+def run(
+    tree: Path, cache: Path, steps: int | None, options: Sequence[str] = ()
+) -> dict[str, float]:
     """Seconds from the command to each mark, and to its end, in a process of a tree.
+
+    The command has further `options`.
 
     Raises DataError if the command fails.
     """
@@ -72,7 +78,7 @@ def run(tree: Path, cache: Path, steps: int | None) -> dict[str, float]:
     for name in ("JAX_COMPILATION_CACHE_DIR", "PYTHONDONTWRITEBYTECODE"):
         environment.pop(name, None)  # what a process leaves to the next one is measured
     video = cache / "video.mp4"
-    asked = ["generate", str(BOARD), "--out", str(video)]
+    asked = ["generate", str(BOARD), "--out", str(video), *options]
     asked += [] if steps is None else ["--steps", str(steps)]
     began = time.time()
     done = subprocess.run(
@@ -89,9 +95,14 @@ def run(tree: Path, cache: Path, steps: int | None) -> dict[str, float]:
     return {name: marks[name] for name in MARKS} | {"process": seconds}
 
 
-def measure(trees: dict[str, Path], repeats: int, folder: Path) -> dict[str, Any]:
-    """Seconds of each tree, cold and warm: of one step, and of a whole video."""
-    ways = {"one step": 1, "video": None}
+def measure(
+    trees: dict[str, Path], repeats: int, folder: Path, options: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Seconds of each tree, cold and warm: of one step, and of a whole video.
+
+    This tree's commands have further `options`; a student makes all of its steps, and no other.
+    """
+    ways = {"video": None} if options else {"one step": 1, "video": None}
     cold: dict[str, Any] = {way: {} for way in ways}
     warm: dict[str, Any] = {way: {name: [] for name in trees} for way in ways}
     for way, steps in ways.items():
@@ -100,7 +111,7 @@ def measure(trees: dict[str, Path], repeats: int, folder: Path) -> dict[str, Any
                 print(f"{way}, run {number}: {name}", file=sys.stderr, flush=True)
                 cache = folder / name
                 cache.mkdir(exist_ok=True)
-                marks = run(tree, cache, steps)
+                marks = run(tree, cache, steps, options if tree == ROOT else ())
                 if number == 0:
                     cold[way][name] = marks
                 else:
@@ -122,14 +133,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure how long a command takes to start.")
     parser.add_argument("--beside", type=Path, metavar="DIR", help="another checkout, in turn")
     parser.add_argument("--repeats", type=arguments.whole(1), default=7, help="warm runs of each")
+    parser.add_argument("--model", help="of this tree, instead of its default")
+    parser.add_argument("--vae", help="of this tree, instead of the model's own")
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")
     args = parser.parse_args(argv)
     try:
         media.check_writable(args.out)
         trees = {"now": ROOT} | ({"before": args.beside} if args.beside else {})
+        named = {"--model": args.model, "--vae": args.vae}
+        options = [part for name, of in named.items() if of is not None for part in (name, of)]
         with tempfile.TemporaryDirectory() as folder:
-            found = measure(trees, args.repeats, Path(folder))
-        results.write_json(args.out, {"repeats": args.repeats, "seconds": found})
+            found = measure(trees, args.repeats, Path(folder), options)
+        what = {"repeats": args.repeats, "options": options}
+        results.write_json(args.out, {**what, "seconds": found})
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

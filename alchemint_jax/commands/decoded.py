@@ -23,6 +23,11 @@ def add_parser(kinds: Any) -> None:
     c.add_argument("--model", default="sprites", help="'sprites' or a folder")
     c.add_argument("--clips", type=many, metavar="N", help="the first N; default: all")
     c.add_argument(
+        "--paths",
+        metavar="DIR",
+        help="what `alchemint data paths` made of the model: its latents are decoded, too",
+    )
+    c.add_argument(
         "--noise",
         type=arguments.threshold,
         default=0.1,
@@ -41,12 +46,13 @@ def run(args: argparse.Namespace) -> int:
     out = media.check_folder(args.out)
     model = shared.model_name("--model", args.model)
     read = [("--model", shared.model_folder(model)), ("--data", args.data)]
+    read += [] if args.paths is None else [("--paths", args.paths)]
     with contextlib.redirect_stdout(sys.stderr):
         prepare_jax()
         from alchemint_jax.data import decoded
 
         check_outputs([("--out", out)], read)
-        options = {"noise": args.noise, "seed": args.seed, "shard": args.shard}
+        options = {name: getattr(args, name) for name in ("paths", "noise", "seed", "shard")}
         decoded.write_decoded(args.data, model, out, args.clips, **options)
     print(out)
     return 0

@@ -4,8 +4,9 @@
     DIR/SPLIT/SPLIT-00000-of-00010.array_record        records of a split
 
 A record holds `latents` float16 [t h w c], normalised, and `video` uint8 [f h2 w2 3], the frames
-that the decoder makes of exactly these latents. They are those of clips, with noise: latents of a
-video that is still being made are not as clean. Each clip has its own share of it.
+that the decoder makes of exactly these latents. They are those of clips and, behind them, those at
+the ends of a teacher's paths, with noise: latents of a video that is still being made are not as
+clean. Each clip has its own share of it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any, cast
 
 import grain
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from alchemint_jax import places
-from alchemint_jax.data import records, whole
+from alchemint_jax.data import records, teacher_paths, whole
 from alchemint_jax.data.clips import open_split
 from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.data.loader import LoaderConfig, pipeline
@@ -42,6 +44,7 @@ def write_decoded(
     out: Path | str,
     clips: int | None = None,
     *,
+    paths: Path | str | None = None,
     noise: float = 0.1,
     seed: int = 0,
     shard: int = 64,
@@ -57,33 +60,42 @@ def write_decoded(
         out: the directory to write.
         clips: of the training split, the first ones; all of them where None. Of the validation
             split there are a tenth as many at the most.
+        paths: of a teacher (see `teacher_paths`), whose latents at the end of each path come after
+            those of the clips. What a transformer makes differs from what an encoder does.
         noise: the largest standard deviation of what is added to latents.
         seed: of the noise.
         shard: clips in a file.
 
     Raises:
-        DataError: there are no clips, or something else is at `out`.
+        DataError: there are no clips, something else is at `out`, or the paths are of another
+            autoencoder or of other sizes than the clips.
         NonFiniteError: the autoencoder gave NaN or infinity.
     """
     from alchemint_jax import weights
 
-    out, sources = places.local(out), {split: open_split(data_dir, split) for split in SPLITS}
-    counts = {split: len(source) for split, source in sources.items()}
+    out, drawn = places.local(out), {split: open_split(data_dir, split) for split in SPLITS}
+    counts = {split: len(source) for split, source in drawn.items()}
     if clips is not None:
         counts = {"train": min(clips, counts["train"])} | {
             "validation": min(max(1, clips // 10), counts["validation"])
         }
-    folder = weights.component_folder(weights.locate(model), "vae")
+    vae = fingerprint(weights.component_folder(weights.locate(model), "vae"))
+    sources = {split: _Source(drawn[split], counts[split]) for split in SPLITS}
+    if paths is not None:
+        _check_paths(paths, vae, model, drawn["train"][0]["video"].shape)
+        ends = {split: teacher_paths.open_split(paths, split) for split in SPLITS}
+        sources = {split: dataclasses.replace(sources[split], ends=ends[split]) for split in SPLITS}
+        counts = {split: len(source) for split, source in sources.items()}
     wanted = {
         "kind": KIND,
         "schema": SCHEMA,
-        "vae": fingerprint(folder),
+        "vae": vae,
         "clips": Path(data_dir).name,
         "noise": noise,
         "seed": seed,
         "splits": counts,
         "shard": shard,
-    }
+    } | ({} if paths is None else {"paths": Path(paths).name})
     wanted = json.loads(json.dumps(wanted))  # as it is read again
     partial = whole.begin(out, wanted, MARK)
     if partial is None:
@@ -104,6 +116,40 @@ def write_decoded(
     return out
 
 
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """What is decoded: the first `count` clips and, behind them, the `ends` of paths."""
+
+    clips: Any
+    count: int
+    ends: Any = ()
+
+    def __len__(self) -> int:
+        return self.count + len(self.ends)
+
+    def clip(self, index: int) -> UInt8[np.ndarray, "f h w 3"] | None:
+        """A clip; None where the end of a path stands."""
+        return self.clips[index]["video"] if index < self.count else None
+
+    def end(self, index: int) -> Float[np.ndarray, "t h w c"]:
+        """The latents where a path ends."""
+        return self.ends[index - self.count]["states"][-1].astype(np.float32)
+
+
+def _check_paths(paths: Path | str, vae: str, model: Path | str, video: tuple[int, ...]) -> None:
+    """Refuses paths of another autoencoder, or of clips of another shape than `video`."""
+    card = teacher_paths.read_card(paths)
+    if card["model"]["vae"] != vae:
+        raise DataError(
+            f"{paths}: its latents are of another autoencoder than that of {model}; give the model "
+            "that was the teacher"
+        )
+    shape = (card["frames"], *card["size"])
+    if shape != video[:3]:
+        theirs, ours = ("{} frames of {} x {}".format(*x) for x in (shape, video))
+        raise DataError(f"{paths}: its clips have {theirs}, but the clips have {ours}")
+
+
 class _Shown:
     """The autoencoder of a model, and the noise."""
 
@@ -119,14 +165,13 @@ class _Shown:
         self._noise, self._seed = noise, seed
 
     def records(
-        self, source: Any, split: int, indices: range, progress: Progress, done: int
+        self, source: _Source, split: int, indices: range, progress: Progress, done: int
     ) -> Iterator[dict[str, np.ndarray]]:
         """Those of some clips."""
         from alchemint_jax.sampling.sample import decode_with
 
         for number, index in enumerate(indices):
-            video = source[index]["video"][None].astype(np.float32) / 127.5 - 1
-            latents = np.asarray(self._encode(self._params, video))
+            latents = self._latents(source, index)
             rng = np.random.default_rng((self._seed, split, index))
             scale = self._noise * rng.random()
             noise = scale * rng.standard_normal(latents.shape, np.float32)
@@ -134,6 +179,12 @@ class _Shown:
             frames = decode_with(self._vae, self._params, half.astype(np.float32))
             yield {"latents": half[0], "video": frames[0]}
             progress.update(done + number + 1)
+
+    def _latents(self, source: _Source, index: int) -> Float[np.ndarray, "1 t h w c"]:
+        clip = source.clip(index)
+        if clip is None:
+            return source.end(index)[None]
+        return np.asarray(self._encode(self._params, clip[None].astype(np.float32) / 127.5 - 1))
 
 
 def read_card(data_dir: Path | str) -> dict[str, Any]:

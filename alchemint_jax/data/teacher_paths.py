@@ -302,13 +302,20 @@ def path_loader(
 
     Raises DataError if there are none, and ConfigError if `share` does not fit.
     """
+    return pipeline(open_split(data_dir, split), _Floats(), config, share)
+
+
+def open_split(data_dir: Path | str, split: str) -> records.ShardedSource:
+    """The records of a split.
+
+    Raises DataError if there are none.
+    """
     card = read_card(data_dir)
     folder = places.place(data_dir) / split
     names = shard_names(split, card["splits"][split], card["shard"])
     if missing := places.absent(folder, names):
         raise DataError(f"{folder}: {missing[0]} is missing; make the paths again")
-    source = records.ShardedSource([folder / name for name in names])
-    return pipeline(source, _Floats(), config, share)
+    return records.ShardedSource([folder / name for name in names])
 
 
 class _Floats(grain.transforms.RandomMap):

@@ -27,7 +27,6 @@ from alchemint_jax.data.share import Share
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.train.checkpoint import run_place
 from alchemint_jax.train.config import load_config
-from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.evaluation import Evaluator
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.run import build_job, build_mesh, check_workdir
@@ -264,11 +263,7 @@ def _weights(checks: _Checks, config: ConfigDict, task: Any) -> None:
             weights.check_part(weights.locate(name), "transformer")
             checks.say(field, f"{name}: has a transformer")
         else:
-            if isinstance(task, DiTTask):
-                task.pretrained()
-            else:
-                weights.check_part(weights.locate(name), "vae")
-                weights.open_component(name, "vae")
+            task.pretrained()
             checks.say(field, f"{name}: fits the config")
             if config.get("cached_text") and Path(config.data).exists():
                 check_text_encoder(config.data, name)

@@ -18,29 +18,33 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
+from alchemint_jax import weights
 from alchemint_jax.data import decoded
 from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.data.share import WHOLE, Share
-from alchemint_jax.errors import ConfigError
+from alchemint_jax.errors import ConfigError, WeightsError
 from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import TinyDecoder, TinyDecoderConfig
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.vae_task import edge_loss
 from alchemint_jax.weights.autoencoders import write_tiny
+from alchemint_jax.weights.tensors import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class TinyLoss:
     """Weights of the loss terms beside the L1 of pixels.
 
-    They are the L1 of differences between neighbours, the mean square, and the mean square of what
-    errors change from frame to frame: errors that flicker are seen where others are not.
+    They are the L1 of differences between neighbours, the mean square, the mean square of what
+    errors change from frame to frame (errors that flicker are seen where others are not), and how
+    far the energies of edges and of motion are from the teacher's (see `energy_loss`).
     """
 
     edges: float = 0.5
     square: float = 20.0
     flicker: float = 10.0
+    energy: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +52,8 @@ class TinyDecoderTask:
     """Training the decoder.
 
     `data` is the directory of a set of decoded clips; `cells` is the length of training windows in
-    latent frames, and None takes whole clips.
+    latent frames, and None takes whole clips. `init_from` is the file of a small decoder that a new
+    run starts from; None starts from scratch.
     """
 
     model: TinyDecoderConfig
@@ -56,6 +61,7 @@ class TinyDecoderTask:
     loader: LoaderConfig
     cells: int | None = None
     loss_weights: TinyLoss = TinyLoss()
+    init_from: str | None = None
 
     def init(self, key: jax.Array) -> dict:
         """Fresh parameters of the decoder."""
@@ -74,9 +80,25 @@ class TinyDecoderTask:
         square, weight = jnp.mean((found - wanted) ** 2), self.loss_weights
         changes = jnp.diff(found - wanted, axis=1)
         flicker = jnp.sum(changes**2) / max(1, changes.size)
-        loss = pixel + weight.edges * edge + weight.square * square + weight.flicker * flicker
+        energy = energy_loss(found, wanted)
+        loss = pixel + weight.edges * edge + weight.square * square
+        loss = loss + weight.flicker * flicker + weight.energy * energy
         psnr = -10 * jnp.log10(jnp.mean((jnp.clip(found, -1, 1) - wanted) ** 2) / 4)
-        return loss, {"l1": pixel, "edges": edge, "flicker": flicker, "psnr": psnr}
+        figures = {"l1": pixel, "edges": edge, "flicker": flicker, "energy": energy, "psnr": psnr}
+        return loss, figures
+
+    def pretrained(self) -> dict[str, Tensor]:
+        """The weights of `init_from`, which a new run starts from; nothing where it is None.
+
+        Raises:
+            WeightsError: it is no small decoder.
+        """
+        if self.init_from is None:
+            return {}
+        module, tensors = weights.open_component(self.init_from, "vae")
+        if not isinstance(module, TinyDecoder):
+            raise WeightsError(f"init_from: {self.init_from} is no small decoder")
+        return tensors
 
     def train_data(self, share: Share = WHOLE) -> Iterable[dict[str, Any]]:
         """Batches of clips, shuffled, without end.
@@ -131,6 +153,42 @@ class TinyDecoderTask:
         return "all"
 
 
+def energy_loss(
+    found: Float[Array, "b f h w c"], wanted: Float[Array, "b f h w c"], side: int = 8
+) -> Float[Array, ""]:
+    """Mean square of the difference of energies, which is little where both are alike sharp.
+
+    Energies are root mean squares of differences between neighbours, of rows, of columns and of
+    successive frames, over the pixels and channels of a window of `side` x `side`. Where details
+    are unsure, the least error of pixels is a blur; this one says how much of them there must be.
+    Pixels at the margin that fill no window are left out.
+    """
+    side = min(side, *found.shape[2:4])
+    total = jnp.zeros((), found.dtype)
+    for axis in (1, 2, 3):
+        one, other = (_energies(x, axis, side) for x in (found, wanted))
+        total = total + jnp.sum((one - other) ** 2) / max(1, one.size)
+    return total
+
+
+def _energies(
+    x: Float[Array, "b f h w c"], axis: int, side: int
+) -> Float[Array, "b f2 rows columns"]:
+    """Of differences along an axis; behind the last row and column there is none."""
+    b, _, h, w, c = x.shape
+    rest = [(0, 0)] * 5
+    if axis > 1:
+        rest[axis] = (0, 1)
+    changes = jnp.pad(jnp.diff(x, axis=axis), rest)
+    rows, columns = h // side, w // side
+    windows = changes[:, :, : rows * side, : columns * side]
+    windows = windows.reshape(b, -1, rows, side, columns, side, c)
+    return jnp.sqrt(jnp.mean(windows**2, (3, 5, 6)) + _FAINT)
+
+
+_FAINT = 1e-6  # of a window where nothing changes: its root has a gradient
+
+
 def make_tiny_decoder_task(config: ConfigDict) -> TinyDecoderTask:
     """The task of a config with these fields."""
     return TinyDecoderTask(
@@ -139,4 +197,5 @@ def make_tiny_decoder_task(config: ConfigDict) -> TinyDecoderTask:
         loader=build(LoaderConfig, config.loader.to_dict(), "loader"),
         cells=config.cells,
         loss_weights=build(TinyLoss, config.loss_weights.to_dict(), "loss_weights"),
+        init_from=config.get("init_from"),
     )

@@ -171,7 +171,7 @@ def test_fields_that_are_none_can_be_set(path):
     """Those that the file sets to None, and those that it leaves to their default."""
     config = load_config(path)
     fields = {*none_fields(config)}
-    fields |= {"init_from"} if config.task != "tiny_decoder" else set()  # it starts from nothing
+    fields |= {"init_from"}
     if config.task == "dit":
         fields |= {"sampling.reference_size", "sampling.size_multiple", "sampling.max_pixels"}
     values = {"init_from": "2024", "sampling.reference_size": "[16, 32]"}

@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from alchemint_jax import sharding, train, weights
-from alchemint_jax.data import decoded, records
+from alchemint_jax.data import decoded, records, teacher_paths
 from alchemint_jax.data.clips import open_split
+from alchemint_jax.data.encoded import fingerprint
 from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError, DataError, WeightsError
 from alchemint_jax.models.vae import VAE, TinyDecoder, VAEConfig
 from alchemint_jax.sampling.loading import load_autoencoder
 from alchemint_jax.train.config import build_train, load_config
 from alchemint_jax.train.run import build_task
+from alchemint_jax.train.state import plan_state
+from alchemint_jax.train.tiny_decoder_task import energy_loss
 from alchemint_jax.worlds.sprites import write_sprites
 
 pytestmark = pytest.mark.slow
@@ -120,6 +123,79 @@ def test_a_stopped_command_goes_on_and_ends_alike(data, teacher, clips, tmp_path
         np.testing.assert_array_equal(one["latents"], other["latents"])
     with pytest.raises(DataError, match="was made with another noise"):
         decoded.write_decoded(clips, teacher, out, 3, noise=0.25, shard=2)
+
+
+@pytest.fixture
+def paths(teacher, tmp_path):
+    """Where a teacher ended, three times: the fields that are read, and what says so."""
+    folder, rng = tmp_path / "paths", np.random.default_rng(0)
+    shape = (2, 2, 16, 16, 2)
+    for split, count in (("train", 2), ("validation", 1)):
+        rows = [{"states": rng.standard_normal(shape).astype(np.float16)} for _ in range(count)]
+        records.write_shard(folder / split / f"{split}-00000-of-00001.array_record", rows)
+    card = {
+        "kind": teacher_paths.KIND, "schema": teacher_paths.SCHEMA, "shard": 2,
+        "splits": {"train": 2, "validation": 1}, "frames": 5, "size": [64, 64],
+        "model": {"vae": fingerprint(teacher / "vae")},
+    }  # fmt: skip
+    records.write_json(folder / teacher_paths.MARK, card)
+    return folder
+
+
+def test_ends_of_paths_come_after_the_clips(teacher, clips, paths, tmp_path):
+    out = decoded.write_decoded(clips, teacher, tmp_path / "out", 1, paths=paths, noise=0, shard=2)
+    card = decoded.read_card(out)
+    assert card["splits"] == {"train": 3, "validation": 2} and card["paths"] == "paths"
+    batch = next(iter(decoded.decoded_loader(out, "train", LoaderConfig(3, shuffle=False))))
+    ends = [row["states"][-1] for row in teacher_paths.open_split(paths, "train")]
+    np.testing.assert_array_equal(batch["latents"][1:], np.stack(ends))
+    assert np.abs(batch["latents"][0] - ends[0]).max() > 0.1
+    vae, params = weights.load(teacher, "vae")
+    shown = jax.jit(lambda z: vae.apply({"params": params}, z, method="decode"))(np.stack(ends))
+    np.testing.assert_allclose(batch["video"][1:], (np.asarray(shown) + 1) * 127.5, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"model": {"vae": "another"}}, "of another autoencoder than that of"),
+        ({"frames": 9}, "its clips have 9 frames of 64 x 64, but the clips have 5 frames of 64"),
+    ],
+)
+def test_paths_of_other_clips_are_refused(teacher, clips, paths, tmp_path, said, says):
+    card = records.read_json(paths / teacher_paths.MARK)
+    records.write_json(paths / teacher_paths.MARK, card | said)
+    with pytest.raises(DataError, match=says):
+        decoded.write_decoded(clips, teacher, tmp_path / "out", 1, paths=paths)
+    assert not (tmp_path / "out").exists()
+
+
+def test_energy_is_that_of_windows():
+    """One window with a ramp along the columns, which moves by its slope in every frame."""
+    ramp = 2 * jnp.arange(4.0)[None, None, None, :, None] * jnp.ones((1, 2, 4, 1, 1))
+    ramp = ramp + 2 * jnp.arange(2.0)[None, :, None, None, None]
+    columns, motion = 2 * np.sqrt(3 / 4), 2.0  # the last column has no neighbour
+    still = jnp.zeros_like(ramp)
+    np.testing.assert_allclose(energy_loss(ramp, still, side=4), columns**2 + motion**2, rtol=5e-3)
+    assert energy_loss(ramp, ramp + 7) == 0  # whatever the colour
+    assert energy_loss(ramp, -ramp) == 0  # and whatever the direction
+    first = energy_loss(ramp[:, :1], still[:, :1], side=4)  # nothing moves
+    np.testing.assert_allclose(first, columns**2, rtol=5e-3)
+    assert np.isfinite(jax.jit(jax.grad(energy_loss))(still, ramp)).all()
+
+
+def test_training_goes_on_from_a_decoder(run, teacher, overrides):
+    file = run[1] / "export" / "tiny_decoder.safetensors"
+    config = load_config(f"{CONFIG}:sharp", [*overrides, f"init_from={file}"])
+    task, mesh = build_task(config), sharding.make_mesh(devices=jax.devices()[:1])
+    state = plan_state(task, build_train(config).optimizer, mesh).init(jax.random.key(1))
+    _, params = weights.load(file, "vae")
+    for name in ("params", "ema"):
+        jax.tree.map(np.testing.assert_array_equal, state[name], params)
+    assert task.loss_weights.energy > 0
+    config = load_config(CONFIG, [*overrides, f"init_from={teacher}"])
+    with pytest.raises(WeightsError, match="is no small decoder"):
+        build_task(config).pretrained()
 
 
 def test_it_learns_what_its_teacher_shows(run):

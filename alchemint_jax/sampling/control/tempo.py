@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from einops import rearrange
 from jaxtyping import Array, Bool, Float
 
@@ -191,6 +190,8 @@ class TempoControl:
 
         there = followed.tokens.any(-1)
         changes = jnp.ptp(kept(followed.curves, self.trim), axis=-1) > 0
+        import optax  # which no other way of sampling needs, and every start would wait for
+
         objective = partial(self._objective, look, there, there & changes)
         moved = optimised(objective, latents, optax.adamw(self.rate, weight_decay=0.01), rounds)
         after = None
@@ -227,12 +228,13 @@ Objective = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 def optimised(
     objective: Objective,
     latents: Float[Array, b * rest],
-    optimizer: optax.GradientTransformation,
+    optimizer: Any,
     rounds: Array | int,
 ) -> Float[Array, b * rest]:
     """Latents after at most so many rounds; a sample that is done moves no more.
 
-    The loop ends as soon as all are done. Each round costs the objective and its gradient.
+    The loop ends as soon as all are done. Each round costs the objective and its gradient, and a
+    step of the optimizer, which is one of optax.
     """
 
     def total(z: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -249,7 +251,7 @@ def optimised(
         active = active & ~done
         updates, state = optimizer.update(slope, state, z)
         moves = active.reshape(-1, *[1] * (z.ndim - 1))
-        return number + 1, jnp.where(moves, optax.apply_updates(z, updates), z), state, active
+        return number + 1, jnp.where(moves, z + updates, z), state, active
 
     start = (jnp.int32(0), latents, optimizer.init(latents), jnp.ones(len(latents), bool))
     return jax.lax.while_loop(unfinished, once, start)[1]
