@@ -84,24 +84,42 @@ TRAINING = {
     ),
 }
 
-# One step of the solver with all branches of guidance, and what a video of such steps comes to:
-# of the model in 50 steps, and of its student in 4, gated or not, with references or without.
+# One step of the solver with all branches of guidance: gated too, and of the student in 4 steps.
+_STEP = "--step sample --batch 1"
 SAMPLING = {
-    "wan_1_3b_sample_480p": (
-        _SMALL,
-        _480P,
-        {
-            "v5p-8": "--mesh context=4",
-            "v6e-4": "--mesh context=4",
-            "tpu7x-2": "--mesh context=2",
-            "h100:4": "--mesh context=4",
-        },
-    ),
-    "wan_14b_sample_720p": (
-        _LARGE,
-        _720P,
-        {"v5p-8": "--mesh context=4", "tpu7x-8": "--mesh context=8", "h100:8": "--mesh context=8"},
-    ),
+    name: (config, target, size, 2, f"--mesh {how}")
+    for name, (config, target, size, how) in {
+        "wan_1_3b_sample_480p_2refs_v5p-8": (_SMALL, "v5p-8", _480P, f"context=4 {_STEP}"),
+        "wan_1_3b_sample_480p_2refs_v6e-4": (_SMALL, "v6e-4", _480P, f"context=4 {_STEP}"),
+        "wan_1_3b_sample_480p_2refs_tpu7x-2": (_SMALL, "tpu7x-2", _480P, f"context=2 {_STEP}"),
+        "wan_1_3b_sample_480p_2refs_tpu7x-2_gated": (
+            *(_SMALL, "tpu7x-2", _480P),
+            f"context=2 {_STEP} --gating",
+        ),
+        "wan_1_3b_sample_480p_2refs_tpu7x-2_fast": (
+            *(f"{_SMALL}:fast", "tpu7x-2", _480P),
+            f"context=2 {_STEP}",
+        ),
+        "wan_1_3b_sample_480p_2refs_h100-4": (_SMALL, "h100:4", _480P, f"context=4 {_STEP}"),
+        "wan_1_3b_sample_480p_2refs_h100-4_gated": (
+            *(_SMALL, "h100:4", _480P),
+            f"context=4 {_STEP} --gating",
+        ),
+        "wan_1_3b_sample_480p_2refs_h100-4_fast": (
+            *(f"{_SMALL}:fast", "h100:4", _480P),
+            f"context=4 {_STEP}",
+        ),
+        "wan_14b_sample_720p_2refs_tpu7x-8": (_LARGE, "tpu7x-8", _720P, f"context=8 {_STEP}"),
+        "wan_14b_sample_720p_2refs_tpu7x-8_gated": (
+            *(_LARGE, "tpu7x-8", _720P),
+            f"context=8 {_STEP} --gating",
+        ),
+        "wan_14b_sample_720p_2refs_h100-8": (_LARGE, "h100:8", _720P, f"context=8 {_STEP}"),
+        "wan_14b_sample_720p_2refs_h100-8_gated": (
+            *(_LARGE, "h100:8", _720P),
+            f"context=8 {_STEP} --gating",
+        ),
+    }.items()
 }
 
 # What collectives send as the data axis grows. Nothing else of these two is looked at.
@@ -117,24 +135,11 @@ SEARCH = {
 def cases() -> list[Case]:
     """All plans, in the table's order."""
     found = []
-    for name, (config, target, size, references, how) in (TRAINING | SEARCH | DATA_AXIS).items():
-        found.append(_case(name, config, target, size, references, how))
-    for name, (config, size, targets) in SAMPLING.items():
-        for target, mesh in targets.items():
-            place, how = target.replace(":", "-"), f"{mesh} --step sample --batch 1"
-            many = f"{name}_2refs_{place}"
-            found += [
-                _case(many, config, target, size, 2, how),
-                _case(f"{many}_gated", config, target, size, 2, f"{how} --gating"),
-            ]
-            if config == _SMALL:
-                found.append(_case(f"{many}_fast", f"{config}:fast", target, size, 2, how))
+    for name, case in (TRAINING | SEARCH | DATA_AXIS | SAMPLING).items():
+        config, target, size, references, how = case
+        said = f"--config {config} --target {target} {size} --references {references} {how}"
+        found.append(Case(name, tuple(said.split())))
     return found
-
-
-def _case(name: str, config: str, target: str, size: str, references: int, how: str) -> Case:
-    said = f"--config {config} --target {target} {size} --references {references} {how}"
-    return Case(name, tuple(said.split()))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -68,7 +68,6 @@ def test_two_experts_have_guidance_of_their_own():
 
 def test_skipped_passes_cost_embedding_and_head():
     found = whole_video(MODEL, TOKENS, TEN, _table(5))
-    # The second step has one residual only, and takes that.
     assert found.passes == 4
     layers = dataclasses.replace(MODEL, n_layers=0)
     ends = dit_flops(layers, Sequence(video=1000, text=0)).forward
