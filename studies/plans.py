@@ -45,7 +45,6 @@ _SMALL, _LARGE = "configs/wan_1_3b.py", "configs/wan_14b.py"
 # Twelve heads (1.3B) cannot be shared by eight or sixteen, forty (14B) can.
 TRAINING = {
     "wan_1_3b_480p_2refs_v5p-8": (_SMALL, "v5p-8", _480P, 2, "--mesh fsdp=4 --batch 4"),
-    "wan_1_3b_480p_2refs_v6e-8": (_SMALL, "v6e-8", _480P, 2, "--mesh fsdp=8 --batch 8"),
     "wan_1_3b_480p_2refs_tpu7x-8": (_SMALL, "tpu7x-8", _480P, 2, "--mesh fsdp=8 --batch 8"),
     "wan_1_3b_480p_0refs_h100-8": (_SMALL, "h100:8", _480P, 0, "--mesh fsdp=8 --batch 8"),
     "wan_1_3b_480p_2refs_h100-8": (_SMALL, "h100:8", _480P, 2, "--mesh fsdp=8 --batch 8"),
@@ -57,11 +56,6 @@ TRAINING = {
         *(_SMALL, "h100:8", _480P, 2),
         f"--mesh fsdp=8 --batch 8 {_TEXT}",
     ),
-    "wan_1_3b_720p_2refs_h100-8": (_SMALL, "h100:8", _720P, 2, "--mesh fsdp=8 --batch 8"),
-    "wan_14b_480p_2refs_h100-8x8": (
-        *(_LARGE, "h100:8x8", _480P, 2),
-        f"--mesh fsdp=8,context=8 --batch 8 {_WHOLE}",
-    ),
     "wan_14b_720p_2refs_v5p-4x4x4": (
         *(_LARGE, "v5p:4x4x4", _720P, 2),
         f"--mesh fsdp=8,context=8 --batch 8 {_WHOLE}",
@@ -70,56 +64,30 @@ TRAINING = {
         *(_LARGE, "tpu7x:4x4x4", _720P, 2),
         f"--mesh fsdp=16,context=8 --batch 16 {_WHOLE}",
     ),
-    "wan_14b_720p_0refs_h100-8x8": (
-        *(_LARGE, "h100:8x8", _720P, 0),
-        f"--mesh fsdp=8,context=8 --batch 8 {_WHOLE}",
-    ),
     "wan_14b_720p_2refs_h100-8x8": (
         *(_LARGE, "h100:8x8", _720P, 2),
         f"--mesh fsdp=8,context=8 --batch 8 {_WHOLE}",
     ),
-    "wan_14b_lora_720p_2refs_h100-8": (
-        *(f"{_LARGE}:lora", "h100:8", _720P, 2),
-        f"--mesh context=8 --batch 1 {_WHOLE}",
-    ),
 }
 
-# One step of the solver with all branches of guidance: gated too, and of the student in 4 steps.
+# One step of the solver with all branches of guidance; gated, too, and of the student.
 _STEP = "--step sample --batch 1"
 SAMPLING = {
-    name: (config, target, size, 2, f"--mesh {how}")
-    for name, (config, target, size, how) in {
-        "wan_1_3b_sample_480p_2refs_v5p-8": (_SMALL, "v5p-8", _480P, f"context=4 {_STEP}"),
-        "wan_1_3b_sample_480p_2refs_v6e-4": (_SMALL, "v6e-4", _480P, f"context=4 {_STEP}"),
-        "wan_1_3b_sample_480p_2refs_tpu7x-2": (_SMALL, "tpu7x-2", _480P, f"context=2 {_STEP}"),
-        "wan_1_3b_sample_480p_2refs_tpu7x-2_gated": (
-            *(_SMALL, "tpu7x-2", _480P),
-            f"context=2 {_STEP} --gating",
-        ),
-        "wan_1_3b_sample_480p_2refs_tpu7x-2_fast": (
-            *(f"{_SMALL}:fast", "tpu7x-2", _480P),
-            f"context=2 {_STEP}",
-        ),
-        "wan_1_3b_sample_480p_2refs_h100-4": (_SMALL, "h100:4", _480P, f"context=4 {_STEP}"),
-        "wan_1_3b_sample_480p_2refs_h100-4_gated": (
-            *(_SMALL, "h100:4", _480P),
-            f"context=4 {_STEP} --gating",
-        ),
-        "wan_1_3b_sample_480p_2refs_h100-4_fast": (
-            *(f"{_SMALL}:fast", "h100:4", _480P),
-            f"context=4 {_STEP}",
-        ),
-        "wan_14b_sample_720p_2refs_tpu7x-8": (_LARGE, "tpu7x-8", _720P, f"context=8 {_STEP}"),
-        "wan_14b_sample_720p_2refs_tpu7x-8_gated": (
-            *(_LARGE, "tpu7x-8", _720P),
-            f"context=8 {_STEP} --gating",
-        ),
-        "wan_14b_sample_720p_2refs_h100-8": (_LARGE, "h100:8", _720P, f"context=8 {_STEP}"),
-        "wan_14b_sample_720p_2refs_h100-8_gated": (
-            *(_LARGE, "h100:8", _720P),
-            f"context=8 {_STEP} --gating",
-        ),
-    }.items()
+    "wan_1_3b_sample_480p_2refs_v5p-8": (_SMALL, "v5p-8", _480P, 2, f"--mesh context=4 {_STEP}"),
+    "wan_1_3b_sample_480p_2refs_tpu7x-2": (
+        *(_SMALL, "tpu7x-2", _480P, 2),
+        f"--mesh context=2 {_STEP}",
+    ),
+    "wan_1_3b_sample_480p_2refs_h100-4": (_SMALL, "h100:4", _480P, 2, f"--mesh context=4 {_STEP}"),
+    "wan_1_3b_sample_480p_2refs_h100-4_fast": (
+        *(f"{_SMALL}:fast", "h100:4", _480P, 2),
+        f"--mesh context=4 {_STEP}",
+    ),
+    "wan_14b_sample_720p_2refs_v5p-8": (_LARGE, "v5p-8", _720P, 2, f"--mesh context=4 {_STEP}"),
+    "wan_14b_sample_720p_2refs_v5p-8_gated": (
+        *(_LARGE, "v5p-8", _720P, 2),
+        f"--mesh context=4 {_STEP} --gating",
+    ),
 }
 
 # What collectives send as the data axis grows. Nothing else of these two is looked at.
@@ -241,13 +209,13 @@ def _training_cells(p: dict[str, Any]) -> dict[str, str]:
 
 
 def _sampling_cells(p: dict[str, Any]) -> dict[str, str]:
-    video, attention = p["video"], p.get("attention")
+    video, attention = p.get("video"), p.get("attention")
     return {
         **_common(p),
-        "steps": str(video["steps"]),
-        "passes": str(video["passes"]),
-        "operations of a video": f"{video['flops']:.3g}",
-        "video s at least": f"{video['seconds']:.3g}",
+        "steps": str(video["steps"]) if video else "-",
+        "passes": str(video["passes"]) if video else "-",
+        "operations of a video": f"{video['flops']:.3g}" if video else "-",
+        "video s at least": f"{video['seconds']:.3g}" if video else "-",
         "attention for a pair": f"{attention['per_pair']:.3f} x" if attention else "-",
         "for a token": f"{attention['per_token']:.3f} x" if attention else "-",
     }
@@ -314,15 +282,16 @@ GiB and ms of collectives are of one chip and step. Texts are encoded beforehand
 """
 _SAMPLED = """## Sampling
 
-The step of the solver with all branches of guidance is what is compiled; a video is all steps of
-the recipe, which are 40 of two passes, or 4 of one for the student (`fast`). Texts and the
-autoencoder are not in it.
+One step of the solver with all branches of guidance is compiled. A video is all steps of the
+recipe: 40 of two passes, or 4 of one for the student (`fast`). Texts and the autoencoder are not in
+it.
 
 The last two columns are of the kernels of attention: their operations for each pair of a query and
 a key, over those of plain attention; and for each token, over those of a video without references.
 References are further tokens that every token attends to, so a token's share grows with the
-sequence. Gating widens queries and keys by some channels, which are counted as they are; tiles of a
-TPU may be wider.
+sequence. The plans of 14B were made before these columns and those of a video. Gating widens
+queries and keys by some channels, which the bounds of time count as they are. A TPU's tiles have
+128 channels: there the products of queries and keys take up to twice as long.
 """
 
 
