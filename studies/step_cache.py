@@ -32,6 +32,7 @@ from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import check_model, fingerprints
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.conditions import latent_shape
+from alchemint_jax.sampling.passes import counted
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.ratios import measure_table
 from alchemint_jax.sampling.sample import decode, sample_latents
@@ -175,7 +176,7 @@ def measure(
             "rule": dataclasses.asdict(variant.rule) if variant.rule else None,
             "against": variant.against,
             "boards": len(part),
-            "passes": _passes(plan, cache),
+            "passes": counted(plan.guidance, plan.steps, cache)[0],
             **compared(latents, frames, *whole[:2]),
             **{
                 figure: {
@@ -226,16 +227,6 @@ def _first(
     names = {scene.id for scene in scenes}
     chosen = [row for row in rows if row["case"] in names]
     return latents[: len(scenes)], frames[: len(scenes)], chosen
-
-
-def _passes(plan: Plan, cache: StepCache | None) -> float:
-    """Passes of the model that are computed for a video."""
-    from alchemint_jax.sampling.passes import scheduled
-
-    passes = scheduled(plan.guidance, plan.steps, cache)
-    if passes is None:
-        return plan.steps * len(plan.guidance.branches())
-    return sum(len(passes.kinds[i].computed) for i in passes.kind)
 
 
 def _side(pipe: Pipeline, scene: Scene, plan: Plan, cache: StepCache | None, seed: int) -> Side:

@@ -5,6 +5,7 @@ Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import jax
@@ -57,8 +58,15 @@ def cudnn(
 
 
 def widest() -> int:
-    """The widest heads that the kernel takes on the GPU here; 128 where there is none."""
-    capability = getattr(jax.local_devices()[0], "compute_capability", "0.0")
+    """The widest heads that the kernel takes on the GPU here, or on that of the current mesh.
+
+    A plan's GPUs are not here, and say no more than their names. Without any it is 128.
+    """
+    capability = getattr(jax.local_devices()[0], "compute_capability", None)
+    if capability is None:
+        planned = jax.sharding.get_abstract_mesh().abstract_device
+        hopper = planned is not None and re.search("H[12]00", planned.device_kind)
+        capability = 9.0 if hopper else 0.0
     return 256 if float(capability) >= 9 else 128
 
 

@@ -76,6 +76,9 @@ def add_parser(commands: Any) -> None:
         help="one round of TempoControl in the step; others take as long, and no more memory",
     )
     c.add_argument(
+        "--cache", metavar="FILE", help="a step cache, whose skipped passes a video does without"
+    )
+    c.add_argument(
         "--remat",
         metavar="POLICY",
         help="of the layers; auto is the fastest that fits; default: the config's",
@@ -118,7 +121,7 @@ def plan_command(args: argparse.Namespace) -> Any:
     from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
     from alchemint_jax.sampling.control.telling import told_by
 
-    for name in ("gating", "inbetween", "relay", "ts_attn", "tempo"):
+    for name in ("gating", "inbetween", "relay", "ts_attn", "tempo", "cache"):
         if getattr(args, name) is not None and args.step != "sample":
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} is of sampling; give --step sample as well")
@@ -138,6 +141,7 @@ def plan_command(args: argparse.Namespace) -> Any:
         step=args.step,
         remat=args.remat,
         control=control,
+        cache=args.cache,
     )
     return (search if args.search else plan)(request, _say)
 

@@ -8,10 +8,12 @@ from typing import Any
 import jax
 
 from alchemint_jax.plan import collectives
+from alchemint_jax.plan.attention import AttentionCost
 from alchemint_jax.plan.compile import Program
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.steps import Step
 from alchemint_jax.plan.targets import GIB, Target, network_bandwidth
+from alchemint_jax.plan.video import Video
 from alchemint_jax.sharding import shard_bytes
 
 
@@ -35,6 +37,8 @@ class Plan:
         tokens: video tokens of a step.
         chips: number of chips.
         compile_seconds: what the compiler took.
+        video: of which a step of sampling is a part.
+        attention: what its kernels take in a step of sampling, where any do.
     """
 
     what: dict[str, Any]
@@ -52,6 +56,8 @@ class Plan:
     chips: int
     peak_flops: float
     compile_seconds: float
+    video: Video | None = None
+    attention: AttentionCost | None = None
 
     @property
     def step_seconds(self) -> float:
@@ -97,6 +103,12 @@ class Plan:
             "mfu_bound": round(self.mfu, 4),
             "tokens_per_second": round(self.tokens / self.step_seconds),
             "tokens": self.tokens,
+            **({"video": self.video.as_dict(self.step_seconds)} if self.video else {}),
+            **(
+                {"attention": self.attention.as_dict(self.peak_flops * self.chips)}
+                if self.attention
+                else {}
+            ),
             "chips": self.chips,
             "compile_seconds": round(self.compile_seconds, 1),
         }
@@ -142,6 +154,8 @@ def make_plan(
         chips=target.chips,
         peak_flops=chip.flops,
         compile_seconds=program.seconds,
+        video=step.video,
+        attention=step.attention,
     )
 
 

@@ -131,7 +131,7 @@ def text_flops(config: UMT5Config, tokens: int) -> float:
     return float(config.n_layers * layer)
 
 
-def traced_flops(jaxpr: Any, parts: int = 1) -> float:
+def traced_flops(jaxpr: Any, parts: int = 1, kernels: bool = False) -> float:
     """Operations of all products in a traced program, as often as its loops run them.
 
     It sees what is recomputed, and kernels of Pallas. Of a `cond` the dearest branch counts, and
@@ -141,17 +141,18 @@ def traced_flops(jaxpr: Any, parts: int = 1) -> float:
     Args:
         jaxpr: a `jax.core.Jaxpr`, for example `jitted.trace(...).jaxpr.jaxpr`.
         parts: how many devices run it at once, each on a part (inside `shard_map`).
+        kernels: whether only operations inside of kernels count, which are those of attention.
     """
     total = 0.0
     for eqn in jaxpr.eqns:
         name, params = eqn.primitive.name, eqn.params
         if not eqn.outvars:
             continue
-        if name == "dot_general":
+        if name == "dot_general" and not kernels:
             (contracted, _), _ = params["dimension_numbers"]
             inner = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
             total += parts * 2.0 * math.prod(eqn.outvars[0].aval.shape) * inner
-        elif name == "conv_general_dilated":
+        elif name == "conv_general_dilated" and not kernels:
             kernel = eqn.invars[1].aval.shape
             outputs = kernel[params["dimension_numbers"].rhs_spec[0]]
             out = math.prod(eqn.outvars[0].aval.shape)
@@ -159,18 +160,20 @@ def traced_flops(jaxpr: Any, parts: int = 1) -> float:
         elif name.startswith("dot_product_attention"):  # cuDNN's
             total += parts * _fused_attention(name, eqn)
         elif name == "cond":
-            total += max(traced_flops(branch.jaxpr, parts) for branch in params["branches"])
+            total += max(
+                traced_flops(branch.jaxpr, parts, kernels) for branch in params["branches"]
+            )
         else:
-            times, inside = 1.0, parts
+            times, inside, only = 1.0, parts, kernels
             if name == "scan":
                 times = params["length"]
             elif name == "pallas_call":
-                times = math.prod(params["grid_mapping"].grid)
+                times, only = math.prod(params["grid_mapping"].grid), False
             elif name == "shard_map":
                 inside = parts * math.prod(
                     size for axis, size in params["mesh"].shape.items() if axis in _manual(params)
                 )
-            total += times * sum(traced_flops(inner, inside) for inner in _inner(params))
+            total += times * sum(traced_flops(inner, inside, only) for inner in _inner(params))
     return total
 
 

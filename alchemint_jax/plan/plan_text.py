@@ -50,6 +50,18 @@ def as_text(plan: Plan) -> str:
         f"  step: at least {plan.step_seconds:.4g} s ({plan.serial_seconds:.4g} s if collectives "
         f"are waited for); MFU at most {100 * plan.mfu:.1f} %, "
         f"{plan.tokens / plan.step_seconds:.4g} video tokens/s at most",
-        f"  compiled in {plan.compile_seconds:.0f} s",
     ]
+    if plan.attention:
+        cost = plan.attention
+        lines.append(
+            f"  attention's kernels: {cost.flops:.4g} operations; {cost.pair:.3f} x plain "
+            f"attention's for a pair of tokens, {cost.token:.3f} x a video's alone for a token"
+        )
+    if plan.video:
+        of = plan.video.as_dict(plan.step_seconds)
+        lines.append(
+            f"  video: {of['steps']} steps, {of['passes']} passes, {of['flops']:.4g} operations; "
+            f"at least {of['seconds']:.4g} s, without texts and autoencoder"
+        )
+    lines.append(f"  compiled in {plan.compile_seconds:.0f} s")
     return "\n".join(lines)

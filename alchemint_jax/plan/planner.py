@@ -13,6 +13,7 @@ from alchemint_jax.plan import steps, told
 from alchemint_jax.plan.compile import compile_step
 from alchemint_jax.plan.estimate import Plan, make_plan
 from alchemint_jax.plan.experts import with_second_expert
+from alchemint_jax.plan.gpus import seen_as
 from alchemint_jax.plan.steps import Step, Work
 from alchemint_jax.plan.targets import Target, parse_target, topology_devices
 from alchemint_jax.sampling.control import Control
@@ -40,6 +41,7 @@ class Request:
         remat: the policy of layers; "auto" is the fastest that fits.
         accumulate: parts that a batch is split into.
         control: that sampling runs under.
+        cache: file of a step cache, which says what passes of a video are skipped.
     """
 
     config: str
@@ -55,6 +57,7 @@ class Request:
     remat: str | None = None
     accumulate: int | None = None
     control: Control | None = None
+    cache: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,9 +128,11 @@ def with_remat(task: Any, policy: str) -> Any:
 
 def trace(setup: Setup, mesh: Mesh) -> Step:
     """The step that the setup asks for, on a mesh."""
-    if setup.request.step == "sample":
-        return steps.sample_step(setup.task, setup.work, mesh, setup.request.control)
-    return steps.train_step(setup.task, setup.optimizer, setup.work, mesh)
+    request = setup.request
+    with seen_as(setup.target):
+        if request.step == "sample":
+            return steps.sample_step(setup.task, setup.work, mesh, request.control, request.cache)
+        return steps.train_step(setup.task, setup.optimizer, setup.work, mesh)
 
 
 def complete(mesh: dict[str, int]) -> dict[str, int]:
@@ -169,4 +174,5 @@ def describe(setup: Setup, mesh: Mesh) -> dict[str, Any]:
         "remat": setup.task.model.remat,
         "accumulate": setup.optimizer.accumulate,
         **({"control": repr(setup.request.control)} if setup.request.control else {}),
+        **({"cache": setup.request.cache} if setup.request.cache else {}),
     }

@@ -20,7 +20,9 @@ from alchemint_jax.models.layers import init_params
 from alchemint_jax.models.vae import VARIANTS as VAES
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan import told
+from alchemint_jax.plan.attention import AttentionCost, attention_cost
 from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops
+from alchemint_jax.plan.video import Video, table_of, whole_video
 from alchemint_jax.sampling.control import Control
 from alchemint_jax.sampling.sample import solve_piece
 from alchemint_jax.scene.clock import Clock
@@ -65,6 +67,8 @@ class Step:
         gradients: the arrays that have a gradient; empty where nothing is trained.
         tokens: video tokens of all clips of a step.
         model_flops: operations that the step needs, nothing recomputed, of all devices.
+        video: of which a step of sampling is a part.
+        attention: what its kernels take in a step of sampling, where any do.
     """
 
     traced: Any
@@ -72,6 +76,8 @@ class Step:
     gradients: Any
     tokens: int
     model_flops: float
+    video: Video | None = None
+    attention: AttentionCost | None = None
 
 
 def with_cached_text(task: DiTTask) -> DiTTask:
@@ -335,16 +341,21 @@ def train_step(task: Any, optimizer: OptimizerConfig, work: Work, mesh: Mesh) ->
     )
 
 
-def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = None) -> Step:
+def sample_step(
+    task: Any, work: Work, mesh: Mesh, control: Control | None = None, cache: str | None = None
+) -> Step:
     """One step of the solver with the branches of guidance that the config's sampling asks for.
 
-    It runs under a control, if there is one.
+    It runs under a control, if there is one. A file of a step cache says which passes of the
+    whole video are skipped.
     """
     if not isinstance(task, DiTTask):
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
     told.check(control, task.model.events)
     plan = task.sampling.plan()
     guide = task.sampling.guidance.function()
+    tokens = sequence(task, work)
+    video = whole_video(task.model, tokens, plan, table_of(cache, plan, work.size, work.frames))
     batch = dit_batch(with_cached_text(task), work, mesh)
     columns = plan.method().table(plan.levels()).shape[1]
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
@@ -395,13 +406,15 @@ def sample_step(task: Any, work: Work, mesh: Mesh, control: Control | None = Non
             dit=DiT(task.model, dtype=jnp.dtype(task.compute)),
             solver=plan.solver,
         )
-    tokens = sequence(task, work)
+    passes = work.batch * len(guide.branches)
     return Step(
         traced=traced,
         kinds={"weights": params, "batch": (conditions, state)},
         gradients={},
         tokens=work.batch * tokens.video,
-        model_flops=work.batch * len(guide.branches) * dit_flops(task.model, tokens).forward,
+        model_flops=passes * dit_flops(task.model, tokens).forward,
+        video=video,
+        attention=attention_cost(traced.jaxpr.jaxpr, task.model, tokens, passes),
     )
 
 

@@ -92,6 +92,15 @@ def scheduled(guidance: Guidance, steps: int, cache: StepCache | None = None) ->
     return Passes(branches, tuple(kinds), weights, np.asarray(rows, np.int32))
 
 
+def counted(guidance: Guidance, steps: int, cache: StepCache | None = None) -> tuple[int, int]:
+    """How many passes of so many steps are computed, and how many are made of residuals."""
+    passes = scheduled(guidance, steps, cache)
+    if passes is None:
+        return steps * len(guidance.branches()), 0
+    kinds = [passes.kinds[i] for i in passes.kind]
+    return sum(len(kind.computed) for kind in kinds), sum(len(kind.reused) for kind in kinds)
+
+
 class Residuals(NamedTuple):
     """What was known of each branch when it was computed last.
 
