@@ -131,20 +131,18 @@ def upsampled_conv2d(
 ) -> Float[Array, "b f 2*h 2*w o"]:
     """Doubles height and width by repetition and convolves, all on the small frames.
 
-    A pixel and its neighbours are copies of two cells along each side. So each of the four pixels
-    of a cell is a convolution of cells, with sums of taps as its weights. These are channels of one
-    convolution: as many products, but no large frames with all channels, and wide matrices.
+    The four pixels around a corner of cells see these four cells and no others, as the copies that
+    they are. So each of them is a convolution of 2 x 2 cells, with sums of taps as its weights, and
+    all are channels of one: 16 products in the place of 36, and wide matrices.
     """
     b, f, h, w, c = x.shape
     o = kernel.shape[3]
-    wide = jnp.einsum("pit,qju,tuco->ijcpqo", _CELLS, _CELLS, kernel)
-    y = conv2d(x, wide.reshape(3, 3, c, 4 * o)).reshape(b, f, h, w, 2, 2, o)
-    y = y.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, 2 * h, 2 * w, o)
+    wide = jnp.einsum("pit,qju,tuco->ijcpqo", _CELLS, _CELLS, kernel).reshape(2, 2, c, 4 * o)
+    y = conv2d(x, wide).reshape(b, f, h + 1, w + 1, 2, 2, o)
+    y = y.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, 2 * h + 2, 2 * w + 2, o)[:, :, 1:-1, 1:-1]
     return y if bias is None else y + bias.astype(x.dtype)[None, None, None, None]
 
 
-# [pixel, cell, tap]: the first pixel of a cell sees the cell before it by its first tap, and its
-# own cell by the others.
-_CELLS = np.array(
-    [[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]], np.float32
-)
+# [pixel, cell, tap]: the last pixel of the cell before a corner sees its own cell by two taps and
+# the next one by the third; the first pixel of the cell behind it the other way round.
+_CELLS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
