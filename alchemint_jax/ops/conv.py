@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -137,12 +136,26 @@ def upsampled_conv2d(
     """
     b, f, h, w, c = x.shape
     o = kernel.shape[3]
-    wide = jnp.einsum("pit,qju,tuco->ijcpqo", _CELLS, _CELLS, kernel).reshape(2, 2, c, 4 * o)
+    rows = _around(*kernel)
+    wide = jnp.stack(
+        [
+            jnp.stack(
+                [jnp.concatenate([k for row in i for k in _around(*row)[j]], -1) for j in (0, 1)]
+            )
+            for i in rows
+        ]
+    )
     y = conv2d(x, wide).reshape(b, f, h + 1, w + 1, 2, 2, o)
     y = y.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, 2 * h + 2, 2 * w + 2, o)[:, :, 1:-1, 1:-1]
     return y if bias is None else y + bias.astype(x.dtype)[None, None, None, None]
 
 
-# [pixel, cell, tap]: the last pixel of the cell before a corner sees its own cell by two taps and
-# the next one by the third; the first pixel of the cell behind it the other way round.
-_CELLS = np.array([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]], np.float32)
+def _around(
+    a: jax.Array, b: jax.Array, c: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """The weights of the cell before a corner, and of the one behind it, by three taps.
+
+    Each is a pair: for the last pixel before the corner, two of whose taps see its own cell, and
+    for the first pixel behind it, two of whose taps see the cell behind.
+    """
+    return (a + b, a), (c, b + c)
