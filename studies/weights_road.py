@@ -4,8 +4,8 @@
 
 The weights need not be there: files of the published format and size are written as holes, which
 take no room on a disk, with real headers. What a process reads is known before it reads it; one
-process of one device is also run, of 8 and of 64, and counts what it asks the files for and its
-memory, of which it takes 10 GB. Devices are those that JAX pretends; a process is some of them.
+process of one device is also run, and counts what it asks the files for and its memory. Devices are
+those that JAX pretends; a process is some of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 CONFIG = Path(__file__).parents[1] / "configs" / "wan_14b.py"
 CASES = ((8, 1), (8, 4), (64, 1), (64, 4), (64, 8))  # devices of the mesh, and of a process
-RUNS = (8, 64)  # devices of the mesh; a process that is run has one of them
+RUN = (64, 1)
 GB = 10**9
 
 
@@ -123,13 +123,14 @@ def figures(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def run(folder: Path, devices: int) -> dict[str, Any]:
+def run(folder: Path) -> dict[str, Any]:
     """Reads for real what one process does: the bytes that it asked for, and its memory."""
     from alchemint_jax.weights import files, placing
 
+    devices, local = RUN
     tensors, leaves = recipe(folder, devices)
     mesh = next(iter(leaves.values())).sharding.mesh
-    mine = [list(mesh.devices.flat)[devices // 2]]
+    mine = list(mesh.devices.flat)[devices // 2 : devices // 2 + local]
     plan = planned(tensors, leaves, mine)
     opened, asked = files.safe_open, 0
 
@@ -175,6 +176,7 @@ def run(folder: Path, devices: int) -> dict[str, Any]:
     held = sum(array.nbytes for array in kept)
     return {
         "devices": devices,
+        "of_a_process": local,
         "asked_gb": asked / GB,
         "asked_per_share": asked / GB / plan["share_gb"],
         "held_gb": held / GB,
@@ -189,12 +191,11 @@ def _resident() -> int:
     return 1024 * int(found[1])
 
 
-def _child(folder: Path, devices: int) -> Any:
+def _child(what: str, folder: Path) -> Any:
     """In a process of its own: its memory is to be known, and its devices are set at its start."""
     flags = f"--xla_force_host_platform_device_count={max(devices for devices, _ in CASES)}"
     env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    words = [sys.executable, "-m", "studies.weights_road", "--folder", str(folder)]
-    words += ["--devices", str(devices)]
+    words = [sys.executable, "-m", "studies.weights_road", "--child", what, "--folder", str(folder)]
     done = subprocess.run(words, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -204,11 +205,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure what starting a large model reads.")
     parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--devices", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=("figures", "run"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if options.folder:
-        folder, devices = options.folder, options.devices
-        print(json.dumps(run(folder, devices) if devices else figures(folder)))
+    if options.child:
+        print(json.dumps({"figures": figures, "run": run}[options.child](options.folder)))
         return
     if not options.out:
         parser.error("give --out")
@@ -220,8 +220,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_model(Path(folder), dtype)
             files = Path(folder).rglob("*.safetensors")
             size = sum(file.stat().st_size for file in files) / GB
-            told = {"files_gb": size, "planned": _child(Path(folder), 0)}
-            found[dtype] = told | {"runs": [_child(Path(folder), n) for n in RUNS]}
+            told = {"files_gb": size, "planned": _child("figures", Path(folder))}
+            found[dtype] = {**told, "run": _child("run", Path(folder))}
     results.write_json(options.out, found)
     print(results.to_json(found))
 

@@ -315,6 +315,5 @@ def test_the_record_keeps_what_is_promised():
     found = json.loads(file.read_text())
     for dtype in ("F32", "BF16"):
         assert max(case["read_per_share"] for case in found[dtype]["planned"]) <= 1.1
-        assert [run["devices"] for run in found[dtype]["runs"]] == [8, 64]
-        assert max(run["asked_per_share"] for run in found[dtype]["runs"]) <= 1.1
-        assert max(run["peak_per_held"] for run in found[dtype]["runs"]) <= 1.2
+        assert found[dtype]["run"]["asked_per_share"] <= 1.1
+        assert found[dtype]["run"]["peak_per_held"] <= 1.2
