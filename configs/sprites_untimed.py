@@ -1,9 +1,9 @@
 r"""A sprites model that draws as the bundled one does and knows no time: what control is tried on.
 
-Its references sit at time 0, whatever their intervals (NoInterval), and half of the clips that it
-learns from have lost their pictures, so that it draws what words alone say. It starts from the
-bundled model, as a LoRA that unlearns the times. Hardware: 2 CPU cores. Commands, after those of
-configs/sprites_schemes.py that draw and encode clips, of which 3,200 are enough:
+Its references sit at time 0, whatever their intervals (NoInterval). Half of the clips that it
+learns from have lost their pictures; for drawing from words alone that was not enough. It starts
+from the bundled model, as a LoRA that unlearns the times. Hardware: 2 CPU cores. Commands, after
+those of configs/sprites_schemes.py that draw and encode clips, of which 3,200 are enough:
 
     alchemint train --config configs/sprites_untimed.py --workdir runs/sprites_untimed
 
