@@ -92,7 +92,10 @@ def test_a_judge_who_is_late_is_found_out():
     assert found["truth"]["boundaries"]["frames"]["bias"] > 1
     assert late["within"] == {"slope": True, "bias": False}
     assert any("not within bounds: bias" in line for line in calibration.lines(found))
-    blind = calibrate(truths(), ColorTracker(10_000), resamples=20, progress=False)["faults"]
+    unseen = ColorTracker(10_000)
+    blind = calibrate(truths(), unseen, thresholds=False, resamples=20, progress=False)
+    assert blind["thresholds"] == {} != found["thresholds"]
+    blind = blind["faults"]
     assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"1": False}
     assert not any(blind["faded"]["within"].values())
     assert found["truth"]["smallest_difference"] > 0
