@@ -78,7 +78,10 @@ def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     assert found["truth"]["smallest_difference"] == 0
     assert found["thresholds"]["least"]["10000"]["detected"]["mean"] == 0
     assert found["faults"]["half out"]["curve"]["0.5"]["measured"] == 1
-    assert all(all(one["within"].values()) for one in found["faults"].values())
+    seen = {name: one["within"] for name, one in found["faults"].items()}
+    assert seen.pop("faded")["0.75"]  # what is fainter has no colour any more
+    assert not seen.pop("wrong subject")["bias"]  # another one on screen is of the colour asked for
+    assert all(all(within.values()) for within in seen.values())
     assert {*found["faults"]["late"]["within"]} == {"slope", "bias"}
     to_json(found)  # plain values
     assert any("slope 1.000" in line for line in calibration.lines(found))
