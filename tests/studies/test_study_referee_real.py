@@ -1,6 +1,9 @@
-"""The calibration on a filmed clip is of one clip, and says so of others."""
+"""The judge of any video on a filmed clip: what is committed holds what the guide says of it."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,26 @@ import pytest
 from alchemint_jax import media
 from alchemint_jax.errors import DataError
 from studies import referee_real
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+FOUND = json.loads((DOCS / "results" / "referee_real.json").read_text())
+
+
+def test_the_judge_gives_the_truth_and_what_was_put_in():
+    assert FOUND["truth"]["t_iou"]["mean"] >= 0.95
+    for name in ("late", "gap"):
+        assert abs(FOUND["faults"][name]["slope"]["mean"] - 1) <= 0.05, name
+        assert abs(FOUND["faults"][name]["bias"]["mean"]) <= 0.1, name
+    assert all(FOUND["faults"]["wrong subject"]["within"].values())
+
+
+def test_the_guide_has_these_numbers():
+    page = " ".join((DOCS / "guides" / "evaluate.md").read_text().split())
+    assert f"t-IOU is {FOUND['truth']['t_iou']['mean']:.3f}" in page
+    for name in ("late", "gap"):
+        fault = FOUND["faults"][name]
+        row = f"{fault['slope']['mean']:.3f} | {fault['bias']['mean']:+.3f} s | yes |"
+        assert f"| {name}, filmed | {row}" in page
 
 
 def test_labels_are_of_one_clip(tmp_path):
