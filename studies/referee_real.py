@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_outputs([("--out", args.out)], [("--clip", args.clip)])
         truth = labelled(args.clip)
         prepare_jax()
-        found = calibrate([truth], perceived_tracker(), settings={"tracker": "perceived"})
+        settings = {"tracker": "perceived", "clip": args.clip.name}
+        found = calibrate([truth], perceived_tracker(), settings=settings, thresholds=False)
         results.write_json(args.out, found)
     except AlchemintError as error:
         parser.error(str(error))

@@ -77,6 +77,7 @@ def calibrate(
     *,
     settings: Mapping[str, Any] | None = None,
     second: Tracker | None = None,
+    thresholds: bool = True,
     progress: bool = True,
     resamples: int = 1000,
 ) -> dict[str, Any]:
@@ -89,6 +90,7 @@ def calibrate(
         settings: what the report is to say of how it was made.
         second: somebody else who measures the same, one amount of each fault, to see what depends
             on who does.
+        thresholds: whether to measure those curves.
         progress: whether to say how far it is.
         resamples: of the intervals of confidence, which resample clips.
 
@@ -135,7 +137,7 @@ def calibrate(
             if second is not None:
                 few = [_plain(truth), *(one for one in every if one.amount in _MIDDLE[one.fault])]
                 others += [row for one in few for row in _rows(truth, one, second)]
-            for name, values in getattr(tracker, "variations", {}).items():
+            for name, values in (getattr(tracker, "variations", {}) if thresholds else {}).items():
                 for value, other in values:
                     line = curves.setdefault(name, {}).setdefault(f"{value:g}", [])
                     line += _rows(truth, _plain(truth), other)

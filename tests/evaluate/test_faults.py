@@ -78,7 +78,10 @@ def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     assert found["truth"]["smallest_difference"] == 0
     assert found["thresholds"]["least"]["10000"]["detected"]["mean"] == 0
     assert found["faults"]["half out"]["curve"]["0.5"]["measured"] == 1
-    assert all(all(one["within"].values()) for one in found["faults"].values())
+    seen = {name: one["within"] for name, one in found["faults"].items()}
+    assert seen.pop("faded")["0.75"]  # what is fainter has no colour any more
+    assert not seen.pop("wrong subject")["bias"]  # another one on screen is of the colour asked for
+    assert all(all(within.values()) for within in seen.values())
     assert {*found["faults"]["late"]["within"]} == {"slope", "bias"}
     to_json(found)  # plain values
     assert any("slope 1.000" in line for line in calibration.lines(found))
@@ -92,7 +95,10 @@ def test_a_judge_who_is_late_is_found_out():
     assert found["truth"]["boundaries"]["frames"]["bias"] > 1
     assert late["within"] == {"slope": True, "bias": False}
     assert any("not within bounds: bias" in line for line in calibration.lines(found))
-    blind = calibrate(truths(), ColorTracker(10_000), resamples=20, progress=False)["faults"]
+    unseen = ColorTracker(10_000)
+    blind = calibrate(truths(), unseen, thresholds=False, resamples=20, progress=False)
+    assert blind["thresholds"] == {} != found["thresholds"]
+    blind = blind["faults"]
     assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"1": False}
     assert not any(blind["faded"]["within"].values())
     assert found["truth"]["smallest_difference"] > 0
