@@ -14,6 +14,7 @@ runs/sprites_cuts/export.
 
 It starts from the bundled model with events (sprites/events), whose branch of events gets the
 vector of a cut. Half of the clips have cuts; MinT has them in a fifth of far more.
+It has not been run.
 """
 
 from pathlib import Path
