@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,8 @@ from alchemint_jax.worlds.sprites.world import World
 from studies import reference_places as study
 
 pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def rows(likeness):
@@ -65,3 +70,9 @@ def test_the_first_arm_is_the_one_that_others_are_compared_to(tmp_path, capsys):
     with pytest.raises(SystemExit):
         study.main(["--arms", "last", "--workdir", "w", "--out", str(tmp_path / "a.json")])
     assert "first" in capsys.readouterr().err
+
+
+def test_the_page_says_what_the_file_has():
+    found = json.loads((DOCS / "results" / "sprites_rrope.json").read_text("utf-8"))
+    assert study.table(found) in (DOCS / "encodings" / "rrope.md").read_text("utf-8")
+    assert found["limit"] == 64 and list(found["arms"]) == ["first", "overlapping"]
