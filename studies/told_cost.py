@@ -23,13 +23,13 @@ import jax
 import alchemint_jax as al
 from alchemint_jax import arguments, media, results, sharding
 from alchemint_jax.bench import hardware
-from alchemint_jax.bench.measure import alternate, compare, summary
+from alchemint_jax.bench.measure import Side, alternate, compare, summary
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.plan import steps, told
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.planner import with_remat
-from alchemint_jax.sampling.control import Control, Relay, TSAttn
+from alchemint_jax.sampling.control import Relay, TSAttn
 from alchemint_jax.scene.storyboard import EventEntry
 from alchemint_jax.shipped import find
 from alchemint_jax.train.config import load_config
@@ -40,7 +40,7 @@ NETWORKS = {
     "1.3B, 480p": ("configs/wan_1_3b.py", (480, 832)),
     "14B, 720p": ("configs/wan_14b.py", (720, 1280)),
 }
-WAYS: dict[str, Control | None] = {"plain": None, "relay": Relay(), "TS-Attn": TSAttn()}
+WAYS: dict[str, Relay | TSAttn | None] = {"plain": None, "relay": Relay(), "TS-Attn": TSAttn()}
 LAYERS = 0.5
 """The share of layers that TS-Attn acts in."""
 EVENTS = (EventEntry("it glides", (0.0, 2.0)), EventEntry("it stays", (2.0, 4.0)))
@@ -66,12 +66,13 @@ def operations(config: str, size: tuple[int, int], references: int = 2) -> dict[
 def seconds(model: str, steps: int, repeats: int) -> dict[str, Any]:
     """Seconds of a video, told events in each way, beside the plain one."""
     plain = al.Storyboard.load(BOARD)
-    sides = {}
+    sides: dict[str, Side] = {}
     for name, way in WAYS.items():
         pipe = al.Pipeline.load(model, relay=way)
         asked = dataclasses.replace(plain, events=EVENTS) if way else plain
-        sides[name] = functools.partial(pipe.generate, asked, seed=0, steps=steps)
-        sides[name]()  # compiles
+        render = functools.partial(pipe.generate, asked, seed=0, steps=steps)
+        sides[name] = Side(render, lambda frames: frames, hardware.peak_memory)
+        sides[name].call()  # compiles
     found = alternate(sides, repeats)
     return {
         "model": model,

@@ -91,8 +91,8 @@ def _row(clip: AnyClip) -> Image.Image:
     for number, event in enumerate(scene.events):
         _event(draw, event, number, scene, strip, _TEXT + height + 8 + bars)
     for cut in scene.cuts:
-        at, _ = _across((cut, cut), scene, strip)
-        draw.line((at, _TEXT + height + 4, at, size[1]), fill=_INK)
+        x, _ = _across((cut, cut), scene, strip)
+        draw.line((x, _TEXT + height + 4, x, size[1]), fill=_INK)
     return row
 
 

@@ -89,9 +89,11 @@ def _forward(
     outputs, logits = [], []
     for runs in groups:
         keys, values = (_of(x, runs) for x in (k, v))
-        seen = None if mask is None else _of(mask, runs)
-        none = None if seen is None else ~seen.any(1, keepdims=True)
-        seen = None if seen is None else seen | none  # kernels need a key to see
+        seen = none = None
+        if mask is not None:
+            seen = _of(mask, runs)
+            none = ~seen.any(1, keepdims=True)
+            seen = seen | none  # kernels need a key to see
         y, total = kernel(queries, keys[..., :head_dim], values, seen)
         row = keys[:, 0, :, head_dim:]
         bias = jnp.einsum("bnkr,bkr->bnk", channels, row, preferred_element_type=jnp.float32)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from alchemint_jax.train.config import run_file
+from alchemint_jax.worlds.sprites.cases import sprites_clips
+from alchemint_jax.worlds.sprites.world import World
 from studies import reference_places as study
 
 pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def rows(likeness):
@@ -26,6 +33,14 @@ def test_boards_are_pictures_of_subjects_that_are_all_there():
     cases = study.boards(5, seed=7)
     assert [int(case.clock.frames) for case in cases] == [1] * 5
     assert all(subject.spans == ((0, 1),) for case in cases for subject in case.subjects)
+
+
+def test_the_pictures_themselves_show_who_is_asked_for():
+    cases, clips = zip(*sprites_clips(5, 7, World.short(1)), strict=True)
+    rows = study.measure(cases, np.stack(clips))
+    assert all(row["identity"] == 1 and row["likeness"] > 0.7 for row in rows)
+    nothing = study.measure(cases, np.full_like(np.stack(clips), 128))
+    assert all(row["identity"] == 0 for row in nothing)
 
 
 def test_the_order_is_held_against_the_papers():
@@ -55,3 +70,9 @@ def test_the_first_arm_is_the_one_that_others_are_compared_to(tmp_path, capsys):
     with pytest.raises(SystemExit):
         study.main(["--arms", "last", "--workdir", "w", "--out", str(tmp_path / "a.json")])
     assert "first" in capsys.readouterr().err
+
+
+def test_the_page_says_what_the_file_has():
+    found = json.loads((DOCS / "results" / "sprites_rrope.json").read_text("utf-8"))
+    assert study.table(found) in (DOCS / "encodings" / "rrope.md").read_text("utf-8")
+    assert found["limit"] == 64 and list(found["arms"]) == ["first", "overlapping"]
