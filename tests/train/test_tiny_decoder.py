@@ -143,7 +143,9 @@ def paths(teacher, tmp_path):
 
 
 def test_ends_of_paths_come_after_the_clips(teacher, clips, paths, tmp_path):
-    out = decoded.write_decoded(clips, teacher, tmp_path / "out", 1, paths=paths, noise=0, shard=2)
+    out = decoded.write_decoded(
+        clips, teacher, tmp_path / "out", 1, paths=paths, noise=0.0, shard=2
+    )
     card = decoded.read_card(out)
     assert card["splits"] == {"train": 3, "validation": 2} and card["paths"] == "paths"
     batch = next(iter(decoded.decoded_loader(out, "train", LoaderConfig(3, shuffle=False))))
