@@ -5,7 +5,6 @@ Axes: b batch, n m tokens, k heads, d head dim, e width of the values, g groups 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Literal
 
 import jax
@@ -18,7 +17,6 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.ops.bias import LowRankBias, folded, widened
 from alchemint_jax.ops.context import attend_on_mesh
 from alchemint_jax.ops.cudnn import cudnn, widest
-from alchemint_jax.ops.grouped import grouped
 from alchemint_jax.ops.plain import blocked, plain
 from alchemint_jax.ops.splash import KEPT, splash
 
@@ -57,7 +55,6 @@ def attention(
         ConfigError: the platform does not have this implementation.
     """
     on, d, scale = platform(), q.shape[3], None
-    groups = None if bias is None else bias.groups
     if bias is not None:
         scale = d**-0.5
         q, k = folded(q, k, bias, scale)
@@ -67,14 +64,6 @@ def attention(
         return choose(implementation, on, q.dtype, queries, keys, d, width - d)
 
     def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None):
-        if groups and name(q.shape[1], k.shape[1]) == "splash":
-            tokens = sum(length for runs in groups for _, length in runs)
-            if scale is not None and q.shape[1] >= tokens:  # else it is a part of the queries
-                kernel = partial(splash, scale=scale, interpret=on == "cpu", total=True)
-                return grouped(q, k, v, mask, scale, groups, d, kernel, of_all)
-        return of_all(q, k, v, mask)
-
-    def of_all(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None):
         match name(q.shape[1], k.shape[1]):
             case "splash":
                 return splash(q, k, v, mask, scale, interpret=on == "cpu")

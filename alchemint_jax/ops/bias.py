@@ -6,20 +6,17 @@ wider queries and keys are the logits and a bias, and the output for values that
 key is in is the probability of that group.
 
 A bias as an array of all pairs of tokens would need n m numbers: 12.4 GiB for one layer of Wan 1.3B
-at 480p with two references on an H100, where attention needs 0.4, and 0.8 with a folded bias.
-Products of queries and keys grow by r / d; on a TPU, whose tiles are of 128 channels, they would
-double where d is 128, and `ops.grouped` attends to each group of keys on its own instead. On GPUs
-it does not: JAX rounds the log-sum-exps of cuDNN's kernel to half precision, and what is merged by
-them would be wrong by some percent.
+at 480p with two references on an H100, where attention needs 0.4, and 0.8 with a folded bias. To
+attend to each group on its own, and merge by the log-sum-exp, needs what kernels give no gradient
+of. Products of queries and keys grow by r / d; on a TPU, whose tiles are of 128 channels, they
+double where d is 128.
 
 Axes: b batch, n m tokens, k heads, d head dim, r rank of a bias, g groups.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,25 +30,13 @@ power of two, which half precision has exactly.
 """
 
 
-Groups = tuple[tuple[tuple[int, int], ...], ...]
-"""Groups of tokens, each of one or more runs: the first token of a run, and how many it has."""
+class LowRankBias(NamedTuple):
+    """The bias `queries @ keys^T` of the logits, alike for all heads, of rank r."""
 
-
-@partial(jax.tree_util.register_dataclass, data_fields=["queries", "keys"], meta_fields=["groups"])
-@dataclasses.dataclass(frozen=True)
-class LowRankBias:
-    """The bias `queries @ keys^T` of the logits, alike for all heads, of rank r.
-
-    Attributes:
-        queries: rows of the queries [b n r]; the first axis may be 1.
-        keys: rows of the keys [b m r]; the first axis may be 1.
-        groups: of all tokens, those that have one bias on all keys of a group where the query is of
-            the first group, which is one run from the first token on; None where it is not known.
-    """
-
-    queries: Any
-    keys: Any
-    groups: Groups | None = None
+    queries: jax.Array
+    """Rows of the queries [b n r]; the first axis may be 1."""
+    keys: jax.Array
+    """Rows of the keys [b m r]; the first axis may be 1."""
 
 
 def folded(

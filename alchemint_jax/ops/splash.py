@@ -27,8 +27,7 @@ def splash(
     key_mask: Bool[Array, "b m"] | None = None,
     scale: float | None = None,
     interpret: bool = False,
-    total: bool = False,
-) -> Any:
+) -> Float[Array, "b n k e"]:
     """Tokens are padded to blocks; padding and masked keys are of another segment than queries.
 
     Each sample must see a key.
@@ -40,11 +39,6 @@ def splash(
         key_mask: which keys are seen.
         scale: of the logits; d**-0.5 where None.
         interpret: runs the kernel as array operations, on any platform and slowly.
-        total: whether the log-sum-exp [b n k] of the logits is wanted too, in float32; then there
-            is no backward pass.
-
-    Returns:
-        The output [b n k e]; with `total` that, and the log-sum-exp.
     """
     from jax.experimental.pallas.ops.tpu import splash_attention as kernels
 
@@ -62,11 +56,8 @@ def splash(
         hidden = ~jnp.pad(seen, ((0, 0), (0, k.shape[2] - m)))
         queries = jnp.zeros((q.shape[0], q.shape[2]), jnp.int32)
         segments = kernels.SegmentIds(q=queries, kv=hidden.astype(jnp.int32))
-    found = jax.vmap(_kernel(block_q, block_k, interpret, total))(q, k, v, segments)
-    if not total:
-        return found[:, :, :n].swapaxes(1, 2)
-    y, (lse,) = found
-    return y[:, :, :n].swapaxes(1, 2), lse[:, :, :n].swapaxes(1, 2)
+    kernel = _kernel(block_q, block_k, interpret)
+    return jax.vmap(kernel)(q, k, v, segments)[:, :, :n].swapaxes(1, 2)
 
 
 def block_size(tokens: int) -> int:
@@ -76,7 +67,7 @@ def block_size(tokens: int) -> int:
     return min(sizes, key=lambda size: -tokens % size)
 
 
-def _kernel(block_q: int, block_k: int, interpret: bool, total: bool) -> Any:
+def _kernel(block_q: int, block_k: int, interpret: bool) -> Any:
     """The kernel without any mask but that of segments.
 
     `make_splash_mha` would look at each pair of blocks of a full mask (thousands, whenever the
@@ -102,7 +93,7 @@ def _kernel(block_q: int, block_k: int, interpret: bool, total: bool) -> Any:
         nothing,
         block_sizes=blocks,
         is_mqa=False,
-        save_residuals=total,
+        save_residuals=False,
         mask_value=kernels.DEFAULT_MASK_VALUE,
         attn_logits_soft_cap=None,
         residual_checkpoint_name=KEPT,

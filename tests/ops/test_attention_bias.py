@@ -46,7 +46,7 @@ def _arrays(queries=40, keys=30, heads=2, dim=16):
 def _expected(q, k, v, bias, groups, mask):
     """By the definition, with all logits as an array."""
     logits = jnp.einsum("bnkd,bmkd->bknm", q, k) * q.shape[-1] ** -0.5
-    logits += jnp.einsum("bnr,bmr->bnm", bias.queries, bias.keys)[:, None]
+    logits += jnp.einsum("bnr,bmr->bnm", *bias)[:, None]
     p = jax.nn.softmax(jnp.where(mask[:, None, None], logits, -jnp.inf))
     groups = jnp.broadcast_to(groups, (len(q), *groups.shape[1:]))
     return jnp.einsum("bknm,bmkd->bnkd", p, v), jnp.einsum("bknm,bmg->bnkg", p, groups)

@@ -108,9 +108,7 @@ class Bias:
             _require("frames", self.frames, (r, t))
             queries.append(members)
             keys.append(sequence.by_frame(self.frames.swapaxes(1, 2)))
-        if not queries:
-            return None
-        return LowRankBias(_joined(queries), _joined(keys), sequence.groups())
+        return LowRankBias(_joined(queries), _joined(keys)) if queries else None
 
     def of_caption(self, sequence: SequenceLayout, tokens: int) -> LowRankBias | None:
         """The bias of attention to so many tokens of a caption: one channel for each frame.

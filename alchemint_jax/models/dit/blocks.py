@@ -358,7 +358,7 @@ class Block(nn.Module):
 def _times(bias: LowRankBias | None, strength: jax.Array | None) -> LowRankBias | None:
     if bias is None or strength is None:
         return bias
-    return dataclasses.replace(bias, keys=bias.keys * strength)
+    return bias._replace(keys=bias.keys * strength)
 
 
 def _apart(k: jax.Array, v: jax.Array, parts: int) -> list[tuple[jax.Array, jax.Array]]:

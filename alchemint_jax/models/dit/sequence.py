@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from alchemint_jax.ops.bias import Groups
-
 
 class SequenceLayout(NamedTuple):
     """The sizes of a sequence, all static.
@@ -44,16 +42,6 @@ class SequenceLayout(NamedTuple):
     def tags(self) -> Float[np.ndarray, "n r"]:
         """1 where a token is of the word tag of a subject."""
         return self._members(self.video + self.slots * self.cells, self.tag)
-
-    def groups(self) -> Groups:
-        """The tokens of the video, and of each subject: of its picture, and of its word tag."""
-        tags = self.video + self.slots * self.cells
-        pairs = [
-            ((self.video + i * self.cells, self.cells), (tags + i * self.tag, self.tag))
-            for i in range(self.slots)
-        ]
-        own = (tuple(run for run in pair if run[1]) for pair in pairs)
-        return (((0, self.video),), *own)
 
     def frames(self) -> Float[np.ndarray, "n t"]:
         """1 where a token is of a latent frame of the video."""
