@@ -291,7 +291,8 @@ a key, over those of plain attention; and for each token, over those of a video 
 References are further tokens that every token attends to, so a token's share grows with the
 sequence. The plans of 14B were made before these columns and those of a video. Gating widens
 queries and keys by some channels, which the bounds of time count as they are. A TPU's tiles have
-128 channels: there the products of queries and keys take up to twice as long.
+128 channels: there the products of queries and keys take up to twice as long. These files count
+weights in float32; pipelines hold them in bfloat16, which is half of it.
 """
 
 

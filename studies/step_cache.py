@@ -76,6 +76,7 @@ VARIANTS = {
     "cache": Variant(rule=Rule()),
     "UniPC 20, cache": Variant(20, "unipc", rule=Rule(most=2)),
     "four": Variant(guidance=FOUR, against="four", boards=1),
+    "four, cache": Variant(guidance=FOUR, rule=Rule(), against="four", boards=1),
     "four, sides": Variant(guidance=FOUR, rule=Rule(0, sides=3), against="four", boards=1),
 }
 
