@@ -377,7 +377,9 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     here, new, png = tmp_path / "here", tmp_path / "new", tmp_path / "p.png"
     here.mkdir()
     assert cli.main(["data", "sprites", "--out", str(new), "--clips", "3"]) == 0
-    assert cli.main(["data", "sprites", "--out", str(new), "--clips", "4", "--events"]) == 0
+    assert (
+        cli.main(["data", "sprites", "--out", str(new), "--clips", "4", "--events", "--cuts"]) == 0
+    )
     short = ["--clips", "2", "--seed", "7", "--frames", "5"]
     assert cli.main(["data", "sprites", "--out", str(new), *short]) == 0
     assert (
@@ -386,9 +388,9 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     )
     assert cli.main(["data", "sheet", "--data", str(here), "--out", str(png)]) == 0
     assert calls == [
-        ("write_sprites", new, 3, 0, 33, False),
-        ("write_sprites", new, 4, 0, 33, True),
-        ("write_sprites", new, 2, 7, 5, False),
+        ("write_sprites", new, 3, 0, 33, False, False),
+        ("write_sprites", new, 4, 0, 33, True, True),
+        ("write_sprites", new, 2, 7, 5, False, False),
         ("encode_dataset", here, str(here), new, data.Encoding()),
         ("write_sheet", here, png),
     ]

@@ -74,9 +74,9 @@ ARMS, PICTURES = _STUDY["ARMS"], _STUDY["PICTURES"]
 PLACES = run_file(CONFIGS / "sprites_rrope.py")["ARMS"]
 # Every config, after those whose data and weights it goes on from; with what its docstring gives to
 # `get_config`, and all that it could give.
+# In this order: some take data that others have made.
 VARIANTS = {
     "sprites_vae": ("short", "whole"),
-    "sprites_tiny_decoder": (),
     "sprites": ("pictures", "clips"),
     "sprites_schemes": (*ARMS, *PICTURES),
     "sprites_rrope": tuple(PLACES),
@@ -85,6 +85,7 @@ VARIANTS = {
     "sprites_inbetween": (),
     "sprites_untimed": (),
     "sprites_fast": ("segments", "path", "settle"),
+    "sprites_tiny_decoder": ("first",),
     "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
     "wan_14b": ("full", "lora"),
@@ -200,7 +201,7 @@ def execute(words):
         workdir = words[words.index("--workdir") + 1]
         published = "wan" in workdir or "kaleido" in workdir
         tiny = sizes(workdir) if published else []
-        layers = "vae" not in workdir and "tiny_decoder" not in workdir
+        layers = not any(kind in words[3] for kind in ("vae", "tiny_decoder"))
         tiny = [*tiny, "--config.model.unroll=1"] if layers else tiny
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
         if "kaleido" in workdir:  # what the run would have written
@@ -215,9 +216,7 @@ def execute(words):
                 shutil.copy(own / "transformer" / "config.json", student / "transformer")
                 shutil.copy(own / "transformer" / "lora.safetensors", student / fast_weights.SOURCE)
                 shutil.copy(own / "pipeline.json", student)
-            if (
-                "events" in workdir or "cuts" in workdir
-            ):  # shares its other components with `sprites`
+            if "events" in workdir or "cuts" in workdir:  # others are those of `sprites`
                 own = weights.locate("sprites/events")
                 shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":

@@ -28,7 +28,7 @@ class Video:
     flops: float
     share: float
 
-    def as_dict(self, step_seconds: float) -> dict[str, float]:
+    def as_dict(self, step_seconds: float) -> dict[str, int | float]:
         """In JSON's types, with the least time, from that of the planned step."""
         return {
             "steps": self.steps,

@@ -35,7 +35,8 @@ def test_every_config_builds_and_says_how_it_is_run(path):
     config = load_config(path)
     task, train = build_task(config), build_train(config)
     rates = dict(train.optimizer.groups)
-    assert train.total_steps > 0 and all(rate > 0 for rate in rates.values())
+    assert train.total_steps > 0
+    assert min(rates.values()) >= 0 < max(rates.values())  # 0 leaves a group as it is
     label = task.label("transformer/blocks/ffn_up/kernel")
     assert label == FROZEN if getattr(task, "lora", None) else label in rates
     docstring = path.read_text().split('"""')[1]
