@@ -1,23 +1,22 @@
 r"""Ways to say when, on a model that never knew time: its figures, and what each way costs.
 
-The model is the arm NoInterval of configs/sprites_schemes.py: its references are placed as if they
-were on screen all the time, in training, too. It is trained on fewer clips than the arms that are
-compared there, each of which it sees once:
-
-    alchemint data sprites --out data/sprites --clips 3200
-    alchemint data encode --data data/sprites --vae sprites --out data/schemes_latents
-    alchemint train --config configs/sprites_schemes.py:NoInterval --workdir runs/untimed
-    python -m studies.timing_methods --model runs/untimed/export --limit 64 --steps 5 --batch 16 \
+    python -m studies.timing_methods --limit 128 --steps 5 --batch 16 \
         --out runs/timing_methods.json --figure runs/timing_methods.svg
 
-No way trains anything. All see the same boards and the same noise: once with pictures of the
-subjects, and once with words alone, where pictures and word tags are emptied, as guidance empties
-them. Costs are CPU time of a batch, against the same batch without any control.
+The model is sprites/untimed, which draws as the bundled one does and knows no time (see
+configs/sprites_untimed.py); `--model` takes any whose scheme is NoInterval. No way trains anything,
+and all of a block see the same boards and the same noise: with pictures of the subjects, and with
+words alone, where pictures and word tags are emptied, as guidance empties them. Boards of words
+alone are those whose prompt names the colour of each subject. Their events are what the prompt says
+of each subject, while that is on screen. Costs are CPU time of a batch, against the same batch
+without any control.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -31,9 +30,17 @@ from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.rotary import NoInterval
-from alchemint_jax.sampling.control import Control, Gating, TempoControl, Together
+from alchemint_jax.sampling.control import (
+    Control,
+    Gating,
+    Relay,
+    TempoControl,
+    Together,
+    TSAttn,
+)
 from alchemint_jax.sampling.pipeline import Pipeline
-from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.clock import WAN_STRIDE
+from alchemint_jax.scene.scene import Event, Scene
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 from studies import variants
@@ -51,21 +58,59 @@ SHOWN = {
     "cost": "time of a batch / without control",
 }
 """Labels of axes by figure."""
-TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.05, magnitude=1.0, entropy=0.1)
+GATING = Gating(edge=3.0, lift=2.0)
+"""Chosen on other boards, those of seed 101: subjects come and go in what the model learned from,
+and it would leave some of them out without the lift."""
+TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.02, magnitude=0.3, entropy=0.1)
 """Few rounds of large steps: the model makes five steps, and its clips have nine latent frames."""
 PLAIN = "no control"
-METHODS: dict[str, Control | None] = {
-    PLAIN: None,
-    "gating": Gating(),
-    "TempoControl": TEMPO,
-    "gating, TempoControl": Together((Gating(), TEMPO)),
+MOST = "the most that whole latent frames allow"
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """A way to say when: a control, or who tells the events."""
+
+    control: Control | None = None
+    events: Relay | TSAttn | None = None
+
+
+WAYS = {
+    PLAIN: Way(),
+    "gating": Way(GATING),
+    "TempoControl": Way(TEMPO),
+    "gating, TempoControl": Way(Together((GATING, TEMPO))),
+    "events, relay": Way(events=Relay()),
+    "events, TS-Attn": Way(events=TSAttn()),
 }
 GIVEN = {
     "pictures": (PLAIN, "gating", "gating, TempoControl"),
-    "words alone": (PLAIN, "TempoControl"),
+    "words alone": (PLAIN, "gating", "TempoControl", "events, relay", "events, TS-Attn"),
 }
-"""The ways that are measured, by what the model is given. Half of the boards are rendered with
-words alone, of which it makes little."""
+"""The ways that are measured, by what the model is given."""
+SHARE = 2
+"""Words alone are tried on so many times fewer boards."""
+
+
+def worded(limit: int, seed: int) -> list[Scene]:
+    """The first cases of a seed whose prompt names the colour of each subject.
+
+    Others cannot be drawn from words.
+    """
+    found: list[Scene] = []
+    for many in (4 * limit * 2**i for i in itertools.count()):
+        found = [c for c in sprites_cases(many, seed) if all(" " in s.word for s in c.subjects)]
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def eventful(case: Scene) -> Scene:
+    """The case whose prompt is told as events: of each subject, while that is on screen."""
+    texts = re.split(r" while | and |, ", case.caption)
+    spans = (subject.spans for subject in case.subjects)
+    events = tuple(Event(text, own) for text, own in zip(texts, spans, strict=True))
+    return dataclasses.replace(case, caption="", events=events)
 
 
 class WordsAlone(Pipeline):
@@ -96,29 +141,41 @@ def measure(
 
     `seed` draws the noise, and `settings` are those of `benchmark.render`.
     """
-    rows: dict[str, list[dict[str, Any]]] = {}
-    seconds: dict[str, list[float]] = {}
+    rows: dict[str, Sequence[dict[str, Any]]] = {}
+    seconds: dict[str, Sequence[float]] = {}
+    words = worded(-(-len(cases) // SHARE), seed)
     for given, names in GIVEN.items():
         whole = given == "pictures"
-        chosen = pipe if whole else without_pictures(pipe)
-        boards = cases if whole else cases[: -(-len(cases) // 2)]
+        own = pipe if whole else without_pictures(pipe)
+        boards = list(cases if whole else words)
         for name in names:
-            key = f"{given}: {name}"
+            key, way = f"{given}: {name}", WAYS[name]
             print(key, file=sys.stderr, flush=True)
+            chosen = dataclasses.replace(own, relay=way.events)
+            asked = [eventful(case) for case in boards] if way.events else boards
             taken: list[float] = []
 
-            def draw(scenes: Any, *, name: str = name, taken: list = taken, **more: Any) -> Any:
+            def draw(
+                scenes: Any, *, way: Way = way, pipe: Any = chosen, taken: list = taken, **more: Any
+            ) -> Any:
                 began = time.process_time()
-                found = chosen.render(scenes, control=METHODS[name], **more)  # noqa: B023
+                found = pipe.render(scenes, control=way.control, **more)
                 taken.append(time.process_time() - began)
                 return found
 
-            videos = render(draw, boards, seed=seed, **settings)
+            videos = render(draw, asked, seed=seed, **settings)
             found = scores.score(boards, videos, TRACKER)["rows"]
             rows[key] = [row | {"seed": seed, "accuracy": frames_right(row)} for row in found]
             seconds[key] = taken
+    return figures(rows, seconds)
+
+
+def figures(
+    rows: Mapping[str, Sequence[dict[str, Any]]], seconds: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    """What is said of the rows of each method, and of the CPU seconds of its batches."""
     return {
-        "methods": {name: repr(control) for name, control in METHODS.items() if control},
+        "methods": {name: repr(way) for name, way in WAYS.items() if way != Way()},
         "variants": {
             key: scores.summarise(own, MEASURES) | {"cost": cost(seconds, key)}
             for key, own in rows.items()
@@ -132,8 +189,39 @@ def measure(
             for key, own in rows.items()
             if key != base(key)
         },
+        "several": several(rows),
         "cpu_seconds": seconds,
     }
+
+
+def several(rows: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+    """Frame IoU of subjects of several intervals, and the most that whole latent frames allow."""
+    found: dict[str, Any] = {}
+    most: dict[str, Any] = {}
+    for key, own in rows.items():
+        part = [row for row in own if len(row["asked"]) > 1]
+        if part:
+            cases = [row["case"] for row in part]
+            given = key.partition(": ")[0]
+            found[key] = scores.estimate(np.array([row["frame_iou"] for row in part]), cases)
+            most[f"{given}: {MOST}"] = scores.estimate(np.array(list(map(at_most, part))), cases)
+    return found | most
+
+
+def at_most(row: Mapping[str, Any], stride: int = WAN_STRIDE) -> float:
+    """The best frame IoU where a subject is in all pixel frames of a latent frame, or in none.
+
+    The latent frames of the best choice are those with the largest shares.
+    """
+    asked = np.zeros(row["n_frames"], bool)
+    for start, end in row["asked"]:
+        asked[start:end] = True
+    first = [0, *range(1, len(asked), stride)]
+    sizes = np.diff([*first, len(asked)])
+    inside = np.add.reduceat(asked, first, dtype=int)
+    order = np.argsort(-inside / sizes, kind="stable")
+    hit, shown = np.cumsum(inside[order]), np.cumsum(sizes[order])
+    return float((hit / (asked.sum() + shown - hit)).max())
 
 
 def base(key: str) -> str:
@@ -175,6 +263,14 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def several_table(found: Mapping[str, Any]) -> str:
+    """Markdown: frame IoU of subjects of several intervals."""
+    lines = ["| several intervals | frame IoU |", "|---|---:|"]
+    for key, cell in found["several"].items():
+        lines.append("| {} | {mean:.2f} ({low:.2f} to {high:.2f}) |".format(key, **cell))
+    return "\n".join(lines) + "\n"
+
+
 def draw_figure(found: Mapping[str, Any]) -> bytes:
     """All methods and figures, with pictures and with words alone, as SVG."""
     unknown = dict.fromkeys(("mean", "low", "high"))
@@ -185,7 +281,7 @@ def draw_figure(found: Mapping[str, Any]) -> bytes:
                 axis,
                 {
                     name: found["variants"].get(f"{given}: {name}", {figure: unknown})[figure]
-                    for name in METHODS
+                    for name in WAYS
                 },
             )
             for figure, axis in SHOWN.items()
@@ -206,8 +302,8 @@ def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Scene]:
 
 STUDY = variants.Study(
     description="Measure ways to say when, on a model that never knew time.",
-    model="runs/untimed/export",
-    limit=64,
+    model="sprites/untimed",
+    limit=128,
     boards=_boards,
     case=lambda case: case,
     measure=measure,

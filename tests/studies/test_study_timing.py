@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.rotary import FittedRope
-from alchemint_jax.worlds.sprites.cases import FIRST_SEED, sprites_cases
-from alchemint_jax.worlds.sprites.world import sample_clip
+from alchemint_jax.worlds.sprites.cases import sprites_cases, sprites_clips
 from studies import timing_methods as study
 from studies import variants
 
@@ -22,30 +23,35 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_only_control_and_pictures_differ(monkeypatch):
-    cases = sprites_cases(3, seed=3)
-    truth = {
-        case.id: sample_clip(i, seed=FIRST_SEED + 3, subjects=len(case.subjects)).video
-        for i, case in enumerate(cases)
-    }
+    cases = sprites_cases(6, seed=3)
+    truth = {case.id: video for case, video in sprites_clips(12, seed=3)}
     asked = []
 
     @dataclasses.dataclass(frozen=True)
     class Pipe:
         pictures: bool = True
+        relay: object = None
 
         def render(self, scenes, control, **settings):
-            asked.append((self.pictures, control, [scene.id for scene in scenes], settings))
+            way = study.Way(control, self.relay)
+            asked.append((self.pictures, way, scenes, settings))
             videos = np.stack([truth[scene.id] for scene in scenes])
-            return videos if control else np.full_like(videos, 120)
+            return videos if way != study.Way() else np.full_like(videos, 120)
 
     monkeypatch.setattr(study, "without_pictures", lambda pipe: Pipe(False))
-    found = study.measure(Pipe(), cases, seed=3, batch=2, progress=False)
+    found = study.measure(Pipe(), cases, seed=3, batch=3, progress=False)
     names = [name for names in study.GIVEN.values() for name in names]
-    controls = [control for _, control, *_ in asked]
-    assert controls[:6:2] + controls[6:] == [study.METHODS[name] for name in names]
-    assert [pictures for pictures, *_ in asked] == [True] * 6 + [False] * 2
-    assert all(entry[2:] == asked[i % 2][2:] for i, entry in enumerate(asked[:6]))
-    assert all(entry[2:] == asked[0][2:] for entry in asked[6:])
+    ways = [way for _, way, *_ in asked]
+    assert ways[:6:2] + ways[6:] == [study.WAYS[name] for name in names]
+    assert [pictures for pictures, *_ in asked] == [True] * 6 + [False] * 5
+    assert all(settings == asked[i % 2][3] for i, (*_, settings) in enumerate(asked[:6]))
+    assert all(settings == asked[0][3] for *_, settings in asked[6:])
+    for i, (pictures, way, scenes, _) in enumerate(asked):
+        ids = [scene.id for scene in scenes]
+        assert ids == [scene.id for scene in asked[i % 2 if pictures else 6][2]]
+        if not pictures:
+            assert all(" " in subject.word for scene in scenes for subject in scene.subjects)
+        assert all(bool(scene.events) == bool(way.events) for scene in scenes)
     for key, summary in found["variants"].items():
         plain = key.endswith(study.PLAIN)
         assert (summary["t_iou"]["mean"] == 0) == plain and summary["cost"]["mean"] > 0
@@ -55,7 +61,32 @@ def test_only_control_and_pictures_differ(monkeypatch):
     report = found | {"limit": 3, "steps": 2}
     figure = study.draw_figure(report)
     assert b"gating, TempoControl" in figure and b"words alone" in figure
-    assert study.table(report).count("\n") == 2 + 5 + 3
+    assert study.table(report).count("\n") == 2 + 5 + 9
+
+
+def test_the_prompt_becomes_what_happens_to_each_subject():
+    for case in sprites_cases(5, seed=3):
+        told = study.eventful(case)
+        assert not told.caption and [e.spans for e in told.events] == [
+            subject.spans for subject in case.subjects
+        ]
+        for subject, event in zip(case.subjects, told.events, strict=True):
+            assert event.text.startswith(f"a {subject.word} ") and event.text in case.caption
+
+
+def test_whole_latent_frames_bound_the_overlap():
+    """Against all choices of latent frames."""
+    row = {"n_frames": 9, "asked": [[0, 2], [3, 8]]}
+    asked = np.array([1, 1, 0, 1, 1, 1, 1, 1, 0], bool)
+    best = 0.0
+    for bits in itertools.product((False, True), repeat=3):
+        shown = np.repeat(bits, (1, 4, 4))
+        best = max(best, (asked & shown).sum() / (asked | shown).sum())
+    assert study.at_most(row) == best == 7 / 9
+    assert study.at_most({"n_frames": 9, "asked": [[1, 5]]}) == 1
+    rows = {"pictures: a": [row | {"case": "one", "frame_iou": 0.5}]}
+    found = study.several(rows)
+    assert [cell["mean"] for cell in found.values()] == pytest.approx([0.5, 7 / 9])
 
 
 def test_frames_and_costs_are_counted():
@@ -85,11 +116,12 @@ def test_models_that_say_nothing_here_are_refused(
 
 def test_pages_say_what_was_measured():
     found = json.loads((DOCS / "results" / "timing_methods.json").read_text())
-    methods = {name: repr(control) for name, control in study.METHODS.items() if control}
-    assert found["methods"] == methods
+    methods = {name: repr(way) for name, way in study.WAYS.items() if way != study.Way()}
+    assert found["methods"] == methods and found["model"] == "sprites/untimed"
+    assert found["weights"] == fingerprints("sprites/untimed")
     page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
     assert f"{found['limit']} boards in {found['steps']} sampling steps" in page
-    for line in study.table(found).splitlines():
+    for line in (study.table(found) + study.several_table(found)).splitlines():
         assert line in page, line
     kept = (DOCS / "results" / "timing_methods.svg").read_bytes()
     assert kept.startswith(b"<?xml") and b"gating, TempoControl" in kept
