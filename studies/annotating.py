@@ -1,6 +1,6 @@
 r"""How fast videos are annotated, decoded and packed, and what memory a long one takes.
 
-    python -m studies.annotating --work runs/annotating --out docs/results/annotating.json
+    python -m studies.annotating --work runs/annotating --out runs/annotating.json
     python -m studies.annotating --work runs/annotating --minutes 5 30 --out runs/lengths.json
 
 Films of 1280 x 720 pixels at 30 frames per second are put together from the pictures of the

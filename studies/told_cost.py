@@ -1,6 +1,6 @@
 r"""What it costs to tell events in the prompt: by a relay, and by TS-Attn.
 
-    python -m studies.told_cost --out docs/results/told_cost.json
+    python -m studies.told_cost --out runs/told_cost.json
 
 Operations are those of one step of sampling of Wan's networks, traced with shapes in place of
 arrays; a `cond` counts as its dearest branch. TS-Attn is in every second layer, and in a share of
