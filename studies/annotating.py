@@ -1,6 +1,6 @@
 r"""How fast videos are annotated, decoded and packed, and what memory a long one takes.
 
-    python -m studies.annotating --work runs/annotating --out runs/annotating.json
+    python -m studies.annotating --work runs/annotating --out docs/results/annotating.json
     python -m studies.annotating --work runs/annotating --minutes 5 30 --out runs/lengths.json
 
 Films of 1280 x 720 pixels at 30 frames per second are put together from the pictures of the
@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--films", type=arguments.whole(1), default=2, help="of two subjects each")
+    parser.add_argument("--films", type=arguments.whole(1), default=8, help="of two subjects each")
     long = "annotate films of so many minutes, and nothing else"
     parser.add_argument("--minutes", type=arguments.whole(1), nargs="+", help=long)
     parser.add_argument("--out", type=Path, required=True, help="the JSON to write")

@@ -133,7 +133,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for films and reports")
-    parser.add_argument("--films", type=arguments.whole(1), default=24, help="that are put together")
+    parser.add_argument(
+        "--films", type=arguments.whole(1), default=24, help="that are put together"
+    )
     parser.add_argument("--videos", type=Path, help="score these instead, and nothing else")
     parser.add_argument("--benchmark", type=Path, help="the boards of --videos")
     many = "score sets of so many names of a few short films, and nothing else"

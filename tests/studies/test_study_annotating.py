@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from alchemint_jax import media
 from alchemint_jax.annotate.timeline import frames, timeline
 from studies import annotating
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_spans_of_two_annotations_are_compared():
@@ -42,3 +45,14 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         annotating.main(["--work", str(tmp_path / "work"), "--out", str(tmp_path)])
     assert "error" in capsys.readouterr().err and not (tmp_path / "work").exists()
+
+
+def test_the_guide_says_what_annotating_takes():
+    found = json.loads((DOCS / "results" / "annotating.json").read_text())
+    page = " ".join((DOCS / "guides" / "annotate.md").read_text().split())
+    made, apart = found["annotating"], found["apart"]
+    assert f"took {made['seconds']:.1f} s" in page
+    assert f"{made['times_real_time']:.1f} times as fast as they play" in page
+    assert f"All {apart['subjects']} subjects" in page and apart["worst"] == 0
+    assert f"{found['decoding']['frames_per_processor_second']:.0f} frames of 480 x 854" in page
+    assert f"{found['packing']['megabytes_per_second']:.0f} MB in a second" in page
