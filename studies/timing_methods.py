@@ -141,7 +141,7 @@ def measure(
 
     `seed` draws the noise, and `settings` are those of `benchmark.render`.
     """
-    rows: dict[str, Sequence[dict[str, Any]]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     seconds: dict[str, Sequence[float]] = {}
     words = worded(-(-len(cases) // SHARE), seed)
     for given, names in GIVEN.items():
@@ -171,7 +171,7 @@ def measure(
 
 
 def figures(
-    rows: Mapping[str, Sequence[dict[str, Any]]], seconds: Mapping[str, Sequence[float]]
+    rows: Mapping[str, list[dict[str, Any]]], seconds: Mapping[str, Sequence[float]]
 ) -> dict[str, Any]:
     """What is said of the rows of each method, and of the CPU seconds of its batches."""
     return {
@@ -194,7 +194,7 @@ def figures(
     }
 
 
-def several(rows: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, Any]:
+def several(rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """Frame IoU of subjects of several intervals, and the most that whole latent frames allow."""
     found: dict[str, Any] = {}
     most: dict[str, Any] = {}
