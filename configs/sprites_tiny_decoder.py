@@ -4,8 +4,7 @@ It learns the frames of the autoencoder's own decoder, which are made once: firs
 error of pixels, then also from what the transformer makes, and by the energies of edges and motion,
 which the error of pixels alone leaves too low and too high. Hardware: 2 CPU cores; beside other
 work the frames of the first took 6 minutes and its training 13, those of the second 3 and its
-training 8. Commands; the paths of the
-teacher are those of configs/sprites_fast.py:
+training 8. Commands; the paths of the teacher are those of configs/sprites_fast.py:
 
     alchemint data sprites --out data/sprites --clips 640
     alchemint data decode --data data/sprites --clips 360 --out data/sprites_decoded

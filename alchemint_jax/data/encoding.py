@@ -152,10 +152,7 @@ class Encoding:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         fields["buckets"] = [str(bucket) for bucket in self.buckets]
         fields["variation"] = dataclasses.asdict(self.variation)
-        for name in (
-            "context",
-            "cuts",
-        ):  # cards that were written before there were any do not name them
+        for name in ("context", "cuts"):  # earlier cards do not name them
             if not fields[name]:
                 del fields[name]
         return fields

@@ -131,9 +131,8 @@ def write_sprites(
     `validation` defaults to a twentieth of `clips`, between 1 and 256. Clips of fewer `frames` than
     the world's 33 are those of `World.short`: 1 gives pictures. Those with `events` are of
     `World.eventful`, and records say what happens when; with `cuts`, too, some of them have several
-    shots. Returns `out`, at once if it
-    already holds this very dataset. Raises DataError if something else is there, or if it cannot be
-    written.
+    shots. Returns `out`, at once if it already holds this very dataset. Raises DataError if
+    something else is there, or if it cannot be written.
     """
     out = local(out)
     if not (1 <= frames <= World.frames and World.short(frames).clock.whole):
