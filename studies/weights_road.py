@@ -3,9 +3,9 @@
     python -m studies.weights_road --out docs/results/weights_road.json
 
 The weights need not be there: files of the published format and size are written as holes, which
-take no room on a disk, with real headers. What a process reads is known before it reads it; one
-process of one device is also run, and counts what it asks the files for and its memory. Devices are
-those that JAX pretends; a process is some of them.
+take no room on a disk, with real headers. What a process reads is known before it reads it;
+processes of one device are also run, and count what they ask the files for and their memory.
+Devices are those that JAX pretends; a process is some of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 CONFIG = Path(__file__).parents[1] / "configs" / "wan_14b.py"
 CASES = ((8, 1), (8, 4), (64, 1), (64, 4), (64, 8))  # devices of the mesh, and of a process
-RUN = (64, 1)
+RUNS = ((8, 1), (64, 1))  # what is read for real
 GB = 10**9
 
 
@@ -123,11 +123,10 @@ def figures(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def run(folder: Path) -> dict[str, Any]:
+def run(folder: Path, devices: int, local: int) -> dict[str, Any]:
     """Reads for real what one process does: the bytes that it asked for, and its memory."""
     from alchemint_jax.weights import files, placing
 
-    devices, local = RUN
     tensors, leaves = recipe(folder, devices)
     mesh = next(iter(leaves.values())).sharding.mesh
     mine = list(mesh.devices.flat)[devices // 2 : devices // 2 + local]
@@ -191,11 +190,15 @@ def _resident() -> int:
     return 1024 * int(found[1])
 
 
-def _child(what: str, folder: Path) -> Any:
-    """In a process of its own: its memory is to be known, and its devices are set at its start."""
+def _child(folder: Path, *ran: int) -> Any:
+    """`figures`, or `run` of (devices, local), in a process of its own.
+
+    Its memory is to be known, and its devices are set at its start.
+    """
     flags = f"--xla_force_host_platform_device_count={max(devices for devices, _ in CASES)}"
     env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    words = [sys.executable, "-m", "studies.weights_road", "--child", what, "--folder", str(folder)]
+    words = [sys.executable, "-m", "studies.weights_road", "--folder", str(folder)]
+    words += ["--child", *map(str, ran)]
     done = subprocess.run(words, env=env, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -205,10 +208,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure what starting a large model reads.")
     parser.add_argument("--out", type=Path, help="a JSON file")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--child", choices=("figures", "run"), help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs="*", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
-    if options.child:
-        print(json.dumps({"figures": figures, "run": run}[options.child](options.folder)))
+    if options.child is not None:
+        ran = options.child
+        print(json.dumps(run(options.folder, *ran) if ran else figures(options.folder)))
         return
     if not options.out:
         parser.error("give --out")
@@ -220,8 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             write_model(Path(folder), dtype)
             files = Path(folder).rglob("*.safetensors")
             size = sum(file.stat().st_size for file in files) / GB
-            told = {"files_gb": size, "planned": _child("figures", Path(folder))}
-            found[dtype] = {**told, "run": _child("run", Path(folder))}
+            told = {"files_gb": size, "planned": _child(Path(folder))}
+            found[dtype] = {**told, "runs": [_child(Path(folder), *case) for case in RUNS]}
     results.write_json(options.out, found)
     print(results.to_json(found))
 
