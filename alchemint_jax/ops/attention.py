@@ -17,7 +17,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.ops.bias import LowRankBias, folded, widened
 from alchemint_jax.ops.context import attend_on_mesh
 from alchemint_jax.ops.cudnn import cudnn, widest
-from alchemint_jax.ops.plain import blocked, plain
+from alchemint_jax.ops.plain import blocked, grouped, plain
 from alchemint_jax.ops.splash import KEPT, splash
 
 IMPLEMENTATIONS = ("auto", "xla", "cudnn", "splash")
@@ -71,7 +71,8 @@ def attention(
                 return cudnn(q, k, v, mask, scale)
             case "blocked":
                 return checkpoint_name(blocked(q, k, v, mask, scale), KEPT)
-        return checkpoint_name(plain(q, k, v, mask, scale), KEPT)
+        alone = on == "cpu" and (mesh is None or mesh.size == 1)  # XLA cannot split a loop
+        return checkpoint_name((grouped if alone else plain)(q, k, v, mask, scale), KEPT)
 
     mesh = sharding.current_mesh()
     simple = name(q.shape[1], k.shape[1]) == "plain"

@@ -1,4 +1,4 @@
-"""Attention as plain array operations: all probabilities at once, or some queries' at a time.
+"""Attention as plain array operations: of everything at once, of some heads, of some queries.
 
 Axes: b batch, n m tokens, k heads, d head dim, e width of the values.
 """
@@ -14,6 +14,8 @@ from jaxtyping import Array, Bool, Float
 
 # Probabilities of one head and sample that are formed at once, in blocks; 32 MiB of float32.
 _AT_ONCE = 2**23
+# Of all heads that are attended at once on a CPU: 6 MiB of float32, which its caches hold.
+_CACHED = 3 * 2**19
 
 
 def plain(
@@ -44,6 +46,43 @@ def plain(
     total = unnormalized.sum(-1, keepdims=True)
     y = (unnormalized.astype(v.dtype) @ v).astype(jnp.float32) / total
     return y.astype(v.dtype).swapaxes(1, 2)
+
+
+def grouped(
+    q: Float[Array, "b n k d"],
+    k: Float[Array, "b m k d"],
+    v: Float[Array, "b m k e"],
+    key_mask: Bool[Array, "b m"] | None = None,
+    scale: float | None = None,
+    most: int = _CACHED,
+) -> Float[Array, "b n k e"]:
+    """`plain` for a few heads of samples after another, where all do not fit a CPU's caches.
+
+    The backward pass forms the probabilities again: to read them from memory takes longer. At 672
+    tokens and 24 heads, both passes take half the time of `plain`; at 1024 and 32, a third.
+
+    Args:
+        q: queries.
+        k: keys.
+        v: values, of any width.
+        key_mask: which keys are seen.
+        scale: of the logits; d**-0.5 where None.
+        most: probabilities that are formed at once, if those of one head are not more.
+    """
+    (b, n, heads, _), m = q.shape, k.shape[1]
+    fit = max(1, min(b * heads, most // (n * m)))
+    size = next(g for g in range(fit, 0, -1) if b * heads % g == 0)
+    if size == b * heads:
+        return plain(q, k, v, key_mask, scale)
+    given = [x.swapaxes(1, 2).reshape(-1, size, x.shape[1], 1, x.shape[3]) for x in (q, k, v)]
+    if key_mask is not None:
+        given.append(jnp.repeat(key_mask, heads, 0).reshape(-1, size, m))
+
+    @partial(jax.checkpoint, prevent_cse=False)
+    def few(some: list[jax.Array]) -> jax.Array:
+        return plain(*some[:3], *(some[3:] or [None]), scale)
+
+    return jax.lax.map(few, given).reshape(b, heads, n, -1).swapaxes(1, 2)
 
 
 def blocked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 
 import jax
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.ops.attention import attention, choose, platform
@@ -112,6 +114,19 @@ def test_small_attention_on_a_cpu_is_plain_to_the_last_bit(mask):
     run, reference = (jax.jit(f).lower(*_qkv(), mask).as_text() for f in (attention, plain))
     assert run.replace("jit_attention", "jit_plain") == reference
     np.testing.assert_array_equal(attention(*_qkv(), mask), plain(*_qkv(), mask))
+
+
+def test_probabilities_of_many_heads_are_formed_a_few_at_a_time_unless_devices_share_them():
+    x = jax.ShapeDtypeStruct((8, 512, 8, 16), jnp.float32)
+
+    def largest(devices):
+        mesh = sharding.make_mesh(devices=jax.devices()[:devices]) if devices else None
+        with sharding.use_mesh(mesh) if mesh else contextlib.nullcontext():
+            return _largest(jax.make_jaxpr(attention)(x, x, x).jaxpr)
+
+    few = 4 * 512**2  # 4 MiB of float32
+    assert largest(0) == largest(1) == few
+    assert largest(2) == 16 * few
 
 
 def _largest(jaxpr):

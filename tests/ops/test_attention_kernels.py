@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from alchemint_jax.ops.cudnn import cudnn
-from alchemint_jax.ops.plain import blocked, plain
+from alchemint_jax.ops.plain import blocked, grouped, plain
 from alchemint_jax.ops.splash import block_size, splash
 
 pytestmark = pytest.mark.slow
 
 KERNELS = {
     "blocked": functools.partial(blocked, block=48),
+    "grouped": functools.partial(grouped, most=2 * 40 * 50),  # two heads of four, or one
     "splash": functools.partial(splash, interpret=True),
     "cudnn": functools.partial(cudnn, implementation="xla"),
 }
@@ -121,6 +122,20 @@ def test_blocks_need_memory_that_grows_with_the_sequence_not_its_square():
     small, large = (_temporaries(functools.partial(blocked, block=64), n) for n in (1024, 2048))
     assert large < 2.2 * small
     assert _temporaries(plain, 2048) > 3.5 * _temporaries(plain, 1024) > 3.5 * small
+
+
+def test_heads_are_taken_together_as_long_as_their_probabilities_are_few():
+    def formed(most, tokens=6):
+        x = jax.ShapeDtypeStruct((2, tokens, 3, 4), jnp.float32)
+        text = str(jax.make_jaxpr(functools.partial(grouped, most=most))(x, x, x))
+        return {g for g in (1, 2, 3, 6) if f"f32[{g},1,6,6]" in text}, "scan" in text
+
+    assert formed(36) == ({1}, True)  # a head's own, and so for fewer
+    assert formed(1) == ({1}, True)
+    assert formed(5 * 36) == ({3}, True)  # five do not divide six
+    x = _qkv(6, 6, 4)
+    plainly = jax.jit(plain).lower(*x).as_text().replace("jit_plain", "jit_grouped")
+    assert jax.jit(grouped).lower(*x).as_text() == plainly
 
 
 def test_blocks_of_splash_are_lanes_and_pad_little():
