@@ -3,7 +3,7 @@ r"""The sprites model with cuts: it is told when another shot begins, and makes 
 After MinT, arXiv 2412.05263, section 3, which trains on clips with cuts and tells the network where
 they are, so that it does not make any by itself. Hardware: 2 CPU cores. Commands:
 
-    alchemint data sprites --out data/sprites_cuts --clips 1200 --events --cuts
+    alchemint data sprites --out data/sprites_cuts --clips 640 --events --cuts
     alchemint data encode --data data/sprites_cuts --vae sprites --out data/sprites_cuts_latents
     alchemint train --config configs/sprites_cuts.py --workdir runs/sprites_cuts
     python -m studies.cuts --model runs/sprites_cuts/export --limit 32 --steps 8 \
@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.train.config import load_config
 
-STEPS = 480
+STEPS = 320
 
 
 def get_config() -> ConfigDict:

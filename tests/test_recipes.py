@@ -43,6 +43,7 @@ from studies import (
     fast_weights,
     few_steps,
     inbetween,
+    redrawn,
     reference_places,
     schemes,
     tiny_decoder,
@@ -246,6 +247,8 @@ def execute(words):
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     elif words[2] == "studies.cuts":
         assert variants.parser(cuts.STUDY).parse_args(words[3:]).model == words[4]
+    elif words[2] == "studies.redrawn":
+        assert redrawn.main(words[3:]) == 0, words
     elif words[2] == "studies.reference_places":  # as above
         assert reference_places.parser().parse_args(words[3:]).workdir == Path("runs/rrope")
     else:  # nothing is trained where all rows are there
