@@ -338,8 +338,10 @@ class DiTTask:
             WeightsError: the parts do not belong together.
         """
         vae, vae_params = weights.load(self.vae, "vae")
-        nothing = {}, None if self.expert is None else {}
-        high, low = nothing if params is None else self.experts(params)
+        high: dict = {}
+        low: dict | None = None if self.expert is None else {}
+        if params is not None:
+            high, low = self.experts(params)
         dit = DiT(self.model, jnp.dtype(self.compute))
         models = Models(dit, high, cast(VAE, vae), vae_params, low)
         if self.cached_text:
