@@ -126,9 +126,10 @@ class DiTTask:
             what = "lora is set" if self.lora else "train_text is False"
             raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
         if self.init_from is None and (self.transformer or self.model_kind or self.expert):
+            what = "expert" if self.expert else "transformer or model_kind"
             raise ConfigError(
-                "transformer, model_kind or expert is set, but not init_from: name the directory "
-                "of the whole model, whose text encoder is used"
+                f"{what} is set, but not init_from: name the directory of the whole model, whose "
+                "text encoder is used"
             )
 
     def check_trainable(self) -> None:
