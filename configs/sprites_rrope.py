@@ -5,6 +5,7 @@ how well subjects keep their looks. Hardware: 2 CPU cores. Commands, for one arm
 
     alchemint data sprites --out data/sprites_places --clips 4000 --frames 1
     alchemint data encode --data data/sprites_places --vae sprites --out data/places_latents
+    python -m studies.redrawn --model sprites/pictures --out runs/rrope/start
     alchemint train --config configs/sprites_rrope.py:first --workdir runs/rrope/first
 
 All arms and their comparison, resumable at any point:
@@ -13,9 +14,11 @@ All arms and their comparison, resumable at any point:
         --out runs/rrope.json --figure runs/rrope.svg
 
 What is trained and compared are pictures, clips of one frame: they show who is who, and cost a
-fraction. Every arm starts from the first stage of the bundled model (sprites/pictures), which has
-its references on top of the picture, at its time: `overlapping` is nearest to that. The embedding
-of each slot is left out, which Kaleido does not have, so that places alone tell references apart.
+fraction. The first stage of the bundled model (sprites/pictures) has its references on top of the
+picture, at its time, and an arm that starts from it is the better the nearer it is to that. So
+queries and keys of self-attention, all that rotary gains turn, are drawn afresh, once for all arms:
+this start knows how subjects look, and favours no place. The embedding of each slot is left out,
+which Kaleido does not have, so that places alone tell references apart.
 Arms, and what Kaleido calls them:
 
 - first: R-RoPE, at times 0, 1, 2, with rows and columns beyond the video (ShiftW&H)
@@ -49,7 +52,7 @@ ARMS = {
     "at-once": dict(slot_times=(-1, -1, -1)),
     "future": dict(slot_times=(0, 1, 2), after_video=True),
 }
-STEPS = 120
+STEPS = 260
 
 
 def get_config(arm: str = "first") -> ConfigDict:
@@ -58,17 +61,17 @@ def get_config(arm: str = "first") -> ConfigDict:
     config = load_config(f"{Path(__file__).with_name('sprites.py')}:pictures").unlock()
     config.data = "data/places_latents"
     config.vae = "sprites"
-    config.init_from = "sprites/pictures"
+    config.init_from = "runs/rrope/start"
     config.model.index = False
     config.model.scheme = dict(name="NoInterval")
     config.model.layout = dict(name="ReferenceLayout", **ARMS[arm])
     config.model.unroll = 1  # a program for each arm: to compile them would take longest
+    config.train_text = False
     config.loader.batch_size = 12
     config.sampling.steps = 10
     config.train.total_steps = config.train.optimizer.total_steps = STEPS
     config.train.validate_every = config.train.sample_every = 0
     config.train.checkpoint_every = STEPS // 2
     config.train.optimizer.warmup_steps = STEPS // 10
-    groups = config.train.optimizer.groups
-    config.train.optimizer.groups = tuple((name, rate / 2) for name, rate in groups)
+    config.train.optimizer.groups = (("backbone", 1e-2), ("added", 1e-2))
     return config.lock()

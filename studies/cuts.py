@@ -1,6 +1,6 @@
 r"""Is there a cut where one was asked for, and none elsewhere?
 
-    python -m studies.cuts --model runs/sprites_cuts/export --limit 32 --steps 8 \
+    python -m studies.cuts --model runs/sprites_cuts/export --limit 20 --steps 8 --batch 20 \
         --out runs/sprites_cuts.json --figure runs/sprites_cuts.svg
 
 The docstring of configs/sprites_cuts.py says how the model is trained. Boards are clips of the

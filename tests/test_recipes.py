@@ -43,6 +43,7 @@ from studies import (
     fast_weights,
     few_steps,
     inbetween,
+    redrawn,
     reference_places,
     schemes,
     tiny_decoder,
@@ -89,9 +90,10 @@ VARIANTS = {
     "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
     "wan_14b": ("full", "lora"),
+    "wan_2_2_14b": ("high", "low", "high_lora", "low_lora"),
     "wan_2_2_5b": ("full", "lora"),
 }
-PUBLISHED_WEIGHTS = ("wan_1_3b", "wan_14b", "kaleido", "wan_2_2_5b")
+PUBLISHED_WEIGHTS = ("wan_1_3b", "wan_14b", "kaleido", "wan_2_2_14b", "wan_2_2_5b")
 SCHEMES = ("NoInterval", "MidRope", "WeRope", "WeRope-printed", "WeRope-keys", "WeRope-shifted")
 SCHEMES = (*SCHEMES, "SincRope", "FittedRope")
 
@@ -165,6 +167,12 @@ def place(tmp_path_factory):
         shutil.copytree(PUBLISHED, folder / "models" / f"Wan2.1-T2V-{size}-Diffusers")
     newer = PUBLISHED.parents[1] / "wan22" / "ti2v"
     shutil.copytree(newer, folder / "models" / "Wan2.2-TI2V-5B-Diffusers")
+    pair = folder / "models" / "Wan2.2-T2V-A14B-Diffusers"
+    shutil.copytree(PUBLISHED, pair)
+    shutil.copytree(PUBLISHED / "transformer", pair / "transformer_2")
+    index = json.loads((pair / "model_index.json").read_text())
+    index |= {"transformer_2": index["transformer"], "boundary_ratio": 0.875}
+    (pair / "model_index.json").write_text(json.dumps(index))
     return folder
 
 
@@ -188,7 +196,7 @@ def film(folder):
 
 def sizes(name):
     """Of the tiny model that stands in for the one that a config starts from, as options."""
-    return [*TINY_WAN, *(NARROW if "wan_2_2" in name else [])]
+    return [*TINY_WAN, *(NARROW if "wan_2_2_5b" in name else [])]
 
 
 def execute(words):
@@ -206,6 +214,9 @@ def execute(words):
         assert cli.main([*words[1:], *tiny, "--dry-run"]) == 0, words
         if "kaleido" in workdir:  # what the run would have written
             shutil.copytree(PUBLISHED, Path(workdir) / "export")
+        elif "wan_2_2_14b_high" in workdir:
+            for kind in ("", "_lora"):
+                shutil.copytree("models/Wan2.2-T2V-A14B-Diffusers", f"{workdir}{kind}/export")
         elif not published:
             model = "sprites/pictures" if "pictures" in workdir else "sprites"
             shutil.copytree(weights.locate(model), Path(workdir) / "export", dirs_exist_ok=True)
@@ -246,6 +257,8 @@ def execute(words):
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     elif words[2] == "studies.cuts":
         assert variants.parser(cuts.STUDY).parse_args(words[3:]).model == words[4]
+    elif words[2] == "studies.redrawn":
+        assert redrawn.main(words[3:]) == 0, words
     elif words[2] == "studies.reference_places":  # as above
         assert reference_places.parser().parse_args(words[3:]).workdir == Path("runs/rrope")
     else:  # nothing is trained where all rows are there

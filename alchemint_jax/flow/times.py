@@ -53,18 +53,22 @@ def time_grid(steps: int, shift: float) -> Float[Array, " steps_plus_1"]:
     return shift_time(jnp.linspace(1.0, 0.0, steps + 1, dtype=jnp.float32), shift)
 
 
-def sample_times(key: Key[Array, ""], batch: int, shift: float) -> Float[Array, " b"]:
+def sample_times(
+    key: Key[Array, ""], batch: int, shift: float, span: tuple[float, float] = (0.0, 1.0)
+) -> Float[Array, " b"]:
     """Training times: one uniform draw in each of `batch` equal strata, shuffled, then shifted.
 
-    Strata cover [0, 1] evenly in every batch, which lowers the variance of the loss at no cost.
+    Strata cover the span evenly in every batch, which lowers the variance of the loss at no cost.
 
     Args:
         key: a typed key of JAX.
         batch: how many times, 0 or more.
         shift: as for `shift_time`.
+        span: the least time, and the time below which all are; within it times are as likely,
+            compared with one another, as they are in the whole.
 
     Returns:
-        Times in [0, 1), float32 `[batch]`.
+        Times in the span, float32 `[batch]`.
 
     Raises:
         TypeError: `key` is not a key.
@@ -79,4 +83,8 @@ def sample_times(key: Key[Array, ""], batch: int, shift: float) -> Float[Array, 
     """
     where, order = jax.random.split(key)
     u = (jax.random.permutation(order, batch) + jax.random.uniform(where, (batch,))) / batch
+    if tuple(span) != (0.0, 1.0):
+        # The inverse of the shift by s is the shift by 1 / s.
+        low, high = (t / (t + shift * (1 - t)) for t in span)
+        u = low + (high - low) * u
     return shift_time(u.astype(jnp.float32), shift)

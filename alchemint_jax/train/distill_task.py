@@ -66,6 +66,7 @@ class DistillTask(DiTTask):
     dropout: Dropout = _fixed(Dropout(0.0, 0.0, 0.0))
     augment: Augment = _fixed(Augment(shuffle_slots=False, random_view=False))
     transformer: str | None = _fixed(None)
+    expert: str | None = _fixed(None)
     train_text: bool = _fixed(False)
     cached_text: bool = _fixed(True)
     teacher: str | None = None

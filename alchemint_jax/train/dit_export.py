@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from alchemint_jax import weights
 from alchemint_jax.models.dit.remat import AUTO
 from alchemint_jax.sampling import settings
+from alchemint_jax.train.experts import PARTS
 from alchemint_jax.weights.lora import save_lora
 
 if TYPE_CHECKING:
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 def export_dit(task: DiTTask, params: dict, directory: Path) -> None:
     """Writes transformer, text encoder, autoencoder and sampling settings.
 
-    A LoRA is merged into the transformer, and is also there by itself, for diffusers and for
-    ComfyUI. The scheduler of `init_from` is kept as it is, for diffusers; here pipeline.json, which
-    says what the config's `sampling` does, comes before it.
+    Of a pair of experts both are there, the one that waited as it was. A LoRA is merged into the
+    transformer, and is also there by itself, for diffusers and for ComfyUI. The scheduler of
+    `init_from` is kept as it is, for diffusers; here pipeline.json, which says what the config's
+    `sampling` does, comes before it.
     """
     # What trained it may be no hardware of those who load it.
     portable = dataclasses.replace(task.model, attention="auto", remat=AUTO)
-    weights.save(directory, "transformer", portable, task.merged(params), dtype=task.storage)
+    for part, network in zip(PARTS.values(), task.experts(params), strict=True):
+        if network is not None:
+            weights.save(directory, part, portable, network, dtype=task.storage)
     if task.lora:
         for form in ("diffusers", "comfyui"):
             file = directory / f"lora_{form}.safetensors"

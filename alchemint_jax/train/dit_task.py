@@ -46,6 +46,7 @@ from alchemint_jax.train import dit_remat
 from alchemint_jax.train.dit_data import cached_conditions, check_data
 from alchemint_jax.train.dit_export import export_dit
 from alchemint_jax.train.dropout import Dropout, keep
+from alchemint_jax.train.experts import check_expert, other, span_of, waiting
 from alchemint_jax.train.fields import build
 from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
@@ -79,6 +80,7 @@ class DiTTask:
         first_frame: how often the first latent frame is given, clean and with a time of 0, as those
             of Wan2.2's TI2V-5B are; where it is, it has no part in the loss.
         last_frame: how often a clip that gives its first latent frame gives its last one, too.
+        expert: which of a pair is trained, "high" or "low"; see `train.experts`.
     """
 
     model: DiTConfig
@@ -101,6 +103,7 @@ class DiTTask:
     cached_text: bool = False
     first_frame: float = 0.0
     last_frame: float = 0.0
+    expert: str | None = None
 
     def __post_init__(self) -> None:
         if not self.shift > 0:
@@ -113,6 +116,7 @@ class DiTTask:
             raise ConfigError(
                 f"last_frame is {self.last_frame}; it must be from 0 to 1, or 0 without first_frame"
             )
+        check_expert(self.expert, self.sampling.boundary)
         if self.first_frame and not self.sampling.given_frames:
             raise ConfigError(
                 "first_frame is set, but not sampling.given_frames: a model that learns to go on "
@@ -121,10 +125,11 @@ class DiTTask:
         if self.init_from is None and (self.lora or not self.train_text):
             what = "lora is set" if self.lora else "train_text is False"
             raise ConfigError(f"{what}, but not init_from: there is nothing to leave as it is")
-        if self.init_from is None and (self.transformer or self.model_kind):
+        if self.init_from is None and (self.transformer or self.model_kind or self.expert):
+            what = "expert" if self.expert else "transformer or model_kind"
             raise ConfigError(
-                "transformer or model_kind is set, but not init_from: name the directory of the "
-                "whole model, whose text encoder is used"
+                f"{what} is set, but not init_from: name the directory of the whole model, whose "
+                "text encoder is used"
             )
 
     def check_trainable(self) -> None:
@@ -137,6 +142,11 @@ class DiTTask:
             raise ConfigError(
                 "model.image_dim is set: image-to-video networks cannot be trained here, since the "
                 "data has no states of given pictures"
+            )
+        if self.sampling.boundary is not None and self.expert is None:
+            raise ConfigError(
+                "sampling.boundary is set, and says that there are two experts, of which one is "
+                "trained at a time: set expert to 'high' or to 'low'"
             )
 
     def init(self, key: jax.Array) -> dict:
@@ -157,12 +167,15 @@ class DiTTask:
         """The weights of `init_from`, which a new run starts from; nothing where it is None."""
         if self.init_from is None:
             return {}
-        found = initial_tensors(
-            self.init_from, self.model, self.text, self.transformer, self.model_kind
-        )
+        found = self._initial(self.transformer, self.expert)
         if self.cached_text:
             return {path: x for path, x in found.items() if not path.startswith("text_encoder.")}
         return found
+
+    def _initial(self, transformer: str | None, expert: str | None) -> dict[str, Tensor]:
+        assert self.init_from is not None
+        chosen = transformer, self.model_kind, expert
+        return initial_tensors(self.init_from, self.model, self.text, *chosen)
 
     def loss(
         self, params: dict, batch: dict[str, jax.Array], key: jax.Array
@@ -171,7 +184,7 @@ class DiTTask:
         time_key, noise_key, drop_key = jax.random.split(key, 3)
         data = batch["latents"]
         b = data.shape[0]
-        t = sample_times(time_key, b, self.shift)
+        t = sample_times(time_key, b, self.shift, span_of(self.expert, self.sampling.boundary))
         noise = jax.random.normal(noise_key, data.shape)
         with_text, with_images = keep(drop_key, b, self.dropout)
         text, extra = model_inputs(
@@ -297,7 +310,8 @@ class DiTTask:
         }
         vae, vae_params = weights.load(self.vae, "vae")
         dit = DiT(self.model, jnp.dtype(self.compute))
-        models = Models(dit, self.merged(params), cast(VAE, vae), vae_params)
+        high, low = self.experts(params)
+        models = Models(dit, high, cast(VAE, vae), vae_params, low)
         conditions = _conditions(self, params.get("text_encoder", {}), batch)
 
         latents = sample_latents(models, conditions, self.start(batch), self.sampling.plan())
@@ -325,10 +339,12 @@ class DiTTask:
             WeightsError: the parts do not belong together.
         """
         vae, vae_params = weights.load(self.vae, "vae")
-        trained = {} if params is None else self.merged(params)
-        models = Models(
-            DiT(self.model, jnp.dtype(self.compute)), trained, cast(VAE, vae), vae_params
-        )
+        high: dict = {}
+        low: dict | None = None if self.expert is None else {}
+        if params is not None:
+            high, low = self.experts(params)
+        dit = DiT(self.model, jnp.dtype(self.compute))
+        models = Models(dit, high, cast(VAE, vae), vae_params, low)
         if self.cached_text:
             assert self.init_from is not None
             texts = Texts.load(weights.locate(self.init_from))
@@ -348,6 +364,14 @@ class DiTTask:
         if self.lora is None:
             return params["transformer"]
         return merge_lora(params["transformer"], params["lora"], self.lora.scale)
+
+    def experts(self, params: dict) -> tuple[dict, dict | None]:
+        """Those of the first steps, and of the last ones; of one transformer, that and None."""
+        trained = self.merged(params)
+        if self.expert is None:
+            return trained, None
+        rest = waiting(self._initial(None, other(self.expert)), params["transformer"])
+        return (trained, rest) if self.expert == "high" else (rest, trained)
 
     def label(self, path: str) -> str:
         """The group of a parameter.
@@ -373,14 +397,14 @@ def make_dit_task(config: ConfigDict) -> DiTTask:
     """The task of a config.
 
     It has what `common_fields` reads, `shift` and `dropout`, and may have `augment`, `train_text`,
-    `cached_text`, `first_frame` and `last_frame`.
+    `cached_text`, `first_frame`, `last_frame` and `expert`.
     """
     if config.get("cached_text") and config.get("train_text", True):
         raise ConfigError(
             "train_text is True, but so is cached_text: a text encoder that is not in the step "
             "cannot be trained; set one of them to False"
         )
-    optional = ("train_text", "cached_text", "first_frame", "last_frame")
+    optional = ("train_text", "cached_text", "first_frame", "last_frame", "expert")
     return DiTTask(
         **common_fields(config),
         shift=config.shift,

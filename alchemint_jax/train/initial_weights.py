@@ -13,6 +13,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
 from alchemint_jax.sampling.kinds import kind_of
+from alchemint_jax.train.experts import PARTS
 from alchemint_jax.weights.directories import holds
 from alchemint_jax.weights.index import EXPERTS
 from alchemint_jax.weights.tensors import Tensor, in_memory
@@ -32,6 +33,7 @@ def initial_tensors(
     text: UMT5Config,
     transformer: Path | str | None = None,
     kind: str | None = None,
+    expert: str | None = None,
 ) -> dict[str, Tensor]:
     """Transformer and text encoder of a model directory, ours or Wan's, by path; nothing is read.
 
@@ -47,6 +49,7 @@ def initial_tensors(
         text: the text encoder.
         transformer: read it from here instead: a file, the index of several, or a folder.
         kind: of published models of subjects (a key of `sampling.kinds.KINDS`), if it is of one.
+        expert: of a pair, "high" or "low"; see `train.experts`.
 
     Raises:
         WeightsError: there is no such model, or it is damaged.
@@ -54,16 +57,19 @@ def initial_tensors(
             of positions, which a model can relearn; all differences are listed.
     """
     weights.check_model(located := weights.locate(directory))
-    if holds(located, EXPERTS):
+    if (pair := holds(located, EXPERTS)) != (expert is not None):
         raise ConfigError(
-            f"init_from: {directory} has a pair of experts ({EXPERTS}), of which one alone would "
-            "be trained and exported; train from a model of one transformer"
+            f"init_from: {directory} has a pair of experts ({EXPERTS}), of which one is trained at "
+            "a time: set expert to 'high' or to 'low'"
+            if pair
+            else f"expert is set, but init_from: {directory} has one transformer"
         )
     source = directory if transformer is None else transformer
     rule = kind_of(kind)
     if rule:
         rule.refuse_pickle(source)
-    network, transformer_tensors = weights.open_component(source, "transformer")
+    part = "transformer" if expert is None else PARTS[expert]
+    network, transformer_tensors = weights.open_component(source, part)
     encoder, text_tensors = weights.open_component(directory, "text_encoder")
     old = network.config  # type: ignore[attr-defined]  # `open_component` has checked the class
     if rule and not old.slots:  # else it is one that was trained on from such a model

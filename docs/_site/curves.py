@@ -19,9 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from alchemint_jax import rotary
+from alchemint_jax.ops.separable import separation
 from alchemint_jax.rotary.retro import smoothed_scales
-from alchemint_jax.sampling.control import Inbetween
+from alchemint_jax.sampling.control import Inbetween, Relay, When
 from alchemint_jax.sampling.control.inbetween import Places
+from alchemint_jax.sampling.control.relay import relay_penalty
+from alchemint_jax.scene import Clock, Scene
 
 FRAMES = 9
 FREQS = rotary.axis_frequencies(head_dim=48, theta_t=20)
@@ -140,6 +143,59 @@ def _inbetween(figure: Figure) -> None:
     _label(right, "latent frame", "scale s")
 
 
+def _relay(figure: Figure) -> None:
+    """The share of their weight that events keep: by the tail, and of two that overlap."""
+    left, right = figure.subplots(1, 2, sharey=True)
+
+    def kept(event: tuple[float, float], tail: float) -> np.ndarray:
+        given = np.array(event, np.float32).reshape(1, 1, 1, 2)
+        return np.exp(-np.asarray(relay_penalty(given, 21, tail, Relay().least))[0, 0])
+
+    for tail, color in ((1.0, OTHER), (2.0, LINE), (4.0, "#6b7280")):
+        left.plot(kept((8, 12), tail), "o-", markersize=3, color=color, label=f"tail {tail:g}")
+    for event, color in (((2, 11), LINE), ((8, 16), OTHER)):
+        label = f"event from {event[0]} to {event[1]}"
+        right.plot(kept(event, Relay().tail), "o-", markersize=3, color=color, label=label)
+    for axis in (left, right):
+        axis.legend(fontsize=7)
+        axis.set_xlabel("latent frame", fontsize=8)
+    left.set_ylabel("share of its weight", fontsize=8)
+
+
+def _tempo(figure: Figure) -> None:
+    """Curves of words over latent frames, as seconds and as points say them."""
+    (axis,) = figure.subplots(1, 1, squeeze=False)[0]
+    clock = Clock(fps=16.0, frames=81, stride=4)
+    scene = Scene("clip", "", clock, size=(480, 832))
+    words = (
+        ("0.5-2,3-4", When("star", seconds=((0.5, 2), (3, 4))), LINE),
+        ("0:0,1.5:1,4:0", When("disc", curve=((0, 0), (1.5, 1), (4, 0))), OTHER),
+    )
+    for label, word, color in words:
+        axis.plot(word.over(scene, clock), "o-", markersize=3, color=color, label=label)
+    axis.axhline(0.7, color="#9ca3af", linewidth=0.8, linestyle="--", label="threshold")
+    axis.legend(fontsize=7)
+    _label(axis, "latent frame, of 81 frames at 16 a second", "curve m")
+
+
+def _ts_attn(figure: Figure) -> None:
+    """Logits of one query in a region, and its bias while the first of two events happens."""
+    (axis,) = figure.subplots(1, 1, squeeze=False)[0]
+    logits = np.array([0.2, 1.4, -0.3, 0.5, 1.0, 0.1, 0.8, -0.2, 1.2, 0.4, 0.9, -0.1], np.float32)
+    first, second = (np.isin(np.arange(12) // 4, at).astype(np.float32) for at in (1, 2))
+    bias = np.asarray(separation(logits, first, second))
+    place = np.arange(12)
+    axis.bar(place - 0.2, logits, 0.4, color="#9ca3af", label="logits")
+    axis.bar(place + 0.2, bias, 0.4, color=LINE, label="bias")
+    axis.axhline(0, color="#6b7280", linewidth=0.8)
+    for start, name in ((-0.5, "prompt"), (3.5, "event that happens now"), (7.5, "other event")):
+        axis.axvline(start, color="#e5e7eb", linewidth=0.8)
+        axis.text(start + 0.1, 1.9, name, fontsize=7)
+    axis.set(xlim=(-0.5, 11.5), ylim=(-2.2, 2.3))
+    axis.legend(fontsize=7, loc="lower left")
+    _label(axis, "token of the text", "logit")
+
+
 def _label(axis: Axes, x: str, y: str) -> None:
     axis.set_xlabel(x, fontsize=8)
     axis.set_ylabel(y, fontsize=8)
@@ -156,6 +212,9 @@ PICTURES: dict[str, Callable[[Figure], None]] = {
     "rerope": _rerope,
     "retro": _retro,
     "inbetween": _inbetween,
+    "relay": _relay,
+    "tempo": _tempo,
+    "ts_attn": _ts_attn,
 }
 
 

@@ -79,6 +79,21 @@ def test_times_follow_the_key_and_the_shift():
     np.testing.assert_allclose(shifted, shift_time(t, 5.66), atol=1e-6)
 
 
+def test_times_of_a_span_are_those_of_the_whole_that_lie_in_it():
+    key = jax.random.key(4)
+    t = np.asarray(sample_times(key, 64, 3.0, (0.875, 1.0)))
+    assert t.min() >= 0.875 and t.max() < 1
+    u = np.asarray(sample_times(key, 64, 1.0))  # shifted by 3, 0.7 is 0.875
+    np.testing.assert_allclose(t, shift_time(jnp.asarray(0.7 + 0.3 * u), 3.0), atol=1e-6)
+    whole = np.asarray(sample_times(jax.random.key(5), 4096, 3.0))
+    shares = np.linspace(0.1, 0.9, 5)
+    inside = np.quantile(whole[whole >= 0.875], shares)
+    np.testing.assert_allclose(np.quantile(t, shares), inside, atol=0.005)
+    assert np.abs(inside - (0.875 + 0.125 * shares)).max() > 0.005  # they are not spread evenly
+    low = np.asarray(sample_times(key, 64, 3.0, (0.0, 0.875)))
+    assert low.min() < 0.1 and 0.8 < low.max() < 0.875
+
+
 def test_times_are_uniform_before_the_shift():
     keys = jax.random.split(jax.random.key(2), 400)
     t = np.asarray(jax.vmap(lambda key: sample_times(key, 4, 1.0))(keys))

@@ -231,6 +231,7 @@ def test_from_the_command_line_to_a_video(folder, tmp_path, capsys):
     [
         ("Phantom-Wan-1.3B.pth", "Phantom-Wan-1_3B_fp16.safetensors of Kijai"),
         ("kaleido.ckpt", "Wan_2_1_kaleido_14B-S2V_experimental_fp16.safetensors"),
+        ("magref.pt", "those of MAGREF-Video/MAGREF, or a repackaged fp16 file"),
         ("nothing.safetensors", "nothing.safetensors"),
     ],
 )

@@ -234,9 +234,9 @@ def test_an_expert_of_another_size(pair):
         Pipeline.load(pair)
 
 
-def test_a_pair_is_not_trained_by_halves(pair):
+def test_of_a_pair_one_is_trained_at_a_time(pair):
     configs = [weights.open_component(pair, p)[0].config for p in ("transformer", "text_encoder")]
-    with pytest.raises(ConfigError, match="pair of experts.*one alone would be trained"):
+    with pytest.raises(ConfigError, match="pair of experts.*set expert to 'high' or to 'low'"):
         initial_tensors(pair, *configs)
 
 

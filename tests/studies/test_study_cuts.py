@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from marks import assert_charts_alike
 
 from studies import cuts as study
 
 pytestmark = pytest.mark.slow
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +67,13 @@ def test_a_model_that_hears_cuts_is_told_from_one_that_does_not(boards):
     assert other["cuts"]["exact"]["mean"] < 1
     assert study.table(found | {"steps": 1}).count("\n") == 2 + 4
     assert b"<svg" in study.draw_figure(found | {"steps": 1})
+
+
+def test_the_page_says_what_was_measured():
+    found = json.loads((DOCS / "results" / "sprites_cuts.json").read_text())
+    page = (DOCS / "encodings" / "rerope.md").read_text()
+    assert study.table(found) in page
+    assert f"On {found['boards']} boards" in page and f"in {found['steps']} sampling steps" in page
+    assert_charts_alike(
+        study.draw_figure(found), (DOCS / "results" / "sprites_cuts.svg").read_bytes()
+    )
