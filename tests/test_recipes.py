@@ -45,6 +45,7 @@ from studies import (
     inbetween,
     reference_places,
     schemes,
+    timing_words,
     tiny_decoder,
     variants,
 )
@@ -84,6 +85,7 @@ VARIANTS = {
     "sprites_cuts": (),
     "sprites_inbetween": (),
     "sprites_untimed": (),
+    "sprites_words": ("pictures", "clips"),
     "sprites_fast": ("segments", "path", "settle"),
     "sprites_tiny_decoder": ("first",),
     "wan_1_3b": ("full", "lora", "fast"),
@@ -246,6 +248,8 @@ def execute(words):
         assert events.main([*words[3:], "--limit", "1", "--steps", "1"]) == 0, words
     elif words[2] == "studies.cuts":
         assert variants.parser(cuts.STUDY).parse_args(words[3:]).model == words[4]
+    elif words[2] == "studies.timing_words":  # as above
+        assert variants.parser(timing_words.STUDY).parse_args(words[3:]).model == words[4]
     elif words[2] == "studies.reference_places":  # as above
         assert reference_places.parser().parse_args(words[3:]).workdir == Path("runs/rrope")
     else:  # nothing is trained where all rows are there
