@@ -318,7 +318,7 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
     )
     c.add_argument("--cuts", action="store_true", help="some clips have several shots")
     c.add_argument(
-        "--worded", action="store_true", help="captions name the colours of all subjects"
+        "--worded", action="store_true", help="one subject, whose caption says what it looks like"
     )
     c = add(kinds, "encode", commands.encode_data, "encode a dataset with a video autoencoder")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")

@@ -1,20 +1,20 @@
 r"""A sprites model that draws from words alone, and is never told when: text-to-video, as Wan's is.
 
-It takes no pictures and no intervals. Captions name the colour of every subject, and the
-background; in clips subjects come and go, and no caption says when. Hardware: 2 CPU cores.
+It takes no pictures and no intervals. Captions name the colour and the shape of one subject, and
+the background; in clips it comes and goes, and no caption says when. Hardware: 2 CPU cores.
 Commands:
 
-    alchemint data sprites --out data/sprites_words_pictures --clips 6000 --frames 1 --worded
+    alchemint data sprites --out data/sprites_words_pictures --clips 4000 --frames 1 --worded
     alchemint data encode --data data/sprites_words_pictures --vae sprites \
         --out data/sprites_words_pictures_latents
     alchemint train --config configs/sprites_words.py:pictures \
         --workdir runs/sprites_words_pictures
-    alchemint data sprites --out data/sprites_words --clips 1600 --worded
+    alchemint data sprites --out data/sprites_words --clips 720 --worded
     alchemint data encode --data data/sprites_words --vae sprites --out data/sprites_words_latents
     alchemint train --config configs/sprites_words.py --workdir runs/sprites_words
 
-The model is then in runs/sprites_words/export. It starts from the bundled model before it saw
-clips, without its references.
+The model is then in runs/sprites_words/export. It starts from the bundled model, without its
+references; what words mean is learnt from pictures, of which there are many more in an hour.
 """
 
 from pathlib import Path
@@ -26,11 +26,11 @@ from alchemint_jax.train.config import load_config
 STAGES = {
     "pictures": dict(
         data="data/sprites_words_pictures_latents",
-        init_from="sprites/pictures",
+        init_from="sprites",
         frames=1,
         batch=32,
-        steps=450,
-        rate=8e-3,
+        steps=200,
+        rate=5e-3,
         seed=6,
     ),
     "clips": dict(
@@ -38,8 +38,8 @@ STAGES = {
         init_from="runs/sprites_words_pictures/export",
         frames=33,
         batch=8,
-        steps=200,
-        rate=6e-3,
+        steps=90,
+        rate=4e-3,
         seed=7,
     ),
 }
@@ -59,7 +59,7 @@ def get_config(stage: str = "clips") -> ConfigDict:
     # What a clip shows is decided where noise hides its colours.
     config.shift = 4.0
     config.sampling.min_frames = config.sampling.max_frames = chosen["frames"]
-    config.sampling.text_length = 96
+    config.sampling.text_length = 56
     config.sampling.steps = 10
     config.sampling.shift = 4.0
     config.sampling.guidance = ConfigDict(dict(text=3.0, image=0.0, both=0.0))
@@ -70,6 +70,6 @@ def get_config(stage: str = "clips") -> ConfigDict:
     config.train.checkpoint_every = steps // 10
     config.train.sample_every = 0
     config.train.optimizer.groups = (("backbone", rate), ("text", 5e-3))
-    config.train.optimizer.warmup_steps = 30
+    config.train.optimizer.warmup_steps = 20
     config.train.optimizer.ema_decay = 0.98
     return config.lock()

@@ -4,8 +4,8 @@ r"""Ways to say when, on a model that has words alone to go by: figures, and wha
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is that of configs/sprites_words.py: it takes no pictures, was never told when, and its
-boards have one or two subjects, whose colours the prompt names. Events are what the prompt says of
-each subject, while that is on screen; the prompt itself is then the background. No way trains
+boards have one subject, whose colour and shape the prompt names. Its event is what the prompt says
+of it, while it is on screen; the prompt itself is then the background. No way trains
 anything, and all see the same boards and the same noise. Costs are CPU time of a batch, against the
 same batch without any control.
 """
@@ -13,7 +13,6 @@ same batch without any control.
 from __future__ import annotations
 
 import dataclasses
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -38,25 +37,20 @@ WAYS = {
     "events, TS-Attn": Way(events=TSAttn()),
 }
 GIVEN = "words alone"
-MOST = 2
-"""Subjects of a board: the model never read of more."""
 
 
 def worded(limit: int, seed: int) -> list[Scene]:
-    """The first cases of a seed that the model can be asked for."""
-    world = World.of_words()
-    # Of five successive cases one has three subjects.
-    cases = sprites_cases(limit + limit // 4 + 1, seed, world)
-    return [case for case in cases if len(case.subjects) <= MOST][:limit]
+    """The first cases of a seed with one subject: the model never read of more."""
+    # Of five successive cases two are such.
+    cases = sprites_cases(-(-5 * limit // 2), seed, World.of_words())
+    return [case for case in cases if len(case.subjects) == 1][:limit]
 
 
 def eventful(case: Scene) -> Scene:
-    """The case whose prompt is told as events: of each subject, while that is on screen."""
-    what, _, ground = case.caption.partition(" on a ")
-    texts = re.split(r" while | and |, ", what)
-    spans = (subject.spans for subject in case.subjects)
-    events = tuple(Event(text, own) for text, own in zip(texts, spans, strict=True))
-    return dataclasses.replace(case, caption=f"a {ground}", events=events)
+    """The case whose prompt is told as an event: of its subject, while that is on screen."""
+    what, _, ground = case.caption.partition(" on ")
+    (subject,) = case.subjects
+    return dataclasses.replace(case, caption=ground, events=(Event(what, subject.spans),))
 
 
 class Unseated(Pipeline):

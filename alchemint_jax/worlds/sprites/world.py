@@ -86,9 +86,9 @@ class World:
 
     @classmethod
     def of_words(cls, frames: int = 33) -> World:
-        """A world to be drawn from captions alone: two subjects at most, and at times none."""
+        """A world to be drawn from captions alone: one subject, and at times none."""
         whole = cls() if frames == cls.frames else cls.short(frames)
-        return dataclasses.replace(whole, max_subjects=2, views=1, worded=True, empty=0.1)
+        return dataclasses.replace(whole, max_subjects=1, views=1, worded=True, empty=0.1)
 
 
 @dataclasses.dataclass(frozen=True)
