@@ -5,21 +5,30 @@ r"""Ways to say when, on a model that never knew time: its figures, and what eac
 
 The model is sprites/untimed, which draws as the bundled one does and knows no time (see
 configs/sprites_untimed.py); `--model` takes any whose scheme is NoInterval. No way trains anything,
-and all see the same boards and the same noise. Costs are CPU time of a batch, against the same
-batch without any control. Models that have words alone to go by are in `studies.timing_words`.
+and all of a block see the same boards and the same noise: with pictures of the subjects, and with
+words alone, where pictures and word tags are emptied, as guidance empties them. Boards of words
+alone are those whose prompt names the colour of each subject. Their events are what the prompt says
+of each subject, while that is on screen. Costs are CPU time of a batch, against the same batch
+without any control. Models that have nothing but words to go by are in `studies.timing_words`.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
+
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.rotary import NoInterval
-from alchemint_jax.sampling.control import Gating, TempoControl, Together
+from alchemint_jax.sampling.control import Gating, Relay, TempoControl, Together, TSAttn
 from alchemint_jax.sampling.pipeline import Pipeline
-from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.scene import Event, Scene
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import timing_figures, variants
 from studies.timing_figures import PLAIN, SHOWN, TITLES, Way, drawn, figures
@@ -32,8 +41,60 @@ TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.02, magnitude=0.3, ent
 WAYS = {
     PLAIN: Way(),
     "gating": Way(GATING),
+    "TempoControl": Way(TEMPO),
     "gating, TempoControl": Way(Together((GATING, TEMPO))),
+    "events, relay": Way(events=Relay()),
+    "events, TS-Attn": Way(events=TSAttn()),
 }
+GIVEN = {
+    "pictures": (PLAIN, "gating", "gating, TempoControl"),
+    "words alone": (PLAIN, "gating", "TempoControl", "events, relay", "events, TS-Attn"),
+}
+"""The ways that are measured, by what the model is given."""
+SHARE = 2
+"""Words alone are tried on so many times fewer boards."""
+
+
+def worded(limit: int, seed: int) -> list[Scene]:
+    """The first cases of a seed whose prompt names the colour of each subject.
+
+    Others cannot be drawn from words.
+    """
+    found: list[Scene] = []
+    for many in (4 * limit * 2**i for i in itertools.count()):
+        found = [c for c in sprites_cases(many, seed) if all(" " in s.word for s in c.subjects)]
+        if len(found) >= limit:
+            break
+    return found[:limit]
+
+
+def eventful(case: Scene) -> Scene:
+    """The case whose prompt is told as events: of each subject, while that is on screen."""
+    texts = re.split(r" while | and |, ", case.caption)
+    spans = (subject.spans for subject in case.subjects)
+    events = tuple(Event(text, own) for text, own in zip(texts, spans, strict=True))
+    return dataclasses.replace(case, caption="", events=events)
+
+
+class WordsAlone(Pipeline):
+    """A pipeline whose pictures and word tags are empty, as guidance empties them."""
+
+    def conditions(
+        self,
+        scenes: Sequence[Scene],
+        negative_prompt: str | None = None,
+        slots: int | None = None,
+    ) -> Conditions:
+        """See `Pipeline.conditions`."""
+        given = super().conditions(scenes, negative_prompt, slots)
+        return given._replace(
+            references=jnp.zeros_like(given.references), tags=jnp.zeros_like(given.tags)
+        )
+
+
+def without_pictures(pipe: Pipeline) -> WordsAlone:
+    """The same model, given words alone."""
+    return WordsAlone(*(getattr(pipe, field.name) for field in dataclasses.fields(pipe)))
 
 
 def measure(
@@ -43,12 +104,21 @@ def measure(
 
     `seed` draws the noise, and `settings` are those of `benchmark.render`.
     """
-    rows, seconds = drawn("pictures", WAYS, pipe, cases, seed=seed, **settings)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    seconds: dict[str, list[float]] = {}
+    words = worded(-(-len(cases) // SHARE), seed)
+    for given, names in GIVEN.items():
+        whole = given == "pictures"
+        own, boards = (pipe, cases) if whole else (without_pictures(pipe), words)
+        ways = {name: WAYS[name] for name in names}
+        found, taken = drawn(given, ways, own, boards, eventful, seed=seed, **settings)
+        rows |= found
+        seconds |= taken
     return figures(WAYS, rows, seconds)
 
 
 def draw_figure(found: Mapping[str, Any]) -> bytes:
-    """All ways and figures, as SVG."""
+    """All ways and figures, with pictures and with words alone, as SVG."""
     return timing_figures.draw_figure(WAYS, found, "a model that never knew time")
 
 

@@ -1,4 +1,4 @@
-"""Ways to say when: only control differs, and the pages say what the file has."""
+"""Ways to say when: only control and pictures differ, and the pages say what the file has."""
 
 from __future__ import annotations
 
@@ -23,24 +23,36 @@ pytestmark = pytest.mark.slow
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def test_only_control_differs():
+def test_only_control_and_pictures_differ(monkeypatch):
     cases = sprites_cases(6, seed=3)
     truth = {case.id: video for case, video in sprites_clips(12, seed=3)}
     asked = []
 
     @dataclasses.dataclass(frozen=True)
     class Pipe:
+        pictures: bool = True
         relay: object = None
 
         def render(self, scenes, control, **settings):
             way = figures.Way(control, self.relay)
-            asked.append((way, [scene.id for scene in scenes], settings))
+            asked.append((self.pictures, way, scenes, settings))
             videos = np.stack([truth[scene.id] for scene in scenes])
             return videos if way != figures.Way() else np.full_like(videos, 120)
 
+    monkeypatch.setattr(study, "without_pictures", lambda pipe: Pipe(False))
     found = study.measure(Pipe(), cases, seed=3, batch=3, progress=False)
-    assert [way for way, *_ in asked[::2]] == list(study.WAYS.values())
-    assert all(one[1:] == asked[i % 2][1:] for i, one in enumerate(asked))
+    names = [name for names in study.GIVEN.values() for name in names]
+    ways = [way for _, way, *_ in asked]
+    assert ways[:6:2] + ways[6:] == [study.WAYS[name] for name in names]
+    assert [pictures for pictures, *_ in asked] == [True] * 6 + [False] * 5
+    assert all(settings == asked[i % 2][3] for i, (*_, settings) in enumerate(asked[:6]))
+    assert all(settings == asked[0][3] for *_, settings in asked[6:])
+    for i, (pictures, way, scenes, _) in enumerate(asked):
+        ids = [scene.id for scene in scenes]
+        assert ids == [scene.id for scene in asked[i % 2 if pictures else 6][2]]
+        if not pictures:
+            assert all(" " in subject.word for scene in scenes for subject in scene.subjects)
+        assert all(bool(scene.events) == bool(way.events) for scene in scenes)
     for key, summary in found["variants"].items():
         plain = key.endswith(figures.PLAIN)
         assert (summary["t_iou"]["mean"] == 0) == plain and summary["cost"]["mean"] > 0
@@ -49,8 +61,18 @@ def test_only_control_differs():
     assert found["variants"]["pictures: no control"]["cost"]["mean"] == 1
     report = found | {"limit": 3, "steps": 2}
     figure = study.draw_figure(report)
-    assert b"gating, TempoControl" in figure and b"pictures" in figure
-    assert figures.table(report).count("\n") == 2 + 3 + 2
+    assert b"gating, TempoControl" in figure and b"words alone" in figure
+    assert figures.table(report).count("\n") == 2 + 5 + 9
+
+
+def test_the_prompt_becomes_what_happens_to_each_subject():
+    for case in sprites_cases(5, seed=3):
+        told = study.eventful(case)
+        assert not told.caption and [e.spans for e in told.events] == [
+            subject.spans for subject in case.subjects
+        ]
+        for subject, event in zip(case.subjects, told.events, strict=True):
+            assert event.text.startswith(f"a {subject.word} ") and event.text in case.caption
 
 
 def test_whole_latent_frames_bound_the_overlap():
