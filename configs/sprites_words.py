@@ -12,9 +12,12 @@ Commands:
     alchemint data sprites --out data/sprites_words --clips 720 --worded
     alchemint data encode --data data/sprites_words --vae sprites --out data/sprites_words_latents
     alchemint train --config configs/sprites_words.py --workdir runs/sprites_words
+    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
+        --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is then in runs/sprites_words/export. It starts from the bundled model, without its
-references; what words mean is learnt from pictures, of which there are many more in an hour.
+references; what words mean is learnt from pictures, of which there are many more in an hour. The
+stage of pictures has been run; that of clips, and the study, have not.
 """
 
 from pathlib import Path
