@@ -42,7 +42,9 @@ def test_records_hold_what_captions_say(tmp_path):
     out = write_sprites(tmp_path / "words", 3, seed=1, validation=1, frames=1, worded=True)
     records = open_split(out, "train")
     drawn = [sample_clip(i, 2**20 + 2, World.of_words(1)) for i in range(3)]
-    for record, clip in zip(records, drawn, strict=True):
+    assert len(records) == len(drawn)
+    for number, clip in enumerate(drawn):
+        record = records[number]
         assert record["caption"] == clip.scene.caption
         np.testing.assert_array_equal(record["video"], clip.video)
     assert write_sprites(out, 3, seed=1, validation=1, frames=1, worded=True) == out
