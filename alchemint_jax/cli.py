@@ -317,6 +317,9 @@ def _add_rooms(names: Any, add: Callable[..., Any]) -> None:
         "--events", action="store_true", help="subjects turn another colour, and records say when"
     )
     c.add_argument("--cuts", action="store_true", help="some clips have several shots")
+    c.add_argument(
+        "--worded", action="store_true", help="one subject, whose caption says what it looks like"
+    )
     c = add(kinds, "encode", commands.encode_data, "encode a dataset with a video autoencoder")
     c.add_argument("--data", required=True, metavar="DIR", help="the dataset")
     c.add_argument("--vae", required=True, metavar="DIR", help="'sprites' or a model's folder")

@@ -46,6 +46,7 @@ from studies import (
     redrawn,
     reference_places,
     schemes,
+    timing_words,
     tiny_decoder,
     variants,
 )
@@ -85,6 +86,7 @@ VARIANTS = {
     "sprites_cuts": (),
     "sprites_inbetween": (),
     "sprites_untimed": (),
+    "sprites_words": ("pictures", "clips"),
     "sprites_fast": ("segments", "path", "settle"),
     "sprites_tiny_decoder": ("first",),
     "wan_1_3b": ("full", "lora", "fast"),
@@ -259,6 +261,8 @@ def execute(words):
         assert variants.parser(cuts.STUDY).parse_args(words[3:]).model == words[4]
     elif words[2] == "studies.redrawn":
         assert redrawn.main(words[3:]) == 0, words
+    elif words[2] == "studies.timing_words":  # as above
+        assert variants.parser(timing_words.STUDY).parse_args(words[3:]).model == words[4]
     elif words[2] == "studies.reference_places":  # as above
         assert reference_places.parser().parse_args(words[3:]).workdir == Path("runs/rrope")
     else:  # nothing is trained where all rows are there

@@ -156,9 +156,8 @@ def draw_sprites(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     with contextlib.redirect_stdout(sys.stderr), shared.tidy():
-        sprites.write_sprites(
-            out, args.clips, args.seed, frames=args.frames, events=args.events, cuts=args.cuts
-        )
+        kinds = {name: getattr(args, name) for name in ("frames", "events", "cuts", "worded")}
+        sprites.write_sprites(out, args.clips, args.seed, **kinds)
     print(out)
     return 0
 

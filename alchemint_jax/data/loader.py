@@ -32,6 +32,8 @@ from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer
 
 TAG_LENGTH = 16
 _BYTES = ByteTokenizer(112)
+_SLOTS = ("references", "used", "intervals", "tag_ids", "tag_mask", "tags")
+"""The fields of a batch that have slots."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +107,7 @@ def latent_loader(
     share: Share = WHOLE,
     cached_text: bool = False,
     with_cuts: bool = False,
+    with_references: bool = True,
 ) -> grain.IterDataset:
     """Batches for the diffusion transformer from a dataset written by `encode_dataset`.
 
@@ -120,6 +123,7 @@ def latent_loader(
     With `cached_text` there are, instead of ids, states that were encoded with the clips, float16:
     `text` [b l d], `tags` [b r tag_length d] with `tag_mask`, `events` [b e event_length d], and
     `null_text` and `null_event` [b n d], those of the empty text without padding.
+    Not `with_references`, no clip has slots: r is 0.
     All clips of a batch are of one bucket; `data.schedule` says of which.
     `share` is what this process reads.
     Raises DataError if there is no such dataset, and ConfigError if `share` does not fit.
@@ -144,7 +148,7 @@ def latent_loader(
     cuts = header.get("cuts", 0) if with_cuts else None
     examples = [_Example(augment, words, clock, cuts) for clock in clocks]
     # A whole batch at once, for that costs hardly more than one example.
-    return _stream(sources, examples, config, share).map(_Ready())
+    return _stream(sources, examples, config, share).map(_Ready(with_references))
 
 
 def _any(header: dict[str, Any]) -> int:
@@ -301,8 +305,12 @@ class _Example(grain.transforms.RandomMap):
 
 @dataclasses.dataclass(frozen=True)
 class _Ready(grain.transforms.Map):
-    """What is left to do for a batch: halves to floats."""
+    """What is left to do for a batch: halves to floats, and slots of models without references."""
+
+    with_references: bool
 
     def map(self, element: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         floats = ("latents", "references")
+        if not self.with_references:
+            element = element | {name: element[name][:, :0] for name in _SLOTS if name in element}
         return element | {name: element[name].astype(np.float32) for name in floats}

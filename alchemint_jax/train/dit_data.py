@@ -29,7 +29,7 @@ def check_data(task: DiTTask, header: Mapping[str, Any]) -> None:
     task.check_trainable()
     model, sampling, where = task.model, task.sampling, task.data
     slots = max(bucket["references"][0] for bucket in header["buckets"])
-    if slots > model.slots:
+    if 0 < model.slots < slots:
         raise ConfigError(
             f"model.slots is {model.slots}, but clips in {where} have up to {slots} references"
         )

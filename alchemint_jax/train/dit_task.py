@@ -291,6 +291,7 @@ class DiTTask:
             share=share,
             cached_text=self.cached_text,
             with_cuts=self.model.cuts,
+            with_references=self.model.slots > 0,
         )
 
     def tokenizer(self) -> Tokenizer:

@@ -41,7 +41,8 @@ def initial_tensors(
     and the weights of timing start at zero, and a fresh dense-caption branch ends in zeros already.
     So without references the network is the one it starts from; with them, pictures and words have
     no mark yet, and the backbone sees pictures as further latent frames and words as empty tokens.
-    Where `model` has no index embeddings, or no word tags, theirs are left out.
+    Where `model` has no index embeddings, or no word tags, theirs are left out; where it takes no
+    references, all that there is for them.
 
     Args:
         directory: of the model, or the name of a bundled one.
@@ -74,7 +75,7 @@ def initial_tensors(
     old = network.config  # type: ignore[attr-defined]  # `open_component` has checked the class
     if rule and not old.slots:  # else it is one that was trained on from such a model
         rule.config(old, str(source))
-    free = _FREE if old.slots else _FREE | _REFERENCES
+    free = _FREE if model.slots and old.slots else _FREE | _REFERENCES
     free = free if old.events else free | {"events"}
     free = free if old.cuts else free | {"cuts"}
     without = {name for name in _PARTS if not getattr(model, name)}
@@ -84,7 +85,9 @@ def initial_tensors(
         raise ConfigError(
             "\n  ".join([f"init_from: {source} is another model than the config's:", *problems])
         )
-    unused = tuple(f"transformer.subjects.{part}" for name in without for part in _PARTS[name])
+    subjects = "transformer.subjects."
+    unused = tuple(f"{subjects}{part}" for name in without for part in _PARTS[name])
+    unused = unused if model.slots else (subjects,)
     found = {
         f"{name}.{path}": tensor
         for name, tensors in (("transformer", transformer_tensors), ("text_encoder", text_tensors))

@@ -162,6 +162,20 @@ def test_a_loader_goes_on_with_the_same_bits(encoded, augment):
     assert not same(straight[6:], take(loader(0), 7))
 
 
+def test_a_model_without_references_reads_the_same_clips(encoded):
+    def loader(**how):
+        return take(latent_loader(encoded, "train", LoaderConfig(3, seed=2), **how), 2)
+
+    for one, other in zip(loader(), loader(with_references=False), strict=True):
+        slots = {name for name in one if other[name].shape != one[name].shape}
+        assert slots == {"references", "used", "intervals", "tag_ids", "tag_mask"}
+        assert all(other[name].shape == (3, 0, *one[name].shape[2:]) for name in slots)
+        assert same(
+            [{n: one[n] for n in one if n not in slots}],
+            [{n: other[n] for n in one if n not in slots}],
+        )
+
+
 def test_a_clip_loader_starts_where_it_is_told(sprites):
     config = LoaderConfig(3, seed=2)
     straight = take(clip_loader(sprites, "train", config, frames=5), 3)

@@ -14,6 +14,7 @@ import pytest
 from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.rotary import FittedRope
 from alchemint_jax.worlds.sprites.cases import sprites_cases, sprites_clips
+from studies import timing_figures as figures
 from studies import timing_methods as study
 from studies import variants
 
@@ -33,10 +34,10 @@ def test_only_control_and_pictures_differ(monkeypatch):
         relay: object = None
 
         def render(self, scenes, control, **settings):
-            way = study.Way(control, self.relay)
+            way = figures.Way(control, self.relay)
             asked.append((self.pictures, way, scenes, settings))
             videos = np.stack([truth[scene.id] for scene in scenes])
-            return videos if way != study.Way() else np.full_like(videos, 120)
+            return videos if way != figures.Way() else np.full_like(videos, 120)
 
     monkeypatch.setattr(study, "without_pictures", lambda pipe: Pipe(False))
     found = study.measure(Pipe(), cases, seed=3, batch=3, progress=False)
@@ -53,7 +54,7 @@ def test_only_control_and_pictures_differ(monkeypatch):
             assert all(" " in subject.word for scene in scenes for subject in scene.subjects)
         assert all(bool(scene.events) == bool(way.events) for scene in scenes)
     for key, summary in found["variants"].items():
-        plain = key.endswith(study.PLAIN)
+        plain = key.endswith(figures.PLAIN)
         assert (summary["t_iou"]["mean"] == 0) == plain and summary["cost"]["mean"] > 0
         assert (summary["accuracy"]["mean"] > 0.95) != plain
         assert (key in found["differences"]) != plain
@@ -61,7 +62,7 @@ def test_only_control_and_pictures_differ(monkeypatch):
     report = found | {"limit": 3, "steps": 2}
     figure = study.draw_figure(report)
     assert b"gating, TempoControl" in figure and b"words alone" in figure
-    assert study.table(report).count("\n") == 2 + 5 + 9
+    assert figures.table(report).count("\n") == 2 + 5 + 9
 
 
 def test_the_prompt_becomes_what_happens_to_each_subject():
@@ -82,18 +83,18 @@ def test_whole_latent_frames_bound_the_overlap():
     for bits in itertools.product((False, True), repeat=3):
         shown = np.repeat(bits, (1, 4, 4))
         best = max(best, (asked & shown).sum() / (asked | shown).sum())
-    assert study.at_most(row) == best == 7 / 9
-    assert study.at_most({"n_frames": 9, "asked": [[1, 5]]}) == 1
+    assert figures.at_most(row) == best == 7 / 9
+    assert figures.at_most({"n_frames": 9, "asked": [[1, 5]]}) == 1
     rows = {"pictures: a": [row | {"case": "one", "frame_iou": 0.5}]}
-    found = study.several(rows)
+    found = figures.several(rows)
     assert [cell["mean"] for cell in found.values()] == pytest.approx([0.5, 7 / 9])
 
 
 def test_frames_and_costs_are_counted():
     row = {"n_frames": 10, "asked": [[0, 4]], "shown": [[2, 4], [8, 9]]}
-    assert study.frames_right(row) == 0.7
+    assert figures.frames_right(row) == 0.7
     seconds = {"words alone: no control": [9.0, 1.0, 3.0], "words alone: a": [30.0, 2.0, 3.0]}
-    assert study.cost(seconds, "words alone: a") == {"mean": 1.25, "low": 1.0, "high": 2.0}
+    assert figures.cost(seconds, "words alone: a") == {"mean": 1.25, "low": 1.0, "high": 2.0}
 
 
 @pytest.mark.parametrize(
@@ -116,12 +117,12 @@ def test_models_that_say_nothing_here_are_refused(
 
 def test_pages_say_what_was_measured():
     found = json.loads((DOCS / "results" / "timing_methods.json").read_text())
-    methods = {name: repr(way) for name, way in study.WAYS.items() if way != study.Way()}
+    methods = {name: repr(way) for name, way in study.WAYS.items() if way != figures.Way()}
     assert found["methods"] == methods and found["model"] == "sprites/untimed"
     assert found["weights"] == fingerprints("sprites/untimed")
     page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
     assert f"{found['limit']} boards in {found['steps']} sampling steps" in page
-    for line in (study.table(found) + study.several_table(found)).splitlines():
+    for line in (figures.table(found) + figures.several_table(found)).splitlines():
         assert line in page, line
     kept = (DOCS / "results" / "timing_methods.svg").read_bytes()
     assert kept.startswith(b"<?xml") and b"gating, TempoControl" in kept

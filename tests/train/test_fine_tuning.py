@@ -172,6 +172,15 @@ def test_a_part_that_the_config_leaves_out_is_left_out_of_the_base(part, begins)
     assert jax.tree.structure(found) == jax.tree.structure(DiT(less).abstract_params())
 
 
+def test_a_base_with_references_starts_a_network_without():
+    module, params = weights.load("sprites", "transformer")
+    text = weights.load("sprites", "text_encoder")[0].config
+    plain = dataclasses.replace(module.config, slots=0)
+    found = transformer_of(initial_tensors("sprites", plain, text))
+    same(found, {name: x for name, x in params.items() if name != "subjects"})
+    assert jax.tree.structure(found) == jax.tree.structure(DiT(plain).abstract_params())
+
+
 def test_a_base_of_other_sizes_is_refused_with_all_differences(directory):
     wanted = dataclasses.replace(OURS, ffn_dim=64, theta_t=50.0, unroll=2, remat="full")
     text = dataclasses.replace(TEXT, n_layers=3)

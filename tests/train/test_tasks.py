@@ -429,6 +429,17 @@ def test_transformer_recipes_that_cannot_work_are_refused(dit_overrides, overrid
         build_task(config).train_data()
 
 
+def test_a_network_without_references_learns_from_captions_alone(dit_overrides):
+    task = build_task(load_config(CONFIGS / "sprites.py", [*dit_overrides, "model.slots=0"]))
+    batch = next(iter(task.train_data()))
+    assert batch["references"].shape[1] == 0 and batch["latents"].shape[0] == 8
+    shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+    assert "subjects" not in shapes["transformer"]
+    loss, _ = jax.eval_shape(task.loss, shapes, batch, jax.random.key(0))
+    assert loss.shape == ()
+    assert task.pipeline(None).limits.max_subjects == 0
+
+
 def test_subjects_keep_the_order_of_their_slots_where_the_recipe_says_so(dit_overrides):
     def unused_before_used(*overrides: str) -> int:
         task = build_task(load_config(CONFIGS / "sprites.py", [*dit_overrides, *overrides]))

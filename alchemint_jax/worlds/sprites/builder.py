@@ -55,10 +55,13 @@ class SpritesConfig(tfds.core.BuilderConfig):
     frames: int = World.frames
     events: bool = False
     cuts: bool = False
+    worded: bool = False
 
     @property
     def world(self) -> World:
         """The world that clips are drawn from."""
+        if self.worded:
+            return World.of_words(self.frames)
         if self.events:
             return dataclasses.replace(World.eventful(), cuts=self.cuts)
         return World() if self.frames == World.frames else World.short(self.frames)
@@ -125,14 +128,16 @@ def write_sprites(
     frames: int = World.frames,
     events: bool = False,
     cuts: bool = False,
+    worded: bool = False,
 ) -> Path:
     """Draws the dataset into the new directory `out`, which appears only when it is whole.
 
     `validation` defaults to a twentieth of `clips`, between 1 and 256. Clips of fewer `frames` than
     the world's 33 are those of `World.short`: 1 gives pictures. Those with `events` are of
     `World.eventful`, and records say what happens when; with `cuts`, too, some of them have several
-    shots. Returns `out`, at once if it already holds this very dataset. Raises DataError if
-    something else is there, or if it cannot be written.
+    shots. Those that are `worded` are of `World.of_words`: their captions say who is there. Returns
+    `out`, at once if it already holds this very dataset. Raises DataError if something else is
+    there, or if it cannot be written.
     """
     out = local(out)
     if not (1 <= frames <= World.frames and World.short(frames).clock.whole):
@@ -141,6 +146,8 @@ def write_sprites(
         raise DataError(f"clips with events have {World.frames} frames, not {frames}")
     if cuts and not events:
         raise DataError("clips with cuts have events, too; ask for both")
+    if worded and events:
+        raise DataError("worded clips have no events; ask for one of both")
     if clips < 1 or seed < 0 or (validation is not None and validation < 1):
         wrong = f"{clips=}, {validation=}, {seed=}"
         raise DataError(f"clips and validation must be at least 1 and seed at least 0, got {wrong}")
@@ -154,20 +161,23 @@ def write_sprites(
         "frames": frames,
         **({"events": True} if events else {}),
         **({"cuts": True} if cuts else {}),
+        **({"worded": True} if worded else {}),
     }
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if (out / _MARK).is_file() and (found := records.read_json(out / _MARK)) == wanted:
             return out
         what = f"another dataset ({found})" if (out / _MARK).is_file() else "something else"
         raise DataError(f"{out}: holds {what}; choose another directory or remove it first")
+    kind = "_events" * events + "_cuts" * cuts + "_worded" * worded
     config = SpritesConfig(
-        name=f"clips_{clips}_seed_{seed}_frames_{frames}" + "_events" * events + "_cuts" * cuts,
+        name=f"clips_{clips}_seed_{seed}_frames_{frames}{kind}",
         clips=clips,
         validation=validation,
         seed=seed,
         frames=frames,
         events=events,
         cuts=cuts,
+        worded=worded,
     )
 
     def builder(folder: str) -> TimedSprites:

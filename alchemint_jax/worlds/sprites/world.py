@@ -64,6 +64,10 @@ class World:
     """Whether subjects turn another colour now and then (see `events`)."""
     cuts: bool = False
     """Whether clips may have several shots (see `cuts`)."""
+    worded: bool = False
+    """Whether a caption says all that matters: the colour of every subject, and the background."""
+    empty: float = 0.0
+    """Probability that nobody is there."""
 
     @property
     def clock(self) -> Clock:
@@ -79,6 +83,12 @@ class World:
     def short(cls, frames: int) -> World:
         """A world of clips too short for comings and goings: most subjects stay for most of it."""
         return cls(frames=frames, interval=(max(1, frames // 2), frames), returns=0.0)
+
+    @classmethod
+    def of_words(cls, frames: int = 33) -> World:
+        """A world to be drawn from captions alone: one subject, and at times none."""
+        whole = cls() if frames == cls.frames else cls.short(frames)
+        return dataclasses.replace(whole, max_subjects=1, views=1, worded=True, empty=0.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,8 +121,10 @@ def sample_clip(
     """Draws clip `index` of `seed`; `subjects` fixes how many it has (default: one to three)."""
     rng = np.random.default_rng([seed, index])
     count = subjects or int(rng.choice(world.max_subjects, p=_count_odds(world.max_subjects))) + 1
+    if subjects is None and world.empty and rng.random() < world.empty:
+        count = 0
     looks = sample_looks(rng, count, world.similar)
-    words = _words(rng, looks)
+    words = _words(rng, looks, world.worded)
     video, tone = _background(rng, world)
     tracks = _tracks(rng, world, count)
     shots: tuple[int, ...] = ()
@@ -146,7 +158,7 @@ def sample_clip(
                 paint = recolored(paint, other, event.during)
         video += alpha[..., None] * (paint - video)
     references = [draw_references(rng, look, world) for look in looks]
-    caption = _caption(rng, words, [t.motion for t in tracks], tone)
+    caption = _caption(rng, words, [t.motion for t in tracks], tone, world.worded)
     there = zip(words, spans, references, strict=True)
     return Clip(
         video=np.clip(video + 0.5, 0, 255).astype(np.uint8),
@@ -209,21 +221,25 @@ def _count_odds(most: int) -> np.ndarray:
     return odds / odds.sum()
 
 
-def _words(rng: np.random.Generator, looks: list[Look]) -> list[str]:
+def _words(rng: np.random.Generator, looks: list[Look], colored: bool) -> list[str]:
     """A subject's word: its shape, with its colour where the shape is ambiguous, else at times."""
     words = []
     for look in looks:
         ambiguous = sum(other.shape == look.shape for other in looks) > 1
-        colored = ambiguous or rng.random() < 0.5
-        words.append(f"{look.color} {look.shape}" if colored else look.shape)
+        named = colored or ambiguous or rng.random() < 0.5
+        words.append(f"{look.color} {look.shape}" if named else look.shape)
     return words
 
 
-def _caption(rng: np.random.Generator, words: list[str], motions: list[str], tone: str) -> str:
+def _caption(
+    rng: np.random.Generator, words: list[str], motions: list[str], tone: str, worded: bool
+) -> str:
     parts = [f"a {word} {motion}" for word, motion in zip(words, motions, strict=True)]
+    if not parts:
+        return f"a {tone} background"
     joins = [str(rng.choice([" while ", " and ", ", "])) for _ in parts[1:]]
     text = parts[0] + "".join(itertools.chain.from_iterable(zip(joins, parts[1:], strict=True)))
-    return f"{text} on a {tone} background" if rng.random() < 0.7 else text
+    return f"{text} on a {tone} background" if worded or rng.random() < 0.7 else text
 
 
 def _background(
