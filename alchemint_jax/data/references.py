@@ -41,7 +41,8 @@ class Variation:
 
     Attributes:
         flip: share of pictures that are mirrored.
-        zoom: sizes, as shares of the canvas that the longer side of the subject fills.
+        zoom: sizes, where 1 is as large as fits. What is larger is cut off at the border, as it is
+            in no picture that people ask with.
         rotate: degrees, either way.
         blur: standard deviation of a Gaussian, as a share of the canvas's smaller side.
         light: brightness, contrast and saturation are scaled by 1 - light to 1 + light.
@@ -49,7 +50,7 @@ class Variation:
     """
 
     flip: float = 0.5
-    zoom: tuple[float, float] = (0.7, 1.3)
+    zoom: tuple[float, float] = (0.5, 1.0)
     rotate: float = 10.0
     blur: float = 0.004
     light: float = 0.2
@@ -61,6 +62,8 @@ class Variation:
             raise ConfigError(f"zoom is {self.zoom}; it must be two positive numbers in order")
         if not (0 <= self.flip <= 1 and 0 <= self.light < 1 and 0 <= self.hue <= 0.5):
             raise ConfigError("flip must be from 0 to 1, light below 1, hue at most 0.5")
+        if self.rotate < 0 or self.blur < 0:
+            raise ConfigError("rotate and blur must be positive, or 0")
 
 
 def choose(

@@ -13,14 +13,13 @@ from alchemint_jax.worlds.sprites import sample_clip
 from studies import annotated_sprites, sprite_eyes
 
 
-def test_captions_name_every_subject_by_its_colour_and_shape():
+def test_captions_name_every_subject():
     clips = [clip for clip in map(sample_clip, range(60)) if sprite_eyes.by_color(clip)]
     assert 20 < len(clips) < 60
     for clip in clips:
-        caption, words = sprite_eyes.colored(clip)
+        caption = clip.scene.caption
         kept, _ = choose(caption, extract(caption), 6)
-        assert {entity["word"] for entity in kept} == {*words}
-        assert len({*words}) == len(clip.looks)
+        assert {entity["word"] for entity in kept} == {one.word for one in clip.scene.subjects}
 
 
 def test_a_video_goes_there_and_back():
@@ -40,7 +39,7 @@ def test_spans_are_counted(tmp_path):
     for number, clip in enumerate(clips):
         spans = [list(map(list, one)) for one in sprite_eyes.there_and_back(clip)[2]]
         spans[0][0][0] += 1 if number else 0
-        words = sprite_eyes.colored(clip)[1]
+        words = [subject.word for subject in clip.scene.subjects]
         subjects = [{"word": w, "frames": f} for w, f in zip(words, spans, strict=True)]
         lines.append({"source": f"{number:05}.mp4", "status": "ok", "subjects": subjects})
     many = sum(len(clip.looks) for clip in clips)
