@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -160,8 +160,14 @@ def _first(path: str) -> tuple[tuple[int, int], bool, str]:
     raise DataError("holds no frames that can be decoded")
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded frames; what is damaged is left out."""
+def _decoded(
+    container: Any, stream: Any, needed: Collection[int] | None = None
+) -> Iterator[Any]:
+    """Decoded frames; what is damaged is left out.
+
+    Where some are `needed`, by their time stamps, those that are neither needed nor referred to by
+    others are left out, too: often every second one.
+    """
     import av
 
     packets = container.demux(stream)
@@ -170,6 +176,9 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             packet = next(packets)
         except (StopIteration, av.FFmpegError):
             return
+        if needed is not None:
+            there = packet.pts is None or packet.pts in needed
+            stream.codec_context.skip_frame = "DEFAULT" if there else "NONREF"
         try:
             yield from packet.decode()
         except av.FFmpegError:
@@ -189,7 +198,7 @@ def frames(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
     """Frames of a timeline by number, decoded in order; each wanted number comes once.
 
-    A frame that is damaged comes as the one before it.
+    A frame that is damaged comes as one before it.
 
     Args:
         path: the file.
@@ -220,6 +229,7 @@ def _shown(
     from av.video.reformatter import VideoReformatter
 
     stream = _stream(container)
+    needed = None if line.counted else {int(line.stamps[number]) for number in numbers}
     reformatter = VideoReformatter()
     place, position, count = 0, None, -1
     held: Any = None
@@ -231,8 +241,8 @@ def _shown(
         if position is None or (key is not None and key > position):
             if key is not None and (position is not None or key > line.keys[0]):
                 container.seek(key, stream=stream)
-            ahead, held = _decoded(container, stream), None
-        # The frame at the target, or the last before it where that one is damaged.
+            ahead, held = _decoded(container, stream, needed), None
+        # The frame at the target, or the last one before it where that one is damaged.
         following: Any = None
         frame: Any
         for frame in ahead:
