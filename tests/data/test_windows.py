@@ -162,6 +162,19 @@ def test_varied_pictures_show_the_whole_subject():
     assert min(shown((1.4, 1.5))) < 4
 
 
+def test_a_picture_with_a_ground_of_its_own_stays_upright_and_fills_the_canvas():
+    rgba = np.full((30, 60, 4), 255, np.uint8)
+    rgba[..., :3] = (40, 90, 160)
+    how = references.Variation(light=0.0, hue=0.0, blur=0.0)
+    for i in range(6):
+        made = references.varied(rgba, (32, 32), how, generator(2, i))
+        assert np.array_equal(made, references.plain(rgba, (32, 32)))
+        assert (made[:8] == 255).all() and (made[8:24] == rgba[0, 0, :3]).all()
+    rgba[:, :2, 3] = 0
+    alone = references.varied(rgba, (32, 32), how, generator(2, 1))
+    assert not np.array_equal(alone, references.plain(rgba, (32, 32)))
+
+
 def test_a_plain_picture_is_the_one_that_generation_sees():
     rgba = np.full((16, 16, 4), 255, np.uint8)
     rgba[..., :3] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
