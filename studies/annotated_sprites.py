@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from alchemint_jax import arguments, cli, media, results
 from alchemint_jax.annotate import annotate
@@ -103,10 +104,11 @@ def write_truth(folder: Path, count: int) -> None:
         views=WORLD.views,
         spans=INTERVALS,
     )
-    write_clips(folder, "sprites_halves", shape, {"train": _halves(count)})
+    write_clips(folder, "sprites_halves", shape, {"train": halves(count)})
 
 
-def _halves(count: int) -> Iterator[tuple[Scene, np.ndarray]]:
+def halves(count: int) -> Iterator[tuple[Scene, UInt8[np.ndarray, "f h w 3"]]]:
+    """Both halves of each of the first videos, and what the world knows of them."""
     length = WORLD.frames
     for number, clip in enumerate(films(count)):
         video, caption, spans = sprite_eyes.there_and_back(clip)

@@ -415,7 +415,10 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     capsys.readouterr()
     for wrong in (
         *(["--buckets", "9x32"], ["--kinds", "photo=1"], ["--cross", "2"], ["--fps", "0"]),
-        *(["--variation", amount] for amount in ("zoom=1", "hue=x", "size=1", "light=2", "blur=-1")),
+        *(
+            ["--variation", amount]
+            for amount in ("zoom=1", "hue=x", "size=1", "light=2", "blur=-1")
+        ),
     ):
         with pytest.raises(SystemExit):
             cli.main([*encode, "sprites", *wrong])

@@ -160,9 +160,7 @@ def _first(path: str) -> tuple[tuple[int, int], bool, str]:
     raise DataError("holds no frames that can be decoded")
 
 
-def _decoded(
-    container: Any, stream: Any, needed: Collection[int] | None = None
-) -> Iterator[Any]:
+def _decoded(container: Any, stream: Any, needed: Collection[int] | None = None) -> Iterator[Any]:
     """Decoded frames; what is damaged is left out.
 
     Where some are `needed`, by their time stamps, those that are neither needed nor referred to by

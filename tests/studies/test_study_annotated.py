@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from alchemint_jax.annotate.words import choose, extract
+from alchemint_jax.data.command import add_arguments, encoding
 from alchemint_jax.worlds.sprites import sample_clip
 from studies import annotated_sprites, sprite_eyes
 
@@ -31,6 +33,28 @@ def test_a_video_goes_there_and_back():
     for subject, own in zip(clip.scene.subjects, spans, strict=True):
         assert sum(e - s for s, e in own) == 2 * sum(e - s for s, e in subject.spans)
         assert own[0][0] == subject.spans[0][0] and own[-1][1] == 2 * length - own[0][0]
+
+
+def test_halves_of_a_video_have_its_frames_and_spans():
+    clip = next(annotated_sprites.films(1))
+    video, caption, _ = sprite_eyes.there_and_back(clip)
+    first, second = annotated_sprites.halves(1)
+    assert np.array_equal(np.concatenate([first[1], second[1]]), video)
+    assert first[0].caption == second[0].caption == caption
+    length = len(clip.video)
+    for subject, one, other in zip(
+        clip.scene.subjects, first[0].subjects, second[0].subjects, strict=True
+    ):
+        assert one.spans == subject.spans and one.spans
+        assert np.array_equal(other.pictures, subject.pictures)
+        assert [*other.spans] == [(length - e, length - s) for s, e in reversed(subject.spans)]
+
+
+def test_pictures_for_training_are_sprites_alone_in_their_colours():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    asked, _ = encoding(parser.parse_args(annotated_sprites.PICTURES))
+    assert asked.kinds == (("segment", 1.0),) and asked.variation.hue == 0
 
 
 def test_spans_are_counted(tmp_path):
