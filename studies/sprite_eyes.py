@@ -104,7 +104,7 @@ def _frame(hue: Bool[np.ndarray, "c h w"], words: Sequence[str]) -> Detections:
 def _fits(
     masks: Bool[np.ndarray, "n h w"], colors: Int[np.ndarray, " n"], word: str
 ) -> Float[np.ndarray, " n"]:
-    """How well a word fits what has each colour: 2 where it says that colour, or as its shape does."""
+    """How well a word fits what has each colour: 2 if it says that one, or as its shape does."""
     *color, shape = word.split()
     if color:
         return 2.0 * (colors == COLOR_NAMES.index(color[0]))
