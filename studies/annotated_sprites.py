@@ -39,7 +39,7 @@ from jaxtyping import UInt8
 from alchemint_jax import arguments, cli, media, results
 from alchemint_jax.annotate import annotate
 from alchemint_jax.compilation import prepare_jax
-from alchemint_jax.data import ClipShape, write_clips
+from alchemint_jax.data import ClipShape, clips, write_clips
 from alchemint_jax.data.encoded import open_encoded
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.evaluate import paired, scores
@@ -65,6 +65,7 @@ TRACKER = SpritesTracker()
 PICTURES = ("--kinds", "segment=1", "--variation", "flip=0,hue=0,rotate=34,zoom=0.5:0.72")
 """Of sprites alone, turned and as large as those that the world draws, in which colour counts."""
 _UNCUT = 255.0  # a threshold that no clip reaches: each is one shot
+_TRUTH = "sprites_halves"  # the name of the dataset
 _FIRST = 10**6  # the first clip of the world that is a video: none of the builder's
 
 
@@ -95,6 +96,8 @@ def film(folder: Path, count: int) -> None:
 def write_truth(folder: Path, count: int) -> None:
     """Writes the halves of the videos as a dataset with what the world knows of them."""
     if folder.is_dir():
+        if clips.name(folder) != _TRUTH or len(clips.open_split(folder, "train")) != 2 * count:
+            raise AlchemintError(f"{folder}: holds other clips; choose another --work")
         return
     shape = ClipShape(
         frames=WORLD.frames,
@@ -104,7 +107,7 @@ def write_truth(folder: Path, count: int) -> None:
         views=WORLD.views,
         spans=INTERVALS,
     )
-    write_clips(folder, "sprites_halves", shape, {"train": halves(count)})
+    write_clips(folder, _TRUTH, shape, {"train": halves(count)})
 
 
 def halves(count: int) -> Iterator[tuple[Scene, UInt8[np.ndarray, "f h w 3"]]]:
@@ -128,9 +131,8 @@ def _part(spans: Spans, first: int) -> Spans:
     return Spans(rows)
 
 
-def prepare(work: Path, clips: int) -> None:
-    """Makes what each arm trains on: as many halves of videos as clips."""
-    videos = -(-clips // 2)
+def prepare(work: Path, videos: int) -> None:
+    """Makes what each arm trains on: the halves of so many videos."""
     write_truth(work / "builder", videos)
     film(work / "videos", videos)
     eyes = Perceivers(
@@ -247,8 +249,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         media.check_writable(args.out)
         check_outputs([("--out", args.out)], [("--work", args.work)])
-        prepare(args.work, args.clips)
         videos = -(-args.clips // 2)
+        prepare(args.work, videos)
         counted = {
             "spans": check_spans(args.work / "scenes" / "scenes.jsonl", videos),
             "references": check_references(args.work / "annotated_latents"),
