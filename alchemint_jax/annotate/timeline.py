@@ -206,6 +206,18 @@ def frames(
     Raises:
         DataError: it cannot be decoded, or nothing can be from there on.
     """
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    made: tuple[Any, np.ndarray] | None = None
+    for number, frame in decoded(path, wanted):
+        if made is None or made[0] is not frame:
+            made = (frame, pixels(frame, side, reformatter))
+        yield number, made[1]
+
+
+def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """What `frames` makes pixels of: frames of PyAV, as they are stored."""
     import av
 
     line = timeline(path)
@@ -216,22 +228,16 @@ def frames(
         raise DataError(f"frames {numbers[0]} to {numbers[-1]} of {len(line.stamps)}")
     try:
         with av.open(os.fspath(path)) as container:
-            yield from _shown(container, line, numbers, side)
+            yield from _shown(container, line, numbers)
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"cannot be decoded: {error.strerror or error}") from error
 
 
-def _shown(
-    container: Any, line: Timeline, numbers: list[int], side: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    from av.video.reformatter import VideoReformatter
-
+def _shown(container: Any, line: Timeline, numbers: list[int]) -> Iterator[tuple[int, Any]]:
     stream = _stream(container)
     needed = None if line.counted else {int(line.stamps[number]) for number in numbers}
-    reformatter = VideoReformatter()
     place, position, count = 0, None, -1
     held: Any = None
-    made: tuple[Any, np.ndarray] | None = None
     ahead = iter(())
     while place < len(numbers):
         target = int(line.stamps[numbers[place]])
@@ -257,9 +263,7 @@ def _shown(
         if held is None:
             raise DataError(f"frame {numbers[place]} cannot be decoded")
         while place < len(numbers):
-            if made is None or made[0] is not held:
-                made = (held, _pixels(held, side, reformatter))
-            yield numbers[place], made[1]
+            yield numbers[place], held
             place += 1
             if place < len(numbers) and line.stamps[numbers[place]] != target:
                 break
@@ -278,7 +282,8 @@ def _key_before(keys: np.ndarray, target: int) -> int | None:
     return int(keys[at]) if at >= 0 else None
 
 
-def _pixels(frame: Any, side: int, reformatter: Any) -> np.ndarray:
+def pixels(frame: Any, side: int, reformatter: Any) -> UInt8[np.ndarray, "h w 3"]:
+    """What `frames` makes of a frame of PyAV; a `VideoReformatter` is shared by many of them."""
     height, width = fitted((frame.height, frame.width), side)
     smaller = width < frame.width
     return reading.as_shown(frame, width, height, area=smaller, reformatter=reformatter)
