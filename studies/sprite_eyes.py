@@ -41,6 +41,7 @@ SETTINGS = load_settings(
         "presence.inside=0",
         "presence.least=0",
         "track.alike=0.5",
+        "track.colors=0",  # the embedder says what colour a sprite has
         "track.overlap=0.05",
         # What is drawn in plain colours is no worse for it.
         "select.sharpness=0",

@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 from alchemint_jax import reading
 from alchemint_jax.errors import DataError
 
+_KEPT = 400_000_000  # bytes of all frames of a video that are kept: 9 s of 1280 x 720
 _MOST_SLOTS = 100  # for every frame there is; more come of times that are damaged
 
 
@@ -217,7 +218,11 @@ def frames(
 
 
 def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
-    """What `frames` makes pixels of: frames of PyAV, as they are stored."""
+    """What `frames` makes pixels of: frames of PyAV, as they are stored.
+
+    Those of the last file are kept where all of them take little memory: whoever looks at a short
+    video does so several times.
+    """
     import av
 
     line = timeline(path)
@@ -226,11 +231,25 @@ def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tup
         return
     if numbers[0] < 0 or numbers[-1] >= len(line.stamps):
         raise DataError(f"frames {numbers[0]} to {numbers[-1]} of {len(line.stamps)}")
+    kept = _kept(line)
+    if all(number in kept for number in numbers):
+        yield from ((number, kept[number]) for number in numbers)
+        return
     try:
         with av.open(os.fspath(path)) as container:
-            yield from _shown(container, line, numbers)
+            for number, frame in _shown(container, line, numbers):
+                size = sum(plane.buffer_size for plane in frame.planes)
+                if len(line.stamps) * size <= _KEPT:
+                    kept[number] = frame
+                yield number, frame
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"cannot be decoded: {error.strerror or error}") from error
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(line: Timeline) -> dict[int, Any]:
+    """The frames that are kept of a file, by number; there is one of the last file only."""
+    return {}
 
 
 def _shown(container: Any, line: Timeline, numbers: list[int]) -> Iterator[tuple[int, Any]]:

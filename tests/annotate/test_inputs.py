@@ -169,6 +169,8 @@ def test_any_frames_are_those_of_a_whole_read(tmp_path):
 def test_frames_that_nobody_needs_are_not_decoded(tmp_path, monkeypatch, codec):
     path = encode(tmp_path / "a.mkv", moving(32), even(32), codec=codec, gop=32)
     every = dict(frames(path, range(32)))
+    monkeypatch.setattr(lines, "_KEPT", 0)
+    lines._kept.cache_clear()
     count, decoded = [], lines._decoded
 
     def counted(*args):
@@ -183,6 +185,21 @@ def test_frames_that_nobody_needs_are_not_decoded(tmp_path, monkeypatch, codec):
         assert list(found) == wanted and all(np.array_equal(found[i], every[i]) for i in wanted)
         if codec == "libx264" and len(wanted) == 6:  # the others refer to all frames, or to most
             assert len(count) < 24
+
+
+def test_a_short_video_is_decoded_once(tmp_path, monkeypatch):
+    path = encode(tmp_path / "a.mp4", moving(20), even(20))
+    other = encode(tmp_path / "b.mp4", moving(20)[::-1], even(20))
+    every = dict(frames(path, range(20)))
+    count, shown = [], lines._shown
+    monkeypatch.setattr(lines, "_shown", lambda *args: count.append(args) or shown(*args))
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7]) and not count
+    assert not np.array_equal(dict(frames(other, [7]))[7], every[7]) and len(count) == 1
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7]) and len(count) == 2
+    monkeypatch.setattr(lines, "_KEPT", 48 * 80 * 20)  # now it is too long
+    dict(frames(other, range(20)))
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7])
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7]) and len(count) == 5
 
 
 def test_a_file_without_times_is_counted(tmp_path):
