@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from alchemint_jax.annotate.words import choose, extract
 from alchemint_jax.data.command import add_arguments, encoding
 from alchemint_jax.worlds.sprites import sample_clip
 from studies import annotated_sprites, sprite_eyes
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_captions_name_every_subject():
@@ -91,3 +94,22 @@ def test_a_result_that_cannot_be_written_is_refused_before_anything_is_made(tmp_
     with pytest.raises(SystemExit):
         annotated_sprites.main(["--work", str(work), "--out", str(tmp_path)])
     assert "error" in capsys.readouterr().err and not work.exists()
+
+
+def test_the_guide_says_what_was_found():
+    found = json.loads((DOCS / "results" / "annotated_sprites.json").read_text())
+    page = " ".join((DOCS / "guides" / "train_on_videos.md").read_text().split())
+    spans, references = found["spans"], found["references"]
+    assert f"{spans['exact']} of {spans['spans']} spans are right to the frame" in page
+    assert f"{spans['within_one_frame']} to one frame, and the worst is {spans['worst']}" in page
+    assert f"{spans['missed']} of {spans['subjects']} subjects" in page
+    assert f"{references['outside']} of {sum(references.values())} subjects of windows" in page
+    rows = [found["variants"][arm] for arm in annotated_sprites.ARMS]
+    for row, digits in [*[(row, 2) for row in rows], (found["differences"], 3)]:
+        told = [
+            f"{one['mean']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
+            for one in (row["t_iou"], row["identity"])
+        ]
+        assert f"| {' | '.join(told)} |" in page
+    absent = [f"{row['absence']['mean']:.2f}" for row in rows]
+    assert f"{absent[0]} and {absent[1]}" in page
