@@ -2,7 +2,8 @@
 
 A video of a changing rate is brought to its average rate, as `reading.read_video` does: frame i of
 a timeline is what is on screen in the middle of its time. Frames are decoded one after the other
-and dropped again, so memory is that of a few frames, however long the file is.
+and dropped again, so memory is that of a few frames, however long the file is; those of a short
+file are kept until another one is read.
 """
 
 from __future__ import annotations
