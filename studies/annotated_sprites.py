@@ -120,8 +120,8 @@ def halves(count: int) -> Iterator[tuple[Scene, UInt8[np.ndarray, "f h w 3"]]]:
                 dataclasses.replace(subject, spans=_part(own, first))
                 for subject, own in zip(clip.scene.subjects, spans, strict=True)
             )
-            named = dict(id=f"{number:05} from {first}", caption=caption, subjects=subjects)
-            scene = dataclasses.replace(clip.scene, **named)
+            name = f"{number:05} from {first}"
+            scene = dataclasses.replace(clip.scene, id=name, caption=caption, subjects=subjects)
             yield scene, video[first : first + length]
 
 
