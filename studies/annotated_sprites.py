@@ -5,23 +5,26 @@ r"""Whether a model learns from annotated videos as it does from the dataset tha
         --limit 48 --sampling 5 --out docs/results/annotated_sprites.json
 
 Sprites clips are written as mp4 with their captions beside them, annotated (`alchemint annotate`)
-and encoded; as many are written by the dataset's builder and encoded. From the bundled weights, and
-by the recipe of configs/sprites_schemes.py with its high rates, a model goes on with each. Both
-then render the same boards from the same noise. Everything lies in `--work`, and a command that was
+and encoded. The same clips are written with what the world knows of them, as its builder writes
+them, and encoded. From the bundled weights, and by the recipe of configs/sprites_schemes.py with
+its high rates, a model goes on with each: it sees the same clips in the same order. Both then
+render the same boards from the same noise. Everything lies in `--work`, and a command that was
 stopped goes on there.
 
 Each video is a clip, and then the same clip backwards. It gives two windows, and the pictures of
 subjects in one of them are from the other one. It is counted how far spans are from the truth, and
 how many subjects have pictures from their own window.
 
-What is not alike: an annotated clip has pictures of itself as references, where the builder draws
-others; and all subjects of it differ in colour, which its words say, for by it they are detected.
+What is not alike: an annotated clip has pictures of itself as references, where the world draws
+others. They are cut out, and varied as the world varies its drawings. All subjects of a clip differ
+in colour, for by it they are followed.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import itertools
 import json
 import sys
@@ -31,10 +34,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 
 from alchemint_jax import arguments, cli, media, results
 from alchemint_jax.annotate import annotate
 from alchemint_jax.compilation import prepare_jax
+from alchemint_jax.data import ClipShape, clips, write_clips
 from alchemint_jax.data.encoded import open_encoded
 from alchemint_jax.errors import AlchemintError
 from alchemint_jax.evaluate import paired, scores
@@ -43,7 +48,10 @@ from alchemint_jax.outputs import check_outputs
 from alchemint_jax.perceive.choose import Perceivers
 from alchemint_jax.perceive.shots import ContentShots
 from alchemint_jax.sampling.pipeline import Pipeline
+from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import World, sample_clip
+from alchemint_jax.worlds.sprites.builder import INTERVALS
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 from alchemint_jax.worlds.sprites.world import Clip
@@ -54,7 +62,10 @@ ARMS = ("builder", "annotated")
 FIGURES = ("t_iou", "t_l2", "identity")
 WORLD = World()
 TRACKER = SpritesTracker()
+PICTURES = ("--kinds", "segment=1", "--variation", "flip=0,hue=0,rotate=34,zoom=0.5:0.72")
+"""Of sprites alone, turned and as large as those that the world draws, in which colour counts."""
 _UNCUT = 255.0  # a threshold that no clip reaches: each is one shot
+_TRUTH = "sprites_halves"  # the name of the dataset
 _FIRST = 10**6  # the first clip of the world that is a video: none of the builder's
 
 
@@ -82,10 +93,48 @@ def film(folder: Path, count: int) -> None:
             media.write_bytes(text, caption.encode())
 
 
-def prepare(work: Path, clips: int) -> None:
-    """Makes what each arm trains on: as many windows of videos as clips."""
-    _run("data", "sprites", "--out", str(work / "builder"), "--clips", str(clips))
-    film(work / "videos", -(-clips // 2))
+def write_truth(folder: Path, count: int) -> None:
+    """Writes the halves of the videos as a dataset with what the world knows of them."""
+    if folder.is_dir():
+        if clips.name(folder) != _TRUTH or len(clips.open_split(folder, "train")) != 2 * count:
+            raise AlchemintError(f"{folder}: holds other clips; choose another --work")
+        return
+    shape = ClipShape(
+        frames=WORLD.frames,
+        size=(WORLD.size, WORLD.size),
+        view_size=(WORLD.view_size, WORLD.view_size),
+        slots=WORLD.max_subjects,
+        views=WORLD.views,
+        spans=INTERVALS,
+    )
+    write_clips(folder, _TRUTH, shape, {"train": halves(count)})
+
+
+def halves(count: int) -> Iterator[tuple[Scene, UInt8[np.ndarray, "f h w 3"]]]:
+    """Both halves of each of the first videos, and what the world knows of them."""
+    length = WORLD.frames
+    for number, clip in enumerate(films(count)):
+        video, caption, spans = sprite_eyes.there_and_back(clip)
+        for first in (0, length):
+            subjects = tuple(
+                dataclasses.replace(subject, spans=_part(own, first))
+                for subject, own in zip(clip.scene.subjects, spans, strict=True)
+            )
+            name = f"{number:05} from {first}"
+            scene = dataclasses.replace(clip.scene, id=name, caption=caption, subjects=subjects)
+            yield scene, video[first : first + length]
+
+
+def _part(spans: Spans, first: int) -> Spans:
+    """Spans in the half that begins with a frame."""
+    rows = np.clip(np.array(spans).reshape(-1, 2) - first, 0, WORLD.frames)
+    return Spans(rows)
+
+
+def prepare(work: Path, videos: int) -> None:
+    """Makes what each arm trains on: the halves of so many videos."""
+    write_truth(work / "builder", videos)
+    film(work / "videos", videos)
     eyes = Perceivers(
         sprite_eyes.SpriteDetector(),
         sprite_eyes.SpriteSegmenter(),
@@ -101,6 +150,7 @@ def prepare(work: Path, clips: int) -> None:
         *("--data", str(work / "scenes" / "dataset"), "--out", str(work / "annotated_latents")),
         *("--buckets", f"{WORLD.frames}x{size}x{size}", "--reference-size", f"{view}x{view}"),
         *("--slots", str(WORLD.max_subjects), "--views", str(WORLD.views), "--windows", "2"),
+        *PICTURES,
     )
 
 
@@ -118,9 +168,10 @@ def check_spans(scenes: Path, count: int) -> dict[str, int]:
     for number, clip in enumerate(films(count)):
         line = found.get(f"{number:05}.mp4", {"subjects": []})
         seen = {subject["word"]: subject["frames"] for subject in line["subjects"]}
-        _, words = sprite_eyes.colored(clip)
-        for word, spans in zip(words, sprite_eyes.there_and_back(clip)[2], strict=True):
+        truth = sprite_eyes.there_and_back(clip)[2]
+        for subject, spans in zip(clip.scene.subjects, truth, strict=True):
             counts["subjects"] += 1
+            word = subject.word
             if len(seen.get(word, ())) != len(spans):
                 counts["missed"] += 1
                 continue
@@ -187,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     count = arguments.whole(1)
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--clips", type=count, default=1000, help="of each dataset")
+    parser.add_argument("--clips", type=count, default=1000, help="of each dataset, two of a video")
     parser.add_argument("--steps", type=count, default=400, help="of training")
     parser.add_argument("--limit", type=count, default=64, help="boards")
     parser.add_argument("--seed", type=arguments.seed, default=7, help="of boards and noise")
@@ -198,8 +249,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         media.check_writable(args.out)
         check_outputs([("--out", args.out)], [("--work", args.work)])
-        prepare(args.work, args.clips)
         videos = -(-args.clips // 2)
+        prepare(args.work, videos)
         counted = {
             "spans": check_spans(args.work / "scenes" / "scenes.jsonl", videos),
             "references": check_references(args.work / "annotated_latents"),

@@ -1,6 +1,6 @@
-"""Perceivers of the sprites world, for videos of it: they know sprites by their colours.
+"""Perceivers of the sprites world, for videos of it: they know its colours and its shapes.
 
-So they take clips whose subjects differ in colour, and words that say it ("red disc").
+So they take clips whose subjects differ in colour. Words are the world's own, "disc" or "red disc".
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
 from alchemint_jax.annotate import load_settings
 from alchemint_jax.perceive import Detections
 from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites import World, shapes
-from alchemint_jax.worlds.sprites.appearance import COLOR_NAMES, hues
+from alchemint_jax.worlds.sprites.appearance import COLOR_NAMES, hues, likeness
 from alchemint_jax.worlds.sprites.world import Clip
 
 UPSCALE = 4
@@ -39,6 +41,7 @@ SETTINGS = load_settings(
         "presence.inside=0",
         "presence.least=0",
         "track.alike=0.5",
+        "track.colors=0",  # the embedder says what colour a sprite has
         "track.overlap=0.05",
         # What is drawn in plain colours is no worse for it.
         "select.sharpness=0",
@@ -46,15 +49,6 @@ SETTINGS = load_settings(
         "select.shortest=0.25",
     ],
 )
-
-
-def colored(clip: Clip) -> tuple[str, list[str]]:
-    """The caption of a clip and the words of its subjects, all of which say their colours."""
-    caption, words = clip.scene.caption, []
-    for subject, look in zip(clip.scene.subjects, clip.looks, strict=True):
-        words.append(f"{look.color} {look.shape}")
-        caption = caption.replace(f"a {subject.word} ", f"a {words[-1]} ", 1)
-    return caption, words
 
 
 def by_color(clip: Clip) -> bool:
@@ -70,7 +64,7 @@ def there_and_back(clip: Clip) -> tuple[UInt8[np.ndarray, "g h w 3"], str, list[
     a caption that is true of both halves, and when each subject is on screen.
     """
     length = len(clip.video)
-    caption = re.sub(r" glides (left|right|up|down)\b", " glides", colored(clip)[0])
+    caption = re.sub(r" glides (left|right|up|down)\b", " glides", clip.scene.caption)
     spans = []
     for subject in clip.scene.subjects:
         half = np.zeros(length, bool)
@@ -93,16 +87,32 @@ class SpriteDetector:
 
 
 def _frame(hue: Bool[np.ndarray, "c h w"], words: Sequence[str]) -> Detections:
+    thick = np.stack([ndimage.binary_opening(one, np.ones((2, 2))) for one in hue])  # no rims
+    there = np.flatnonzero(thick.sum((1, 2)) > _FEW)
+    fits = np.array([_fits(hue[there], there, word) for word in words])
+    fits = fits.reshape(len(words), len(there))  # also where nothing is
     rows = []
-    for number, word in enumerate(words):
-        color, shape = word.split()
-        y, x = np.nonzero(hue[COLOR_NAMES.index(color)])
-        if len(y) > _FEW:
+    for number, column in zip(*linear_sum_assignment(-fits), strict=True):
+        if fits[number, column] > 0:
+            y, x = np.nonzero(hue[there[column]])
             box = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1]) * UPSCALE
-            share = len(y) / shapes.full_area(shape, World.radius)
+            share = len(y) / shapes.full_area(words[number].split()[-1], World.radius)
             rows.append((*box, min(1.0, share), number))
     found = np.array(rows, np.float32).reshape(-1, 6)
     return Detections(found[:, :4], found[:, 4], found[:, 5].astype(int))
+
+
+def _fits(
+    masks: Bool[np.ndarray, "n h w"], colors: Int[np.ndarray, " n"], word: str
+) -> Float[np.ndarray, " n"]:
+    """How well a word fits what has each colour: 2 if it says that one, or as its shape does."""
+    *color, shape = word.split()
+    if color:
+        return 2.0 * (colors == COLOR_NAMES.index(color[0]))
+    grid = np.arange(masks.shape[1]) + 0.5
+    area = masks.sum((1, 2)).astype(float)
+    xy = np.stack([masks.sum(1) @ grid, masks.sum(2) @ grid], -1) / area[:, None]
+    return likeness(masks, area, xy)[:, shapes.SHAPES.index(shape)]
 
 
 class SpriteSegmenter:
@@ -123,11 +133,11 @@ class SpriteSegmenter:
 
 
 class SpriteEmbedder:
-    """The mean colour of an image."""
+    """How much of an image has each colour of the world."""
 
-    def embed(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n 3"]:
+    def embed(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float32[np.ndarray, "n c"]:
         """See `Embedder.embed`."""
-        if not len(images):
-            return np.zeros((0, 3), np.float32)
-        means = np.stack([image.reshape(-1, 3).mean(0) for image in images]) - 100
-        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+        counts = np.zeros((len(images), len(COLOR_NAMES)), np.float32)
+        for row, image in zip(counts, images, strict=True):
+            row[:] = hues(image[None])[0].sum((1, 2, 3)) + 1
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)

@@ -401,21 +401,30 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     assert cli.main([*encode, "sprites"]) == 0
     assert calls[5:] == [("encode_dataset", here, "sprites", new, data.Encoding())]
     calls[:] = calls[:5]
-    some = ["--buckets", "9x32x48, 1x32x48", "--kinds", "crop=1,segment=2", "--plain"]
+    some = ["--buckets", "9x32x48, 1x32x48", "--kinds", "crop=1,segment=2"]
+    some += ["--variation", "zoom=0.6:0.9, hue=0"]
     more = ["--text", "sprites", "--tiles", "2", "--reference-size", "16x16"]
     assert cli.main([*encode, "sprites", *some, *more]) == 0
     asked = data.Encoding(
         buckets=(data.Bucket(9, 32, 48), data.Bucket(1, 32, 48)),
         kinds=(("crop", 1.0), ("segment", 2.0)),
         reference_size=(16, 16),
-        vary=False,
+        variation=data.references.Variation(zoom=(0.6, 0.9), hue=0.0),
     )
     assert calls[5:] == [("encode_dataset", here, "sprites", new, asked, "sprites", 2)]
     capsys.readouterr()
-    for wrong in (["--buckets", "9x32"], ["--kinds", "photo=1"], ["--cross", "2"], ["--fps", "0"]):
+    for wrong in (
+        *(["--buckets", "9x32"], ["--kinds", "photo=1"], ["--cross", "2"], ["--fps", "0"]),
+        *(
+            ["--variation", amount]
+            for amount in ("zoom=1", "hue=x", "size=1", "light=2", "blur=-1")
+        ),
+    ):
         with pytest.raises(SystemExit):
             cli.main([*encode, "sprites", *wrong])
         assert wrong[0] in capsys.readouterr().err
+    assert cli.main([*encode, "sprites", "--plain"]) == 0
+    assert calls.pop()[4] == data.Encoding(vary=False)
     assert cli.main([*encode, "sprits"]) == 2
     assert "--vae" in capsys.readouterr().err and len(calls) == 6
 

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import linear_sum_assignment
 
 from alchemint_jax.annotate.rows import Row
 
@@ -64,6 +63,8 @@ def _several(
     """Each of several words for one subject, and no subject with two."""
     words = [entity["word"] for entity in wanted]
     if texts is not None:
+        from scipy.optimize import linear_sum_assignment  # slow, and seldom needed
+
         fit = vectors @ np.asarray(texts([f"a photo of a {word}" for word in words])).T
         pairs = dict(zip(*linear_sum_assignment(-fit), strict=True))
         by, reason = TEXT, "is one more than the caption has words for"

@@ -2,14 +2,15 @@
 
 A video of a changing rate is brought to its average rate, as `reading.read_video` does: frame i of
 a timeline is what is on screen in the middle of its time. Frames are decoded one after the other
-and dropped again, so memory is that of a few frames, however long the file is.
+and dropped again, so memory is that of a few frames, however long the file is; those of a short
+file are kept until another one is read.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -20,6 +21,7 @@ from jaxtyping import UInt8
 from alchemint_jax import reading
 from alchemint_jax.errors import DataError
 
+_KEPT = 400_000_000  # bytes of all frames of a video that are kept: 9 s of 1280 x 720
 _MOST_SLOTS = 100  # for every frame there is; more come of times that are damaged
 
 
@@ -160,8 +162,12 @@ def _first(path: str) -> tuple[tuple[int, int], bool, str]:
     raise DataError("holds no frames that can be decoded")
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-    """Decoded frames; what is damaged is left out."""
+def _decoded(container: Any, stream: Any, needed: Collection[int] | None = None) -> Iterator[Any]:
+    """Decoded frames; what is damaged is left out.
+
+    Where some are `needed`, by their time stamps, those that are neither needed nor referred to by
+    others are left out, too: often every second one.
+    """
     import av
 
     packets = container.demux(stream)
@@ -170,6 +176,9 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
             packet = next(packets)
         except (StopIteration, av.FFmpegError):
             return
+        if needed is not None:
+            there = packet.pts is None or packet.pts in needed
+            stream.codec_context.skip_frame = "DEFAULT" if there else "NONREF"
         try:
             yield from packet.decode()
         except av.FFmpegError:
@@ -189,7 +198,7 @@ def frames(
 ) -> Iterator[tuple[int, UInt8[np.ndarray, "h w 3"]]]:
     """Frames of a timeline by number, decoded in order; each wanted number comes once.
 
-    A frame that is damaged comes as the one before it.
+    A frame that is damaged comes as one before it.
 
     Args:
         path: the file.
@@ -199,6 +208,22 @@ def frames(
     Raises:
         DataError: it cannot be decoded, or nothing can be from there on.
     """
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    made: tuple[Any, np.ndarray] | None = None
+    for number, frame in decoded(path, wanted):
+        if made is None or made[0] is not frame:
+            made = (frame, pixels(frame, side, reformatter))
+        yield number, made[1]
+
+
+def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """What `frames` makes pixels of: frames of PyAV, as they are stored.
+
+    Those of the last file are kept where all of them take little memory: whoever looks at a short
+    video does so several times.
+    """
     import av
 
     line = timeline(path)
@@ -207,23 +232,32 @@ def frames(
         return
     if numbers[0] < 0 or numbers[-1] >= len(line.stamps):
         raise DataError(f"frames {numbers[0]} to {numbers[-1]} of {len(line.stamps)}")
+    kept = _kept(line)
+    if all(number in kept for number in numbers):
+        yield from ((number, kept[number]) for number in numbers)
+        return
     try:
         with av.open(os.fspath(path)) as container:
-            yield from _shown(container, line, numbers, side)
+            for number, frame in _shown(container, line, numbers):
+                size = sum(plane.buffer_size for plane in frame.planes)
+                if len(line.stamps) * size <= _KEPT:
+                    kept[number] = frame
+                yield number, frame
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"cannot be decoded: {error.strerror or error}") from error
 
 
-def _shown(
-    container: Any, line: Timeline, numbers: list[int], side: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    from av.video.reformatter import VideoReformatter
+@functools.lru_cache(maxsize=1)
+def _kept(line: Timeline) -> dict[int, Any]:
+    """The frames that are kept of a file, by number; there is one of the last file only."""
+    return {}
 
+
+def _shown(container: Any, line: Timeline, numbers: list[int]) -> Iterator[tuple[int, Any]]:
     stream = _stream(container)
-    reformatter = VideoReformatter()
+    needed = None if line.counted else {int(line.stamps[number]) for number in numbers}
     place, position, count = 0, None, -1
     held: Any = None
-    made: tuple[Any, np.ndarray] | None = None
     ahead = iter(())
     while place < len(numbers):
         target = int(line.stamps[numbers[place]])
@@ -231,8 +265,8 @@ def _shown(
         if position is None or (key is not None and key > position):
             if key is not None and (position is not None or key > line.keys[0]):
                 container.seek(key, stream=stream)
-            ahead, held = _decoded(container, stream), None
-        # The frame at the target, or the last before it where that one is damaged.
+            ahead, held = _decoded(container, stream, needed), None
+        # The frame at the target, or the last one before it where that one is damaged.
         following: Any = None
         frame: Any
         for frame in ahead:
@@ -249,9 +283,7 @@ def _shown(
         if held is None:
             raise DataError(f"frame {numbers[place]} cannot be decoded")
         while place < len(numbers):
-            if made is None or made[0] is not held:
-                made = (held, _pixels(held, side, reformatter))
-            yield numbers[place], made[1]
+            yield numbers[place], held
             place += 1
             if place < len(numbers) and line.stamps[numbers[place]] != target:
                 break
@@ -270,7 +302,8 @@ def _key_before(keys: np.ndarray, target: int) -> int | None:
     return int(keys[at]) if at >= 0 else None
 
 
-def _pixels(frame: Any, side: int, reformatter: Any) -> np.ndarray:
+def pixels(frame: Any, side: int, reformatter: Any) -> UInt8[np.ndarray, "h w 3"]:
+    """What `frames` makes of a frame of PyAV; a `VideoReformatter` is shared by many of them."""
     height, width = fitted((frame.height, frame.width), side)
     smaller = width < frame.width
     return reading.as_shown(frame, width, height, area=smaller, reformatter=reformatter)

@@ -131,7 +131,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "track",
-            3,
+            4,
             [s.track, see.embedder],
             each(
                 lambda row: track_stage.track(
@@ -163,7 +163,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage("scores", 1, [s.scores], each(lambda row: scores_stage.scores(row, out, s.scores))),
         Stage("pairs", 2, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),
-        Stage("clips", 1, [s.clips], each(lambda row: clips_stage.clip(row, base, out, s.clips))),
+        Stage("clips", 2, [s.clips], each(lambda row: clips_stage.clip(row, base, out, s.clips))),
         Stage("select", 2, [s.select], each(lambda row: select_stage.select(row, s.select))),
         Stage("sheets", 1, [], each(lambda row: sheets_stage.sheet(row, base, out))),
     ]

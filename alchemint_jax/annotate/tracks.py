@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from alchemint_jax.perceive.boxes import overlaps
 
@@ -217,6 +216,8 @@ def _match(
 ) -> list[tuple[Track, Seen]]:
     if not tracks or not found:
         return []
+    from scipy.optimize import linear_sum_assignment  # slow, and only those who track need it
+
     expected = np.stack([track.expected(frame) for track in tracks])
     fit = _fits(expected, [track.seen[-1].word for track in tracks], found, kind)
     rows, columns = linear_sum_assignment(-fit)

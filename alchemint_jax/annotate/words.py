@@ -149,6 +149,18 @@ def occurs(word: str, caption: str) -> bool:
     return bool(pattern) and bool(re.search(rf"(?<!\w){pattern}(?!\w)", same_word(caption)))
 
 
+def in_order(words: Iterable[str], caption: str) -> list[str]:
+    """Words in the order in which a caption names them; those that it does not name come last.
+
+    In "a red disc, a star and a disc", "disc" is the last one.
+    """
+    known = [same_word(word) for word in words]
+    longest = sorted(filter(None, known), key=len, reverse=True)
+    pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest))})(?!\w)"
+    named = re.findall(pattern, same_word(caption)) if longest else []
+    return list(dict.fromkeys([*named, *known]))
+
+
 def choose(
     caption: str, candidates: Iterable[Any], most: int
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:

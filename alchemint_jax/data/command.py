@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from alchemint_jax.errors import ConfigError
 if TYPE_CHECKING:
     from alchemint_jax.data.buckets import Bucket
     from alchemint_jax.data.encoding import Encoding
+    from alchemint_jax.data.references import Variation
 
 _ENCODING = (
     *("buckets", "fps", "windows", "seed", "slots", "views", "events", "cuts"),
-    *("reference_size", "kinds", "cross", "context"),
+    *("reference_size", "kinds", "cross", "context", "variation"),
 )
 
 
@@ -61,6 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="share of pictures of a subject alone that stand before a frame of another video, "
         "default 0",
+    )
+    parser.add_argument(
+        "--variation",
+        type=variation,
+        metavar="K=V,...",
+        help="how far pictures are varied, default flip=0.5,zoom=0.5:1,rotate=10,blur=0.004,"
+        "light=0.2,hue=0.03",
     )
     parser.add_argument("--plain", action="store_true", help="take pictures as they are")
     parser.add_argument("--batch", type=many, metavar="N", help="clips at a time, default 8")
@@ -110,6 +119,30 @@ def weights_by_name(text: str) -> tuple[tuple[str, float], ...]:
     raise argparse.ArgumentTypeError(
         f"write KIND=WEIGHT,KIND=WEIGHT with kinds of {', '.join(KINDS)}, not {text!r}"
     )
+
+
+def variation(text: str) -> Variation:
+    """How far pictures are varied, NAME=VALUE with commas between them; zoom is LOWEST:HIGHEST."""
+    from alchemint_jax.data.references import Variation
+
+    amounts: dict[str, Any] = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        numbers: list[float] = []
+        with contextlib.suppress(ValueError):
+            numbers = [float(one) for one in value.split(":")]
+        if len(numbers) != 1 + (name == "zoom") or not all(map(math.isfinite, numbers)):
+            raise argparse.ArgumentTypeError(
+                f"write NAME=NUMBER,NAME=NUMBER, and zoom=LOWEST:HIGHEST, not {part.strip()!r}"
+            )
+        amounts[name] = tuple(numbers) if name == "zoom" else numbers[0]
+    known = [field.name for field in dataclasses.fields(Variation)]
+    if unknown := [name for name in amounts if name not in known]:
+        raise argparse.ArgumentTypeError(f"no {unknown[0]}; there are {', '.join(known)}")
+    try:
+        return Variation(**amounts)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def share(text: str) -> float:

@@ -131,6 +131,8 @@ class Encoding:
         vary = room is None if self.vary is None else self.vary
         if self.context and not vary:
             raise ConfigError("context: pictures that are taken as they are get no other ground")
+        if self.variation != Variation() and not vary:
+            raise ConfigError("variation: pictures that are taken as they are do not vary")
         return dataclasses.replace(
             self,
             fps=float(scene.clock.fps) if self.fps is None else self.fps,

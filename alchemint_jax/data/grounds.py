@@ -19,11 +19,6 @@ CONTEXT = "context"
 _TRIES = 8
 
 
-def is_cut_out(rgba: UInt8[np.ndarray, "h w 4"]) -> bool:
-    """Whether a picture shows a subject alone, with nothing around it."""
-    return bool((rgba[..., 3] == 0).any())
-
-
 def ground(
     clips: Sequence[AnyClip], number: int, size: tuple[int, int], random: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"] | None:

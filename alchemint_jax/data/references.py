@@ -39,9 +39,12 @@ class AnyPicture(Protocol):
 class Variation:
     """How far a picture is changed, at most; each amount is drawn for each picture.
 
+    What comes out is like the pictures that people ask with. So a whole subject is there, and one
+    with a ground of its own is not turned or zoomed: it is as large as fits, as a photograph is.
+
     Attributes:
         flip: share of pictures that are mirrored.
-        zoom: sizes, as shares of the canvas that the longer side of the subject fills.
+        zoom: sizes, where 1 is as large as fits. What is larger is cut off at the border.
         rotate: degrees, either way.
         blur: standard deviation of a Gaussian, as a share of the canvas's smaller side.
         light: brightness, contrast and saturation are scaled by 1 - light to 1 + light.
@@ -49,7 +52,7 @@ class Variation:
     """
 
     flip: float = 0.5
-    zoom: tuple[float, float] = (0.7, 1.3)
+    zoom: tuple[float, float] = (0.5, 1.0)
     rotate: float = 10.0
     blur: float = 0.004
     light: float = 0.2
@@ -61,6 +64,8 @@ class Variation:
             raise ConfigError(f"zoom is {self.zoom}; it must be two positive numbers in order")
         if not (0 <= self.flip <= 1 and 0 <= self.light < 1 and 0 <= self.hue <= 0.5):
             raise ConfigError("flip must be from 0 to 1, light below 1, hue at most 0.5")
+        if self.rotate < 0 or self.blur < 0:
+            raise ConfigError("rotate and blur must be positive, or 0")
 
 
 def choose(
@@ -108,6 +113,11 @@ def choose(
     return chosen, source
 
 
+def is_cut_out(rgba: UInt8[np.ndarray, "h w 4"]) -> bool:
+    """Whether a picture shows a subject alone, with nothing around it."""
+    return bool((rgba[..., 3] == 0).any())
+
+
 def plain(rgba: UInt8[np.ndarray, "h w 4"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2 3"]:
     """A picture as generation sees it: as large as fits, centred on white."""
     height, width = rgba.shape[:2]
@@ -121,7 +131,7 @@ def varied(
     random: np.random.Generator,
     ground: UInt8[np.ndarray, "h2 w2 3"] | None = None,
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A picture in another pose, size and light, its subject in the middle of a canvas.
+    """A picture in another pose, size and light, in the middle of a canvas.
 
     The middle, since the place in a reference must say nothing about that in the clip. The canvas
     is white, or a ground, on which the edge of the subject is soft.
@@ -141,13 +151,16 @@ def varied(
         [between(number, 1 - how.light, 1 + how.light) for number in (1, 2, 3)],
         between(4, -how.hue, how.hue),
     )
-    # Premultiplied, so that colours of what is transparent do not bleed in.
-    degrees = between(5, -how.rotate, how.rotate)
-    turned = image.convert("RGBa").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
-    image = turned.convert("RGBA")
-    image = image.crop(image.getchannel("A").getbbox() or (0, 0, *image.size))
-    fits = min(size[0] / image.height, size[1] / image.width)
-    scale = fits * math.exp(between(6, math.log(how.zoom[0]), math.log(how.zoom[1])))
+    alone = is_cut_out(rgba)
+    if alone:
+        # Premultiplied, so that colours of what is transparent do not bleed in.
+        degrees = between(5, -how.rotate, how.rotate)
+        turned = image.convert("RGBa").rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+        image = turned.convert("RGBA")
+        image = image.crop(image.getchannel("A").getbbox() or (0, 0, *image.size))
+    scale = min(size[0] / image.height, size[1] / image.width)
+    if alone:
+        scale *= math.exp(between(6, math.log(how.zoom[0]), math.log(how.zoom[1])))
     return _paste(image, scale, size, between(7, 0.0, how.blur) * min(size), ground)
 
 

@@ -238,7 +238,7 @@ def _serializer() -> tuple[Any, Any]:
         _check(clip)
         pictures = clip.pictures
         example = {
-            "video": clip.video,
+            "video": b"",
             "scene": json.dumps(dict(clip.line), ensure_ascii=False),
             "pictures": [one.png for one in pictures],
             "picture_subjects": np.array([one.subject for one in pictures], np.int32),
@@ -246,8 +246,10 @@ def _serializer() -> tuple[Any, Any]:
             "picture_kinds": [one.kind for one in pictures],
             "index": index,
         }
-        # Fields have an order of their own in every process unless it is asked for.
         made = serializer.get_tf_example(features.encode_example(example))
+        # TFDS would copy it twice.
+        made.features.feature["video"].bytes_list.value[0] = clip.video
+        # Fields have an order of their own in every process unless it is asked for.
         return made.SerializeToString(deterministic=True)
 
     return features, serialize

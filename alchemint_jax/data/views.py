@@ -70,7 +70,7 @@ def make(
                 name = (scene.id, where.start, number, view)
                 random = buckets.generator(encoding.seed, *name)
                 ground = None
-                if encoding.context and grounds.is_cut_out(rgba):
+                if encoding.context and references.is_cut_out(rgba):
                     draw = buckets.generator(encoding.seed, *name, grounds.CONTEXT)
                     if draw.random() < encoding.context:
                         ground = grounds.ground(clips, where.clip, size, draw)

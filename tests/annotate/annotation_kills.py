@@ -3,9 +3,9 @@
     python tests/annotate/annotation_kills.py [--kills 30] [--seed N] [--out FILE.json]
     python tests/annotate/annotation_kills.py --engine ray --kills 10       # needs the extra [ray]
 
-On this machine, SIGKILL goes to all processes of the command at a random time, and the same
-command goes on. With Ray, it goes to a worker of a cluster of two nodes that has a shard; at the
-first one, a whole node is lost as well. The command then goes on by itself.
+On this machine, SIGKILL goes to all processes of the command at a random time of those that a run
+takes, and the same command goes on. With Ray, it goes to a worker of a cluster of two nodes that
+has a shard; at the first one, a whole node is lost as well. The command then goes on by itself.
 """
 
 from __future__ import annotations
@@ -83,10 +83,13 @@ Found = tuple[list[dict[str, Any]], bool]
 def kill_command(
     clips: Path, folder: Path, expected: dict[str, str], kills: int, rng: random.Random
 ) -> Found:
-    """Kills the command after a random time; a run that ends before that is followed by another."""
+    """Kills the command after a random time; a run that ends before that is followed by another.
+
+    The first run is not killed: how long it takes is the longest time after which others are.
+    """
     rows: list[dict[str, Any]] = []
     same, number = True, 0
-    longest = 12.0
+    longest: float | None = None
     while len(rows) < kills or number == 0:
         number += 1
         out = folder / f"run{number}"
@@ -98,7 +101,7 @@ def kill_command(
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            wait = rng.uniform(0.3, longest) if len(rows) < kills else None
+            wait = rng.uniform(0.3, longest) if longest and len(rows) < kills else None
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if process.wait(wait) != 0:
                     return rows, False
@@ -108,6 +111,7 @@ def kill_command(
             done = len(list((out / "stages").glob("sheets/part-*")))
             rows.append({"seconds": round(time.monotonic() - began, 2), "shards": done})
             print(f"{len(rows):3} of {kills}:", json.dumps(rows[-1]), flush=True)
+        longest = longest or time.monotonic() - began
         same &= digests(out) == expected
     return rows, same
 

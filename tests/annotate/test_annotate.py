@@ -112,9 +112,11 @@ def test_a_caption_that_changes_is_read_again(clips, annotated, tmp_path):
     for name in ("b.mp4", "b.txt"):
         (folder / name).write_bytes((clips / name).read_bytes())
     run(folder, tmp_path / "out", "pack.dataset=false")
-    (folder / "b.txt").write_text("A dog looks at a car.")
+    (folder / "b.txt").write_text("A car passes a dog.")
     _, lines = run(folder, tmp_path / "out", "pack.dataset=false")
     assert found(lines[0]) == {"dog": [[0, 30]], "car": [[7, 30]]}
+    # As the caption names them, though the dog is there first.
+    assert [subject["word"] for subject in lines[0]["subjects"]] == ["car", "dog"]
 
 
 def test_two_of_one_kind_have_two_words(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from alchemint_jax.annotate import load_settings
+from alchemint_jax.annotate import timeline as lines
 from alchemint_jax.annotate.engine import run_shard
 from alchemint_jax.annotate.probe import Probe
 from alchemint_jax.annotate.rows import read_shard
@@ -162,6 +163,43 @@ def test_any_frames_are_those_of_a_whole_read(tmp_path):
     assert list(frames(path, [])) == []
     with pytest.raises(DataError, match="of 40"):
         list(frames(path, [40]))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "libvpx-vp9"])
+def test_frames_that_nobody_needs_are_not_decoded(tmp_path, monkeypatch, codec):
+    path = encode(tmp_path / "a.mkv", moving(32), even(32), codec=codec, gop=32)
+    every = dict(frames(path, range(32)))
+    monkeypatch.setattr(lines, "_KEPT", 0)
+    lines._kept.cache_clear()
+    count, decoded = [], lines._decoded
+
+    def counted(*args):
+        for frame in decoded(*args):
+            count.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(lines, "_decoded", counted)
+    for wanted in ([30], [3, 4, 18], [1, 7, 13, 19, 25, 31]):
+        count.clear()
+        found = dict(frames(path, wanted))
+        assert list(found) == wanted and all(np.array_equal(found[i], every[i]) for i in wanted)
+        if codec == "libx264" and len(wanted) == 6:  # the others refer to all frames, or to most
+            assert len(count) < 24
+
+
+def test_a_short_video_is_decoded_once(tmp_path, monkeypatch):
+    path = encode(tmp_path / "a.mp4", moving(20), even(20))
+    other = encode(tmp_path / "b.mp4", moving(20)[::-1], even(20))
+    every = dict(frames(path, range(20)))
+    count, shown = [], lines._shown
+    monkeypatch.setattr(lines, "_shown", lambda *args: count.append(args) or shown(*args))
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7]) and not count
+    assert not np.array_equal(dict(frames(other, [7]))[7], every[7]) and len(count) == 1
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7]) and len(count) == 2
+    monkeypatch.setattr(lines, "_KEPT", 48 * 80 * 20)  # now it is too long
+    dict(frames(other, range(20)))
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7])
+    assert np.array_equal(dict(frames(path, [7]))[7], every[7]) and len(count) == 5
 
 
 def test_a_file_without_times_is_counted(tmp_path):

@@ -22,7 +22,6 @@ from studies.sprite_eyes import (
     SpriteEmbedder,
     SpriteSegmenter,
     by_color,
-    colored,
 )
 
 WORLD = World(similar=0.0)
@@ -36,13 +35,12 @@ def annotated(tmp_path_factory):
     for index in itertools.count():
         clip = sample_clip(index, 0, WORLD)
         if not by_color(clip):
-            continue  # this detector knows them by nothing else
+            continue  # this detector tells them apart by nothing else
         if len(truth) == COUNT:
             break
         media.write_video(folder / f"{index}.mp4", clip.video, WORLD.fps, upscale=UPSCALE)
-        caption, words = colored(clip)
-        (folder / f"{index}.txt").write_text(caption)
-        truth[f"{index}.mp4"] = clip.scene, words
+        (folder / f"{index}.txt").write_text(clip.scene.caption)
+        truth[f"{index}.mp4"] = clip.scene
     base, rows = find_sources(folder)
     eyes = Perceivers(SpriteDetector(), SpriteSegmenter(), SpriteEmbedder(), ContentShots(60.0))
     tools = Tools(SETTINGS, eyes)
@@ -61,11 +59,11 @@ def test_every_span_is_right_to_one_frame(annotated):
     for row in rows:
         assert row["status"] == "ok", row["error"]
         found = {subject["word"]: subject["frames"] for subject in row["subjects"]}
-        scene, words = truth[row["source"]]
-        assert set(found) == {*words}
-        for word, subject in zip(words, scene.subjects, strict=True):
-            assert len(found[word]) == len(subject.spans)
-            assert np.abs(np.array(found[word]) - np.array(subject.spans)).max() <= 1
+        scene = truth[row["source"]]
+        assert set(found) == {subject.word for subject in scene.subjects}
+        for subject in scene.subjects:
+            assert len(found[subject.word]) == len(subject.spans)
+            assert np.abs(np.array(found[subject.word]) - np.array(subject.spans)).max() <= 1
 
 
 def test_pictures_are_from_frames_that_show_them_and_from_several(annotated):

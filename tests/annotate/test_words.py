@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from alchemint_jax.annotate.words import caption_of, category_of, choose, extract, kind_of, taxonomy
+from alchemint_jax.annotate.words import (
+    caption_of,
+    category_of,
+    choose,
+    extract,
+    in_order,
+    kind_of,
+    taxonomy,
+)
 from alchemint_jax.perceive.coco import COCO
 
 
@@ -90,3 +98,12 @@ def test_kinds_and_captions():
     assert category_of("wolves").name == "wolf" and category_of("buses").name == "bus"
     assert caption_of(["dog", "umbrella", "dog", "cat"]) == "a dog, an umbrella and a cat"
     assert caption_of([]) == ""
+
+
+def test_words_in_the_order_of_a_caption():
+    caption = "A red Disc, a star and  a disc pass the old red car of a man."
+    assert in_order(["man", "disc", "red car", "star", "red disc"], caption) == [
+        *("red disc", "star", "disc", "red car", "man")
+    ]
+    assert in_order(["sun", "star"], caption) == ["star", "sun"]  # what it does not name is last
+    assert in_order([], caption) == [] and in_order(["disc"], "") == ["disc"]

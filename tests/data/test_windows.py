@@ -143,6 +143,38 @@ def test_varied_pictures_differ_and_stay_in_the_middle_of_white():
     assert np.array_equal(again, made[3])
 
 
+def test_varied_pictures_show_the_whole_subject():
+    """A cross of four colours keeps each of them, unless it is asked to be too large."""
+    colors = np.array([(220, 30, 30), (30, 200, 30), (30, 30, 220), (210, 210, 20)])
+    rgba = np.zeros((60, 60, 4), np.uint8)
+    for turn, color in enumerate(colors):
+        arm = np.rot90(np.arange(3600).reshape(60, 60), turn)[:8, 26:34]
+        rgba.reshape(-1, 4)[arm] = (*color, 255)
+    rgba[8:52, 28:32] = rgba[28:32, 8:52] = (90, 90, 90, 255)
+
+    def shown(zoom):
+        how = references.Variation(zoom=zoom, hue=0.0, light=0.0, blur=0.0)
+        made = [references.varied(rgba, (32, 32), how, generator(1, i)) for i in range(8)]
+        near = [np.abs(one[..., None, :].astype(int) - colors).max(-1) < 40 for one in made]
+        return [one.any((0, 1)).sum() for one in near]
+
+    assert shown(references.Variation().zoom) == [4] * 8
+    assert min(shown((1.4, 1.5))) < 4
+
+
+def test_a_picture_with_a_ground_of_its_own_stays_upright_and_fills_the_canvas():
+    rgba = np.full((30, 60, 4), 255, np.uint8)
+    rgba[..., :3] = (40, 90, 160)
+    how = references.Variation(light=0.0, hue=0.0, blur=0.0)
+    for i in range(6):
+        made = references.varied(rgba, (32, 32), how, generator(2, i))
+        assert np.array_equal(made, references.plain(rgba, (32, 32)))
+        assert (made[:8] == 255).all() and (made[8:24] == rgba[0, 0, :3]).all()
+    rgba[:, :2, 3] = 0
+    alone = references.varied(rgba, (32, 32), how, generator(2, 1))
+    assert not np.array_equal(alone, references.plain(rgba, (32, 32)))
+
+
 def test_a_plain_picture_is_the_one_that_generation_sees():
     rgba = np.full((16, 16, 4), 255, np.uint8)
     rgba[..., :3] = np.random.default_rng(0).integers(0, 256, (16, 16, 3))
@@ -193,6 +225,16 @@ def test_a_window_of_a_clip():
 def test_encodings_that_make_no_sense_are_refused(wrong, message):
     with pytest.raises(ConfigError, match=message):
         Encoding(**wrong)
+
+
+def test_variations_that_make_no_sense_are_refused():
+    for wrong in (dict(zoom=(1.0, 0.5)), dict(light=1.0), dict(rotate=-1.0), dict(blur=-0.1)):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            references.Variation(**wrong)
+    clip, _ = drawn([[[0, 9]]], frames=9, pictures=[])
+    plain = Encoding(buckets=(WIDE,), vary=False, variation=references.Variation(hue=0.0))
+    with pytest.raises(ConfigError, match="variation"):
+        plain.resolved(None, clip)
 
 
 def test_buckets_fit_the_autoencoder():

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alchemint_jax.annotate.words import choose, extract
+from alchemint_jax.data.command import add_arguments, encoding
 from alchemint_jax.worlds.sprites import sample_clip
 from studies import annotated_sprites, sprite_eyes
 
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 
-def test_captions_name_every_subject_by_its_colour_and_shape():
+
+def test_captions_name_every_subject():
     clips = [clip for clip in map(sample_clip, range(60)) if sprite_eyes.by_color(clip)]
     assert 20 < len(clips) < 60
     for clip in clips:
-        caption, words = sprite_eyes.colored(clip)
+        caption = clip.scene.caption
         kept, _ = choose(caption, extract(caption), 6)
-        assert {entity["word"] for entity in kept} == {*words}
-        assert len({*words}) == len(clip.looks)
+        assert {entity["word"] for entity in kept} == {one.word for one in clip.scene.subjects}
 
 
 def test_a_video_goes_there_and_back():
@@ -34,13 +38,35 @@ def test_a_video_goes_there_and_back():
         assert own[0][0] == subject.spans[0][0] and own[-1][1] == 2 * length - own[0][0]
 
 
+def test_halves_of_a_video_have_its_frames_and_spans():
+    clip = next(annotated_sprites.films(1))
+    video, caption, _ = sprite_eyes.there_and_back(clip)
+    first, second = annotated_sprites.halves(1)
+    assert np.array_equal(np.concatenate([first[1], second[1]]), video)
+    assert first[0].caption == second[0].caption == caption
+    length = len(clip.video)
+    for subject, one, other in zip(
+        clip.scene.subjects, first[0].subjects, second[0].subjects, strict=True
+    ):
+        assert one.spans == subject.spans and one.spans
+        assert np.array_equal(other.pictures, subject.pictures)
+        assert [*other.spans] == [(length - e, length - s) for s, e in reversed(subject.spans)]
+
+
+def test_pictures_for_training_are_sprites_alone_in_their_colours():
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    asked, _ = encoding(parser.parse_args(annotated_sprites.PICTURES))
+    assert asked.kinds == (("segment", 1.0),) and asked.variation.hue == 0
+
+
 def test_spans_are_counted(tmp_path):
     clips = list(annotated_sprites.films(2))
     lines = []
     for number, clip in enumerate(clips):
         spans = [list(map(list, one)) for one in sprite_eyes.there_and_back(clip)[2]]
         spans[0][0][0] += 1 if number else 0
-        words = sprite_eyes.colored(clip)[1]
+        words = [subject.word for subject in clip.scene.subjects]
         subjects = [{"word": w, "frames": f} for w, f in zip(words, spans, strict=True)]
         lines.append({"source": f"{number:05}.mp4", "status": "ok", "subjects": subjects})
     many = sum(len(clip.looks) for clip in clips)
@@ -68,3 +94,22 @@ def test_a_result_that_cannot_be_written_is_refused_before_anything_is_made(tmp_
     with pytest.raises(SystemExit):
         annotated_sprites.main(["--work", str(work), "--out", str(tmp_path)])
     assert "error" in capsys.readouterr().err and not work.exists()
+
+
+def test_the_guide_says_what_was_found():
+    found = json.loads((DOCS / "results" / "annotated_sprites.json").read_text())
+    page = " ".join((DOCS / "guides" / "train_on_videos.md").read_text().split())
+    spans, references = found["spans"], found["references"]
+    assert f"{spans['exact']} of {spans['spans']} spans are right to the frame" in page
+    assert f"{spans['within_one_frame']} to one frame, and the worst is {spans['worst']}" in page
+    assert f"{spans['missed']} of {spans['subjects']} subjects" in page
+    assert f"{references['outside']} of {sum(references.values())} subjects of windows" in page
+    rows = [found["variants"][arm] for arm in annotated_sprites.ARMS]
+    for row, digits in [*[(row, 2) for row in rows], (found["differences"], 3)]:
+        told = [
+            f"{one['mean']:.{digits}f} ({one['low']:.{digits}f} to {one['high']:.{digits}f})"
+            for one in (row["t_iou"], row["identity"])
+        ]
+        assert f"| {' | '.join(told)} |" in page
+    absent = [f"{row['absence']['mean']:.2f}" for row in rows]
+    assert f"{absent[0]} and {absent[1]}" in page

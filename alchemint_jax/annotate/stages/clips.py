@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alchemint_jax import media
+from alchemint_jax import media, reading
+from alchemint_jax.annotate import timeline
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Clips
-from alchemint_jax.annotate.stages.detect import scene_frames
-from alchemint_jax.annotate.timeline import fitted
 from alchemint_jax.errors import DataError
 
 FOLDER = "clips"
+_ITU709 = 1  # numbers of FFmpeg: of a matrix of colours ...
+_UNSAID, _MPEG = 0, 1  # ... and of ranges of brightness
 _ODD = 2  # sizes of H.264 with colours at half resolution are multiples of this
 
 
@@ -70,31 +72,67 @@ def _copy(source: Path, path: Path) -> None:
 
 def _encode(row: Row, base: Path, path: Path, settings: Clips) -> None:
     import av
-    from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+    from av.video.reformatter import ColorRange, Colorspace
 
-    reformatter = VideoReformatter()  # one for all frames: it is slow to make
     height, width = _size(row["size"], settings.side)
-    rate = Fraction(row["fps"]).limit_denominator(1001)
     try:
         with av.open(str(path), "w", format="mp4") as container:
             options = {"crf": str(settings.quality), "preset": settings.preset, "threads": "1"}
             options["x264-params"] = media.SAME_BYTES
-            stream: Any = container.add_stream("libx264", rate=rate, options=options)
+            stream: Any = container.add_stream("libx264", rate=_rate(row), options=options)
             stream.width, stream.height = width + width % _ODD, height + height % _ODD
             stream.pix_fmt = "yuv420p"
             stream.codec_context.colorspace = Colorspace.ITU709
             stream.codec_context.color_primaries = stream.codec_context.color_trc = 1
             stream.codec_context.color_range = ColorRange.MPEG
-            for _, pixels in scene_frames(row, base, range(row["frames"]), max(height, width)):
-                odd = ((0, height % _ODD), (0, width % _ODD), (0, 0))
-                image = av.VideoFrame.from_ndarray(np.pad(pixels, odd, mode="edge"), format="rgb24")
-                image = reformatter.reformat(
-                    image, format="yuv420p", dst_colorspace=Colorspace.ITU709
-                )
+            for image in _images(row, base, (height, width)):
                 container.mux(stream.encode(image))
             container.mux(stream.encode())
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"cannot be written: {error.strerror or error}") from error
+
+
+def _images(row: Row, base: Path, size: tuple[int, int]) -> Iterator[Any]:
+    """The frames of a scene as they are encoded: those of its source, if they may stay as they are.
+
+    The way through RGB and back takes as long as all else about a frame, and its colours are not
+    quite the same.
+    """
+    import av
+    from av.video.frame import PictureType
+    from av.video.reformatter import Colorspace, VideoReformatter
+
+    reformatter = VideoReformatter()  # one for all frames: it is slow to make
+    odd = ((0, size[0] % _ODD), (0, size[1] % _ODD), (0, 0))
+    numbers = range(row["start_frame"], row["start_frame"] + row["frames"])
+    for number, frame in timeline.decoded(base / row["source"], numbers):
+        if _may_stay(frame, size):
+            frame.pict_type = PictureType.NONE  # the encoder says what refers to what
+            frame.pts, frame.time_base = number - numbers.start, 1 / _rate(row)
+            yield frame
+            continue
+        pixels = timeline.pixels(frame, max(size), reformatter)
+        image = av.VideoFrame.from_ndarray(np.pad(pixels, odd, mode="edge"), format="rgb24")
+        image = reformatter.reformat(image, format="yuv420p", dst_colorspace=Colorspace.ITU709)
+        image.pts, image.time_base = number - numbers.start, 1 / _rate(row)
+        yield image
+
+
+def _may_stay(frame: Any, size: tuple[int, int]) -> bool:
+    """Whether a decoded frame is of the size, the format and the colours that a clip has."""
+    return bool(
+        (frame.height, frame.width) == size
+        and not any(side % _ODD for side in size)
+        and frame.format.name == "yuv420p"
+        and frame.colorspace == _ITU709
+        and frame.color_range in (_UNSAID, _MPEG)
+        and not frame.interlaced_frame
+        and not reading.is_turned(frame)
+    )
+
+
+def _rate(row: Row) -> Fraction:
+    return Fraction(row["fps"]).limit_denominator(1001)
 
 
 def _size(size: list[int], side: int) -> tuple[int, int]:
@@ -103,4 +141,4 @@ def _size(size: list[int], side: int) -> tuple[int, int]:
     if not side or min(size) <= side:
         return height, width
     longest = round(max(size) * side / min(size))
-    return fitted((height, width), longest)
+    return timeline.fitted((height, width), longest)

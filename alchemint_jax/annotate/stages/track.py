@@ -50,6 +50,10 @@ def track(
         texts = embedder.embed_texts if isinstance(embedder, TextEmbedder) else None
         plain = following.mean_vectors([np.concatenate([seen[i] for i in g]) for g in groups])
         every = naming.name_subjects(every, row["entities"], plain, texts)
+        # As the caption names them: some models tell by its place which subject a word means.
+        order = words.in_order((entity["word"] for entity in row["entities"]), row["caption"])
+        places = {word: place for place, word in enumerate(order)}
+        every.sort(key=lambda one: places.get(one["word"], len(places)))
     subjects = [one for one in every if one["reason"] is None]
     others = [one for one in every if one["reason"] is not None]
     lost = [{"word": one["word"], "reason": one["reason"]} for one in others]
