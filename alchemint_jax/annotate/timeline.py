@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -37,6 +37,7 @@ class Timeline:
         counted: whether stamps are numbers of frames, because the file has no times.
         codec: such as "h264".
         pixels: such as "yuv420p".
+        held: bytes of a decoded frame.
         turned: whether the file asks for a turn or a flip.
         remarks: what is odd about it, sentences.
     """
@@ -49,6 +50,7 @@ class Timeline:
     counted: bool
     codec: str
     pixels: str
+    held: int
     turned: bool
     remarks: tuple[str, ...] = ()
 
@@ -77,7 +79,7 @@ def _timeline(path: str, size: int, changed: int) -> Timeline:
         with av.open(path) as container:
             stream = _stream(container)
             stamps, keys, counted = _stamps(container, stream)
-            shape, turned, pixels = _first(path)
+            shape, turned, pixels, held = _first(path)
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             said, codec, base = stream.frames, stream.codec_context.name, stream.time_base
     except (av.FFmpegError, OSError) as error:
@@ -103,6 +105,7 @@ def _timeline(path: str, size: int, changed: int) -> Timeline:
         counted=counted,
         codec=codec,
         pixels=pixels,
+        held=held,
         turned=turned,
         remarks=tuple(remarks),
     )
@@ -148,15 +151,16 @@ def _stamps(container: Any, stream: Any) -> tuple[np.ndarray, np.ndarray, bool]:
     return np.arange(count), np.zeros(1, np.int64), True
 
 
-def _first(path: str) -> tuple[tuple[int, int], bool, str]:
-    """Size as shown, whether frames are turned, and the format of their pixels."""
+def _first(path: str) -> tuple[tuple[int, int], bool, str, int]:
+    """Size as shown, whether frames are turned, the format of their pixels, and their bytes."""
     import av
 
     with av.open(path) as container:
         for frame in _decoded(container, _stream(container)):
             height, width = reading.as_shown(frame, frame.width, frame.height).shape[:2]
             turned = reading.is_turned(frame)
-            return (height, width), turned, frame.format.name
+            held = sum(plane.buffer_size for plane in frame.planes)
+            return (height, width), turned, frame.format.name, held
     raise DataError("holds no frames that can be decoded")
 
 
@@ -199,6 +203,29 @@ def frames(
     Raises:
         DataError: it cannot be decoded, or nothing can be from there on.
     """
+    scale = scaler(side)
+    made: tuple[Any, np.ndarray] | None = None
+    for number, frame in decoded(path, wanted):
+        if made is None or made[0] is not frame:
+            made = (frame, scale(frame))
+        yield number, made[1]
+
+
+def scaler(side: int) -> Callable[[Any], UInt8[np.ndarray, "h w 3"]]:
+    """What makes RGB of this longest side, or less, of the frames of `decoded`."""
+    from av.video.reformatter import VideoReformatter
+
+    return functools.partial(_pixels, side=side, reformatter=VideoReformatter())
+
+
+def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """As `frames`, but frames of PyAV, of which `scaler` makes RGB.
+
+    They take half as much memory, and no time for those that are not looked at.
+
+    Raises:
+        DataError: see `frames`.
+    """
     import av
 
     line = timeline(path)
@@ -209,21 +236,15 @@ def frames(
         raise DataError(f"frames {numbers[0]} to {numbers[-1]} of {len(line.stamps)}")
     try:
         with av.open(os.fspath(path)) as container:
-            yield from _shown(container, line, numbers, side)
+            yield from _shown(container, line, numbers)
     except (av.FFmpegError, OSError) as error:
         raise DataError(f"cannot be decoded: {error.strerror or error}") from error
 
 
-def _shown(
-    container: Any, line: Timeline, numbers: list[int], side: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    from av.video.reformatter import VideoReformatter
-
+def _shown(container: Any, line: Timeline, numbers: list[int]) -> Iterator[tuple[int, Any]]:
     stream = _stream(container)
-    reformatter = VideoReformatter()
     place, position, count = 0, None, -1
     held: Any = None
-    made: tuple[Any, np.ndarray] | None = None
     ahead = iter(())
     while place < len(numbers):
         target = int(line.stamps[numbers[place]])
@@ -249,9 +270,7 @@ def _shown(
         if held is None:
             raise DataError(f"frame {numbers[place]} cannot be decoded")
         while place < len(numbers):
-            if made is None or made[0] is not held:
-                made = (held, _pixels(held, side, reformatter))
-            yield numbers[place], made[1]
+            yield numbers[place], held
             place += 1
             if place < len(numbers) and line.stamps[numbers[place]] != target:
                 break

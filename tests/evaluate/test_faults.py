@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alchemint_jax import cli
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import calibration, faults
+from alchemint_jax.evaluate import calibration, faults, recovery
 from alchemint_jax.evaluate.calibration import Truth, calibrate
 from alchemint_jax.results import to_json
 from alchemint_jax.scene import Spans
@@ -66,7 +66,7 @@ def test_pixels_fade_and_leave():
 
 def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     found = calibrate(truths(), TRACKER, resamples=50, progress=False)
-    assert {*found["faults"]} == {*calibration.KEY}
+    assert {*found["faults"]} == {*recovery.KEY}
     for name in ("late", "gap"):
         one = found["faults"][name]
         assert one["slope"]["mean"] == pytest.approx(1)
