@@ -171,6 +171,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
             text += "slope {mean:.3f} ({low:.3f} to {high:.3f}), ".format(**one["slope"])
         if one["bias"] is not None:
             text += "bias {mean:+.3f} ({low:+.3f} to {high:+.3f}), ".format(**one["bias"])
+        if one.get("half") is not None:
+            text += f"seen in half of the frames at {one['half']:.2f}, "
         yield text + f"n {one['cases']}; {_verdict(one['within'])}"
 
 

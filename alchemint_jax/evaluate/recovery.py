@@ -6,6 +6,7 @@ was `measured`, against what was asked for.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -81,7 +82,7 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         }
         for amount in amounts
     }
-    compared = figure != "presence"  # what is faint or cut off is there, and hard to see
+    compared = figure != "presence"  # what is faint or cut off is there, but not plain to see
     unit = "s" if figure in ("late", "missing_seconds") else "share"
     report: dict[str, Any] = {
         "figure": figure,
@@ -92,6 +93,8 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         "bias": scores.estimate(got - put, clips, resamples) if compared else None,
         "slope": None,
     }
+    if not compared:
+        report["half"] = half({float(x): one["measured"] for x, one in curve.items()})
     if compared and len(amounts) > 1:
         report["slope"] = _slope(
             put[known],
@@ -104,6 +107,22 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         report["bias_frames"] = scores.estimate((got - put) * frames, clips, resamples)
     frame = max((1 / row["fps"] for row in rows), default=0.0)
     return {**report, "within": _within(report, max(SECONDS, frame) + 1e-9)}
+
+
+def half(seen: Mapping[float, float]) -> float | None:
+    """The amount at which a subject is seen in half of the frames, linear between those tried.
+
+    None where it is seen in more than half at all of them, or in less at all of them.
+
+    Args:
+        seen: share of the frames in which it is seen, by amount.
+    """
+    amounts = sorted(seen)
+    for a, b in itertools.pairwise(amounts):
+        low, high = seen[a] - 0.5, seen[b] - 0.5
+        if low * high <= 0 and low != high:
+            return a + (b - a) * low / (low - high)
+    return None
 
 
 def _within(report: Mapping[str, Any], most: float) -> dict[str, bool]:
