@@ -274,5 +274,6 @@ def _figures(here: np.ndarray, asked: Spans, fps: float) -> dict[str, float]:
         "appearances": float(len(spans)),
         "late": float(np.mean(errors)) if errors else float("nan"),
         "missing_seconds": Clock(fps, 1, 1).second(int((true & ~here).sum())),
+        "extra_seconds": Clock(fps, 1, 1).second(int((here & ~true).sum())),
         "seconds": Clock(fps, 1, 1).second(int(here.sum())),
     }

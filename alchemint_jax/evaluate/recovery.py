@@ -17,7 +17,7 @@ from alchemint_jax.evaluate import boundaries, metrics, scores
 KEY = {
     "late": "late",
     "gap": "missing_seconds",
-    "always": "absence",
+    "always": "extra_seconds",
     "never": "detected",
     "wrong subject": "identity",
     "faded": "presence",
@@ -83,7 +83,7 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         for amount in amounts
     }
     compared = figure != "presence"  # what is faint or cut off is there, but not plain to see
-    unit = "s" if figure in ("late", "missing_seconds") else "share"
+    unit = "s" if figure in ("late", "missing_seconds", "extra_seconds") else "share"
     report: dict[str, Any] = {
         "figure": figure,
         "unit": unit,

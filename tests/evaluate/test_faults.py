@@ -122,7 +122,7 @@ def test_a_judge_who_is_late_is_found_out():
     blind = calibrate(truths(), unseen, thresholds=False, resamples=20, progress=False)
     assert blind["thresholds"] == {} != found["thresholds"]
     blind = blind["faults"]
-    assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"1": False}
+    assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"bias": False}
     assert not any(blind["faded"]["within"].values())
     assert found["truth"]["smallest_difference"] > 0
 
