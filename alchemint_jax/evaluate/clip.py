@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,15 +17,16 @@ from alchemint_jax.perceive.pixels import resize
 
 Frames = Iterable[tuple[int, np.ndarray]]
 HELD = 256 * 2**20
-"""Bytes of decoded frames that a clip keeps: six seconds of 720 rows."""
+"""Bytes of frames that a clip keeps once they are decoded: six seconds of 720 rows."""
 
 
 class Clip:
     """The frames of a video file: an array `[f h w 3]` of which a few are in memory at a time.
 
     It has a length and a shape, can be gone through frame by frame, and becomes an array by
-    `np.asarray`. Its rate is constant: see `annotate.timeline`. Of a short clip all frames are kept
-    as they were decoded, for who tracks reads it several times.
+    `np.asarray`. Its rate is constant: see `annotate.timeline`. All frames of a short clip are
+    kept, for a tracker reads it several times: as they were decoded, so that only those are scaled
+    down that are looked at, or scaled down to the last side if that takes too much memory.
 
     Args:
         path: of the video.
@@ -50,7 +52,7 @@ class Clip:
         self.plays = is_mp4 and coded and line.even and not line.remarks
         self._frames, self._side = len(line.stamps), side
         self._bytes = len(self) * line.held
-        self._held: list[Any] = []
+        self._held: tuple[int, list[Any]] = (-1, [])  # their side, 0 if as they were decoded
 
     def __len__(self) -> int:
         return self._frames
@@ -69,12 +71,18 @@ class Clip:
     def read(self, numbers: Iterable[int], side: int = 0) -> Frames:
         """Frames by number, in order, scaled down to the smaller one of both sides."""
         side = min([one for one in (side, self._side) if one], default=0)
-        if not side or self._bytes > HELD:
+        scaled = 3 * len(self) * math.prod(timeline.fitted(self.size, side))
+        if not side or min(self._bytes, scaled) > HELD:
             return timeline.frames(self.path, numbers, side)
-        if not self._held:
-            self._held = [frame for _, frame in timeline.decoded(self.path, range(len(self)))]
+        wanted, every = sorted({*numbers}), range(len(self))
+        if self._bytes > HELD:
+            if self._held[0] != side:
+                self._held = side, [f for _, f in timeline.frames(self.path, every, side)]
+            return ((number, self._held[1][number]) for number in wanted)
+        if self._held[0] != 0:
+            self._held = 0, [f for _, f in timeline.decoded(self.path, every)]
         scale = timeline.scaler(side)
-        return ((number, scale(self._held[number])) for number in sorted({*numbers}))
+        return ((number, scale(self._held[1][number])) for number in wanted)
 
 
 Video = UInt8[np.ndarray, "f h w 3"] | Clip

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from alchemint_jax.evaluate import metrics
-from alchemint_jax.perceive.pixels import grow
+from alchemint_jax.perceive.pixels import Place, grow
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 
@@ -132,7 +132,7 @@ def faded(
     are. A frame without a box (NaN) fades as a whole.
     """
     out = video.copy()
-    places = (
+    places: list[Place | None] = (
         [None] * len(video)
         if boxes is None
         else grow(boxes.astype(np.float32), _AROUND, *video.shape[1:3])

@@ -139,7 +139,8 @@ def write_clip(video: Video, case: Scene, folder: Path, index: int) -> Shown:
     if isinstance(video, Clip) and video.plays and upscale == 1:
         media.write_bytes(place, video.path.read_bytes())
     else:
-        media.write_video(place, video, float(case.clock.fps), upscale, preset="veryfast")
+        frames = np.asarray(video)
+        media.write_video(place, frames, float(case.clock.fps), upscale, preset="veryfast")
     spans = next((subject.spans for subject in case.subjects if subject.spans), None)
     moment = (spans[0][0] + spans[0][1]) // 2 if spans else 0
     ((_, frame),) = read(video, [min(moment, len(video) - 1)])

@@ -267,10 +267,16 @@ def test_short_clips_are_decoded_once(boards, monkeypatch):
         for (n, one), (k, other) in zip(clip.read(numbers, side), frames, strict=True):
             assert n == k and np.array_equal(one, other) and one.shape == (side * 3 // 5, side, 3)
     assert passes == [[*range(21)]]
-    monkeypatch.setattr(clip_module, "HELD", 21 * 48 * 80 * 3 // 2 - 1)
+    monkeypatch.setattr(clip_module, "HELD", 21 * 24 * 40 * 3)  # not as they were decoded
+    clip = Clip(path)
+    for (numbers, side), frames in zip(wanted, whole, strict=True):
+        for (n, one), (k, other) in zip(clip.read(numbers, side), frames, strict=True):
+            assert n == k and np.array_equal(one, other)
+    assert passes[1:] == 4 * [[*range(21)]]  # for each change of the side
+    monkeypatch.setattr(clip_module, "HELD", 21 * 24 * 40 * 3 - 1)
     for _ in range(2):
         assert [n for n, _ in streamed.read([2, 4], 40)] == [2, 4]
-    assert passes[1:] == [[2, 4], [2, 4]]
+    assert passes[5:] == [[2, 4], [2, 4]]
 
 
 def test_the_page_shows_files_as_they_are_where_browsers_play_them(boards):
