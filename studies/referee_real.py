@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +62,20 @@ def labelled(path: Path) -> Truth:
     clock = Clock(clip.fps, len(clip), 4)
     scene = Scene("dog", "a woman throws a disc for a dog", clock, tuple(subjects))
     return Truth(scene, np.asarray(clip))
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The faults as a table of Markdown."""
+    rows = ["| fault | slope | bias | half seen at | within |", "|---|---:|---:|---:|---|"]
+    for name, one in found["faults"].items():
+        unit = "s" if one["unit"] == "s" else one["figure"]
+        slope = "" if one["slope"] is None else f"{one['slope']['mean']:.3f}"
+        bias = "" if one["bias"] is None else f"{one['bias']['mean']:+.3f} {unit}"
+        half = "" if one.get("half") is None else f"{one['half']:.2f}"
+        fine = [amount for amount, within in one["within"].items() if within]
+        within = "yes" if len(fine) == len(one["within"]) else ", ".join(fine) or "no"
+        rows.append(f"| {name}, filmed | {slope} | {bias} | {half} | {within} |")
+    return "\n".join(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

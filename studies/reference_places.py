@@ -26,7 +26,7 @@ from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.calibration import kendall
+from alchemint_jax.evaluate.metrics import kendall
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.scene import Scene

@@ -19,7 +19,7 @@ import numpy as np
 
 from alchemint_jax.evaluate import paired, scores
 from alchemint_jax.evaluate.benchmark import render
-from alchemint_jax.evaluate.calibration import kendall
+from alchemint_jax.evaluate.metrics import kendall
 from alchemint_jax.evaluate.tracker import Tracker
 from alchemint_jax.sampling.control import Gating
 from alchemint_jax.scene.scene import Scene

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -39,6 +39,7 @@ class Timeline:
         counted: whether stamps are numbers of frames, because the file has no times.
         codec: such as "h264".
         pixels: such as "yuv420p".
+        held: bytes of a decoded frame.
         turned: whether the file asks for a turn or a flip.
         remarks: what is odd about it, sentences.
     """
@@ -51,6 +52,7 @@ class Timeline:
     counted: bool
     codec: str
     pixels: str
+    held: int
     turned: bool
     remarks: tuple[str, ...] = ()
 
@@ -79,7 +81,7 @@ def _timeline(path: str, size: int, changed: int) -> Timeline:
         with av.open(path) as container:
             stream = _stream(container)
             stamps, keys, counted = _stamps(container, stream)
-            shape, turned, pixels = _first(path)
+            shape, turned, pixels, held = _first(path)
             rate = stream.average_rate or stream.guessed_rate or Fraction(25)
             said, codec, base = stream.frames, stream.codec_context.name, stream.time_base
     except (av.FFmpegError, OSError) as error:
@@ -105,6 +107,7 @@ def _timeline(path: str, size: int, changed: int) -> Timeline:
         counted=counted,
         codec=codec,
         pixels=pixels,
+        held=held,
         turned=turned,
         remarks=tuple(remarks),
     )
@@ -150,15 +153,16 @@ def _stamps(container: Any, stream: Any) -> tuple[np.ndarray, np.ndarray, bool]:
     return np.arange(count), np.zeros(1, np.int64), True
 
 
-def _first(path: str) -> tuple[tuple[int, int], bool, str]:
-    """Size as shown, whether frames are turned, and the format of their pixels."""
+def _first(path: str) -> tuple[tuple[int, int], bool, str, int]:
+    """Size as shown, whether frames are turned, the format of their pixels, and their bytes."""
     import av
 
     with av.open(path) as container:
         for frame in _decoded(container, _stream(container)):
             height, width = reading.as_shown(frame, frame.width, frame.height).shape[:2]
             turned = reading.is_turned(frame)
-            return (height, width), turned, frame.format.name
+            held = sum(plane.buffer_size for plane in frame.planes)
+            return (height, width), turned, frame.format.name, held
     raise DataError("holds no frames that can be decoded")
 
 
@@ -208,21 +212,30 @@ def frames(
     Raises:
         DataError: it cannot be decoded, or nothing can be from there on.
     """
-    from av.video.reformatter import VideoReformatter
-
-    reformatter = VideoReformatter()
+    scale = scaler(side)
     made: tuple[Any, np.ndarray] | None = None
     for number, frame in decoded(path, wanted):
         if made is None or made[0] is not frame:
-            made = (frame, pixels(frame, side, reformatter))
+            made = (frame, scale(frame))
         yield number, made[1]
 
 
-def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
-    """What `frames` makes pixels of: frames of PyAV, as they are stored.
+def scaler(side: int) -> Callable[[Any], UInt8[np.ndarray, "h w 3"]]:
+    """What makes RGB of this longest side, or less, of the frames of `decoded`."""
+    from av.video.reformatter import VideoReformatter
 
-    Those of the last file are kept where all of them take little memory: whoever looks at a short
-    video does so several times.
+    return functools.partial(pixels, side=side, reformatter=VideoReformatter())
+
+
+def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
+    """As `frames`, but frames of PyAV, of which `scaler` makes RGB.
+
+    They take half as much memory, and no time for those that are not looked at. Those of the last
+    file are kept where all of them take little memory: whoever looks at a short video does so
+    several times.
+
+    Raises:
+        DataError: see `frames`.
     """
     import av
 
@@ -239,8 +252,7 @@ def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tup
     try:
         with av.open(os.fspath(path)) as container:
             for number, frame in _shown(container, line, numbers):
-                size = sum(plane.buffer_size for plane in frame.planes)
-                if len(line.stamps) * size <= _KEPT:
+                if len(line.stamps) * line.held <= _KEPT:
                     kept[number] = frame
                 yield number, frame
     except (av.FFmpegError, OSError) as error:

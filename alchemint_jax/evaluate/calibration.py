@@ -17,7 +17,7 @@ import numpy as np
 
 from alchemint_jax import results
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import boundaries, faults, metrics, scores
+from alchemint_jax.evaluate import boundaries, faults, metrics, recovery, scores
 from alchemint_jax.evaluate.asks import Ask
 from alchemint_jax.evaluate.clip import Clip
 from alchemint_jax.evaluate.faults import Faulty, Truth
@@ -30,20 +30,6 @@ from alchemint_jax.scene.spans import Spans
 
 NAME = "calibration.json"
 SIDE = 640  # pixels, the longest side of clips that faults are put into
-FIGURES = ("t_iou", "frame_iou", "presence", "absence", "detected", "appearances", "late")
-"""What is compared; "late" is the mean of a subject's boundary errors in seconds."""
-KEY = {
-    "late": "late",
-    "gap": "missing_seconds",
-    "always": "absence",
-    "never": "detected",
-    "wrong subject": "identity",
-    "faded": "presence",
-    "half out": "presence",
-}
-"""The figure that each fault is about."""
-SLOPE, SECONDS = 0.05, 0.1
-"""How far a slope may be from 1, and a time from what was put in; or by one frame, if longer."""
 _MIDDLE = {
     **dict.fromkeys(("always", "never", "wrong subject"), (1.0,)),
     **{"late": (4.0,), "gap": (1.0,), "faded": (0.5,), "half out": (0.5,)},
@@ -146,19 +132,19 @@ def calibrate(
         "settings": dict(settings or {}),
         "clips": len(truths),
         "subjects": sum(len(truth.scene.subjects) for truth in truths),
-        "truth": _truth(rows, resamples),
-        "faults": _faults(rows, resamples),
+        "truth": recovery.of_truth(rows, resamples),
+        "faults": recovery.of_faults(rows, resamples),
         "thresholds": {
-            name: {value: _truth(found, resamples) for value, found in lines.items()}
+            name: {value: recovery.of_truth(found, resamples) for value, found in lines.items()}
             for name, lines in curves.items()
         },
     }
     if second is not None:
         report["second"] = {
-            "truth": _truth(others, resamples),
-            "faults": _faults(others, resamples),
+            "truth": recovery.of_truth(others, resamples),
+            "faults": recovery.of_faults(others, resamples),
         }
-        report["agreement"] = _agreement(rows, others)
+        report["agreement"] = recovery.agreement(rows, others)
     return report
 
 
@@ -185,6 +171,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
             text += "slope {mean:.3f} ({low:.3f} to {high:.3f}), ".format(**one["slope"])
         if one["bias"] is not None:
             text += "bias {mean:+.3f} ({low:+.3f} to {high:+.3f}), ".format(**one["bias"])
+        if one.get("half") is not None:
+            text += f"seen in half of the frames at {one['half']:.2f}, "
         yield text + f"n {one['cases']}; {_verdict(one['within'])}"
 
 
@@ -286,157 +274,6 @@ def _figures(here: np.ndarray, asked: Spans, fps: float) -> dict[str, float]:
         "appearances": float(len(spans)),
         "late": float(np.mean(errors)) if errors else float("nan"),
         "missing_seconds": Clock(fps, 1, 1).second(int((true & ~here).sum())),
+        "extra_seconds": Clock(fps, 1, 1).second(int((here & ~true).sum())),
         "seconds": Clock(fps, 1, 1).second(int(here.sum())),
     }
-
-
-def _truth(rows: Sequence[Row], resamples: int) -> dict[str, Any]:
-    """What is measured of clips without a fault."""
-    some = [row for row in rows if row["fault"] == "none"]
-    clips = [row["case"] for row in some]
-    found: dict[str, Any] = {
-        name: scores.estimate(np.array([r["measured"][name] for r in some]), clips, resamples)
-        for name in ("t_iou", "frame_iou", "presence", "absence", "detected")
-    }
-    for name in ("identity", "likeness"):
-        found[name] = scores.estimate(np.array([r[name] for r in some]), clips, resamples)
-    found["boundaries"] = {
-        end: boundaries.summary([row["errors"][k] for row in some])
-        for k, end in enumerate(("start", "end"))
-    }
-    frames = [[error * row["fps"] for some in row["errors"] for error in some] for row in some]
-    found["boundaries"]["frames"] = boundaries.summary(frames)
-    noise = [{"case": r["case"], "t_iou": r["measured"]["t_iou"] - 1} for r in some]
-    found["smallest_difference"] = scores.smallest_differences(noise, ["t_iou"])["t_iou"]
-    return found
-
-
-def _faults(rows: Sequence[Row], resamples: int) -> dict[str, Any]:
-    """Measured against inserted, by fault."""
-    found = {}
-    for fault, figure in KEY.items():
-        some = [row for row in rows if row["fault"] == fault]
-        if some:
-            found[fault] = _fault(fault, figure, some, resamples)
-    return found
-
-
-def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict[str, Any]:
-    lost = 0
-    if figure == "late":  # boundary by boundary: those at the ends of a clip do not move
-        lost = sum(row["moved"] is None for row in rows)
-        rows = [{**row, "pair": pair} for row in rows for pair in row["moved"] or ()]
-        put, got = np.array([row["pair"] for row in rows]).reshape(-1, 2).T
-    elif figure == "identity":  # a stranger is not who was asked for
-        put, got = np.zeros(len(rows)), np.array([row["identity"] for row in rows])
-    else:
-        put, got = (np.array([r[k][figure] for r in rows]) for k in ("inserted", "measured"))
-    clips = [row["case"] for row in rows]
-    amounts = sorted({row["amount"] for row in rows})
-    shown = np.array([r["measured"]["seconds"] - r["inserted"]["seconds"] for r in rows])
-    known = np.isfinite(put) & np.isfinite(got)
-    curve = {
-        f"{amount:g}": {
-            "inserted": _mean(put[np.array([r["amount"] == amount for r in rows]) & known]),
-            "measured": _mean(got[np.array([r["amount"] == amount for r in rows]) & known]),
-            "seconds": _mean(shown[np.array([r["amount"] == amount for r in rows])]),
-        }
-        for amount in amounts
-    }
-    compared = figure != "presence"  # what is faint or cut off is there, and hard to see
-    unit = "s" if figure in ("late", "missing_seconds") else "share"
-    report: dict[str, Any] = {
-        "figure": figure,
-        "unit": unit,
-        "cases": len(rows),
-        "lost": lost + int((~known).sum()),
-        "curve": curve,
-        "bias": scores.estimate(got - put, clips, resamples) if compared else None,
-        "slope": None,
-    }
-    if compared and len(amounts) > 1:
-        report["slope"] = _slope(
-            put[known],
-            got[known],
-            [row for row, is_known in zip(rows, known, strict=True) if is_known],
-            resamples,
-        )
-    if fault == "late":
-        frames = np.array([row["fps"] for row in rows])
-        report["bias_frames"] = scores.estimate((got - put) * frames, clips, resamples)
-    frame = max((1 / row["fps"] for row in rows), default=0.0)
-    return {**report, "within": _within(report, max(SECONDS, frame) + 1e-9)}
-
-
-def _within(report: Mapping[str, Any], most: float) -> dict[str, bool]:
-    """Whether a fault is measured as it is: its slope, and its bias or that of each amount of it.
-
-    A bias is one of the figure where that is a time, and else of the time on screen. Whoever is not
-    asked for must not be taken for somebody else.
-    """
-    found = {}
-    if report["slope"] is not None and np.isfinite(report["slope"]["mean"]):
-        found["slope"] = abs(report["slope"]["mean"] - 1) <= SLOPE
-    if report["unit"] == "s":
-        return {**found, "bias": bool(abs(report["bias"]["mean"]) <= most)}
-    if report["figure"] == "identity":
-        return {"bias": bool(abs(report["bias"]["mean"]) <= SLOPE)}
-    return {amount: bool(abs(one["seconds"]) <= most) for amount, one in report["curve"].items()}
-
-
-def _slope(
-    put: np.ndarray, got: np.ndarray, rows: Sequence[Row], resamples: int
-) -> dict[str, float]:
-    """Least squares of measured on inserted, each less its mean for the subject.
-
-    Its interval resamples clips.
-    """
-    subjects = [(row["case"], row["subject"]) for row in rows]
-    order = {name: i for i, name in enumerate(dict.fromkeys(subjects))}
-    member = np.array([order[name] for name in subjects])
-    counts = np.bincount(member)
-    x, y = (v - (np.bincount(member, v) / counts)[member] for v in (put, got))
-    clips = np.unique([row["case"] for row in rows], return_inverse=True)[1]
-    xx, xy = np.bincount(clips, x * x), np.bincount(clips, x * y)
-    if not xx.sum():
-        return {"mean": np.nan, "low": np.nan, "high": np.nan}
-    picks = np.random.default_rng(0).integers(0, len(xx), (resamples, len(xx)))
-    below = xx[picks].sum(1)
-    slopes = xy[picks].sum(1)[below > 0] / below[below > 0]
-    low, high = np.quantile(slopes, [0.025, 0.975])
-    return {"mean": float(xy.sum() / xx.sum()), "low": float(low), "high": float(high)}
-
-
-def _agreement(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, float]:
-    """How alike two judges are: of subjects, and of the faults as systems to be ranked."""
-
-    def name(row: Row) -> tuple[Any, ...]:
-        return tuple(row[key] for key in ("fault", "amount", "case", "subject"))
-
-    known = {name(row): row for row in rows}
-    pairs = [(known[name(row)], row) for row in others]
-    a, b = (np.array([pair[k]["measured"]["t_iou"] for pair in pairs]) for k in (0, 1))
-    kinds = [row["fault"] for row in others]
-    means = [
-        [float(np.mean([v for v, k in zip(x, kinds, strict=True) if k == kind])) for x in (a, b)]
-        for kind in sorted(set(kinds))
-    ]
-    one, two = np.array(means).T
-    return {
-        "mean_difference": float(np.abs(a - b).mean()),
-        "correlation": metrics.correlation(a, b),
-        "kendall": kendall(one, two),
-    }
-
-
-def kendall(a: np.ndarray, b: np.ndarray) -> float:
-    """Kendall's tau-b of two rankings; NaN where one of them has ties alone."""
-    from scipy.stats import kendalltau
-
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(kendalltau(a, b).statistic)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")

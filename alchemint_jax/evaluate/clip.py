@@ -16,16 +16,17 @@ from alchemint_jax.annotate import timeline
 from alchemint_jax.perceive.pixels import resize
 
 Frames = Iterable[tuple[int, np.ndarray]]
-HELD = 192 * 2**20
-"""Bytes of scaled frames that a clip keeps once they are decoded: ten seconds of 360 rows."""
+HELD = 256 * 2**20
+"""Bytes of frames that a clip keeps once they are decoded: six seconds of 720 rows."""
 
 
 class Clip:
     """The frames of a video file: an array `[f h w 3]` of which a few are in memory at a time.
 
     It has a length and a shape, can be gone through frame by frame, and becomes an array by
-    `np.asarray`. Its rate is constant: see `annotate.timeline`. Of a short clip all frames are kept
-    at the last size to which they were scaled down, for who tracks reads a clip several times.
+    `np.asarray`. Its rate is constant: see `annotate.timeline`. All frames of a short clip are
+    kept, for a tracker reads it several times: as they were decoded, so that only those are scaled
+    down that are looked at, or scaled down to the last side if that takes too much memory.
 
     Args:
         path: of the video.
@@ -36,6 +37,7 @@ class Clip:
         fps: frames per second.
         size: height and width in the file.
         remarks: what is odd about the file, sentences.
+        plays: whether browsers show these frames if they are given the file.
 
     Raises:
         DataError: it is no video, or damaged.
@@ -45,8 +47,12 @@ class Clip:
         line = timeline.timeline(path)
         self.path, self.fps, self.size = Path(path), line.fps, line.size
         self.remarks = line.remarks
+        is_mp4 = self.path.suffix.lower() in (".mp4", ".m4v")
+        coded = (line.codec, line.pixels) == ("h264", "yuv420p")
+        self.plays = is_mp4 and coded and line.even and not line.remarks
         self._frames, self._side = len(line.stamps), side
-        self._held: tuple[int, list[np.ndarray]] = (0, [])
+        self._bytes = len(self) * line.held
+        self._held: tuple[int, list[Any]] = (-1, [])  # their side, 0 if as they were decoded
 
     def __len__(self) -> int:
         return self._frames
@@ -65,12 +71,18 @@ class Clip:
     def read(self, numbers: Iterable[int], side: int = 0) -> Frames:
         """Frames by number, in order, scaled down to the smaller one of both sides."""
         side = min([one for one in (side, self._side) if one], default=0)
-        if not side or 3 * len(self) * math.prod(timeline.fitted(self.size, side)) > HELD:
+        scaled = 3 * len(self) * math.prod(timeline.fitted(self.size, side))
+        if not side or min(self._bytes, scaled) > HELD:
             return timeline.frames(self.path, numbers, side)
-        if self._held[0] != side:
-            every = timeline.frames(self.path, range(len(self)), side)
-            self._held = side, [frame for _, frame in every]
-        return ((number, self._held[1][number]) for number in sorted({*numbers}))
+        wanted, every = sorted({*numbers}), range(len(self))
+        if self._bytes > HELD:
+            if self._held[0] != side:
+                self._held = side, [f for _, f in timeline.frames(self.path, every, side)]
+            return ((number, self._held[1][number]) for number in wanted)
+        if self._held[0] != 0:
+            self._held = 0, [f for _, f in timeline.decoded(self.path, every)]
+        scale = timeline.scaler(side)
+        return ((number, scale(self._held[1][number])) for number in wanted)
 
 
 Video = UInt8[np.ndarray, "f h w 3"] | Clip

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from alchemint_jax.evaluate import metrics
+from alchemint_jax.perceive.pixels import Place, grow
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 
@@ -27,6 +28,7 @@ GAPS = (0.5, 1.0, 1.5, 2.0)
 OPACITIES = (0.75, 0.5, 0.35, 0.2, 0.1)
 OUTSIDE = (0.25, 0.5, 0.75)
 """Shares of a subject's width that are beyond the border."""
+_AROUND = 0.15  # of its size around a box: what is faded with it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,18 +84,22 @@ def late(frames: int, by: int) -> Order:
 
 
 def replaced(where: Mask, by: Mask) -> Order:
-    """Frames are replaced by others, which go to and fro beginning with the nearest one.
+    """Frames are replaced by the middle of the longest run of others, which go to and fro if they
+    are too few.
+
+    At the ends of a run a subject is often cut off by the border, and nobody could say whether it
+    was put in or not.
 
     Args:
         where: the frames that are replaced.
         by: the frames that are shown instead; there is one at least.
     """
     order = np.arange(len(where))
-    pool = np.flatnonzero(by)
+    first, last = max(Spans.where(by), key=lambda run: run[1] - run[0])
     for start, end in Spans.where(where):
-        nearest = int(np.abs(pool - start).argmin())
-        line = pool[nearest:] if nearest < len(pool) - 1 else pool[::-1]
-        swing = np.concatenate([line, line[-2:0:-1]]) if len(line) > 2 else line
+        edge = max(0, (last - first - (end - start)) // 2)
+        line = np.arange(first + edge, last - edge)
+        swing = np.concatenate([line, line[-2:0:-1]])
         order[start:end] = np.resize(swing, end - start)
     return order
 
@@ -113,11 +119,31 @@ def gap(present: Mask, by: Mask, length: int) -> Order | None:
     return replaced(where, by)
 
 
-def faded(video: Frames, empty: Frames, where: Mask, opacity: float) -> Frames:
-    """What `empty` does not show has this opacity in these frames."""
+def faded(
+    video: Frames,
+    empty: Frames,
+    where: Mask,
+    opacity: float,
+    boxes: Float[np.ndarray, "f 4"] | None = None,
+) -> Frames:
+    """What `empty` does not show has this opacity in these frames.
+
+    With `boxes` only what is in them, and a little around them, fades: others who move stay as they
+    are. A frame without a box (NaN) fades as a whole.
+    """
     out = video.copy()
-    mixed = opacity * video[where].astype(np.float32) + (1 - opacity) * empty[where]
-    out[where] = np.rint(mixed).astype(np.uint8)
+    places: list[Place | None] = (
+        [None] * len(video)
+        if boxes is None
+        else grow(boxes.astype(np.float32), _AROUND, *video.shape[1:3])
+    )
+    for f in np.flatnonzero(where):
+        part: tuple[slice, ...] = ()
+        if (place := places[f]) is not None:
+            left, top, right, bottom = place
+            part = (slice(top, bottom), slice(left, right))
+        mixed = opacity * video[f][part].astype(np.float32) + (1 - opacity) * empty[f][part]
+        out[f][part] = np.rint(mixed).astype(np.uint8)
     return out
 
 
@@ -181,4 +207,5 @@ def all_faults(
         yield reordered(truth, replaced(here, away), "never", 1.0, [i])
         empty = truth.video[replaced(here, away)]
         for opacity in OPACITIES:
-            yield Faulty("faded", opacity, faded(truth.video, empty, here, opacity), masks, [i])
+            video = faded(truth.video, empty, here, opacity, boxes.get(i))
+            yield Faulty("faded", opacity, video, masks, [i])

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from alchemint_jax import media, results
+from alchemint_jax.evaluate.clip import Clip, Video, read
 from alchemint_jax.evaluate.pages import known, page
 from alchemint_jax.evaluate.papers import PAPERS
 from alchemint_jax.evaluate.reports import chosen, less_is_better
@@ -74,7 +75,7 @@ class Shown:
 
 def save_report(
     report: dict[str, Any],
-    videos: Sequence[np.ndarray] | np.ndarray,
+    videos: Sequence[Video] | np.ndarray,
     cases: Sequence[Scene],
     out: str | os.PathLike[str],
     gallery: int = 24,
@@ -84,7 +85,8 @@ def save_report(
     Args:
         report: what `score` returns, with "settings" added if there are any.
         videos: uint8 [f h w 3] of each case. Those that the page shows are looked at, a few at a
-            time, and no others: a sequence may read them when it is asked for them.
+            time, and no others: a sequence may read them when it is asked for them. Of one that is
+            a `clip.Clip`, the page shows the file itself where browsers can play it.
         cases: what was asked for.
         out: the folder.
         gallery: the number of clips shown: a third of them the worst, a third around the median, a
@@ -129,15 +131,20 @@ def save_report(
     media.write_bytes(folder / "report.html", text.encode())
 
 
-def write_clip(video: np.ndarray, case: Scene, folder: Path, index: int) -> Shown:
+def write_clip(video: Video, case: Scene, folder: Path, index: int) -> Shown:
     """Writes the files of one clip into folder/videos; `index` is that of its case."""
     name = f"{index:04d}_{re.sub(r'[^A-Za-z0-9._-]+', '_', case.id)[-80:]}"
     upscale = max(1, _SMALL // video.shape[2])
     place = folder / "videos" / f"{name}.mp4"
-    media.write_video(place, video, float(case.clock.fps), upscale, preset="veryfast")
+    if isinstance(video, Clip) and video.plays and upscale == 1:
+        media.write_bytes(place, video.path.read_bytes())
+    else:
+        frames = np.asarray(video)
+        media.write_video(place, frames, float(case.clock.fps), upscale, preset="veryfast")
     spans = next((subject.spans for subject in case.subjects if subject.spans), None)
     moment = (spans[0][0] + spans[0][1]) // 2 if spans else 0
-    poster = Image.fromarray(np.ascontiguousarray(video[min(moment, len(video) - 1)]))
+    ((_, frame),) = read(video, [min(moment, len(video) - 1)])
+    poster = Image.fromarray(np.ascontiguousarray(frame))
     size = (upscale * poster.width, upscale * poster.height)
     poster = poster.resize(size, Image.Resampling.NEAREST)
     buffer = io.BytesIO()

@@ -41,7 +41,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 3
+VERSION = 4
 """Raised when the tracker sees other things in the same frames."""
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
@@ -260,7 +260,7 @@ class PerceivedTracker:
             seen=self._look(look, [s.word for s in subjects], likeness, bool(there.any()), known),
             figures=self._figures(number, likeness, texts),
             likeness=likeness,
-            boxes=_filled({one.frame: one.box for one in seen}, there, 4),
+            boxes=_between(seen, there),
             remark=_remark(look, known, alone),
             told=known,
         )
@@ -361,6 +361,16 @@ def _filled(known: Mapping[int, np.ndarray], there: np.ndarray, width: int) -> n
         frames = np.flatnonzero(there)
         nearest = np.abs(frames[:, None] - at).argmin(1)
         every[frames] = np.stack(list(known.values()))[nearest]
+    return every
+
+
+def _between(seen: Sequence[tracking.Seen], there: np.ndarray) -> np.ndarray:
+    """Boxes [f 4] of the frames in which something is there: on the way from one to the next."""
+    every = np.full((len(there), 4), np.nan)
+    if seen:
+        frames, at = np.flatnonzero(there), [one.frame for one in seen]
+        sides = np.stack([one.box for one in seen]).T
+        every[frames] = np.stack([np.interp(frames, at, side) for side in sides], 1)
     return every
 
 

@@ -39,7 +39,8 @@ Row = dict[str, Any]
 Make = Callable[[], Tracker]
 _VERSION = 1  # raised when rows are made otherwise
 _TRIES = 2  # of a video whose process died
-_SHOWN = 256  # pixels, the longest side of videos in the report
+_SHOWN = 256  # pixels, the longest side of videos in the report ...
+_WHOLE = 8 * 2**20  # ... but for files of fewer bytes, which are shown as they are
 
 
 def find_videos(
@@ -331,7 +332,9 @@ def _lost(task: _Task, tracker: Tracker, reason: str) -> list[Row]:
 
 
 class Shown(Sequence[Any]):
-    """The videos as a report shows them: small, and decoded when they are looked at."""
+    """The videos as a report shows them, opened when they are looked at: files that browsers play,
+    and others made small.
+    """
 
     def __init__(self, paths: Sequence[Sequence[Path]]):
         self._paths = paths
@@ -342,6 +345,8 @@ class Shown(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         try:
             (path,) = self._paths[index]
-            return np.asarray(Clip(path, _SHOWN))
-        except (ValueError, DataError):
+            clip = Clip(path)
+            whole = clip.plays and path.stat().st_size <= _WHOLE
+            return clip if whole else np.asarray(Clip(path, _SHOWN))
+        except (ValueError, OSError, DataError):
             return np.full((1, 96, 160, 3), 128, np.uint8)

@@ -34,7 +34,7 @@ from alchemint_jax.perceive.layers import (
     leaky,
     tiled,
 )
-from alchemint_jax.perceive.pixels import Letterbox, batches, stack
+from alchemint_jax.perceive.pixels import Letterbox, batches
 from alchemint_jax.programs import kept
 
 STRIDE = 32
@@ -125,7 +125,8 @@ class YoloDetector:
             one is kept.
         side: the longer side of what the network sees, in pixels, a multiple of 32. It was trained
             at 320 to 608; more finds smaller things, and takes longer.
-        batch: frames that the network sees at once. A few are faster on a CPU than one by one.
+        batch: frames that the network sees at once. A few are faster on a CPU than one by one; what
+            is left over is seen one by one, which is faster than repeating some of it.
     """
 
     threshold: int | float = 0.1
@@ -156,12 +157,12 @@ class YoloDetector:
         size = video.shape[1], video.shape[2]
         frame = Letterbox.fit(*size, self.side, STRIDE)
         found = []
-        for part in batches(range(len(video) if asked else 0), self.batch):
-            images = stack([frame.put(video[index]) for index in part], self.batch)
+        count = len(video) if asked else 0
+        whole = count - count % self.batch
+        for part in (*batches(range(whole), self.batch), *batches(range(whole, count), 1)):
+            images = np.stack([frame.put(video[index]) for index in part])
             boxes, scores = map(np.asarray, _run(self.layers, images))
-            for there, likely in zip(
-                boxes[: len(part)], scores[: len(part), :, kinds], strict=True
-            ):
+            for there, likely in zip(boxes, scores[..., kinds], strict=True):
                 box, kind = np.nonzero(likely >= self.threshold)
                 rows = frame.boxes(there[box]), likely[box, kind], np.array(asked)[kind]
                 found.append(select(*rows, size, self.threshold, self.overlap))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alchemint_jax import cli
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import calibration, faults
+from alchemint_jax.evaluate import calibration, faults, recovery
 from alchemint_jax.evaluate.calibration import Truth, calibrate
 from alchemint_jax.results import to_json
 from alchemint_jax.scene import Spans
@@ -41,6 +41,16 @@ def test_what_is_replaced_shows_the_other(where):
     assert (order[by] == np.flatnonzero(by)).all()
 
 
+def test_what_is_shown_instead_is_the_middle_of_the_longest_run():
+    by = np.zeros(20, bool)
+    by[1:3] = by[8:16] = True
+    order = faults.replaced(~by, by)
+    assert order[3:8].tolist() == [9, 10, 11, 12, 13]
+    assert order[16:].tolist() == [10, 11, 12, 13] and order[0] == 11
+    few = np.arange(9) >= 6
+    assert faults.replaced(~few, few)[:6].tolist() == [6, 7, 8, 7, 6, 7]
+
+
 def test_a_gap_is_in_the_middle_of_the_longest_appearance():
     present = np.zeros(30, bool)
     present[2:5] = present[10:26] = True
@@ -58,6 +68,13 @@ def test_pixels_fade_and_leave():
     assert np.abs(half[10, 20, 8] - (np.array([220, 40, 40]) + 128) / 2).max() <= 1
     boxes = np.full((40, 4), np.nan)
     boxes[10:12] = 4, 16, 18, 32
+    alone = faults.faded(truth.video, empty, here, 0.5, boxes)
+    assert np.array_equal(alone[12:], half[12:])  # without a box
+    inside = np.zeros(half.shape[1:3], bool)
+    inside[13:35, 1:21] = True  # the box and 0.15 of its size, in whole pixels
+    assert np.array_equal(alone[10, inside], half[10, inside])
+    assert np.array_equal(alone[10, ~inside], truth.video[10, ~inside])
+    assert (half[11] != truth.video[11]).any()
     moved, done = faults.half_out(truth.video, boxes, here, 0.5)
     assert Spans.where(done) == ((10, 12),)
     red = (np.abs(moved[10].astype(int) - [220, 40, 40]).sum(-1) < 9).sum()
@@ -66,7 +83,7 @@ def test_pixels_fade_and_leave():
 
 def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     found = calibrate(truths(), TRACKER, resamples=50, progress=False)
-    assert {*found["faults"]} == {*calibration.KEY}
+    assert {*found["faults"]} == {*recovery.KEY}
     for name in ("late", "gap"):
         one = found["faults"][name]
         assert one["slope"]["mean"] == pytest.approx(1)
@@ -87,6 +104,12 @@ def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     assert any("slope 1.000" in line for line in calibration.lines(found))
 
 
+def test_half_of_the_frames_are_seen_between_two_amounts():
+    assert recovery.half({0.2: 0.0, 0.6: 1.0}) == pytest.approx(0.4)
+    assert recovery.half({0.25: 0.9, 0.75: 0.4, 0.5: 0.6}) == pytest.approx(0.625)
+    assert recovery.half({0.1: 0.6, 0.2: 0.9}) is None and recovery.half({0.5: 0.5}) is None
+
+
 def test_a_judge_who_is_late_is_found_out():
     found = calibrate(truths(), ColorTracker(late=2), resamples=50, progress=False)
     late = found["faults"]["late"]
@@ -99,7 +122,7 @@ def test_a_judge_who_is_late_is_found_out():
     blind = calibrate(truths(), unseen, thresholds=False, resamples=20, progress=False)
     assert blind["thresholds"] == {} != found["thresholds"]
     blind = blind["faults"]
-    assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"1": False}
+    assert blind["never"]["within"] == {"1": True} and blind["always"]["within"] == {"bias": False}
     assert not any(blind["faded"]["within"].values())
     assert found["truth"]["smallest_difference"] > 0
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from colored import ColorClip, ColorDetector, draw, perceivers, scene
 
+from alchemint_jax.annotate.tracks import Seen
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import Tracker, scores
+from alchemint_jax.evaluate import Tracker, perceived, scores
 from alchemint_jax.evaluate.perceived import PerceivedTracker
 from alchemint_jax.evaluate.proposals import THING, Proposals
 
@@ -213,3 +214,13 @@ def test_what_it_sees_depends_on_its_settings():
     kinds = [value for values in TRACKER.variations.values() for value in values]
     prints = [other.fingerprint for _, other in kinds]
     assert len({str(one) for one in [*prints, TRACKER.fingerprint]}) == len(kinds) - 1
+
+
+def test_boxes_are_on_the_way_from_one_to_the_next():
+    ends = [Seen(f, np.array([x, 0, x + 4, 8.0]), 0.9, "dog") for f, x in ((2, 10.0), (6, 30.0))]
+    there = np.arange(9) > 0
+    boxes = perceived._between(ends, there)
+    assert np.isnan(boxes[0]).all() and np.isfinite(boxes[1:]).all()
+    assert boxes[1:, 0].tolist() == [10, 10, 15, 20, 25, 30, 30, 30]
+    assert (boxes[1:, 2] - boxes[1:, 0] == 4).all()
+    assert np.isnan(perceived._between([], there)).all()

@@ -7,6 +7,7 @@ import json
 import os
 import tracemalloc
 
+import av
 import numpy as np
 import pytest
 from colored import KINDS, ColorTracker, draw, perceivers, picture, tracker
@@ -248,31 +249,56 @@ def test_clips_are_decoded_as_they_are_needed(boards):
     assert next(iter(Clip(clip.path, 40))).shape == (24, 40, 3)
 
 
-def test_short_clips_are_decoded_once_for_all_who_scale_them_alike(boards, monkeypatch):
+def test_short_clips_are_decoded_once(boards, monkeypatch):
     write(boards, "a.mp4", SHOWN["a"])
     passes = []
-    frames = timeline.frames
+    decoded = timeline.decoded
 
-    def counted(path, numbers, side=0):
-        passes.append(side)
-        return frames(path, numbers, side)
+    def counted(path, numbers):
+        passes.append(sorted({*numbers}))
+        return decoded(path, numbers)
 
-    monkeypatch.setattr(timeline, "frames", counted)
     path = boards / "videos" / "a.mp4"
     clip, streamed = Clip(path), Clip(path)
-    whole = dict(clip.read(range(21), 40))
-    for numbers in ([3, 9, 9], [20, 0]):
-        for (n, one), (k, other) in zip(
-            clip.read(numbers, 40), frames(path, numbers, 40), strict=True
-        ):
-            assert n == k and np.array_equal(one, other) and one is whole[n]
-    assert passes == [40]
-    assert next(iter(clip.read([5], 20)))[1].shape == (12, 20, 3)
-    assert passes == [40, 20]
+    wanted = [(numbers, side) for numbers in ([3, 9, 9], [20, 0]) for side in (40, 20)]
+    whole = [list(timeline.frames(path, numbers, side)) for numbers, side in wanted]
+    monkeypatch.setattr(timeline, "decoded", counted)
+    for (numbers, side), frames in zip(wanted, whole, strict=True):
+        for (n, one), (k, other) in zip(clip.read(numbers, side), frames, strict=True):
+            assert n == k and np.array_equal(one, other) and one.shape == (side * 3 // 5, side, 3)
+    assert passes == [[*range(21)]]
+    monkeypatch.setattr(clip_module, "HELD", 21 * 24 * 40 * 3)  # not as they were decoded
+    clip = Clip(path)
+    for (numbers, side), frames in zip(wanted, whole, strict=True):
+        for (n, one), (k, other) in zip(clip.read(numbers, side), frames, strict=True):
+            assert n == k and np.array_equal(one, other)
+    assert passes[1:] == 4 * [[*range(21)]]  # for each change of the side
     monkeypatch.setattr(clip_module, "HELD", 21 * 24 * 40 * 3 - 1)
     for _ in range(2):
         assert [n for n, _ in streamed.read([2, 4], 40)] == [2, 4]
-    assert passes == [40, 20, 40, 40]
+    assert passes[5:] == [[2, 4], [2, 4]]
+
+
+def test_the_page_shows_files_as_they_are_where_browsers_play_them(boards):
+    """And makes others small: of pixels that few of them know, or too large for a page."""
+    videos = boards / "videos"
+    write(boards, "a.mp4", SHOWN["a"], size=(288, 480))
+    frames = draw(21, SHOWN["b"], (288, 480))
+    with av.open(str(videos / "b.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 480, 288, "yuv444p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    assert Clip(videos / "a.mp4").plays and not Clip(videos / "b.mp4").plays
+    score(boards)
+    shown = boards / "out" / "videos"
+    assert (shown / "0000_a.mp4").read_bytes() == (videos / "a.mp4").read_bytes()
+    assert Clip(shown / "0001_b.mp4").plays and Clip(shown / "0001_b.mp4").size == (154, 256)
+    with Image.open(shown / "0000_a.jpg") as poster:
+        assert poster.size == (480, 288)
+    page = (boards / "out" / "report.html").read_text()
+    assert 'width="480" height="288"' in page and 'width="256" height="154"' in page
 
 
 def test_names_are_paths_in_the_folder(boards):
