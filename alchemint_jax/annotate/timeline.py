@@ -224,7 +224,7 @@ def scaler(side: int) -> Callable[[Any], UInt8[np.ndarray, "h w 3"]]:
     """What makes RGB of this longest side, or less, of the frames of `decoded`."""
     from av.video.reformatter import VideoReformatter
 
-    return functools.partial(pixels, side=side, reformatter=VideoReformatter())
+    return functools.partial(_pixels, side=side, reformatter=VideoReformatter())
 
 
 def decoded(path: str | os.PathLike[str], wanted: Iterable[int]) -> Iterator[tuple[int, Any]]:
@@ -314,8 +314,7 @@ def _key_before(keys: np.ndarray, target: int) -> int | None:
     return int(keys[at]) if at >= 0 else None
 
 
-def pixels(frame: Any, side: int, reformatter: Any) -> UInt8[np.ndarray, "h w 3"]:
-    """What `frames` makes of a frame of PyAV; a `VideoReformatter` is shared by many of them."""
+def _pixels(frame: Any, side: int, reformatter: Any) -> UInt8[np.ndarray, "h w 3"]:
     height, width = fitted((frame.height, frame.width), side)
     smaller = width < frame.width
     return reading.as_shown(frame, width, height, area=smaller, reformatter=reformatter)

@@ -29,8 +29,13 @@ def source(tmp_path):
 @pytest.fixture
 def through_rgb(monkeypatch):
     """The frames that went through RGB."""
-    made, pixels = [], timeline.pixels
-    monkeypatch.setattr(timeline, "pixels", lambda *args: made.append(args) or pixels(*args))
+    made, scaler = [], timeline.scaler
+
+    def counted(side):
+        scale = scaler(side)
+        return lambda frame: made.append(frame) or scale(frame)
+
+    monkeypatch.setattr(timeline, "scaler", counted)
     return made
 
 

@@ -102,7 +102,7 @@ def _images(row: Row, base: Path, size: tuple[int, int]) -> Iterator[Any]:
     from av.video.frame import PictureType
     from av.video.reformatter import Colorspace, VideoReformatter
 
-    reformatter = VideoReformatter()  # one for all frames: it is slow to make
+    scale, reformatter = timeline.scaler(max(size)), VideoReformatter()  # one: it is slow to make
     odd = ((0, size[0] % _ODD), (0, size[1] % _ODD), (0, 0))
     numbers = range(row["start_frame"], row["start_frame"] + row["frames"])
     for number, frame in timeline.decoded(base / row["source"], numbers):
@@ -111,8 +111,8 @@ def _images(row: Row, base: Path, size: tuple[int, int]) -> Iterator[Any]:
             frame.pts, frame.time_base = number - numbers.start, 1 / _rate(row)
             yield frame
             continue
-        pixels = timeline.pixels(frame, max(size), reformatter)
-        image = av.VideoFrame.from_ndarray(np.pad(pixels, odd, mode="edge"), format="rgb24")
+        padded = np.pad(scale(frame), odd, mode="edge")
+        image = av.VideoFrame.from_ndarray(padded, format="rgb24")
         image = reformatter.reformat(image, format="yuv420p", dst_colorspace=Colorspace.ITU709)
         image.pts, image.time_base = number - numbers.start, 1 / _rate(row)
         yield image
