@@ -127,7 +127,7 @@ def halves(count: int) -> Iterator[tuple[Scene, UInt8[np.ndarray, "f h w 3"]]]:
 
 def _part(spans: Spans, first: int) -> Spans:
     """Spans in the half that begins with a frame."""
-    rows = np.clip(np.array(spans).reshape(-1, 2) - first, 0, WORLD.frames)
+    rows: np.ndarray = np.clip(np.array(spans).reshape(-1, 2) - first, 0, WORLD.frames)
     return Spans(rows)
 
 

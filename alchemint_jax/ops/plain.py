@@ -74,15 +74,18 @@ def grouped(
     size = next(g for g in range(fit, 0, -1) if b * heads % g == 0)
     if size == b * heads:
         return plain(q, k, v, key_mask, scale)
-    given = [x.swapaxes(1, 2).reshape(-1, size, x.shape[1], 1, x.shape[3]) for x in (q, k, v)]
-    if key_mask is not None:
-        given.append(jnp.repeat(key_mask, heads, 0).reshape(-1, size, m))
+
+    def groups(x: jax.Array) -> jax.Array:
+        return x.swapaxes(1, 2).reshape(-1, size, x.shape[1], 1, x.shape[3])
+
+    mask = None if key_mask is None else jnp.repeat(key_mask, heads, 0).reshape(-1, size, m)
 
     @partial(jax.checkpoint, prevent_cse=False)
-    def few(some: list[jax.Array]) -> jax.Array:
-        return plain(*some[:3], *(some[3:] or [None]), scale)
+    def few(group: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
+        return plain(*group, scale)
 
-    return jax.lax.map(few, given).reshape(b, heads, n, -1).swapaxes(1, 2)
+    y = jax.lax.map(few, (groups(q), groups(k), groups(v), mask))
+    return y.reshape(b, heads, n, -1).swapaxes(1, 2)
 
 
 def blocked(
