@@ -75,4 +75,4 @@ def test_the_first_arm_is_the_one_that_others_are_compared_to(tmp_path, capsys):
 def test_the_page_says_what_the_file_has():
     found = json.loads((DOCS / "results" / "sprites_rrope.json").read_text("utf-8"))
     assert study.table(found) in (DOCS / "encodings" / "rrope.md").read_text("utf-8")
-    assert found["limit"] == 96 and list(found["arms"]) == ["first", "last"]
+    assert found["limit"] == 96 and list(found["arms"]) == ["first", "last", "overlapping"]
