@@ -58,8 +58,7 @@ def grouped(
 ) -> Float[Array, "b n k e"]:
     """`plain` for a few heads of samples after another, where all do not fit a CPU's caches.
 
-    The backward pass forms the probabilities again: to read them from memory takes longer. At 672
-    tokens and 24 heads, both passes take half the time of `plain`; at 1024 and 32, a third.
+    The backward pass forms the probabilities again: to read them from memory takes longer.
 
     Args:
         q: queries.
