@@ -16,9 +16,9 @@ Commands:
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is then in runs/sprites_words/export. It starts from the bundled model, without its
-references; what words mean is learnt from pictures, of which there are many more in an hour. It
-has not been run. A fifth of the first stage, tried alone, taught backgrounds and the first colours:
-that is too little to measure anything.
+references; what words mean is learnt from pictures, of which there are many more in an hour. Its
+first stage alone has been run: backgrounds are those of the captions, and colours and shapes in
+part, so that it takes more steps until there is something to measure.
 """
 
 from pathlib import Path
