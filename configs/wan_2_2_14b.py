@@ -13,7 +13,7 @@ experts are then in runs/wan_2_2_14b/export. The same with :high_lora and :low_l
 of which `alchemint generate` takes the first as --lora and the second as --lora-2.
 
 Memory is that of configs/wan_14b.py while it trains; the other expert is read only where samples
-are made, which are left out here. It has not been run.
+are made, which are left out here. Hardware: that of configs/wan_14b.py. It has not been run.
 """
 
 from pathlib import Path

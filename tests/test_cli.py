@@ -380,7 +380,7 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     assert (
         cli.main(["data", "sprites", "--out", str(new), "--clips", "4", "--events", "--cuts"]) == 0
     )
-    short = ["--clips", "2", "--seed", "7", "--frames", "5"]
+    short = ["--clips", "2", "--seed", "7", "--frames", "5", "--worded"]
     assert cli.main(["data", "sprites", "--out", str(new), *short]) == 0
     assert (
         cli.main(["data", "encode", "--data", str(here), "--vae", str(here), "--out", str(new)])
@@ -388,9 +388,9 @@ def test_data_commands(monkeypatch, tmp_path, capsys):
     )
     assert cli.main(["data", "sheet", "--data", str(here), "--out", str(png)]) == 0
     assert calls == [
-        ("write_sprites", new, 3, 0, 33, False, False),
-        ("write_sprites", new, 4, 0, 33, True, True),
-        ("write_sprites", new, 2, 7, 5, False, False),
+        ("write_sprites", new, 3, 0, 33, False, False, False),
+        ("write_sprites", new, 4, 0, 33, True, True, False),
+        ("write_sprites", new, 2, 7, 5, False, False, True),
         ("encode_dataset", here, str(here), new, data.Encoding()),
         ("write_sheet", here, png),
     ]

@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.weights.index import EXPERTS
-from alchemint_jax.weights.placing import place
+from alchemint_jax.weights.store import read_params
 from alchemint_jax.weights.tensors import Tensor
 
 PARTS = {"high": "transformer", "low": EXPERTS}
@@ -58,15 +58,18 @@ def waiting(found: Mapping[str, Tensor], trained: Mapping[str, Any]) -> dict:
         found: its tensors, as `initial_tensors` gives them.
         trained: parameters of the trained one's backbone and additions, a nested dict.
     """
-
-    def leaf(path: str, own: Any) -> Any:
-        tensor = found.get(f"transformer.{path}")
-        if tensor is None:
-            return own * 0 if _SILENT in path else own
-        if isinstance(own, np.ndarray):
-            return np.asarray(tensor.read()).astype(own.dtype)
-        shape = jax.ShapeDtypeStruct(own.shape, own.dtype, sharding=own.sharding)
-        return place(tensor, shape, path)
-
     flat = flatten_dict(trained, sep=".")
-    return unflatten_dict({path: leaf(path, own) for path, own in flat.items()}, sep=".")
+    there = {path: found[name] for path in flat if (name := f"transformer.{path}") in found}
+    shapes = {path: _shape(flat[path]) for path in there}
+    read = flatten_dict(read_params(there, unflatten_dict(shapes, sep=".")), sep=".")
+    for path, own in flat.items():
+        if path not in there:
+            read[path] = own * 0 if _SILENT in path else own
+        elif isinstance(own, np.ndarray):
+            read[path] = np.asarray(read[path])
+    return unflatten_dict(read, sep=".")
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Of an array, with its sharding if it is on devices."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None))
