@@ -9,6 +9,8 @@ Commands:
         --out data/sprites_words_pictures_latents
     alchemint train --config configs/sprites_words.py:pictures \
         --workdir runs/sprites_words_pictures
+    alchemint train --config configs/sprites_words.py:more_pictures \
+        --workdir runs/sprites_words_more_pictures
     alchemint data sprites --out data/sprites_words --clips 1600 --worded
     alchemint data encode --data data/sprites_words --vae sprites --out data/sprites_words_latents
     alchemint train --config configs/sprites_words.py --workdir runs/sprites_words
@@ -37,9 +39,18 @@ STAGES = {
         rate=5e-3,
         seed=6,
     ),
+    "more_pictures": dict(
+        data="data/sprites_words_pictures_latents",
+        init_from="runs/sprites_words_pictures/export",
+        frames=1,
+        batch=32,
+        steps=2000,
+        rate=4e-3,
+        seed=8,
+    ),
     "clips": dict(
         data="data/sprites_words_latents",
-        init_from="runs/sprites_words_pictures/export",
+        init_from="runs/sprites_words_more_pictures/export",
         frames=33,
         batch=8,
         steps=300,
