@@ -6,8 +6,10 @@ import filecmp
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
 from drawn_clips import COLORS, drawn
 from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
 
 from alchemint_jax.data import records, write_sheet
 from alchemint_jax.data.timed_clips import TimedClip, open_timed_clips, write_timed_clips
@@ -48,6 +50,16 @@ def test_tfds_opens_it_by_itself(clips, folder):
     record = tfds.builder_from_directory(str(source)).as_data_source("train")[2]
     assert record["video"] == clips[2].video and record["index"] == 2
     assert list(record["picture_frames"]) == [0]
+
+
+def test_records_are_the_bytes_that_protocol_buffers_write(clips, folder):
+    for path in folder.glob("*/*.array_record-*"):
+        reader = array_record_module.ArrayRecordReader(str(path))
+        for raw in reader.read([0]):
+            example = tf_example_pb2.Example.FromString(raw)
+            assert example.SerializeToString(deterministic=True) == raw
+            assert len(example.features.feature) == 7
+        reader.close()
 
 
 def test_a_stretch_of_frames_is_that_stretch():
