@@ -159,9 +159,13 @@ def _alike(
                     alike[k, i] = one.score
                 continue
             if word is not None and not fits(one.words, word):
-                if not resembles(one.words, word):
+                if not may_fit(one.words, word):
                     continue
                 likeness -= match.strange
+                if not resembles(
+                    one.words, word
+                ):  # its name is an accident, or it is something else
+                    least = match.same
             if word is None or one.score < match.sure:
                 least = match.same
             if likeness >= least:
