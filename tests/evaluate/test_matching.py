@@ -48,6 +48,16 @@ def one(word, run, *likeness, score=0.9, left=None):
             ["dog", "dog"],
             [[0, 1], []],
         ),
+        # A doubtful part of the first one, which looks like the second one, is not that.
+        (
+            [
+                one("dog", (0, 9), 0.8, 0.4, left=0),
+                one("dog", (20, 30), 0.4, 0.7, left=0),
+                one("dog", (5, 9), 0.5, 0.6, left=3, score=0.3),
+            ],
+            ["dog", "dog"],
+            [[0], [1]],
+        ),
         # Without a word, identity alone decides, and must be sure.
         ([one(THING, (0, 9), 0.6), one("dog", (0, 9), 0.9)], [None], [[0]]),
         ([one(THING, (0, 9), 0.4)], [None], [[]]),
