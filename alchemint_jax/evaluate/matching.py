@@ -95,9 +95,9 @@ class Candidate:
 
         A detector that is not sure often sees one thing twice, a part of it and the whole.
         """
-        return self._at_once(other) and not self.shares(other)
+        return self._at_once(other) and not self.coincides(other)
 
-    def shares(self, other: Candidate) -> bool:
+    def coincides(self, other: Candidate) -> bool:
         """Whether both are in one place at one time, as far as boxes are known."""
         shared = [
             _covered(box, other.boxes[min(other.boxes, key=lambda f: (abs(f - frame), f))])
@@ -143,7 +143,7 @@ def assign(
         if k in taken or (likeness < best[i] - match.spread and not unknown):
             continue
         if found[k].score < match.sure and any(
-            found[k].shares(found[other])
+            found[k].coincides(found[other])
             for j, some in enumerate(chosen)
             for other in some
             if j != i and asked[j] == asked[i]
