@@ -174,9 +174,7 @@ def _alike(
                 if not may_fit(one.words, word):
                     continue
                 likeness -= match.strange
-                if not resembles(
-                    one.words, word
-                ):  # its name is an accident, or it is something else
+                if not resembles(one.words, word):  # its name may be an accident
                     least = match.same
             if word is None or one.score < match.sure:
                 least = match.same
