@@ -147,7 +147,10 @@ def _parted(
 ) -> Followed:
     """The tracks, but those that change are parted between these frames."""
     runs = _changes(row, read, detect, made, changes, searched)
-    tracks, missed, views, crops = [], [], [], []
+    tracks: list[Track] = []
+    missed: list[list[int]] = []
+    views: list[list[int]] = []
+    crops: list[list[np.ndarray]] = []
     for i, some in enumerate(runs):
         parts = list(swaps.part(made.tracks[i], made.missed[i], some))
         tracks += [track for track, _ in parts]
