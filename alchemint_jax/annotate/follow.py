@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import borders, ends, words
+from alchemint_jax.annotate import borders, ends, looks, swaps, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect
@@ -50,8 +50,12 @@ def follow(
     detect: Detect,
     settings: Settings,
     wanted: Callable[[Track], bool] = lambda track: True,
+    embedder: Embedder | None = None,
 ) -> Followed:
-    """Tracks detections, and looks again where those tracks that are wanted begin and end."""
+    """Tracks detections, and looks again where those tracks that are wanted begin and end.
+
+    A track that goes on with somebody else is parted there; see `swaps`.
+    """
     clock = clock_of(row)
     searched = base_frames(row, detect)
     found = tracking.associate(
@@ -65,7 +69,7 @@ def follow(
     if len(searched) > 1:
         found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
     found = [track for track in tracking.without_parts(found, one_word) if wanted(track)]
-    return _look_again(row, read, detector, detect, settings, found, searched)
+    return _look_again(row, read, detector, detect, settings, found, searched, embedder)
 
 
 def one_word(a: Track, b: Track) -> bool:
@@ -97,18 +101,21 @@ def _look_again(
     settings: Settings,
     found: list[Track],
     searched: Sequence[int],
+    embedder: Embedder | None,
 ) -> Followed:
-    """One more pass over a few frames: ends of tracks, and pictures of them."""
+    """One more pass over a few frames: ends of tracks, pictures of them, and whether they swap."""
     size = tuple(row["size"])
     edges = ends.find(found, searched)
     views = [view_frames(track.seen, settings.views) for track in found]
+    watches = [swaps.Watch(track, searched, embedder is not None) for track in found]
     near = {frame for end in edges for frame in end.between}
-    frames = {f: None for f in near} | {f: None for some in views for f in some}
+    frames = near.union(*views, *(watch.frames for watch in watches))
     crops: list[list[np.ndarray]] = [[] for _ in found]
 
     def passing() -> Iterator[tuple[int, np.ndarray]]:
         for number, frame in read(frames, detect.side):
             for i, some in enumerate(views):
+                watches[i].look(number, frame, lambda image, box: crop(image, box, size))
                 if number in some:
                     box = next(one.box for one in found[i].seen if one.frame == number)
                     crops[i].append(crop(frame, box, size).copy())  # not all of the frame
@@ -121,8 +128,70 @@ def _look_again(
     refined, missed = ends.refine(
         found, edges, searched, passing(), look, words.kind_of, settings.overlap
     )
-    _prolong(row, read, detect, refined, missed, clock_of(row).count(settings.border))
-    return Followed(refined, missed, views, crops)
+    made = Followed(refined, missed, views, crops)
+    changes = swaps.find(watches, embedder)
+    if any(changes):
+        made = _parted(row, read, detect, settings, made, changes, searched)
+    _prolong(row, read, detect, made.tracks, made.missed, clock_of(row).count(settings.border))
+    return made
+
+
+def _parted(
+    row: Row,
+    read: Read,
+    detect: Detect,
+    settings: Settings,
+    made: Followed,
+    changes: Sequence[Sequence[tuple[int, int]]],
+    searched: Sequence[int],
+) -> Followed:
+    """The tracks, but those that change are parted between these frames."""
+    runs = _changes(row, read, detect, made, changes, searched)
+    tracks: list[Track] = []
+    missed: list[list[int]] = []
+    views: list[list[int]] = []
+    crops: list[list[np.ndarray]] = []
+    for i, some in enumerate(runs):
+        parts = list(swaps.part(made.tracks[i], made.missed[i], some))
+        tracks += [track for track, _ in parts]
+        missed += [gone for _, gone in parts]
+        if some:
+            views += [view_frames(track.seen, settings.views) for track, _ in parts]
+            crops += [[] for _ in parts]
+        else:
+            views.append(made.views[i])
+            crops.append(made.crops[i])
+    fresh = [i for i, some in enumerate(crops) if not some]
+    for number, frame in read({f for i in fresh for f in views[i]}, detect.side):
+        for i in fresh:
+            crops[i] += [
+                crop(frame, one.box, row["size"]).copy()
+                for one in tracks[i].seen
+                if one.frame == number and number in views[i]
+            ]
+    return Followed(tracks, missed, views, crops)
+
+
+def _changes(
+    row: Row,
+    read: Read,
+    detect: Detect,
+    made: Followed,
+    changes: Sequence[Sequence[tuple[int, int]]],
+    searched: Sequence[int],
+) -> list[list[tuple[int, int]]]:
+    """For each change of each track, the first frame without the one, and with the other."""
+    runs: list[list[tuple[int, int]]] = [[] for _ in changes]
+    for i, (track, missed, pairs) in enumerate(zip(made.tracks, made.missed, changes, strict=True)):
+        for before, after in pairs:
+            if gone := swaps.lost(track, missed, searched, before, after):
+                runs[i].append((gone[0], gone[-1] + 1))
+                continue
+            boxes = swaps.between(track, before, after)
+            frames = read(boxes, detect.side)
+            colors = [looks.color_vector(crop(f, boxes[n], row["size"])) for n, f in frames]
+            runs[i].append((swaps.turn(before, colors),) * 2)
+    return runs
 
 
 def _prolong(

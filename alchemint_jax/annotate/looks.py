@@ -47,12 +47,11 @@ def _histogram(pixels: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " bins"]:
     colorful = np.clip((pixels[:, 1:] - 128) / (2 * _REACH) + 0.5, 0, 1)
     at = np.concatenate([pixels[:, :1] / 255, colorful], 1) * (_BINS - 1)
     low = np.minimum(at.astype(int), _BINS - 2)
-    rest = at - low
-    found = np.zeros((_BINS, _BINS, _BINS))
-    for corner in itertools.product((0, 1), repeat=3):
-        share = np.where(corner, rest, 1 - rest).prod(1)
-        np.add.at(found, tuple((low + corner).T), share)
-    return found.ravel() / len(pixels)
+    sides = np.stack([1 - (at - low), at - low])
+    corners = np.array([*itertools.product((0, 1), repeat=3)])
+    shares = sides[corners, :, [0, 1, 2]].prod(1)
+    places = (corners[:, None] + low) @ [_BINS**2, _BINS, 1]
+    return np.bincount(places.ravel(), shares.ravel(), _BINS**3) / len(pixels)
 
 
 def joined(

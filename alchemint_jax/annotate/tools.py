@@ -131,7 +131,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "track",
-            4,
+            5,
             [s.track, see.embedder],
             each(
                 lambda row: track_stage.track(

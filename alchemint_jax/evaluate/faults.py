@@ -28,6 +28,7 @@ GAPS = (0.5, 1.0, 1.5, 2.0)
 OPACITIES = (0.75, 0.5, 0.35, 0.2, 0.1)
 OUTSIDE = (0.25, 0.5, 0.75)
 """Shares of a subject's width that are beyond the border."""
+_EDGE = 2  # pixels from the border that count as on it
 _AROUND = 0.15  # of its size around a box: what is faded with it
 
 
@@ -150,22 +151,32 @@ def faded(
 def half_out(
     video: Frames, boxes: Float[np.ndarray, "f 4"], where: Mask, share: float
 ) -> tuple[Frames, Mask]:
-    """The picture is moved so that a share of the subject's width is beyond the nearer border.
+    """The picture is moved so that a share of the subject's width is beyond a border.
 
-    What comes in at the other side repeats the last column.
+    That is the one that it is nearer to in the mean of each appearance, so that it does not jump to
+    the other one half-way. Where it is cut off by a border as it is, nobody knows its width: the
+    nearest frame is shown that has all of it. What comes in at the other side repeats the last
+    column.
 
     Returns:
-        The frames, and in which of them that could be done: those with a box.
+        The frames, and in which of them that could be done: those with a box, of appearances in
+        which it is whole in one frame at least.
     """
     out, done = video.copy(), np.zeros(len(video), bool)
     width = video.shape[2]
-    for f in np.flatnonzero(where & np.isfinite(boxes).all(1)):
-        left, right = boxes[f, 0], boxes[f, 2]
-        beyond = share * (right - left)
-        to_left = left + right < width
-        shift = int(round(left + beyond)) if to_left else int(round(right - beyond)) - width
-        out[f] = video[f][:, np.clip(np.arange(width) + shift, 0, width - 1)]
-        done[f] = True
+    whole = (boxes[:, 0] > _EDGE) & (boxes[:, 2] < width - _EDGE)
+    for start, end in Spans.where(where & np.isfinite(boxes).all(1)):
+        frames = start + np.flatnonzero(whole[start:end])
+        if not len(frames):
+            continue
+        to_left = boxes[frames][:, [0, 2]].mean() < width / 2
+        for f in range(start, end):
+            shown = frames[np.abs(frames - f).argmin()]
+            left, right = boxes[shown, 0], boxes[shown, 2]
+            beyond = share * (right - left)
+            shift = int(round(left + beyond)) if to_left else int(round(right - beyond)) - width
+            out[f] = video[shown][:, np.clip(np.arange(width) + shift, 0, width - 1)]
+        done[start:end] = True
     return out, done
 
 

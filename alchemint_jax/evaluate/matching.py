@@ -95,14 +95,19 @@ class Candidate:
 
         A detector that is not sure often sees one thing twice, a part of it and the whole.
         """
-        if not any(a < d and c < b for a, b in self.runs for c, d in other.runs):
-            return False
+        return self._at_once(other) and not self.coincides(other)
+
+    def coincides(self, other: Candidate) -> bool:
+        """Whether both are in one place at one time, as far as boxes are known."""
         shared = [
             _covered(box, other.boxes[min(other.boxes, key=lambda f: (abs(f - frame), f))])
             for frame, box in self.boxes.items()
             if other.boxes and any(start <= frame < end for start, end in other.runs)
         ]
-        return not shared or float(np.median(shared)) < _ONE_PLACE
+        return self._at_once(other) and bool(shared) and float(np.median(shared)) >= _ONE_PLACE
+
+    def _at_once(self, other: Candidate) -> bool:
+        return any(a < d and c < b for a, b in self.runs for c, d in other.runs)
 
 
 def _covered(box: np.ndarray, other: np.ndarray) -> float:
@@ -137,6 +142,13 @@ def assign(
         unknown = np.isnan(found[k].likeness[i])
         if k in taken or (likeness < best[i] - match.spread and not unknown):
             continue
+        if found[k].score < match.sure and any(
+            found[k].coincides(found[other])
+            for j, some in enumerate(chosen)
+            for other in some
+            if j != i and asked[j] == asked[i]
+        ):
+            continue  # a doubtful part of another one is not this one
         if not any(found[k].meets(found[other]) for other in chosen[i]):
             chosen[i].append(int(k))
             best[i] = max(best[i], likeness)
@@ -159,9 +171,11 @@ def _alike(
                     alike[k, i] = one.score
                 continue
             if word is not None and not fits(one.words, word):
-                if not resembles(one.words, word):
+                if not may_fit(one.words, word):
                     continue
                 likeness -= match.strange
+                if not resembles(one.words, word):  # its name may be an accident
+                    least = match.same
             if word is None or one.score < match.sure:
                 least = match.same
             if likeness >= least:

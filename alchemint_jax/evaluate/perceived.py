@@ -41,7 +41,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 4
+VERSION = 5
 """Raised when the tracker sees other things in the same frames."""
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
@@ -218,7 +218,8 @@ class PerceivedTracker:
             named = matching.shares(track.seen)
             return not asks or any(matching.may_fit(named, ask) for ask in asks)
 
-        made = follow.follow(row, read, detector, self.detect, self.follow, wanted)
+        embedder = self.perceivers.embedder
+        made = follow.follow(row, read, detector, self.detect, self.follow, wanted, embedder)
         seen = references.compare(made.crops)
         vectors = mean_vectors(seen)
         near = tracking.continued(made.tracks, clock_of(row).count(self.follow.soon), row["size"])

@@ -81,6 +81,25 @@ def test_pixels_fade_and_leave():
     assert red == 7 * 16  # half of 14 columns
 
 
+def test_who_is_half_out_stays_at_one_border():
+    """Where it crosses the middle, and where it is cut off as it is."""
+    video = np.zeros((6, 8, 40, 3), np.uint8)
+    lefts = [1, 8, 17, 25, 31, 36]
+    boxes = np.array([[x, 2, min(x + 8, 40), 6] for x in lefts], float)
+    for frame, (left, _, right, _) in zip(video, boxes, strict=True):
+        frame[2:6, int(left) : int(right)] = 255
+    assert {*(boxes[:, [0, 2]].mean(1) < 20)} == {True, False}
+    moved, done = faults.half_out(video, boxes, np.ones(6, bool), 0.25)
+    assert done.all()
+    assert [(np.flatnonzero(frame[3].max(-1))).tolist() for frame in moved] == 6 * [
+        [*range(34, 40)]
+    ]
+    mirrored, _ = faults.half_out(video[:, :, ::-1], 40 - boxes[:, [2, 1, 0, 3]], done, 0.25)
+    assert np.array_equal(mirrored, moved[:, :, ::-1])
+    cut = boxes[-1:]
+    assert not faults.half_out(video[-1:], cut, np.ones(1, bool), 0.25)[1].any()
+
+
 def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     found = calibrate(truths(), TRACKER, resamples=50, progress=False)
     assert {*found["faults"]} == {*recovery.KEY}

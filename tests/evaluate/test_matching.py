@@ -27,6 +27,10 @@ def one(word, run, *likeness, score=0.9, left=None):
         ([one("cup", (0, 9), 0.9)], ["dog"], [[]]),  # another kind
         ([one("cup", (0, 9), 0.9)], ["book"], [[]]),  # objects are too many to be one kind
         ([one({"cat": 0.6, "dog": 0.4}, (0, 9), 0.3)], ["dog"], [[0]]),
+        # What is seldom named so is it only where it surely looks like it.
+        ([one({"cup": 0.8, "car": 0.2}, (0, 9), 0.8)], ["car"], [[0]]),
+        ([one({"cup": 0.8, "car": 0.2}, (0, 9), 0.5)], ["car"], [[]]),
+        ([one({"cup": 0.95, "car": 0.05}, (0, 9), 0.8)], ["car"], [[]]),
         # It left and came back: the same subject, if it is nearly as alike.
         ([one("dog", (0, 4), 0.8), one("dog", (6, 9), 0.7)], ["dog"], [[0, 1]]),
         ([one("dog", (0, 4), 0.8), one("dog", (6, 9), 0.4)], ["dog"], [[0]]),
@@ -43,6 +47,16 @@ def one(word, run, *likeness, score=0.9, left=None):
             [one("dog", (0, 4), 0.8, 0.4), one("dog", (6, 9), 0.7, 0.4)],
             ["dog", "dog"],
             [[0, 1], []],
+        ),
+        # A doubtful part of the first one, which looks like the second one, is not that.
+        (
+            [
+                one("dog", (0, 9), 0.8, 0.4, left=0),
+                one("dog", (20, 30), 0.4, 0.7, left=0),
+                one("dog", (5, 9), 0.5, 0.6, left=3, score=0.3),
+            ],
+            ["dog", "dog"],
+            [[0], [1]],
         ),
         # Without a word, identity alone decides, and must be sure.
         ([one(THING, (0, 9), 0.6), one("dog", (0, 9), 0.9)], [None], [[0]]),

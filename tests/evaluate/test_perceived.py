@@ -49,6 +49,18 @@ def test_subjects_of_one_word_are_told_apart_whatever_their_order():
     assert spans({"red": [(5, 22)]}, {"yellow": [], "red": []}) == [(), ((5, 22),)]
 
 
+@pytest.mark.parametrize("start", [20, 23])
+def test_one_after_another_in_the_same_place_are_told_apart(start):
+    left = {"red": [(5, 20)]}
+    right = draw(FRAMES, {"yellow": [(start, 37)]})[:, :, 20:]  # 20 pixels further to the left
+    video = draw(FRAMES, left)
+    video[start:37, :, :60] = right[start:37]
+    case = scores.untimed(scene({"yellow": [], "red": []}, FRAMES))
+    yellow, red = TRACKER.track(video, case)
+    assert (yellow.spans, red.spans) == (((start, 37),), ((5, 20),))
+    assert yellow.identity and red.identity
+
+
 def test_nothing_is_found_of_what_is_not_there():
     assert spans({}, {"red": []}) == [()]
     assert spans({"blue": [(3, 30)]}, {"red": []}) == [()]  # another kind
