@@ -131,7 +131,7 @@ def write_png(
 ) -> None:
     """Write a picture as PNG, whole or not at all. Raises `AlchemintError`.
 
-    `quick` takes a fifth of the time, for a file that is a sixth larger.
+    `quick` takes a fraction of the time, for a file that is a little larger.
     """
     check_writable(path, [".png"])
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
