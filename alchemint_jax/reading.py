@@ -115,7 +115,6 @@ def as_shown(
             # Frames that do not say are BT.601, as swscale and most players assume.
             src_colorspace=Colorspace.ITU709 if frame.colorspace == 1 else None,
             interpolation=Interpolation.AREA if area else None,
-            threads=1 if area else 0,  # waking others takes longer than a small picture
         )
         .to_ndarray()
     )

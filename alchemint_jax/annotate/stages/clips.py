@@ -23,7 +23,7 @@ _ODD = 2  # sizes of H.264 with colours at half resolution are multiples of this
 
 
 def clip(row: Row, base: Path, out: Path, settings: Clips) -> Row:
-    """Writes DIR/clips/ID.mp4, whole or not at all; none where nobody was found to be kept."""
+    """Writes DIR/clips/ID.mp4, whole or not at all; none where there is nobody to keep."""
     if not row["subjects"]:
         return row
     path = out / FOLDER / f"{row['id']}.mp4"

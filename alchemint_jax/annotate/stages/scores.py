@@ -63,7 +63,7 @@ def measure(picture: UInt8[np.ndarray, "h w 4"], side: int) -> dict[str, Any]:
     above 252. sharpness: variance of the Laplacian of luma at a fixed size.
     """
     mask = picture[..., 3] > 127
-    luma = sum(picture[..., c] * share for c, share in enumerate(_LUMA))
+    luma = picture[..., :3].astype(np.float32) @ _LUMA
     inside = luma[mask] if mask.any() else np.zeros(1)
     return {
         "brightness": inside.mean(),
