@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from PIL import Image
 
 from alchemint_jax import media
 from alchemint_jax.annotate.rows import Row, clock_of
-from alchemint_jax.annotate.stages.pictures import read_picture
 
 NAME = "report.html"
 _THUMB = 112  # pixels, the longer side of a picture of a subject
@@ -34,12 +34,17 @@ def write_report(out: Path, rows: Sequence[Row], most: int) -> None:
     kept = [row for row in rows if row["status"] == "ok"]
     picks = np.linspace(0, len(kept) - 1, min(most, len(kept)))
     shown = [kept[round(i)] for i in picks]
+    files = [p["file"] for row in shown for s in row["subjects"] for p in s["pictures"]]
+    with ThreadPoolExecutor() as threads:
+        thumbs = dict(
+            zip(files, threads.map(lambda file: _thumbnail(out / file), files), strict=True)
+        )
     text = page.get_template("report.html").render(
         tiles=_tiles(rows, kept),
         words=_words(kept),
         reasons=_reasons(rows),
         others=[row for row in rows if row["status"] != "ok"],
-        cards=[_card(row, out) for row in shown],
+        cards=[_card(row, out, thumbs) for row in shown],
         hidden=len(kept) - len(shown),
         remarks=[(row, remark) for row in rows for remark in row.get("remarks", [])],
     )
@@ -84,7 +89,7 @@ def _reasons(rows: Sequence[Row]) -> list[tuple[str, int, str]]:
     )
 
 
-def _card(row: Row, out: Path) -> dict[str, Any]:
+def _card(row: Row, out: Path, thumbs: Mapping[str, str]) -> dict[str, Any]:
     clock = clock_of(row)
     subjects = []
     for subject in row["subjects"]:
@@ -106,7 +111,7 @@ def _card(row: Row, out: Path) -> dict[str, Any]:
                 ],
                 "pictures": [
                     {
-                        "data": _thumbnail(out / one["file"]),
+                        "data": thumbs[one["file"]],
                         "kind": one["kind"],
                         "frame": one["frame"],
                         "scores": ", ".join(f"{k} {v:.3g}" for k, v in one["scores"].items()),
@@ -126,9 +131,9 @@ def _sheet(path: Path) -> str:
 
 
 def _thumbnail(path: Path) -> str:
-    image = Image.fromarray(read_picture(path))
-    image.thumbnail((_THUMB, _THUMB))
-    return _data(image, "WEBP")
+    with Image.open(path, formats=["PNG"]) as image:
+        image.thumbnail((_THUMB, _THUMB))
+        return _data(image, "WEBP")
 
 
 def _data(image: Image.Image, kind: str) -> str:

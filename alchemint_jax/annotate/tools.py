@@ -30,6 +30,7 @@ from alchemint_jax.perceive.choose import Perceivers, load_perceivers
 
 EMBEDDED = "yolov3-tiny"
 """The detector whose frames can be larger, and which can be less sure."""
+_SEGMENTER = "u2netp"  # whose boxes can be seen larger, too
 
 
 class Tools:
@@ -61,6 +62,10 @@ class Tools:
                 detector, threshold=floor, side=detect.network, batch=max(1, detect.batch)
             )
             found = dataclasses.replace(found, detector=detector)
+        if names["segmenter"] == _SEGMENTER:
+            segmenter: Any = found.segmenter
+            segmenter = dataclasses.replace(segmenter, side=self._settings.pictures.network)
+            found = dataclasses.replace(found, segmenter=segmenter)
         return found
 
     @functools.cached_property
@@ -125,7 +130,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "detect",
-            2,
+            3,
             [s.detect, see.detector],
             each(lambda row: detect_stage.detect(row, base, tools.perceivers.detector, s.detect)),
         ),
@@ -147,7 +152,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         Stage("spans", 2, [s.presence], each(lambda row: spans_stage.spans(row, s.presence))),
         Stage(
             "pictures",
-            2,
+            3,
             [s.pictures, see.segmenter],
             each(
                 lambda row: pictures_stage.pictures(
@@ -161,9 +166,9 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
             [s.redux, tools.redux],
             each(lambda row: redux_stage.redux(row, out, s.redux)),
         ),
-        Stage("scores", 1, [s.scores], each(lambda row: scores_stage.scores(row, out, s.scores))),
+        Stage("scores", 2, [s.scores], each(lambda row: scores_stage.scores(row, out, s.scores))),
         Stage("pairs", 2, [s.pairs], lambda rows: pairs_stage.pairs(rows, s.pairs)),
-        Stage("clips", 2, [s.clips], each(lambda row: clips_stage.clip(row, base, out, s.clips))),
+        Stage("clips", 3, [s.clips], each(lambda row: clips_stage.clip(row, base, out, s.clips))),
         Stage("select", 2, [s.select], each(lambda row: select_stage.select(row, s.select))),
-        Stage("sheets", 1, [], each(lambda row: sheets_stage.sheet(row, base, out))),
+        Stage("sheets", 2, [], each(lambda row: sheets_stage.sheet(row, base, out))),
     ]

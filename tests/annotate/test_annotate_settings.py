@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alchemint_jax.annotate import load_settings
+from alchemint_jax.annotate.tools import Tools
 from alchemint_jax.errors import ConfigError
 
 
@@ -54,3 +55,10 @@ def test_mistakes_are_named(tmp_path, text, why):
 def test_mistakes_on_the_command_line(text, why):
     with pytest.raises(ConfigError, match=why):
         load_settings(None, [text])
+
+
+def test_the_embedded_networks_see_what_the_settings_say():
+    chosen = Tools(load_settings(None, ["detect.network=64", "pictures.network=96"])).perceivers
+    assert (chosen.detector.side, chosen.segmenter.side) == (64, 96)
+    with pytest.raises(ConfigError, match="side: 100"):
+        assert Tools(load_settings(None, ["pictures.network=100"])).perceivers

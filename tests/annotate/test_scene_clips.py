@@ -17,6 +17,7 @@ def row(path, start, frames, **more):
     found = {"id": "scene", "source": path.name, "start_frame": start, "frames": frames}
     told = {"fps": line.fps, "size": list(line.size), "even": True, "turned": line.turned}
     kinds = {"codec": line.codec, "pixels": line.pixels, "remarks": [], "whole": False}
+    kinds["subjects"] = [{"word": "dog"}]
     return {**found, **told, **kinds, **more}
 
 
@@ -65,3 +66,9 @@ def test_frames_of_other_sizes_or_colours_are_converted(source, tmp_path, throug
     assert len(through_rgb) == 24
     off = shown(tmp_path / made["clip"], range(12)) - shown(source, range(7, 19))
     assert np.abs(off).mean() < 4
+
+
+def test_a_scene_without_anybody_needs_no_clip(source, tmp_path):
+    made = clips.clip(row(source, 7, 12, subjects=[]), tmp_path, tmp_path, Clips())
+    assert "clip" not in made and not (tmp_path / "clips").exists()
+    assert "clip" in clips.clip(row(source, 7, 12), tmp_path, tmp_path, Clips(x264=""))

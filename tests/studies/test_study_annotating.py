@@ -56,3 +56,15 @@ def test_the_guide_says_what_annotating_takes():
     assert f"All {apart['subjects']} subjects" in page and apart["worst"] == 0
     assert f"{found['decoding']['frames_per_processor_second']:.0f} frames of 480 x 854" in page
     assert f"{found['packing']['megabytes_per_second']:.0f} MB in a second" in page
+
+
+def test_the_guide_says_what_a_long_film_takes():
+    found = json.loads((DOCS / "results" / "annotating_lengths.json").read_text())
+    page = " ".join((DOCS / "guides" / "annotate.md").read_text().split())
+    short, long = found["lengths"]
+    assert f"Of a film of {short['minutes']} minutes" in page
+    assert f"process took {short['largest_process_mib']:.0f} MiB" in page
+    told = f"{long['minutes']} minutes {long['largest_process_mib']:.0f} MiB"
+    assert f"{told} (and {long['processor_seconds']:.0f} processor seconds)" in page
+    assert long["largest_process_mib"] < 1.25 * short["largest_process_mib"]
+    assert long["minutes"] == 6 * short["minutes"] and long["scenes"] > 5 * short["scenes"]

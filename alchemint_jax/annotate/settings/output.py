@@ -61,11 +61,14 @@ class Clips:
         side: shorter side in pixels, where a clip is encoded again; 0 keeps the size.
         quality: of H.264 (CRF); less is better, and larger.
         preset: of x264.
+        x264: more of its settings, as its x264-params takes them. These make the preset faster, for
+            files of the same size with a slightly larger error; empty is the preset alone.
     """
 
     side: int = 0
     quality: int = 18
     preset: str = "veryfast"
+    x264: str = "subme=1:trellis=0"
 
 
 @dataclass(frozen=True)

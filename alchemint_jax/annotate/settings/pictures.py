@@ -16,6 +16,8 @@ class Pictures:
         apart: the least time between two of them, in seconds.
         side: longer sides are scaled down to it, in pixels.
         margin: around a box, as a share of its sides.
+        network: side of the square that the embedded segmenter sees of a box, a multiple of 32: 320
+            has finer edges than 160, and takes four times as long.
         inpaint: whether pictures are also made in front of a smooth fill of their surroundings.
         areas: seconds between the frames in which a subject is cut out to measure its area; 0
             measures it where pictures are taken, which costs nothing. Less than the time of a
@@ -26,6 +28,7 @@ class Pictures:
     apart: Real = 0.5
     side: int = 384
     margin: Real = 0.12
+    network: int = 160
     inpaint: bool = True
     areas: Real = 0.0
 

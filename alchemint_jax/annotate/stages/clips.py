@@ -23,7 +23,9 @@ _ODD = 2  # sizes of H.264 with colours at half resolution are multiples of this
 
 
 def clip(row: Row, base: Path, out: Path, settings: Clips) -> Row:
-    """Writes DIR/clips/ID.mp4, whole or not at all."""
+    """Writes DIR/clips/ID.mp4, whole or not at all; none where there is nobody to keep."""
+    if not row["subjects"]:
+        return row
     path = out / FOLDER / f"{row['id']}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.mp4")
@@ -78,7 +80,7 @@ def _encode(row: Row, base: Path, path: Path, settings: Clips) -> None:
     try:
         with av.open(str(path), "w", format="mp4") as container:
             options = {"crf": str(settings.quality), "preset": settings.preset, "threads": "1"}
-            options["x264-params"] = media.SAME_BYTES
+            options["x264-params"] = ":".join(filter(None, [media.SAME_BYTES, settings.x264]))
             stream: Any = container.add_stream("libx264", rate=_rate(row), options=options)
             stream.width, stream.height = width + width % _ODD, height + height % _ODD
             stream.pix_fmt = "yuv420p"

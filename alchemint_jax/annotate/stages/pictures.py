@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
-from scipy import ndimage
 
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.follow import crop
@@ -25,6 +25,7 @@ from alchemint_jax.perceive import Segmenter
 
 FOLDER = "pictures"
 _FEW = 48  # pixels across of a smooth ground
+_RUNS = zlib.Z_RLE
 
 
 def pictures(row: Row, base: Path, out: Path, segmenter: Segmenter, settings: Pictures) -> Row:
@@ -152,7 +153,7 @@ def _smaller(
 ) -> tuple[np.ndarray, np.ndarray]:
     scale = min(1.0, side / max(mask.shape))
     if scale == 1.0:
-        return image, mask
+        return np.ascontiguousarray(image), mask
     size = (max(1, round(mask.shape[1] * scale)), max(1, round(mask.shape[0] * scale)))
     pixels = Image.fromarray(np.ascontiguousarray(image)).resize(size, Image.Resampling.LANCZOS)
     cover = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
@@ -168,6 +169,8 @@ def _on_smooth(image: np.ndarray, mask: np.ndarray) -> UInt8[np.ndarray, "h w 3"
 
     What is blurred is the ground alone: weights keep the subject out of it.
     """
+    from scipy import ndimage  # a quarter of a second that the first process has no use for
+
     ground = ~ndimage.binary_dilation(mask, iterations=3)
     if not ground.any():
         return image
@@ -175,16 +178,15 @@ def _on_smooth(image: np.ndarray, mask: np.ndarray) -> UInt8[np.ndarray, "h w 3"
     few = (_FEW, max(1, round(_FEW * image.shape[0] / image.shape[1])))
     weight = _shrunk(ground.astype(np.float32), few)
     parts = [_shrunk(image[..., c] * ground, few) for c in range(3)]
-    mean = (image * ground[..., None]).sum((0, 1)) / ground.sum()
     blurred = ndimage.gaussian_filter(weight, _FEW / 8) + 1e-6
     colors = [
-        (ndimage.gaussian_filter(part, _FEW / 8) + 1e-6 * mean[c]) / blurred
-        for c, part in enumerate(parts)
+        (ndimage.gaussian_filter(part, _FEW / 8) + 1e-6 * part.mean() / weight.mean()) / blurred
+        for part in parts
     ]
-    whole = (image.shape[1], image.shape[0])
-    smooth = np.stack([_resized(color, whole) for color in colors], -1)
-    soft = np.clip(ndimage.gaussian_filter(mask.astype(np.float64), 1.0), 0, 1)[..., None]
-    return np.clip(np.rint(image * soft + smooth * (1 - soft)), 0, 255).astype(np.uint8)
+    small = _picture(np.stack(colors, -1))
+    smooth = small.resize((image.shape[1], image.shape[0]), Image.Resampling.BICUBIC)
+    soft = _picture(255 * ndimage.gaussian_filter(mask.astype(np.float32), 1.0))
+    return np.asarray(Image.composite(Image.fromarray(image), smooth, soft))
 
 
 def _shrunk(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -192,16 +194,16 @@ def _shrunk(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BOX))
 
 
-def _resized(channel: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    image = Image.fromarray(channel.astype(np.float32))
-    return np.asarray(image.resize(size, Image.Resampling.BICUBIC))
+def _picture(values: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def write_picture(path: Path, pixels: UInt8[np.ndarray, "h w 4"]) -> None:
     """Writes a PNG, whole or not at all; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3)
+    # Rows of a photograph hardly repeat others: to look for runs alone is faster, and no larger.
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3, compress_type=_RUNS)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.write_bytes(buffer.getvalue())
     os.replace(temporary, path)

@@ -29,7 +29,7 @@ def sheet(row: Row, base: Path, out: Path) -> Row:
     assert frames is not None  # a scene has frames
     picture = media.contact_sheet(frames, scene_of(row, out), colors=colors(row), asked="on screen")
     (out / FOLDER).mkdir(exist_ok=True)
-    media.write_png(out / FOLDER / f"{row['id']}.png", picture)
+    media.write_png(out / FOLDER / f"{row['id']}.png", picture, quick=True)
     return {**row, "sheet": f"{FOLDER}/{row['id']}.png"}
 
 
