@@ -7,6 +7,7 @@ partition fails on a laptop. JAX_PLATFORMS chooses another backend.
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import json
 import os
@@ -19,6 +20,7 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_gcs
 import jax
@@ -50,7 +52,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     jax.config.update("jax_compilation_cache_dir", compiled)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    # This process meets few programs twice: to write one down takes longer than is saved.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 2.0)
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend has started yet
@@ -76,6 +79,18 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)  # tracing makes many objects, and most of them stay
+    # Grain looks through thousands of places for that of one of a few records, which takes
+    # milliseconds. Tests read the same few records, in the same order, many times.
+    shuffle = sys.modules.get("grain._src.python.dataset.transformations.shuffle")
+    if hasattr(shuffle, "index_shuffle"):
+        found = functools.cache(shuffle.index_shuffle.index_shuffle)
+        shuffle.index_shuffle = SimpleNamespace(index_shuffle=found)
+
+
+def pytest_sessionfinish() -> None:
+    """One collection finds all that there is; pytest makes five after this one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

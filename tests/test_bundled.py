@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from docstring_examples import run_example
+from rolled import rolled
 
 import alchemint_jax as al
 from alchemint_jax import weights
@@ -23,7 +24,8 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture(scope="module")
 def pipe():
-    return al.Pipeline.load("sprites")
+    """Its first layers: what they draw is looked at by the tests of events and of other arms."""
+    return rolled(al.Pipeline.load("sprites"), layers=2)
 
 
 def test_it_is_small_and_has_a_card():

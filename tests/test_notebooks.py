@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 from rolled import rolled
 from alchemint_jax import Pipeline
 load = Pipeline.load
-Pipeline.load = lambda *model, **how: rolled(load(*model, **how))
+Pipeline.load = lambda *model, **how: rolled(load(*model, **how), layers=1)
 said, problems = sys.argv[1], {}
 for name in sys.argv[2:]:
     problems[name] = ""
