@@ -53,7 +53,7 @@ from studies import (
     variants,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
