@@ -57,7 +57,7 @@ def test_its_recipe_is_that_of_the_committed_curves(stage):
 
 
 def test_it_follows_its_events():
-    """Boards twice in one batch: with their events, and without."""
+    """A board twice in one batch: with its events, and without."""
     boards = events.boards(1, seed=7) * 2
     cases = [board.case for board in boards]
     cases[1] = dataclasses.replace(cases[1], events=())
