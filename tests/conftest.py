@@ -84,9 +84,9 @@ def pytest_collection_finish() -> None:
     # Grain looks through thousands of places for that of one of a few records, which takes
     # milliseconds. Tests read the same few records, in the same order, many times.
     shuffle = sys.modules.get("grain._src.python.dataset.transformations.shuffle")
-    if hasattr(shuffle, "index_shuffle"):
-        found = functools.cache(shuffle.index_shuffle.index_shuffle)
-        shuffle.index_shuffle = SimpleNamespace(index_shuffle=found)
+    places = getattr(shuffle, "index_shuffle", None)
+    if hasattr(places, "index_shuffle"):
+        shuffle.index_shuffle = SimpleNamespace(index_shuffle=functools.cache(places.index_shuffle))
 
 
 def pytest_sessionfinish() -> None:
