@@ -36,8 +36,8 @@ from alchemint_jax.train.run import run_config
 from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases, write_sprites
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
-PICTURES, PICTURE_STEPS = (24, 4) if SMALL else (5000, 250)
-CLIPS, CLIP_STEPS, BOARDS = (12, 4, 2) if SMALL else (800, 500, 32)
+PICTURES, PICTURE_STEPS = (24, 2) if SMALL else (5000, 250)
+CLIPS, CLIP_STEPS, BOARDS = (12, 2, 2) if SMALL else (800, 500, 32)
 temporary = tempfile.TemporaryDirectory()  # it goes when the notebook ends
 work = Path(temporary.name)
 

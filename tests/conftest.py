@@ -7,6 +7,7 @@ partition fails on a laptop. JAX_PLATFORMS chooses another backend.
 from __future__ import annotations
 
 import atexit
+import functools
 import gc
 import json
 import os
@@ -19,6 +20,7 @@ import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import fake_gcs
 import jax
@@ -43,19 +45,22 @@ os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # tests compile for TP
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 FEW = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
 jax.config.update("jax_disable_most_optimizations", FEW)
-# What one process has compiled, no other of this run compiles again: they inherit the folder.
+KEPT = 500  # programs, before a module's end makes a process forget them
+# Seconds that a program takes to compile before it is written down: most are met once, and to write
+# one takes longer than is saved. See the fixture `shared_programs`.
+RARELY, OFTEN = 2.0, 0.2
+# What one process has written down, no other of this run compiles again: they inherit the folder.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.mkdtemp(prefix="compiled-")
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(OFTEN)
     jax.config.update("jax_compilation_cache_dir", compiled)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", RARELY)
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend has started yet
 jax.config.update("jax_numpy_rank_promotion", "raise")
-KEPT = 500  # programs, before a module's end makes a process forget them
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -76,6 +81,18 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)  # tracing makes many objects, and most of them stay
+    # Grain looks through thousands of places for that of one of a few records, which takes
+    # milliseconds. Tests read the same few records, in the same order, many times.
+    shuffle = sys.modules.get("grain._src.python.dataset.transformations.shuffle")
+    places = getattr(shuffle, "index_shuffle", None)
+    if hasattr(places, "index_shuffle"):
+        shuffle.index_shuffle = SimpleNamespace(index_shuffle=functools.cache(places.index_shuffle))
+
+
+def pytest_sessionfinish() -> None:
+    """One collection finds all that there is; pytest makes five after this one."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +115,15 @@ def few_programs(lowered: list[str]) -> Iterator[None]:
     if len(lowered) > KEPT:
         jax.clear_caches()
         lowered.clear()
+
+
+@pytest.fixture(scope="module")
+def shared_programs() -> Iterator[None]:
+    """For modules that compile a program many times, or have it compiled by other processes."""
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", OFTEN)
+    yield
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_examples_in_docstrings_render(pipe, name, monkeypatch):
 
 def test_same_seed_same_frames_and_other_seed_others(pipe):
     board = al.Storyboard.load(EXAMPLES / "two_subjects.yaml")
-    first, again, other = (pipe.generate(board, seed=seed, steps=4) for seed in (0, 0, 1))
+    first, again, other = (pipe.generate(board, seed=seed, steps=2) for seed in (0, 0, 1))
     assert first.shape == (33, 64, 64, 3)
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)

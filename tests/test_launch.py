@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
+
 TOP = Path(__file__).parents[1]
 LAUNCH = TOP / "launch"
 JOB = ["--config", "configs/wan_14b.py:lora", "--workdir", "/mnt/runs/wan"]

@@ -21,6 +21,8 @@ from alchemint_jax.annotate.tools import Tools, all_stages
 from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.reading import read_video
 
+pytestmark = pytest.mark.slow
+
 
 def encode(path, video, times, pixels="yuv420p", rate=10, codec="libx264", turned=0, gop=12):
     """Frames at times in seconds."""

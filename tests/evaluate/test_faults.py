@@ -13,6 +13,8 @@ from alchemint_jax.evaluate.calibration import Truth, calibrate
 from alchemint_jax.results import to_json
 from alchemint_jax.scene import Spans
 
+pytestmark = pytest.mark.slow
+
 masks = st.lists(st.booleans(), min_size=4, max_size=30).map(np.array)
 
 

@@ -12,6 +12,8 @@ from alchemint_jax.evaluate import Tracker, perceived, scores
 from alchemint_jax.evaluate.perceived import PerceivedTracker
 from alchemint_jax.evaluate.proposals import THING, Proposals
 
+pytestmark = pytest.mark.slow
+
 TRACKER = PerceivedTracker(perceivers())
 FRAMES = 40
 

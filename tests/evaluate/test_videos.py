@@ -25,6 +25,8 @@ from alchemint_jax.evaluate.videos import find_videos, score_videos
 from alchemint_jax.results import to_json
 from alchemint_jax.worlds import sprites
 
+pytestmark = pytest.mark.slow
+
 SHOWN = {"a": {"red": [(5, 15)]}, "b": {"red": [(0, 10)], "blue": [(10, 21)]}}
 
 

@@ -16,6 +16,8 @@ from alchemint_jax.flow import (
     velocity,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pair():

@@ -10,6 +10,8 @@ import pytest
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.flow import GRIDS, make_grid, shift_time, time_grid
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", list(GRIDS))
 @pytest.mark.parametrize("shift", [1.0, 5.0])

@@ -25,7 +25,7 @@ from alchemint_jax.models.vae import (
 from alchemint_jax.models.vae.tiling import blend_weights, check_tiles, tile_starts
 from alchemint_jax.sampling.sample import Models, decode, encode_references
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 CONFIG = VAEConfig(
     base_dim=4,

@@ -17,6 +17,8 @@ from alchemint_jax.ops.conv import (
     upsampled_conv2d,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def _normal(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

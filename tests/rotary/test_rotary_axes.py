@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary import apply_gains, axis_frequencies, grid_gains, kernel, rotation
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("head_dim", [6, 16, 48, 64, 96, 128])
 def test_a_head_is_split_as_wan_splits_it(head_dim):

@@ -23,6 +23,8 @@ from alchemint_jax.rotary import (
     rotation,
 )
 
+pytestmark = pytest.mark.slow
+
 FREQS = axis_frequencies(64)
 PAIRS = len(FREQS.t)
 T = 21

@@ -25,6 +25,8 @@ from alchemint_jax.rotary import (
     video_gains,
 )
 
+pytestmark = pytest.mark.slow
+
 FREQS = axis_frequencies(32)
 SHAPE = (5, 2, 3)
 VIDEO = 30

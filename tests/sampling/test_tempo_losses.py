@@ -9,6 +9,8 @@ import pytest
 
 from alchemint_jax.sampling.control.tempo_losses import Terms, kept, tempo_terms
 
+pytestmark = pytest.mark.slow
+
 T, N = 7, 6
 
 

@@ -17,7 +17,7 @@ from alchemint_jax import places, sharding, train
 from alchemint_jax.errors import AlchemintError, ConfigError, TrainingError
 from alchemint_jax.train.evaluation import EvaluateConfig
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 PAGE = "evaluation.html"

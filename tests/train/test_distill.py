@@ -24,7 +24,7 @@ from alchemint_jax.train.config import build_train
 from alchemint_jax.train.distill_task import relative_error, segment_velocity, strata
 from alchemint_jax.train.run import build_task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.train.evaluation import EvaluateConfig, Evaluator
 from alchemint_jax.train.scoring import Best
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 SCORED = EvaluateConfig(every=2, benchmark="toy_world:BOARDS", limit=4, batch=2, seed=3)
 

@@ -17,7 +17,7 @@ from toy_task import ToyTask, config
 from alchemint_jax import sharding, train
 from alchemint_jax.errors import ConfigError, DataError, TrainingError, WeightsError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 def small_mesh():

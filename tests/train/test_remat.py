@@ -14,7 +14,7 @@ from alchemint_jax.train import OptimizerConfig, dit_remat, fit, plan_state, rem
 from alchemint_jax.train.checkpoint import Checkpoints
 from alchemint_jax.train.remat import GIB, Way, Ways
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 KEPT = {"none": 8.0, "dots": 4.0, "attention": 2.0, "full": 1.0}
 
 

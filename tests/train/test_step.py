@@ -14,7 +14,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.train import jit_train_step, plan_state
 from alchemint_jax.train.checkpoint import Checkpoints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -17,6 +17,8 @@ from alchemint_jax.models.vae import VAE, VARIANTS, TinyDecoder, TinyDecoderConf
 from alchemint_jax.weights.layouts import vae_original
 from alchemint_jax.weights.layouts.moves import to_foreign
 
+pytestmark = pytest.mark.slow
+
 LIGHT = dataclasses.replace(VARIANTS["wan2.1"], base_dim=24)  # of lightx2v/Autoencoders
 CONFIGS = {
     "wan2.1": dataclasses.replace(VARIANTS["wan2.1"], base_dim=2),

@@ -45,7 +45,7 @@ def generated_like(video, seed=0):
 
 @pytest.fixture(scope="module")
 def unseen():
-    return [sample_clip(index, seed=SEED) for index in range(80)]
+    return [sample_clip(index, seed=SEED) for index in range(40)]
 
 
 @pytest.mark.parametrize(("spoil", "least"), [(False, 0.98), (True, 0.96)])
