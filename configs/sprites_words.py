@@ -57,6 +57,15 @@ STAGES = {
         rate=4e-3,
         seed=7,
     ),
+    "more_clips": dict(
+        data="data/sprites_words_latents",
+        init_from="runs/sprites_words/export",
+        frames=33,
+        batch=8,
+        steps=600,
+        rate=3e-3,
+        seed=9,
+    ),
 }
 
 
