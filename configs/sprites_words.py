@@ -13,14 +13,14 @@ Commands:
         --workdir runs/sprites_words_more_pictures
     alchemint data sprites --out data/sprites_words --clips 1600 --worded
     alchemint data encode --data data/sprites_words --vae sprites --out data/sprites_words_latents
-    alchemint train --config configs/sprites_words.py --workdir runs/sprites_words
-    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
+    alchemint train --config configs/sprites_words.py:clips --workdir runs/sprites_words
+    alchemint train --config configs/sprites_words.py:more_clips --workdir runs/sprites_words_more
+    python -m studies.timing_words --model runs/sprites_words_more/export --limit 64 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
-The model is then in runs/sprites_words/export. It starts from the bundled model, without its
-references; what words mean is learnt from pictures, of which there are many more in an hour. Its
-first stage alone has been run: backgrounds are those of the captions, and colours and shapes in
-part, so that it takes more steps until there is something to measure.
+The model is then in runs/sprites_words_more/export. It starts from the bundled model, without its
+references; what words mean is learnt from pictures, of which there are many more in an hour. After
+the first stage it draws backgrounds and some colours, after the second one what the caption says.
 """
 
 from pathlib import Path
@@ -69,7 +69,7 @@ STAGES = {
 }
 
 
-def get_config(stage: str = "clips") -> ConfigDict:
+def get_config(stage: str = "more_clips") -> ConfigDict:
     if stage not in STAGES:
         raise ValueError(f"no stage {stage!r}; there are {', '.join(STAGES)}")
     chosen = STAGES[stage]

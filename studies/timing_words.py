@@ -1,6 +1,6 @@
 r"""Ways to say when, on a model that has words alone to go by: figures, and what each way costs.
 
-    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
+    python -m studies.timing_words --model runs/sprites_words_more/export --limit 64 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is that of configs/sprites_words.py: it takes no pictures, was never told when, and its
@@ -100,7 +100,7 @@ def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Scene]:
 
 STUDY = variants.Study(
     description="Measure ways to say when, on a model that has words alone to go by.",
-    model="runs/sprites_words/export",
+    model="runs/sprites_words_more/export",
     limit=64,
     boards=_boards,
     case=lambda case: dataclasses.replace(case, subjects=()),
