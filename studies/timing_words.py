@@ -1,6 +1,6 @@
 r"""Ways to say when, on a model that has words alone to go by: figures, and what each way costs.
 
-    python -m studies.timing_words --model runs/sprites_words_more/export --limit 64 --steps 8 \
+    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is that of configs/sprites_words.py: it takes no pictures, was never told when, and its
@@ -27,7 +27,7 @@ from alchemint_jax.worlds.sprites.world import World
 from studies import timing_figures, variants
 from studies.timing_figures import PLAIN, SHOWN, TITLES, Way, drawn, figures
 
-TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.02, magnitude=0.3, entropy=0.1)
+TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.2, magnitude=0.3, entropy=0.1)
 """Few rounds of large steps: the model makes eight, and its clips have nine latent frames."""
 WAYS = {
     PLAIN: Way(),
@@ -100,7 +100,7 @@ def _boards(pipe: Pipeline, limit: int, seed: int) -> list[Scene]:
 
 STUDY = variants.Study(
     description="Measure ways to say when, on a model that has words alone to go by.",
-    model="runs/sprites_words_more/export",
+    model="runs/sprites_words/export",
     limit=64,
     boards=_boards,
     case=lambda case: dataclasses.replace(case, subjects=()),

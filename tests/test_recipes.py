@@ -88,7 +88,7 @@ VARIANTS = {
     "sprites_cuts": (),
     "sprites_inbetween": (),
     "sprites_untimed": (),
-    "sprites_words": ("pictures", "more_pictures", "clips", "more_clips"),
+    "sprites_words": ("pictures", "more_pictures", "clips"),
     "sprites_fast": ("segments", "path", "settle"),
     "sprites_tiny_decoder": ("first",),
     "wan_1_3b": ("full", "lora", "fast"),
