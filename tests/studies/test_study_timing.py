@@ -16,6 +16,7 @@ from alchemint_jax.rotary import FittedRope
 from alchemint_jax.worlds.sprites.cases import sprites_cases, sprites_clips
 from studies import timing_figures as figures
 from studies import timing_methods as study
+from studies import timing_words as words
 from studies import variants
 
 pytestmark = pytest.mark.slow
@@ -126,3 +127,15 @@ def test_pages_say_what_was_measured():
         assert line in page, line
     kept = (DOCS / "results" / "timing_methods.svg").read_bytes()
     assert kept.startswith(b"<?xml") and b"gating, TempoControl" in kept
+
+
+def test_pages_say_what_was_measured_of_words():
+    found = json.loads((DOCS / "results" / "timing_words.json").read_text())
+    methods = {name: repr(way) for name, way in words.WAYS.items() if way != figures.Way()}
+    assert found["methods"] == methods
+    page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
+    assert f"On {found['limit']} boards in {found['steps']} steps" in page
+    for line in figures.table(found).splitlines():
+        assert line in page, line
+    kept = (DOCS / "results" / "timing_words.svg").read_bytes()
+    assert kept.startswith(b"<?xml") and b"TempoControl, released" in kept
