@@ -18,9 +18,7 @@ Commands:
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is then in runs/sprites_words/export. It starts from the bundled model, without its
-references; what words mean is learnt from pictures, of which there are many more in an hour. After
-the first stage it draws backgrounds and some colours, after the second one what the caption says.
-Of clips there are few on purpose: in 600 more steps it came to leave out the subject more often.
+references; what words mean is learnt from pictures, of which there are many more in an hour.
 """
 
 from pathlib import Path
@@ -29,24 +27,11 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.train.config import load_config
 
+PICTURES = dict(data="data/sprites_words_pictures_latents", frames=1, batch=32)
 STAGES = {
-    "pictures": dict(
-        data="data/sprites_words_pictures_latents",
-        init_from="sprites",
-        frames=1,
-        batch=32,
-        steps=1000,
-        rate=5e-3,
-        seed=6,
-    ),
+    "pictures": dict(PICTURES, init_from="sprites", steps=1000, rate=5e-3, seed=6),
     "more_pictures": dict(
-        data="data/sprites_words_pictures_latents",
-        init_from="runs/sprites_words_pictures/export",
-        frames=1,
-        batch=32,
-        steps=2000,
-        rate=4e-3,
-        seed=8,
+        PICTURES, init_from="runs/sprites_words_pictures/export", steps=2000, rate=4e-3, seed=8
     ),
     "clips": dict(
         data="data/sprites_words_latents",

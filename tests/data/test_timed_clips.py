@@ -55,10 +55,10 @@ def test_tfds_opens_it_by_itself(clips, folder):
 def test_records_are_the_bytes_that_protocol_buffers_write(clips, folder):
     for path in folder.glob("*/*.array_record-*"):
         reader = array_record_module.ArrayRecordReader(str(path))
-        for raw in reader.read([0]):
-            example = tf_example_pb2.Example.FromString(raw)
-            assert example.SerializeToString(deterministic=True) == raw
-            assert len(example.features.feature) == 7
+        (raw,) = reader.read([0])
+        example = tf_example_pb2.Example.FromString(raw)
+        assert example.SerializeToString(deterministic=True) == raw
+        assert len(example.features.feature) == 7
         reader.close()
 
 

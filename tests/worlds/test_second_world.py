@@ -92,9 +92,7 @@ def test_a_second_world_is_encoded_trained_on_generated_and_evaluated(tmp_path, 
     Image.fromarray(blue.pictures[0]).save(tmp_path / "blue.png")
     seconds = (SHAPE.frames - 1) / 8
     subject = {"word": "blue", "image": "blue.png", "appears": [[0, seconds / 2]]}
-    other = {"word": "red", "image": "blue.png", "appears": [[seconds / 2, seconds]]}
-    # As many subjects as the world's cases have, which then are rendered by the same program.
-    board = {"prompt": "a blue square", "duration": seconds, "subjects": [subject, other]}
+    board = {"prompt": "a blue square", "duration": seconds, "subjects": [subject]}
     for name in ("board.yaml", "boards.jsonl"):  # JSON is YAML, too
         (tmp_path / name).write_text(json.dumps(board))
     model = ("--model", run_dir / "export")
