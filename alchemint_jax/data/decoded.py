@@ -12,8 +12,9 @@ clean. Each clip has its own share of it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,6 +117,16 @@ def write_decoded(
     return out
 
 
+@functools.cache
+def _encoder(vae: Any) -> Callable[[Any, np.ndarray], Any]:
+    """Of parameters and a video, its latents: a program for each shape and autoencoder."""
+    import jax
+
+    from alchemint_jax.models.vae import tiled_encode
+
+    return jax.jit(lambda params, video: tiled_encode(vae, params, video))
+
+
 @dataclasses.dataclass(frozen=True)
 class _Source:
     """What is decoded: the first `count` clips and, behind them, the `ends` of paths."""
@@ -154,14 +165,12 @@ class _Shown:
     """The autoencoder of a model, and the noise."""
 
     def __init__(self, model: Path | str, noise: float, seed: int) -> None:
-        import jax
-
         from alchemint_jax import weights
-        from alchemint_jax.models.vae import VAE, tiled_encode
+        from alchemint_jax.models.vae import VAE
 
         module, self._params = weights.load(weights.locate(model), "vae")
-        vae = self._vae = cast(VAE, module)
-        self._encode = jax.jit(lambda params, video: tiled_encode(vae, params, video))
+        self._vae = cast(VAE, module)
+        self._encode = _encoder(module)
         self._noise, self._seed = noise, seed
 
     def records(

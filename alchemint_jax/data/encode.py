@@ -360,24 +360,30 @@ def in_batches(encode: Encoder, pixels: np.ndarray, batch: int) -> np.ndarray:
     return np.concatenate(out)
 
 
-def _vae_encoder(directory: Path, tiles: int = 1) -> Encoder:
+@functools.cache
+def _whole(module: Any) -> Callable[[Any, np.ndarray], Any]:
+    """Of parameters and pixels, the latents: a program for each shape and autoencoder."""
     import jax
     import jax.numpy as jnp
-
-    from alchemint_jax import weights
-    from alchemint_jax.models.vae import TILE, host_encode
-
-    loaded: tuple[Any, Any] = weights.load(directory, "vae")
-    module, params = loaded
 
     @jax.jit
     def encode_whole(params: Any, pixels: jax.Array) -> Any:
         video = pixels.astype(jnp.float32) / 127.5 - 1
         return module.apply({"params": params}, video, method="encode")
 
+    return encode_whole
+
+
+def _vae_encoder(directory: Path, tiles: int = 1) -> Encoder:
+    from alchemint_jax import weights
+    from alchemint_jax.models.vae import TILE, host_encode
+
+    loaded: tuple[Any, Any] = weights.load(directory, "vae")
+    module, params = loaded
+
     def encode(pixels: np.ndarray) -> np.ndarray:
         if max(pixels.shape[2:4]) <= TILE and pixels.size // 3 <= _SMALL_PIXELS:
-            return np.asarray(encode_whole(params, pixels))
+            return np.asarray(_whole(module)(params, pixels))
         return np.stack([host_encode(module, params, clip, at_once=tiles) for clip in pixels])
 
     return encode

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import flax.errors
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,27 @@ Axis = str | None
 def logical(init: Callable[..., Any], axes: tuple[Axis, ...]) -> Callable[..., Any]:
     """`init` whose parameters carry the logical `axes`; `self.param` gives the bare array."""
     return nn.with_logical_partitioning(init, axes)
+
+
+def parameter(
+    module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], *dtype: Any
+) -> jax.Array:
+    """`module.param`; of a parameter that is there, the shape is compared and `init` is not traced.
+
+    Flax would trace it to learn its shape whenever a module is applied: much of the time that it
+    takes to trace a network.
+
+    Raises:
+        flax.errors.ScopeParamShapeError: the parameter has another shape.
+    """
+    if module.is_initializing() or not module.has_variable("params", name):
+        made: jax.Array = module.param(name, init, shape, *dtype)
+        return made
+    value: jax.Array = nn.meta.unbox(module.get_variable("params", name))
+    if jnp.shape(value) != shape:
+        where = "/" + "/".join(module.path)
+        raise flax.errors.ScopeParamShapeError(name, where, jnp.shape(value), shape)
+    return value
 
 
 class Linear(nn.Module):
@@ -52,7 +74,8 @@ class Linear(nn.Module):
     def __call__(self, x: Float[Array | np.ndarray, "*batch i"]) -> Float[Array, "*batch o"]:
         """Apply the layer in `x`'s dtype."""
         x = jnp.asarray(x)
-        kernel = self.param(
+        kernel = parameter(
+            self,
             "kernel",
             logical(self.kernel_init, self.axes),
             (x.shape[-1], self.features),
@@ -65,7 +88,8 @@ class Linear(nn.Module):
             b: jax.Array = self.get_variable("lora", "b")
             y = y + rows @ a.astype(x.dtype) @ b.astype(x.dtype)
         if self.use_bias:
-            bias = self.param(
+            bias = parameter(
+                self,
                 "bias",
                 logical(self.bias_init, (self.axes[1],)),
                 (self.features,),
@@ -134,8 +158,8 @@ class LayerNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*batch d"]) -> Float[Array, "*batch d"]:
         """Normalise over the last axis, in float32; returns `x`'s dtype."""
-        scale = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        scale = parameter(self, "scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        bias = parameter(self, "bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
         return layer_norm(x, scale, bias, self.eps)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from alchemint_jax.models import layers
 from alchemint_jax.models.clip.config import CLIPVisionConfig
-from alchemint_jax.models.layers import LayerNorm, Linear, logical
+from alchemint_jax.models.layers import LayerNorm, Linear, logical, parameter
 from alchemint_jax.ops.attention import attention
 
 
@@ -73,9 +73,9 @@ class CLIPVision(nn.Module):
                 f"of {cfg.image_size} (see preprocess)"
             )
         normal = nn.initializers.normal(cfg.dim**-0.5)
-        token = self.param("class_embedding", logical(normal, ("embed",)), (cfg.dim,))
-        positions = self.param(
-            "positions", logical(normal, (None, "embed")), (cfg.n_tokens, cfg.dim)
+        token = parameter(self, "class_embedding", logical(normal, ("embed",)), (cfg.dim,))
+        positions = parameter(
+            self, "positions", logical(normal, (None, "embed")), (cfg.n_tokens, cfg.dim)
         )
         cells = rearrange(
             images.astype(self.dtype),

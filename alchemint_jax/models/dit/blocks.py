@@ -22,7 +22,7 @@ from alchemint_jax.models.dit.config import DiTConfig
 from alchemint_jax.models.dit.probe import Attended
 from alchemint_jax.models.dit.separated import Separated
 from alchemint_jax.models.dit.sequence import SequenceLayout
-from alchemint_jax.models.layers import Linear, layer_norm, logical, rms_norm
+from alchemint_jax.models.layers import Linear, layer_norm, logical, parameter, rms_norm
 from alchemint_jax.ops.attention import attention, observed_attention
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.rotary import apply_gains
@@ -232,8 +232,8 @@ class Attention(nn.Module):
             bias = prior if normed else nn.initializers.zeros
             y = raw[name] = Linear(dim, ("embed", "heads"), bias_init=bias, name=name)(y)
             if normed:
-                scale = self.param(
-                    f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,)
+                scale = parameter(
+                    self, f"norm_{name}", logical(nn.initializers.ones, ("heads",)), (dim,)
                 )
                 y = rms_norm(y, scale)
             return heads(name, y)
@@ -296,7 +296,8 @@ class Block(nn.Module):
         if between is not None and inputs.frames is not None:
             drawn = Drawn(between, inputs.frames, strengths.between)
         x = checkpoint_name(x, remat.LAYER)
-        table = self.param(
+        table = parameter(
+            self,
             "modulation",
             logical(_half_open_gates, (None, None, "embed")),
             (1, 6, cfg.dim),
@@ -315,8 +316,8 @@ class Block(nn.Module):
         )
         x = add_gated(x, h, segments, gate=2)
 
-        scale = self.param("norm_cross_scale", nn.initializers.ones, (cfg.dim,))
-        shift = self.param("norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
+        scale = parameter(self, "norm_cross_scale", nn.initializers.ones, (cfg.dim,))
+        shift = parameter(self, "norm_cross_bias", nn.initializers.zeros, (cfg.dim,))
         h = layer_norm(x, scale, shift)
         cross = Attention(cfg.n_heads, cfg.attention, name="cross_attn")
         words = looked_at.probe.words if looked_at else None

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from alchemint_jax.models.dit.blocks import sinusoid
 from alchemint_jax.models.dit.config import DiTConfig
-from alchemint_jax.models.layers import Linear, logical
+from alchemint_jax.models.layers import Linear, logical, parameter
 from alchemint_jax.sharding import constrain
 
 
@@ -68,11 +68,14 @@ class Subjects(nn.Module):
         timing = None
         if cfg.learned_timing:
             zeros = logical(nn.initializers.zeros, (None,))
-            timing = self.param("timing", zeros, (cfg.head_dim // 2,))
+            timing = parameter(self, "timing", zeros, (cfg.head_dim // 2,))
         if not cfg.index:
             return references, words, timing
-        table = self.param(
-            "index", logical(nn.initializers.normal(0.02), (None, "embed")), (cfg.slots, cfg.dim)
+        table = parameter(
+            self,
+            "index",
+            logical(nn.initializers.normal(0.02), (None, "embed")),
+            (cfg.slots, cfg.dim),
         )
         index = table[None, :slots, None].astype(references.dtype)
         return references + index, words + index, timing

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from alchemint_jax.models.dit.config import DiTConfig
-from alchemint_jax.models.layers import LayerNorm, Linear, logical
+from alchemint_jax.models.layers import LayerNorm, Linear, logical, parameter
 
 EPS = 1e-5
 """Of these norms alone: they are torch's LayerNorm as it comes, all others in Wan have 1e-6."""
@@ -42,8 +42,8 @@ class ImageEmbedding(nn.Module):
                     f"{x.shape[1]} image states, but the model has {cfg.image_positions} positions "
                     "(the pictures one after another along the axis of the states)"
                 )
-            positions = self.param(
-                "positions", logical(nn.initializers.normal(0.02), (None, None)), x.shape[1:]
+            positions = parameter(
+                self, "positions", logical(nn.initializers.normal(0.02), (None, None)), x.shape[1:]
             )
             x = x + positions[None]
         x = LayerNorm(EPS, name="norm_in")(x).astype(self.dtype)

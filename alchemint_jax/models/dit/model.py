@@ -35,7 +35,7 @@ from alchemint_jax.models.dit.embeddings import Subjects, TimeEmbedding
 from alchemint_jax.models.dit.image import ImageEmbedding, widened, zero_filled
 from alchemint_jax.models.dit.probe import Attended, Probe
 from alchemint_jax.models.dit.sequence import SequenceLayout
-from alchemint_jax.models.layers import Linear, logical
+from alchemint_jax.models.layers import Linear, logical, parameter
 from alchemint_jax.rotary import (
     axis_frequencies,
     rerope_cut_gains,
@@ -139,7 +139,8 @@ class DiT(nn.Module):
             head = Segment(n_video, e[:, :, None], tokens, e_clean[:, :, None])
 
         def to_velocity(x: jax.Array) -> jax.Array:
-            table = self.param(
+            table = parameter(
+                self,
                 "head_modulation",
                 logical(nn.initializers.normal(cfg.dim**-0.5), (None, None, "embed")),
                 (1, 2, cfg.dim),
@@ -235,8 +236,8 @@ class DiT(nn.Module):
                 k_gains=jnp.repeat(rerope_key_gains(event_intervals, freqs), length, axis=1),
             )
             if cfg.cuts:
-                vector = self.param(
-                    "event_cut", logical(nn.initializers.normal(0.02), ("embed",)), (cfg.dim,)
+                vector = parameter(
+                    self, "event_cut", logical(nn.initializers.normal(0.02), ("embed",)), (cfg.dim,)
                 )
                 if cuts is not None and cut_used is not None:
                     gains = rerope_cut_gains(cuts, event_intervals, freqs)

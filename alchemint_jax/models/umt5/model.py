@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from alchemint_jax.models import layers
-from alchemint_jax.models.layers import Linear, logical
+from alchemint_jax.models.layers import Linear, logical, parameter
 from alchemint_jax.models.umt5.config import UMT5Config
 
 
@@ -66,7 +66,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x: Float[Array, "b l d"]) -> Float[Array, "b l d"]:
         """Normalise each state."""
         init = logical(nn.initializers.ones_init(), ("embed",))
-        scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
+        scale = parameter(self, "scale", init, (x.shape[-1],), jnp.float32)
         return layers.rms_norm(x, scale, self.eps)
 
 
@@ -96,7 +96,8 @@ class Attention(nn.Module):
         k = heads("k", c.dim**-0.5)
         v = heads("v", c.dim**-0.5)
         # Large, so that every head starts at some distances of its own: letters become words.
-        table = self.param(
+        table = parameter(
+            self,
             "relative_bias",
             logical(normal(2.0), (None, "heads")),
             (c.n_buckets, c.n_heads),
@@ -167,7 +168,8 @@ class UMT5Encoder(nn.Module):
         States at padded positions are defined but meaningless: see `zero_padded`.
         """
         c = self.config
-        embedding = self.param(
+        embedding = parameter(
+            self,
             "embedding",
             logical(nn.initializers.normal(1.0), ("vocab", "embed")),
             (c.vocab, c.dim),

@@ -20,6 +20,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from alchemint_jax.models import layers
+from alchemint_jax.models.layers import parameter
 from alchemint_jax.models.vae.config import VAEConfig
 from alchemint_jax.models.vae.shortcuts import (
     folded,
@@ -104,8 +105,8 @@ class CausalConv(nn.Module):
     def __call__(self, x: Float[Array, "b f h w c"], past: Past) -> Float[Array, "b f h w o"]:
         """As many frames as it is given, of the same size."""
         shape = (*self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", self.bias_init, (self.features,))
+        kernel = parameter(self, "kernel", self.kernel_init, shape)
+        bias = parameter(self, "bias", self.bias_init, (self.features,))
         if self.kernel[0] == 1:
             return conv3d_valid(x, kernel, bias)
         return past.through(partial(causal_conv3d, kernel=kernel, bias=bias), x)
@@ -125,8 +126,8 @@ class FrameConv(nn.Module):
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
         """Every frame, convolved on its own."""
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel = parameter(self, "kernel", self.kernel_init, shape)
+        bias = parameter(self, "bias", nn.initializers.zeros, (self.features,))
         if self.doubles:
             return upsampled_conv2d(x, kernel, bias)
         return conv2d(x, kernel, bias, self.stride, self.padding)
@@ -138,7 +139,7 @@ class ChannelNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w c"]:
         """Normalises over the channels, in float32."""
-        gain = self.param("gamma", nn.initializers.ones, (x.shape[-1],))
+        gain = parameter(self, "gamma", nn.initializers.ones, (x.shape[-1],))
         wide = x.astype(jnp.float32)
         # The clamp on the norm is torch.nn.functional.normalize's; rsqrt of the clamped square is
         # the same.
@@ -205,8 +206,8 @@ class Downsample(nn.Module):
         if not self.temporal:
             return x
         # Fresh: the mean of the two frames that become one.
-        kernel = self.param("time_kernel", _tap_weights(0.0, 0.5, 0.5), (3, 1, 1, c, c))
-        bias = self.param("time_bias", nn.initializers.zeros, (c,))
+        kernel = parameter(self, "time_kernel", _tap_weights(0.0, 0.5, 0.5), (3, 1, 1, c, c))
+        bias = parameter(self, "time_bias", nn.initializers.zeros, (c,))
         return past.through(partial(merge_frames, kernel=kernel, bias=bias), x)
 
 
@@ -225,8 +226,10 @@ class Upsample(nn.Module):
         c = x.shape[-1]
         if self.temporal:
             # Fresh: every frame twice.
-            kernel = self.param("time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c))
-            bias = self.param("time_bias", nn.initializers.zeros, (2 * c,))
+            kernel = parameter(
+                self, "time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c)
+            )
+            bias = parameter(self, "time_bias", nn.initializers.zeros, (2 * c,))
             x = past.through(partial(split_frames, kernel=kernel, bias=bias), x)
         return FrameConv(self.features or c // 2, doubles=True, name="conv")(x)
 

@@ -18,6 +18,7 @@ from einops import rearrange
 from jaxtyping import Array, Float
 
 from alchemint_jax.models import layers
+from alchemint_jax.models.layers import parameter
 from alchemint_jax.models.vae.config import TinyDecoderConfig
 from alchemint_jax.models.vae.model import Past
 from alchemint_jax.ops.conv import conv2d, upsampled_conv2d
@@ -44,8 +45,8 @@ class Conv(nn.Module):
     def __call__(self, x: Float[Array, "b f h w c"]) -> Float[Array, "b f h2 w2 o"]:
         """Every frame, convolved on its own."""
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        bias = self.param("bias", self.bias_init, (self.features,)) if self.bias else None
+        kernel = parameter(self, "kernel", self.kernel_init, shape)
+        bias = parameter(self, "bias", self.bias_init, (self.features,)) if self.bias else None
         if self.doubles:
             return upsampled_conv2d(x, kernel, bias)
         side = (self.size // 2, self.size // 2)
