@@ -106,30 +106,22 @@ def commands(path):
     """What the docstring of a config has the shell run, in words."""
     text = ast.get_docstring(ast.parse(path.read_text()))
     blocks = [line[4:] for line in text.splitlines() if line.startswith("    ")]
-    show = "python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))'"
-    shell = "\n".join(
-        [
-            f'alchemint() {{ command {show} alchemint "$@"; }}',
-            f'python() {{ command {show} python "$@"; }}',
-            "set -eu",
-            *blocks,
-        ]
-    )
+    shown = "{ printf '%%s\\0' %s \"$@\"; printf '\\1'; }"
+    programs = [f"{name}() {shown % name}" for name in ("alchemint", "python")]
+    shell = "\n".join([*programs, "set -eu", *blocks])
     result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    return [line.split("\0")[:-1] for line in result.stdout.split("\1")[:-1]]
 
 
-# Fields of tasks and optimizers of which a step's program has no more than the value of a constant.
-PLACES_AND_NUMBERS = {
-    *("data", "vae", "init_from", "transformer", "boards", "loader", "shift"),
-    *("total_steps", "warmup_steps", "groups", "ema_decay"),
-}
+# Fields of tasks of which a step's program has no more than the value of a constant.
+PLACES_AND_NUMBERS = {"data", "vae", "init_from", "transformer", "boards", "loader", "shift"}
 
 
 def traced_once(make):
-    """Steps that differ in places and numbers alone are one program, which is traced once.
+    """Losses that differ in places and numbers alone are one program, which is traced once.
 
-    Gradients and the optimizer ask no more of the second network than they did of the first one.
+    Gradients, the optimizer and the parts of a batch ask no more of the second network than they
+    did of the first one; rates, decay and clipping ask nothing of a network.
     """
     known = set()
 
@@ -141,13 +133,14 @@ def traced_once(make):
         def trace(state, batch, key):
             arguments = state, batch, key
             shapes = str(jax.tree.map(lambda x: (x.shape, x.dtype), arguments))
-            kind = (type(plan.task), FROZEN in state, program(config))
-            whole = (*kind, program(plan.task), shapes)
-            if kind not in known:
+            parts = type(plan.task), config.accumulate > 1
+            updates = type(plan.task), FROZEN in state, config.method
+            loss = program(plan.task), shapes
+            if not {parts, updates} <= known:
                 make(plan, config).trace(*arguments)
-            elif whole not in known:
+            elif loss not in known:
                 jax.eval_shape(plan.task.loss, everything(state, "params"), batch, key)
-            known.update((kind, whole))
+            known.update((parts, updates, loss))
 
         return SimpleNamespace(trace=trace)
 
@@ -245,7 +238,8 @@ def execute(words):
                 shutil.copytree(own, Path(workdir) / "export", dirs_exist_ok=True)
     elif words[0] == "alchemint":
         few = ["--clips", "2"] if words[1:3] == ["data", "sprites"] else []
-        few = ["--buckets", BUCKETS, "--fps", f"{FPS}"] if "--buckets" in words else few
+        few = ["--batch", "2"] if words[1:3] == ["data", "encode"] else few
+        few = [*few, "--buckets", BUCKETS, "--fps", f"{FPS}"] if "--buckets" in words else few
         few = PATHS if words[1:3] == ["data", "paths"] else few
         few = ["--clips", "1"] if words[1:3] == ["data", "decode"] else few
         assert cli.main([*words[1:], *few]) == 0, words
