@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import unflatten_dict
+from lora_kit import drawn
 
 from alchemint_jax import sharding, train, weights
 from alchemint_jax.data.encode import encode_with
@@ -51,6 +52,7 @@ SMALL_VAE = [
     "train.optimizer.groups=(('all', 1e-2),)",
 ]
 SMALL_DIT = [
+    "model.patch=(1, 4, 4)",  # few tokens: each of them looks at all
     "model.dim=24",
     "model.n_heads=2",
     "model.n_layers=2",
@@ -116,7 +118,7 @@ def dit_task(dit_overrides):
 
 @pytest.fixture(scope="module")
 def batch(dit_task):
-    return {name: jnp.asarray(x) for name, x in next(iter(dit_task.train_data())).items()}
+    return jax.device_put(next(iter(dit_task.train_data())))
 
 
 def _losses(workdir, steps):
@@ -153,7 +155,7 @@ def test_exported_latents_are_normalised(vae_config, vae_run):
     for batch in build_task(vae_config).validation_data():
         stills = batch["references"][:, 0].reshape(-1, 1, *batch["references"].shape[3:])
         for pixels in (batch["video"], stills):
-            found = moments(jnp.asarray(pixels, jnp.float32) / 127.5 - 1)
+            found = moments(np.float32(pixels) / 127.5 - 1)
             mu, log_variance = (np.asarray(x).reshape(-1, module.config.z_dim) for x in found)
             noise = np.random.default_rng(len(samples)).standard_normal(mu.shape)
             samples.append((mu + np.exp(log_variance / 2) * noise - mean) / std)
@@ -169,10 +171,10 @@ def test_training_sees_windows_and_validation_whole_clips(vae_config):
 
 
 def test_windows_are_cut_from_the_clip():
-    rows, columns = jnp.meshgrid(jnp.arange(6), jnp.arange(8), indexing="ij")
-    places = jnp.stack([rows, columns], axis=-1)[None, None]
-    clips = jnp.broadcast_to(places, (200, 2, 6, 8, 2))
-    windows = np.asarray(random_crop(jax.random.key(0), clips, 4))
+    rows, columns = np.meshgrid(np.arange(6), np.arange(8), indexing="ij")
+    places = np.stack([rows, columns], axis=-1)[None, None]
+    clips = np.broadcast_to(places, (200, 2, 6, 8, 2))
+    windows = np.asarray(jax.jit(random_crop, static_argnums=2)(jax.random.key(0), clips, 4))
     assert windows.shape == (200, 2, 4, 4, 2)
     corners = windows[:, :1, :1, :1]
     np.testing.assert_array_equal(
@@ -195,26 +197,44 @@ def test_a_run_can_start_from_exported_weights(vae_config, vae_run):
 
 
 def test_edges_are_differences_of_neighbours():
-    a = jnp.zeros((1, 1, 4, 4, 1)).at[0, 0, 1, 2].set(1.0)
+    a, loss = np.zeros((1, 1, 4, 4, 1), np.float32), jax.jit(edge_loss)
+    a[0, 0, 1, 2] = 1
     # Four differences of 1, out of 12 along each axis.
-    assert float(edge_loss(a, jnp.zeros_like(a))) == pytest.approx((2 / 12 + 2 / 12) / 2)
-    assert float(edge_loss(a, a + 3)) == pytest.approx(0)
+    assert float(loss(a, np.zeros_like(a))) == pytest.approx((2 / 12 + 2 / 12) / 2)
+    assert float(loss(a, a + 3)) == pytest.approx(0)
 
 
 # ------------------------------------------------------------------------------- transformer
 
 
-def test_the_transformer_learns_and_exports_a_pipeline(dit_overrides, dit_task, tmp_path):
+@pytest.fixture(scope="module")
+def dit_run(dit_overrides, dit_task, tmp_path_factory):
+    """How it ended, where, and the parameters that it began with."""
+    workdir, begun, init = tmp_path_factory.mktemp("dit"), [], train.StatePlan.init
     scored = [f"train.evaluate.{field}" for field in ("every=16", "limit=2", "batch=2")]
     config = build_train(load_config(CONFIGS / "sprites.py", [*dit_overrides, *scored]))
-    result = train.fit(dit_task, config, tmp_path, mesh=_one_device())
+
+    def noted(plan, key):
+        state = init(plan, key)
+        begun.append(jax.tree.map(np.array, state["params"]))  # the arrays are donated
+        return state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.StatePlan, "init", noted)
+        result = train.fit(dit_task, config, workdir, mesh=_one_device())
+    (fresh,) = begun
+    return result, workdir, fresh
+
+
+def test_the_transformer_learns_and_exports_a_pipeline(dit_run, dit_task):
+    result, workdir, _ = dit_run
     assert result.step == 24 and not result.interrupted
-    lines = train.read_metrics(tmp_path / "metrics.jsonl")
+    lines = train.read_metrics(workdir / "metrics.jsonl")
     assert [line["step"] for line in lines if "evaluation/t_iou" in line] == [16, 24]
-    first, last = _losses(tmp_path, 24)
+    first, last = _losses(workdir, 24)
     assert last < 0.9 * first
-    assert len(list((tmp_path / "samples").iterdir())) == 2
-    pipe = Pipeline.load(tmp_path / "export")
+    assert len(list((workdir / "samples").iterdir())) == 2
+    pipe = Pipeline.load(workdir / "export")
     assert pipe.models.dit.config == dit_task.model and pipe.limits.max_subjects == 3
     assert pipe.settings.steps == 1 and pipe.settings.guidance == Guidance(0.0, 0.0, 1.0)
     ema = jax.device_get(result.state["ema"])
@@ -248,8 +268,8 @@ def test_latents_of_another_autoencoder_are_refused(dit_overrides, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def fresh(dit_task):
-    return sharding.unbox(jax.jit(dit_task.init)(jax.random.key(0)))
+def fresh(dit_run):
+    return dit_run[2]
 
 
 def test_the_loss_is_that_of_the_velocity(dit_task, fresh, batch):
@@ -263,7 +283,7 @@ def test_a_first_frame_that_is_given_has_no_part_in_the_loss(dit_task, fresh, ba
     sampling = dataclasses.replace(dit_task.sampling, given_frames=True)
     task = dataclasses.replace(dit_task, first_frame=0.9999, sampling=sampling)
     loss = jax.jit(task.loss)
-    latents = jnp.asarray(batch["latents"])
+    latents = batch["latents"]
     found, loud = (
         float(loss(fresh, {**batch, "latents": x}, jax.random.key(1))[0])
         for x in (latents, latents.at[:, 0].multiply(100))
@@ -337,16 +357,10 @@ def eventful_task(vae_run, dit_task, tmp_path_factory):
 
 def test_events_are_trained_and_dropped_with_the_caption(eventful_task):
     task = eventful_task
-    batch = {name: jnp.asarray(x) for name, x in next(iter(task.train_data())).items()}
+    batch = jax.device_put(next(iter(task.train_data())))
     assert batch["event_ids"].shape == (8, 5, 32)
-    params = sharding.unbox(jax.device_get(jax.jit(task.init)(jax.random.key(0))))
-    rng = np.random.default_rng(0)
-
-    def some(path, x):  # what starts at zero hides the gradient of what lies before it
-        last = jax.tree_util.keystr(path[-1:], simple=True)
-        return np.float32(x + 0.1 * rng.standard_normal(x.shape) * (last == "kernel"))
-
-    params = jax.tree_util.tree_map_with_path(some, params)
+    shapes = sharding.unbox(jax.eval_shape(task.init, jax.random.key(0)))
+    params = drawn(shapes, 0, size=0.2)  # what starts at zero hides what lies before it
     grads = jax.jit(jax.grad(lambda p: task.loss(p, batch, jax.random.key(1))[0]))(params)
     branch = grads["transformer"]["blocks"]["event_attn"]
     assert all(np.abs(x).max() > 0 for x in jax.tree.leaves(branch))
