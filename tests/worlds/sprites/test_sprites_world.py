@@ -191,6 +191,8 @@ def test_references_are_never_cut_from_the_clip(clips):
 def test_the_search_for_copies_finds_a_copy(clips):
     found = 0
     for clip in clips[:40]:
+        if found == 5:  # the search for all points of a copy takes long
+            break
         frames = present(clip.scene.subjects[0])
         if len(clip.scene.subjects) == 1 and not frames.all():
             shown, hidden = np.flatnonzero(frames)[-2], np.flatnonzero(~frames)[0]
