@@ -23,6 +23,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 PAGE = "evaluation.html"
 
 
+def two_devices():
+    return sharding.make_mesh(data=2, devices=jax.devices()[:2])
+
+
 class Sampling(ToyTask):
     def sample(self, params):
         return {"clip": np.zeros((5, 16, 16, 3), np.uint8)}
@@ -41,7 +45,7 @@ def files(workdir, name):
 
 
 def restored(workdir, step):
-    plan = train.plan_state(ToyTask(), config().optimizer, sharding.make_mesh(data=8))
+    plan = train.plan_state(ToyTask(), config().optimizer, two_devices())
     with train.Checkpoints(f"{workdir}/checkpoints") as checkpoints:
         assert step == checkpoints.latest()
         return jax.device_get(checkpoints.restore(step, plan.abstract))
@@ -56,7 +60,7 @@ def options(total_steps, evaluate=None):
 
 
 def fit(total_steps, workdir, task=Sampling(), scored=None):  # noqa: B008
-    mesh = sharding.make_mesh(data=8)
+    mesh = two_devices()
     return train.fit(task, options(total_steps, scored), workdir, mesh=mesh)
 
 

@@ -17,7 +17,7 @@ from alchemint_jax.compilation import fresh_compilations
 from alchemint_jax.models.dit import DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimised")]
+pytestmark = pytest.mark.slow
 
 
 def operations(jaxpr):
@@ -37,7 +37,7 @@ def test_half_precision_is_where_it_costs_nothing():
     """Products in bfloat16; norms, softmax, rotary gains, time and gradients in float32."""
     task = dataclasses.replace(dit_setup.TASK, compute="bfloat16")
     state = dit_setup.trained(dit_setup.plan_of(sharding.make_mesh(devices=jax.devices()[:1])))
-    batch, rng = jax.tree.map(jnp.asarray, dit_setup.batch()), np.random.default_rng(2)
+    batch, rng = jax.device_put(dit_setup.batch()), np.random.default_rng(2)
     words, caption = (
         jax.device_put(np.float32(rng.normal(size=n))) for n in ((8, 2, 2, 16), (8, 4, 16))
     )
@@ -50,7 +50,7 @@ def test_half_precision_is_where_it_costs_nothing():
         tags=words,
         tag_mask=batch["tag_mask"],
     )
-    keep = jnp.ones(len(batch["used"]), bool)
+    keep = jax.device_put(np.ones(len(batch["used"]), bool))
 
     def loss(transformer, half=True):
         """`DiTTask.loss` without the text encoder, which has a precision of its own."""
@@ -85,6 +85,7 @@ def test_half_precision_is_where_it_costs_nothing():
     assert 0 < abs(a - b) < 0.01 * b
 
 
+@pytest.mark.usefixtures("optimised")
 def test_layers_inputs_wait_in_the_host_memory_of_a_tpu():
     if importlib.util.find_spec("libtpu") is None:
         pytest.skip("needs libtpu, the compiler")

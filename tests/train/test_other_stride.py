@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -96,10 +95,10 @@ def test_training_and_generation_time_a_clip_alike(task, model):
     np.testing.assert_allclose(batch["references"][there], found, atol=2e-3)
 
     params = {
-        name: jax.tree.map(jnp.asarray, weights.load(model, name)[1])
+        name: jax.device_put(weights.load(model, name)[1])
         for name in ("transformer", "text_encoder")
     }
-    loss, _ = jax.jit(task.loss)(params, jax.tree.map(jnp.asarray, batch), jax.random.key(0))
+    loss, _ = jax.jit(task.loss)(params, jax.device_put(batch), jax.random.key(0))
     assert np.isfinite(loss)
     assert pipe.render(scenes).shape == (2, FRAMES, 64, 64, 3)
     board = Storyboard.from_dict({"prompt": "a disc", "duration": 0.75})
