@@ -43,14 +43,15 @@ def _compiled(target, sizes, tokens, heads, implementation="auto"):
 
 @needs_libtpu
 def test_a_tpu_attends_by_its_kernel_in_memory_that_grows_with_the_sequence():
-    small, large = (_compiled("v5e:1x1", (), n, 2) for n in (2048, 4096))
-    plain = _compiled("v5e:1x1", (), 2048, 2, "xla")
+    # Both are whole blocks of 640 tokens, which compile sooner than those of 1024.
+    small, large = (_compiled("v5e:1x1", (), n, 2) for n in (1280, 2560))
+    plain = _compiled("v5e:1x1", (), 512, 2, "xla")
     # One forward kernel; two backward ones, for the queries and for keys and values.
     assert [c.as_text().count('"tpu_custom_call"') for c in (small, large, plain)] == [3, 3, 0]
     peaks = [c.memory_analysis().peak_memory_in_bytes for c in (small, large, plain)]
     assert peaks[1] < 2.1 * peaks[0]
-    weights = 2 * 2048**2 * 4
-    assert peaks[2] > weights > peaks[0]
+    assert peaks[0] < 2 * 1280**2 * 4, "it holds all probabilities"
+    assert peaks[2] > 2 * 512**2 * 4, "test is vacuous: nothing holds all probabilities"
 
 
 @needs_libtpu

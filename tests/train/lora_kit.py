@@ -6,7 +6,6 @@ import dataclasses
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from alchemint_jax.models.dit import DiT, DiTConfig
@@ -50,14 +49,15 @@ def velocity(config, variables, given):
 
 
 def inputs(config=WAN, references=False):
-    rng = np.random.default_rng(0)
+    rng, shapes = np.random.default_rng(0), jax.eval_shape(DiT(config).example_inputs)
+    first = ["latents", "text", "time"]  # the same of each model, whatever else it takes
     found = {
-        name: jax.device_put(np.float32(rng.normal(size=(2, *x.shape[1:]))))
-        for name, x in DiT(config).example_inputs().items()
+        name: np.float32(rng.normal(size=(2, *shapes[name].shape[1:])))
+        for name in [*first, *sorted(shapes.keys() - {*first})]
     }
-    found["time"] = jnp.asarray([0.3, 0.8])
+    found["time"] = np.float32([0.3, 0.8])
     if references:
-        found["used"] = jnp.zeros((2, config.slots), bool)
-        found["intervals"] = jnp.zeros((2, config.slots, 1, 2))
-        found["tag_mask"] = jnp.ones((2, config.slots, 1), bool)
-    return found
+        found["used"] = np.zeros((2, config.slots), bool)
+        found["intervals"] = np.zeros((2, config.slots, 1, 2), np.float32)
+        found["tag_mask"] = np.ones((2, config.slots, 1), bool)
+    return jax.device_put(found)

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import tokenizers
@@ -41,7 +40,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture(scope="module")
 def base():
-    ids, mask = jnp.zeros((1, 2), jnp.int32), jnp.ones((1, 2), bool)
+    ids, mask = np.zeros((1, 2), np.int32), np.ones((1, 2), bool)
     text = jax.eval_shape(UMT5Encoder(TEXT).init, KEY, ids, mask)["params"]
     return {
         "transformer": drawn(DiT(WAN).abstract_params(), 0),
@@ -59,7 +58,7 @@ def directory(base, tmp_path_factory):
         base_dim=2, dim_mult=(1, 2, 2), num_res_blocks=1, temporal_downsample=(True, True),
         z_dim=8, latents_mean=(0.0,) * 8, latents_std=(1.0,) * 8,
     )  # fmt: skip
-    shapes = jax.eval_shape(VAE(config).init, KEY, jnp.zeros((1, 5, 4, 4, 3)))
+    shapes = jax.eval_shape(VAE(config).init, KEY, np.zeros((1, 5, 4, 4, 3), np.float32))
     weights.save(directory, "vae", config, drawn(sharding.unbox(shapes["params"]), 2))
     return directory
 
@@ -128,22 +127,25 @@ def test_step_zero_is_the_model_it_starts_from(base, directory, full):
     np.testing.assert_array_equal(velocity(events, variables, inputs()), expected)
     # Dense captions say nothing yet.
     captions = {k: x for k, x in inputs(events, True).items() if k.startswith("event")}
-    captions |= {"event_mask": jnp.ones((2, 1, 1), bool), "event_intervals": jnp.zeros((2, 1, 2))}
+    captions["event_mask"] = np.ones((2, 1, 1), bool)
+    captions["event_intervals"] = np.zeros((2, 1, 2), np.float32)
     np.testing.assert_array_equal(velocity(events, variables, inputs() | captions), expected)
     # Empty slots: only the length of sums differs.
     empty = inputs(OURS, True)
     np.testing.assert_allclose(velocity(events, variables, empty), expected, atol=1e-6, rtol=0)
     # And of filled ones, neither the slot nor the word makes a difference.
-    filled = empty | {"used": jnp.ones((2, 3), bool)}
+    filled = jax.device_get(empty) | {"used": np.ones((2, 3), bool)}
     one = velocity(events, variables, filled)
     other = velocity(events, variables, filled | {"tags": filled["tags"] + 1})
     swapped = {
-        name: jnp.roll(x, 1, axis=1) if name in ("references", "tags") else x
+        name: np.roll(x, 1, axis=1) if name in ("references", "tags") else x
         for name, x in filled.items()
     }
     np.testing.assert_array_equal(one, other)
     np.testing.assert_allclose(one, velocity(events, variables, swapped), atol=1e-6, rtol=0)
-    assert float(jnp.abs(one - expected).max()) > 1e-4, "test is vacuous: pictures are not seen"
+    assert np.abs(np.asarray(one) - np.asarray(expected)).max() > 1e-4, (
+        "test is vacuous: pictures are not seen"
+    )
 
 
 def transformer_of(base):
@@ -274,7 +276,7 @@ def test_frozen_weights_have_no_moments_and_no_average(small):
 
 
 def test_a_whole_fine_tune_learns_and_keeps_the_text_encoder(full, base, tmp_path):
-    result = fitted(full, tmp_path, 50, 3e-3)
+    result = fitted(full, tmp_path, 30, 5e-3)
     lines = train.read_metrics(tmp_path / "metrics.jsonl")
     losses = [line["loss"] for line in lines if "loss" in line]
     assert np.mean(losses[-6:]) < 0.9 * np.mean(losses[:6])
@@ -335,8 +337,15 @@ def test_what_a_lora_run_exports(base, straight_run):
 def test_a_rate_of_zero_leaves_every_bit_through_export(
     kind, full, small, base, directory, tmp_path
 ):
-    fitted(small if kind == "lora" else full, tmp_path, 2, 0.0)
+    """That of a step is `test_rate_of_zero_leaves_every_bit`; here one kind of task takes some."""
     export = tmp_path / "export"
+    if kind == "lora":
+        fitted(small, tmp_path, 2, 0.0)
+    else:
+        optimizer = train.OptimizerConfig(groups=(("added", 0.0), ("backbone", 0.0)))
+        mesh = sharding.make_mesh(devices=jax.devices()[:1])
+        state = train.plan_state(full, optimizer, mesh).init(KEY)
+        full.export(jax.device_get(everything(state, "ema")), export)
     params = weights.load(export, "transformer")[1]
     same({name: x for name, x in params.items() if name != "subjects"}, base["transformer"])
     assert not params["subjects"]["index"].any()
