@@ -60,6 +60,11 @@ def _tap_weights(*weights: float) -> nn.initializers.Initializer:
     return init
 
 
+# What time does in a fresh network: two frames become their mean, and one becomes two.
+_MEAN = _tap_weights(0.0, 0.5, 0.5)
+_TWICE = _tap_weights(0.0, 0.0, 1.0)
+
+
 def _quiet_posterior(
     key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike = jnp.float32
 ) -> jax.Array:
@@ -205,8 +210,7 @@ class Downsample(nn.Module):
         x = FrameConv(c, 3, 2, ((0, 1), (0, 1)), name="conv")(x)
         if not self.temporal:
             return x
-        # Fresh: the mean of the two frames that become one.
-        kernel = parameter(self, "time_kernel", _tap_weights(0.0, 0.5, 0.5), (3, 1, 1, c, c))
+        kernel = parameter(self, "time_kernel", _MEAN, (3, 1, 1, c, c))
         bias = parameter(self, "time_bias", nn.initializers.zeros, (c,))
         return past.through(partial(merge_frames, kernel=kernel, bias=bias), x)
 
@@ -225,10 +229,7 @@ class Upsample(nn.Module):
         """The larger video."""
         c = x.shape[-1]
         if self.temporal:
-            # Fresh: every frame twice.
-            kernel = parameter(
-                self, "time_kernel", _tap_weights(0.0, 0.0, 1.0), (3, 1, 1, c, 2 * c)
-            )
+            kernel = parameter(self, "time_kernel", _TWICE, (3, 1, 1, c, 2 * c))
             bias = parameter(self, "time_bias", nn.initializers.zeros, (2 * c,))
             x = past.through(partial(split_frames, kernel=kernel, bias=bias), x)
         return FrameConv(self.features or c // 2, doubles=True, name="conv")(x)
