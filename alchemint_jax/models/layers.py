@@ -1,4 +1,4 @@
-"""The dense layer and the norms that every model here is built from.
+"""The parameters, the dense layer and the norms that every model here is built from.
 
 `Linear` is the only place where a matrix product meets its sharding names, so a mesh is described
 once, by the logical axes: "embed", "mlp", "heads", "vocab", "layers", "text" or None.

@@ -40,8 +40,8 @@ SHORT = [
     "train.optimizer.ema_decay=0.5",
 ]
 SMALL_VAE = [
-    "train.total_steps=80",
-    "train.sample_every=80",
+    "train.total_steps=48",
+    "train.sample_every=48",
     "frames=5",
     "crop=16",
     "loader.batch_size=2",
@@ -134,8 +134,8 @@ def _losses(workdir, steps):
 
 def test_the_autoencoder_learns_and_exports(vae_run):
     result, workdir = vae_run
-    assert result.step == 80 and not result.interrupted
-    first, last = _losses(workdir, 80)
+    assert result.step == 48 and not result.interrupted
+    first, last = _losses(workdir, 48)
     assert last < 0.8 * first
     assert len(list((workdir / "samples").iterdir())) == 2
     module, params = weights.load(workdir / "export", "vae")
