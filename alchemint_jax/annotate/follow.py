@@ -1,7 +1,8 @@
 """Detections of a clip become tracks that are exact at their ends: for whoever has its frames.
 
 `annotate` reads them from files, `evaluate` also from memory. A clip is a row with its `fps`,
-`frames` and `size`, the words that are `looked` for, its `entities`, and its `detections`.
+`frames` and `size`, the words that are `looked` for, its `entities`, its `detections`, and the
+frames that were `searched` for these.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect
 from alchemint_jax.annotate.settings import Track as Settings
-from alchemint_jax.annotate.stages.detect import Frames, base_frames, search
+from alchemint_jax.annotate.stages.detect import Frames, search
 from alchemint_jax.annotate.tracks import Seen, Track
 from alchemint_jax.perceive import Detector, Embedder
 
@@ -57,7 +58,7 @@ def follow(
     A track that goes on with somebody else is parted there; see `swaps`.
     """
     clock = clock_of(row)
-    searched = base_frames(row, detect)
+    searched = row["searched"]
     found = tracking.associate(
         searched,
         [Seen.read(one) for one in row["detections"]],
@@ -275,12 +276,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def sightings(
-    row: Row, detect: Detect, pieces: Sequence[Track], missed: Sequence[Sequence[int]]
+    row: Row, pieces: Sequence[Track], missed: Sequence[Sequence[int]]
 ) -> tuple[list[Seen], list[int]]:
     """All detections of the tracks of one subject, and the frames that it was missed in."""
     seen = sorted((one for piece in pieces for one in piece.seen), key=lambda one: one.frame)
     frames = {one.frame for one in seen}
-    near = [f for f in base_frames(row, detect) if f not in frames and _matters(f, frames)]
+    near = [f for f in row["searched"] if f not in frames and _matters(f, frames)]
     return seen, sorted({f for some in missed for f in some} | {*near})
 
 

@@ -23,6 +23,8 @@ class Detect:
 
     Attributes:
         every: seconds between the frames that are searched; ends are refined afterwards.
+        skip: a frame is left out between two of these that show the same, if they lie apart by at
+            most so many seconds; 0 leaves out none.
         side: longest side of a searched frame, in pixels; 0 is the whole frame.
         network: longest side of what the embedded detector sees of it, a multiple of 32: 608 finds
             smaller things than 416, and takes almost twice as long.
@@ -33,6 +35,7 @@ class Detect:
     """
 
     every: Real = 0.2
+    skip: Real = 0.4
     side: int = 640
     network: int = 416
     floor: Real = 0.08
