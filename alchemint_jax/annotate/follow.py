@@ -68,7 +68,8 @@ def follow(
         patience=max(clock.count(settings.patience), 2 * _step(searched)),
     )
     if len(searched) > 1:
-        found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
+        shortest, area = clock.count(settings.shortest), row["size"][0] * row["size"][1]
+        found = [track for track in found if solid(track, settings, shortest, area)]
     found = [track for track in tracking.without_parts(found, one_word) if wanted(track)]
     return _look_again(row, read, detector, detect, settings, found, searched, embedder)
 
@@ -88,10 +89,24 @@ def _step(searched: Sequence[int]) -> int:
     return searched[1] - searched[0] if len(searched) > 1 else 1
 
 
-def _solid(track: Track, settings: Settings, shortest: int) -> bool:
-    """Whether it is more than noise."""
+def solid(track: Track, settings: Settings, shortest: int, area: int) -> bool:
+    """Whether a track is more than noise: long enough, and sure once, or large and steady.
+
+    Detectors are less sure of what fills the frame, but seldom take so much of it for something.
+
+    Args:
+        track: of a clip.
+        settings: what is sure, large and steady.
+        shortest: frames.
+        area: of the frame, in pixels.
+    """
     scores = [one.score for one in track.seen]
-    return len(scores) > 1 and track.last - track.first >= shortest and max(scores) >= settings.sure
+    if len(scores) < 2 or track.last - track.first < shortest:
+        return False
+    sides = np.stack([one.box[2:] - one.box[:2] for one in track.seen])
+    large = float(np.median(sides.prod(1))) >= settings.large * area
+    steady = large and float(np.mean(scores)) >= settings.steady
+    return max(scores) >= settings.sure or steady
 
 
 def _look_again(

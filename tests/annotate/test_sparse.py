@@ -80,6 +80,6 @@ def test_frames_that_lie_far_apart_are_all_searched(tmp_path, fps, skips):
     seen = detect(row, tmp_path, blobs.BlobDetector(calls=calls), Detect())
     every = detect(row, tmp_path, blobs.BlobDetector(), Detect(skip=0))
     assert sum(calls) == len(seen["searched"])
-    assert (len(seen["searched"]) < 0.75 * len(every["searched"])) == skips
+    assert (len(seen["searched"]) < 0.8 * len(every["searched"])) == skips
     last = [max(one[0] for one in some["detections"]) for some in (seen, every)]
     assert last[0] == last[1]  # both sides of a change are searched

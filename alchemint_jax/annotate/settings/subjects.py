@@ -60,7 +60,9 @@ class Track:
             away from the border of the frame ...
         soon: ... within so many seconds.
         shortest: seconds; what is seen for less is noise.
-        sure: the least of the best score of a track.
+        sure: the least of the best score of a track ...
+        steady: ... or of the mean of its scores, if it is large.
+        large: the least share of the frame that half of its boxes cover.
         border: seconds for which a subject that moves out of the frame, or into it, may be on
             screen while it is not detected; changes of the picture say for how long it was.
     """
@@ -75,6 +77,8 @@ class Track:
     soon: Real = 3.0
     shortest: Real = 0.3
     sure: Real = 0.5
+    steady: Real = 0.35
+    large: Real = 0.4
     border: Real = 1.5
 
 
