@@ -17,9 +17,9 @@ Tell = Callable[[Any], None]
 Start = Callable[..., Callable[[Any, Tell], Any]]
 """Makes, in a new process, the function that does tasks; it may tell things meanwhile."""
 
-# How glibc keeps memory (2.35 and later; others ignore it): networks take their buffers again with
-# each frame, and pages that went back meanwhile are cleared one by one. As in launch/env_cpu.sh,
-# and with one arena, for those of further threads hold 64 MiB at most.
+# How glibc keeps memory (2.35 and later; others ignore it), as in launch/env_cpu.sh: networks take
+# their buffers again with each frame, and pages that went back meanwhile are cleared one by one.
+# And one arena: further threads would have heaps of 64 MiB, which go back when they are empty.
 _MEMORY = (
     "glibc.malloc.arena_max=1",
     "glibc.malloc.hugetlb=1",
