@@ -48,7 +48,7 @@ SIZE = (720, 1280)
 SMALL, SLOW = (144, 256), 6
 """Height, width and frames per second of the long film, which is about its length alone."""
 WORKERS = 2
-EVERY = "--config.detect.every=0.001"
+EVERY = ("--config.detect.every=0.001", "--config.detect.skip=0")
 SELDOM = ("--config.detect.every=2.0", "--config.detect.network=224")
 _CLIP = 2**22  # bytes of a clip that is packed
 _PACKED = 96  # clips
@@ -225,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             annotated(folder, made, *how)  # compiles what is then there
             found["annotating"] = annotated(folder, made, *how)
             usual = spans(made)
-            found["every_frame"] = annotated(folder, made, *how, EVERY)
+            found["every_frame"] = annotated(folder, made, *how, *EVERY)
             found["apart"] = apart(usual, spans(made))
     except AlchemintError as error:
         parser.error(str(error))

@@ -1,7 +1,8 @@
 """Detections of a clip become tracks that are exact at their ends: for whoever has its frames.
 
 `annotate` reads them from files, `evaluate` also from memory. A clip is a row with its `fps`,
-`frames` and `size`, the words that are `looked` for, its `entities`, and its `detections`.
+`frames` and `size`, the words that are `looked` for, its `entities`, its `detections`, and the
+frames that were `searched` for these.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect
 from alchemint_jax.annotate.settings import Track as Settings
-from alchemint_jax.annotate.stages.detect import Frames, base_frames, search
+from alchemint_jax.annotate.stages.detect import Frames, search
 from alchemint_jax.annotate.tracks import Seen, Track
 from alchemint_jax.perceive import Detector, Embedder
 
@@ -57,7 +58,7 @@ def follow(
     A track that goes on with somebody else is parted there; see `swaps`.
     """
     clock = clock_of(row)
-    searched = base_frames(row, detect)
+    searched = row["searched"]
     found = tracking.associate(
         searched,
         [Seen.read(one) for one in row["detections"]],
@@ -67,7 +68,8 @@ def follow(
         patience=max(clock.count(settings.patience), 2 * _step(searched)),
     )
     if len(searched) > 1:
-        found = [t for t in found if _solid(t, settings, clock.count(settings.shortest))]
+        shortest, area = clock.count(settings.shortest), row["size"][0] * row["size"][1]
+        found = [track for track in found if solid(track, settings, shortest, area)]
     found = [track for track in tracking.without_parts(found, one_word) if wanted(track)]
     return _look_again(row, read, detector, detect, settings, found, searched, embedder)
 
@@ -87,10 +89,24 @@ def _step(searched: Sequence[int]) -> int:
     return searched[1] - searched[0] if len(searched) > 1 else 1
 
 
-def _solid(track: Track, settings: Settings, shortest: int) -> bool:
-    """Whether it is more than noise."""
+def solid(track: Track, settings: Settings, shortest: int, area: int) -> bool:
+    """Whether a track is more than noise: long enough, and sure once, or large and steady.
+
+    Detectors are less sure of what fills the frame, but seldom take so much of it for something.
+
+    Args:
+        track: of a clip.
+        settings: what is sure, large and steady.
+        shortest: frames.
+        area: of the frame, in pixels.
+    """
     scores = [one.score for one in track.seen]
-    return len(scores) > 1 and track.last - track.first >= shortest and max(scores) >= settings.sure
+    if len(scores) < 2 or track.last - track.first < shortest:
+        return False
+    sides = np.stack([one.box[2:] - one.box[:2] for one in track.seen])
+    large = float(np.median(sides.prod(1))) >= settings.large * area
+    steady = large and float(np.mean(scores)) >= settings.steady
+    return max(scores) >= settings.sure or steady
 
 
 def _look_again(
@@ -275,12 +291,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def sightings(
-    row: Row, detect: Detect, pieces: Sequence[Track], missed: Sequence[Sequence[int]]
+    row: Row, pieces: Sequence[Track], missed: Sequence[Sequence[int]]
 ) -> tuple[list[Seen], list[int]]:
     """All detections of the tracks of one subject, and the frames that it was missed in."""
     seen = sorted((one for piece in pieces for one in piece.seen), key=lambda one: one.frame)
     frames = {one.frame for one in seen}
-    near = [f for f in base_frames(row, detect) if f not in frames and _matters(f, frames)]
+    near = [f for f in row["searched"] if f not in frames and _matters(f, frames)]
     return seen, sorted({f for some in missed for f in some} | {*near})
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -15,6 +16,17 @@ from typing import Any
 Tell = Callable[[Any], None]
 Start = Callable[..., Callable[[Any, Tell], Any]]
 """Makes, in a new process, the function that does tasks; it may tell things meanwhile."""
+
+# How glibc keeps memory (2.35 and later; others ignore it), as in launch/env_cpu.sh: networks take
+# their buffers again with each frame, and pages that went back meanwhile are cleared one by one.
+# And one arena: further threads would have heaps of 64 MiB, which go back when they are empty.
+_MEMORY = (
+    "glibc.malloc.arena_max=1",
+    "glibc.malloc.hugetlb=1",
+    "glibc.malloc.mmap_max=0",
+    "glibc.malloc.trim_threshold=100000000000",
+)
+_TUNABLES = "GLIBC_TUNABLES"
 
 DONE, TOLD, RAISED, DIED = "done", "told", "raised", "died"
 
@@ -35,7 +47,8 @@ def run_tasks(
     def begin() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_serve, args=(theirs, start, arguments), daemon=True)
-        process.start()
+        with _keeping_memory():
+            process.start()
         theirs.close()
         running[ours] = (process, None)
         give(ours)
@@ -78,6 +91,24 @@ def run_tasks(
             process.terminate()
             ours.close()
             process.join()
+
+
+@contextlib.contextmanager
+def _keeping_memory() -> Iterator[None]:
+    """Processes that are started meanwhile keep their memory, unless somebody has other wishes."""
+    before = os.environ.get(_TUNABLES)
+    given = before.split(":") if before else []
+    names = {one.partition("=")[0] for one in given}
+    os.environ[_TUNABLES] = ":".join(
+        given + [one for one in _MEMORY if one.partition("=")[0] not in names]
+    )
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_TUNABLES]
+        else:
+            os.environ[_TUNABLES] = before
 
 
 def _serve(connection: Connection, start: Start, arguments: tuple[Any, ...]) -> None:

@@ -130,13 +130,13 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "detect",
-            3,
+            4,
             [s.detect, see.detector],
             each(lambda row: detect_stage.detect(row, base, tools.perceivers.detector, s.detect)),
         ),
         Stage(
             "track",
-            5,
+            6,
             [s.track, see.embedder],
             each(
                 lambda row: track_stage.track(
@@ -152,7 +152,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         Stage("spans", 2, [s.presence], each(lambda row: spans_stage.spans(row, s.presence))),
         Stage(
             "pictures",
-            3,
+            4,
             [s.pictures, see.segmenter],
             each(
                 lambda row: pictures_stage.pictures(
@@ -162,7 +162,7 @@ def all_stages(settings: Settings, base: Path, out: Path, tools: Tools) -> list[
         ),
         Stage(
             "redux",
-            1,
+            2,
             [s.redux, tools.redux],
             each(lambda row: redux_stage.redux(row, out, s.redux)),
         ),

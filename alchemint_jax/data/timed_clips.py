@@ -7,10 +7,10 @@ A record has
 
 * `video`, the bytes of an mp4 of the scene (H.264, as `media.write_video` writes it);
 * `scene`, JSON text: its line of scenes.jsonl (see `data.lines`);
-* for each of any number of pictures: `pictures`, the bytes of a PNG (RGBA, transparent around the
-  subject); `picture_subjects` int32, the number of the subject in the scene; `picture_frames`
-  int32, the frame of this scene that it was taken from, -1 where it is from elsewhere; and
-  `picture_kinds`, one of `KINDS`;
+* for each of any number of pictures: `pictures`, the bytes of a PNG (RGB, or RGBA that is
+  transparent around the subject); `picture_subjects` int32, the number of the subject in the scene;
+  `picture_frames` int32, the frame of this scene that it was taken from, -1 where it is from
+  elsewhere; and `picture_kinds`, one of `KINDS`;
 * `index`, the number of the clip in its split.
 
 It needs no TensorFlow, and its files open with `tfds.builder_from_directory`, too.
@@ -54,7 +54,7 @@ class Picture:
     """A picture of a subject.
 
     Attributes:
-        png: the bytes of a PNG, RGBA.
+        png: the bytes of a PNG, RGBA or RGB.
         subject: number of the subject in its scene.
         kind: one of `KINDS`.
         frame: of the scene, from which it was taken; -1 where it is from elsewhere.

@@ -168,6 +168,7 @@ class PerceivedTracker:
     def track(self, video: clip.Video, case: Scene) -> list[Sighting]:
         """See `Tracker.track`."""
         row = _row(video, case.clock, case.subjects)
+        row["searched"] = base_frames(row, self.detect)
         words = () if self.alone else vocabulary(self.perceivers.detector)
         known, unknown = askable(row, words)
         asks = {entity["number"]: entity["ask"] for entity in known}
@@ -210,7 +211,7 @@ class PerceivedTracker:
             looked = known or list(dict.fromkeys(entity["ask"] for entity in entities))
         row = {**row, "entities": entities, "looked": list(looked)}
         read = clip.reader(video)
-        frames = read(base_frames(row, self.detect), self.detect.side)
+        frames = read(row["searched"], self.detect.side)
         row["detections"] = list(search(frames, detector, row, self.detect))
         asks = {entity["ask"] for entity in entities}
 
@@ -248,7 +249,7 @@ class PerceivedTracker:
         look = Look(subjects[number].word, number)
         known = len(subjects[number].pictures) > 0
         pieces = [piece for one in found for piece in one.pieces]
-        seen, missed = follow.sightings(row, self.detect, pieces, [one.missed for one in found])
+        seen, missed = follow.sightings(row, pieces, [one.missed for one in found])
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
         seen = [best[frame] for frame in sorted(best)]
         there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)

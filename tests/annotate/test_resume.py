@@ -123,6 +123,23 @@ def test_a_process_that_dies_takes_no_other_task_with_it():
     assert sum(kind == pool.TOLD for kind, _, _ in found) == 5
 
 
+def test_processes_keep_their_memory_as_far_as_nobody_has_other_wishes(monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=4:glibc.malloc.perturb=1")
+    ((_, _, told), (_, _, tunables)) = pool.run_tasks(work.start, ("x",), ["memory"], 1)
+    assert told == "began memory"
+    assert dict(one.split("=") for one in tunables.split(":")) == {
+        "glibc.malloc.arena_max": "4",
+        "glibc.malloc.perturb": "1",
+        "glibc.malloc.hugetlb": "1",
+        "glibc.malloc.mmap_max": "0",
+        "glibc.malloc.trim_threshold": "100000000000",
+    }
+    assert os.environ["GLIBC_TUNABLES"] == "glibc.malloc.arena_max=4:glibc.malloc.perturb=1"
+    monkeypatch.delenv("GLIBC_TUNABLES")
+    *_, (_, _, tunables) = pool.run_tasks(work.start, ("x",), ["memory"], 1)
+    assert "glibc.malloc.arena_max=1" in tunables and "GLIBC_TUNABLES" not in os.environ
+
+
 def test_the_command(clips, undisturbed, tmp_path, capsys):
     assert cli.main([*command(clips, tmp_path / "out", "--no-dataset", workers=1)]) == 0
     said = capsys.readouterr().out

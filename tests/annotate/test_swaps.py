@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import blobs
 import numpy as np
 import pytest
 
 from alchemint_jax.annotate import follow, swaps
-from alchemint_jax.annotate.settings import Detect, Track
-from alchemint_jax.annotate.stages.detect import base_frames, search
+from alchemint_jax.annotate.settings import Detect, Presence, Track
+from alchemint_jax.annotate.stages.detect import base_frames, detect, search
+from alchemint_jax.annotate.stages.spans import spans
+from alchemint_jax.annotate.stages.track import track
 from alchemint_jax.annotate.tracks import Seen
 from alchemint_jax.annotate.tracks import Track as Tracked
 from alchemint_jax.perceive import Detections
@@ -46,8 +49,8 @@ class Colors:
 def followed(video, embedder=None):
     read = lambda numbers, side: [(f, video[f]) for f in sorted({*numbers})]  # noqa: E731
     row = {"fps": 10.0, "frames": FRAMES, "size": list(SIZE), "entities": [], "looked": ["dog"]}
-    found = search(read(base_frames(row, Detect()), 0), Dogs(), row, Detect())
-    row["detections"] = list(found)
+    row["searched"] = base_frames(row, Detect())
+    row["detections"] = list(search(read(row["searched"], 0), Dogs(), row, Detect()))
     return follow.follow(row, read, Dogs(), Detect(), Track(), embedder=embedder)
 
 
@@ -76,6 +79,25 @@ def test_a_change_at_once_is_found_to_the_frame_where_an_embedder_looks(turn):
     assert runs(made) == [(5, turn), (turn, 33)]
     assert turn in made.missed[0] and turn - 1 in made.missed[1]
     assert runs(followed(film((RED, 5, turn), (DARK_RED, turn, 33)), Colors())) == [(5, 33)]
+
+
+@pytest.mark.parametrize(("second", "subjects"), [(YELLOW, 2), (DARK_RED, 1)])
+def test_annotation_parts_those_who_change_at_once(tmp_path, second, subjects):
+    video = film((RED, 5, 17), (second, 17, 33))
+    row = {
+        "source": blobs.write(tmp_path / "a.mp4", video).name,
+        "start_frame": 0,
+        "frames": FRAMES,
+        "size": [*SIZE],
+        "fps": 10.0,
+        "entities": [],
+        "dropped": [],
+        "caption_from": "words",
+    }
+    row = detect(row, tmp_path, Dogs(), Detect())
+    row = spans(track(row, tmp_path, Dogs(), Colors(), Detect(), Track()), Presence())
+    frames = [subject["frames"] for subject in row["subjects"]]
+    assert frames == ([[[5, 17]], [[17, 33]]] if subjects == 2 else [[[5, 33]]])
 
 
 def test_three_one_after_another_are_three():

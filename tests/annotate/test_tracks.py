@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alchemint_jax.annotate import borders, ends, tracks
+from alchemint_jax.annotate import borders, ends, follow, tracks
 from alchemint_jax.annotate.settings import Presence
+from alchemint_jax.annotate.settings import Track as Settings
 from alchemint_jax.annotate.stages.spans import curve, hysteresis, spans
 from alchemint_jax.annotate.tracks import Seen, Track
 
@@ -127,6 +128,23 @@ def test_what_is_in_the_place_of_one_that_has_gone_is_not_it():
     assert goes_on(22.0, "cat") and not goes_on(22.0, "car")
     assert goes_on(12.0, "car")  # in the same place it is the same thing under another name
     assert tracks.goes_on(known, 25, [], kind, 0.2) is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "side", "solid"),
+    [
+        ([0.2, 0.5, 0.2], 20, True),
+        ([0.4, 0.49, 0.4], 20, False),
+        ([0.4, 0.49, 0.4], 70, True),  # 49 % of the frame
+        ([0.4, 0.49, 0.4], 60, False),
+        ([0.3, 0.45, 0.25], 70, False),
+        ([0.9], 70, False),
+    ],
+)
+def test_who_fills_the_frame_may_be_less_sure_all_the_time(scores, side, solid):
+    frames = [seen(6 * i, 0.0, 0.0, side, score) for i, score in enumerate(scores)]
+    assert follow.solid(Track(frames), Settings(), 9, 100 * 100) is solid
+    assert not follow.solid(Track(frames), Settings(), 13, 100 * 100)
 
 
 def test_a_part_of_a_longer_track_is_none():

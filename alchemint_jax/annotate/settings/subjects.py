@@ -23,6 +23,8 @@ class Detect:
 
     Attributes:
         every: seconds between the frames that are searched; ends are refined afterwards.
+        skip: a frame is left out between two of these that show the same, if they lie apart by at
+            most so many seconds; 0 leaves out none.
         side: longest side of a searched frame, in pixels; 0 is the whole frame.
         network: longest side of what the embedded detector sees of it, a multiple of 32: 608 finds
             smaller things than 416, and takes almost twice as long.
@@ -33,6 +35,7 @@ class Detect:
     """
 
     every: Real = 0.2
+    skip: Real = 0.4
     side: int = 640
     network: int = 416
     floor: Real = 0.08
@@ -57,7 +60,9 @@ class Track:
             away from the border of the frame ...
         soon: ... within so many seconds.
         shortest: seconds; what is seen for less is noise.
-        sure: the least of the best score of a track.
+        sure: the least of the best score of a track ...
+        steady: ... or of the mean of its scores, if it is large.
+        large: the least share of the frame that half of its boxes cover.
         border: seconds for which a subject that moves out of the frame, or into it, may be on
             screen while it is not detected; changes of the picture say for how long it was.
     """
@@ -72,6 +77,8 @@ class Track:
     soon: Real = 3.0
     shortest: Real = 0.3
     sure: Real = 0.5
+    steady: Real = 0.35
+    large: Real = 0.4
     border: Real = 1.5
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alchemint_jax.annotate import timeline, words
+from alchemint_jax.annotate import sparse, timeline, words
 from alchemint_jax.annotate.rows import Row, clock_of, rounded
 from alchemint_jax.annotate.settings import Detect
 from alchemint_jax.perceive import Detections, Detector
@@ -48,8 +49,11 @@ def asked(row: Row, known: Sequence[str] | None) -> tuple[list[Row], list[Row]]:
 
 def base_frames(row: Row, settings: Detect) -> list[int]:
     """The frames that are searched first: every few, and the last one."""
-    step = max(1, clock_of(row).count(settings.every))
-    return sorted({*range(0, row["frames"], step), row["frames"] - 1})
+    return sorted({*range(0, row["frames"], _step(row, settings)), row["frames"] - 1})
+
+
+def _step(row: Row, settings: Detect) -> int:
+    return max(1, clock_of(row).count(settings.every))
 
 
 def scene_frames(row: Row, base: Path, numbers: Iterable[int], side: int = 0) -> Frames:
@@ -61,6 +65,8 @@ def scene_frames(row: Row, base: Path, numbers: Iterable[int], side: int = 0) ->
 
 def detect(row: Row, base: Path, detector: Detector, settings: Detect) -> Row:
     """What is found in every few frames: rows of frame, box, score and word.
+
+    `searched` are these frames.
 
     A scene without a caption is searched for all that the detector knows; for the kinds of COCO,
     where that is any word.
@@ -75,8 +81,14 @@ def detect(row: Row, base: Path, detector: Detector, settings: Detect) -> Row:
     else:  # what passes for something else now and then is still tracked
         looked = every
     made = {**row, "entities": entities, "dropped": row["dropped"] + lost, "looked": looked}
-    frames = scene_frames(row, base, base_frames(row, settings), settings.side)
-    return {**made, "detections": list(search(frames, detector, made, settings))}
+    numbers = base_frames(row, settings)
+    frames = scene_frames(row, base, numbers, settings.side)
+    look = functools.partial(search, detector=detector, row=made, settings=settings)
+    if 2 * _step(row, settings) <= clock_of(row).count(settings.skip):
+        found, numbers = sparse.search_changes(frames, look, max(1, settings.batch))
+    else:
+        found = list(look(frames))
+    return {**made, "detections": found, "searched": numbers}
 
 
 def search(

@@ -1,7 +1,7 @@
 """Pictures of each subject from several frames: the box, the subject alone, and on a smooth ground.
 
-They are PNGs with transparency in DIR/pictures/SCENE/. A picture of the subject alone has the whole
-box in its colours, and the mask as its transparency.
+They are PNGs in DIR/pictures/SCENE/. A picture of the subject alone has the whole box in its
+colours, and the mask as its transparency; the others have no transparency.
 """
 
 from __future__ import annotations
@@ -199,8 +199,10 @@ def _picture(values: np.ndarray) -> Image.Image:
 
 
 def write_picture(path: Path, pixels: UInt8[np.ndarray, "h w 4"]) -> None:
-    """Writes a PNG, whole or not at all; the folder is made."""
+    """Writes a PNG, whole or not at all; the folder is made. It is RGB where all is opaque."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if pixels[..., 3].min() == 255:
+        pixels = np.ascontiguousarray(pixels[..., :3])
     buffer = io.BytesIO()
     # Rows of a photograph hardly repeat others: to look for runs alone is faster, and no larger.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3, compress_type=_RUNS)

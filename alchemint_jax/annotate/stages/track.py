@@ -32,7 +32,7 @@ def track(
     """Who is in a scene: detections of each subject, and what was found but is none."""
     clock = clock_of(row)
     read = functools.partial(scene_frames, row, base)
-    made = following.follow(row, read, detector, detect, settings)
+    made = following.follow(row, read, detector, detect, settings, embedder=embedder)
     found = made.tracks
     seen = following.picture_vectors(embedder, made.crops)
     vectors = following.mean_vectors(_with_colors(seen, made.crops, settings.colors))
@@ -43,7 +43,7 @@ def track(
     every = []
     for group in groups:
         pieces = [found[i] for i in group]
-        times, missed = following.sightings(row, detect, pieces, [made.missed[i] for i in group])
+        times, missed = following.sightings(row, pieces, [made.missed[i] for i in group])
         subject = _subject(row, times, vectors[group])
         every.append(subject | {"missed": missed, "pieces": len(pieces)})
     if row["caption_from"] != "words":
@@ -65,7 +65,7 @@ def track(
     ]
     subjects = [{"track": i, **_without(subject, "reason")} for i, subject in enumerate(subjects)]
     others = [_without(one, "reason", "vector") for one in others]
-    result = {**_without(row, "detections"), "subjects": subjects, "others": others}
+    result = {**_without(row, "detections", "searched"), "subjects": subjects, "others": others}
     return {**result, "dropped": row["dropped"] + _once(lost)}
 
 
