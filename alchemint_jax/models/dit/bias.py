@@ -23,7 +23,7 @@ from alchemint_jax.sharding import constrain
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["subjects", "frames", "words", "layers", "between", "separated"],
+    data_fields=["subjects", "frames", "words", "nulls", "layers", "between", "separated"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Bias:
             video at each latent frame [b r t]. A subject that is hidden from a frame, but reads the
             whole video, is still told of by other frames.
         words: for queries of the video at each latent frame, on each token of the caption [b t m].
+        nulls: the same on each token of the text that takes the place of the caption in passes
+            without it [b t m].
         layers: what all of these are multiplied by in each layer [l].
         between: biases that depend on attention itself, and have layers of their own.
         separated: the same, of events that are in the caption.
@@ -48,6 +50,7 @@ class Bias:
     subjects: Any = None
     frames: Any = None
     words: Any = None
+    nulls: Any = None
     layers: Any = None
     between: Between | None = None
     separated: Separated | None = None
@@ -68,28 +71,33 @@ class Bias:
             both(self.subjects, other.subjects),
             both(self.frames, other.frames),
             both(self.words, other.words),
+            both(self.nulls, other.nulls),
             of_some[0].layers if of_some else None,
             other.between if self.between is None else self.between,
             other.separated if self.separated is None else self.separated,
         )
 
     def _tables(self) -> list[jax.Array]:
-        tables = (self.subjects, self.frames, self.words)
+        tables = (self.subjects, self.frames, self.words, self.nulls)
         return [table for table in tables if table is not None]
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
-        subjects, frames, words = repeat((self.subjects, self.frames, self.words), times)
+        tables = repeat((self.subjects, self.frames, self.words, self.nulls), times)
         between = None if self.between is None else self.between.repeated(times)
         separated = None if self.separated is None else self.separated.repeated(times)
-        return Bias(subjects, frames, words, self.layers, between, separated)
+        return Bias(*tables, self.layers, between, separated)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
-        words = None if self.words is None else jnp.where(empty[:, None, None], 0, self.words)
+        words = self.words
+        if words is not None:
+            nulls = 0 if self.nulls is None else self.nulls
+            words = jnp.where(empty[:, None, None], nulls, words)
         between = None if self.between is None else self.between.without_captions(empty)
         separated = self.separated and self.separated.without_captions(empty)
-        return dataclasses.replace(self, words=words, between=between, separated=separated)
+        found = {"words": words, "nulls": None, "between": between, "separated": separated}
+        return dataclasses.replace(self, **found)
 
     def of_sequence(self, sequence: SequenceLayout) -> LowRankBias | None:
         """The bias of self-attention: one channel for each subject and direction.
