@@ -287,6 +287,17 @@ def test_controls_that_remember_go_on_one_by_one():
     assert (np.asarray(again.latents) == 22).all()
 
 
+def test_passes_without_the_caption_have_a_bias_of_their_own():
+    rows = jnp.asarray([[[1.0, 2.0]], [[3.0, 4.0]]])
+    bias = Bias(words=rows, nulls=-rows) + Bias(nulls=-rows)
+    found = bias.repeated(2).without_captions(jnp.asarray([False, True, True, False]))
+    wanted = [rows[0], -2 * rows[1], -2 * rows[0], rows[1]]
+    np.testing.assert_array_equal(found.words, jnp.stack(wanted))
+    assert found.nulls is None
+    with pytest.raises(ValueError, match="some layers"):
+        Bias(nulls=rows, layers=jnp.ones(2)) + Bias(words=rows)
+
+
 def test_biases_of_some_layers_are_not_added_to_others(pipe):
     some = Bias(words=jnp.zeros((1, 2, 3)), layers=jnp.ones(2))
     with pytest.raises(ValueError, match="some layers"):
