@@ -237,7 +237,7 @@ def test_prompt_and_events_together_must_fit(pipe):
     half = "a red disc " * 60
     pipe.check(scene(caption=half))
     with pytest.raises(StoryboardError, match=r"clip: prompt and events\[0\].text: \d+ tok"):
-        pipe.check(scene((half, (0, 4)), caption=half))
+        pipe.check(scene(("a blue star " * 60, (0, 4)), caption=half))
 
 
 def test_a_model_with_an_event_branch_needs_none():
