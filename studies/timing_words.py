@@ -1,6 +1,6 @@
 r"""Ways to say when, on a model that has words alone to go by: figures, and what each way costs.
 
-    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
+    python -m studies.timing_words --model runs/sprites_words/export --limit 32 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is that of configs/sprites_words.py: it takes no pictures, was never told when, and its
@@ -38,7 +38,7 @@ WAYS = {
     PLAIN: Way(),
     "TempoControl": Way(TEMPO),
     "events, relay": Way(events=Relay(TAIL)),
-    "events, relay with contrast": Way(events=Relay(TAIL, contrast=True)),
+    "events, contrast": Way(events=Relay(TAIL, contrast=True)),
     "events, TS-Attn": Way(events=TSAttn()),
 }
 GIVEN = "words alone"

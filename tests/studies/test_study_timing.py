@@ -139,4 +139,4 @@ def test_pages_say_what_was_measured_of_words():
     for line in figures.table(found).splitlines():
         assert line in page, line
     kept = (DOCS / "results" / "timing_words.svg").read_bytes()
-    assert kept.startswith(b"<?xml") and b"relay with contrast" in kept
+    assert kept.startswith(b"<?xml") and b"events, contrast" in kept
