@@ -23,7 +23,7 @@ from alchemint_jax.sharding import constrain
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["subjects", "frames", "words", "nulls", "layers", "between", "separated"],
+    data_fields=["subjects", "frames", "words", "layers", "between", "separated", "nulls"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -40,20 +40,20 @@ class Bias:
             video at each latent frame [b r t]. A subject that is hidden from a frame, but reads the
             whole video, is still told of by other frames.
         words: for queries of the video at each latent frame, on each token of the caption [b t m].
-        nulls: the same on each token of the text that takes the place of the caption in passes
-            without it [b t m].
         layers: what all of these are multiplied by in each layer [l].
         between: biases that depend on attention itself, and have layers of their own.
         separated: the same, of events that are in the caption.
+        nulls: as `words`, on each token of the text that takes the place of the caption in passes
+            without it [b t m].
     """
 
     subjects: Any = None
     frames: Any = None
     words: Any = None
-    nulls: Any = None
     layers: Any = None
     between: Between | None = None
     separated: Separated | None = None
+    nulls: Any = None
 
     def __add__(self, other: Bias) -> Bias:
         """Both at once. One of some layers can be added to one without tables only."""
@@ -71,10 +71,10 @@ class Bias:
             both(self.subjects, other.subjects),
             both(self.frames, other.frames),
             both(self.words, other.words),
-            both(self.nulls, other.nulls),
             of_some[0].layers if of_some else None,
             other.between if self.between is None else self.between,
             other.separated if self.separated is None else self.separated,
+            both(self.nulls, other.nulls),
         )
 
     def _tables(self) -> list[jax.Array]:
@@ -83,10 +83,10 @@ class Bias:
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
-        tables = repeat((self.subjects, self.frames, self.words, self.nulls), times)
+        *tables, nulls = repeat((self.subjects, self.frames, self.words, self.nulls), times)
         between = None if self.between is None else self.between.repeated(times)
         separated = None if self.separated is None else self.separated.repeated(times)
-        return Bias(*tables, self.layers, between, separated)
+        return Bias(*tables, self.layers, between, separated, nulls)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
