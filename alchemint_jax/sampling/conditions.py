@@ -72,7 +72,7 @@ def encode_conditions(
         images = packed.fill(lambda subject: subject.picture(reference_size), blank)
     read, told = prompts(parts, scenes, clock)
     away, null = _negative(parts, scenes, clock, negative_prompt, read.copies)
-    told = told and told._replace(null=null)
+    told = None if told is None else told._replace(null=null)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
         (read.flat, config.text_length),
         (away.flat, config.text_length),

@@ -92,12 +92,12 @@ class Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
         words = self.words
         if words is not None:
-            nulls = 0 if self.nulls is None else self.nulls
-            words = jnp.where(empty[:, None, None], nulls, words)
+            words = jnp.where(empty[:, None, None], 0 if self.nulls is None else self.nulls, words)
         between = None if self.between is None else self.between.without_captions(empty)
         separated = self.separated and self.separated.without_captions(empty)
-        found = {"words": words, "nulls": None, "between": between, "separated": separated}
-        return dataclasses.replace(self, **found)
+        return dataclasses.replace(
+            self, words=words, nulls=None, between=between, separated=separated
+        )
 
     def of_sequence(self, sequence: SequenceLayout) -> LowRankBias | None:
         """The bias of self-attention: one channel for each subject and direction.
