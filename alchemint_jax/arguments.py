@@ -158,7 +158,7 @@ def add_parts(command: argparse.ArgumentParser) -> None:
 
 
 def add_relay(command: argparse.ArgumentParser) -> None:
-    """Adds --relay: its tail, or True where it is given without one."""
+    """Adds --relay: its tail, or True where it is given without one; and --contrast."""
     command.add_argument(
         "--relay",
         type=relay_tail,
@@ -167,6 +167,13 @@ def add_relay(command: argparse.ArgumentParser) -> None:
         metavar="FRAMES",
         help="tell events to a model without an event branch, in its prompt; they fade over so "
         "many latent frames (2 by default)",
+    )
+    command.add_argument(
+        "--contrast",
+        action="store_const",
+        const=True,
+        help="with --relay: while an event lasts, guidance leads away from the prompt without it, "
+        "in place of the negative prompt",
     )
 
 

@@ -6,7 +6,6 @@ Keys of all mappings are `given: way`, where `given` is what the model is given.
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -51,43 +50,43 @@ def drawn(
     ways: Mapping[str, Way],
     pipe: Pipeline,
     boards: Sequence[Scene],
-    told: Callable[[Scene], Scene] = lambda case: case,
+    told: Callable[[Scene, Relay | TSAttn], Scene] = lambda case, _: case,
     *,
     seed: int,
     **settings: Any,
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[float]]]:
     """The rows of each way, and the CPU seconds of its batches.
 
+    Every batch is drawn in all ways, one after another: a machine whose speed drifts is as fast for
+    one as for the others.
+
     Args:
         given: what the model is given.
         ways: by name.
         pipe: the model.
         boards: what is asked for.
-        told: makes a board that has events of one that has not.
+        told: makes a board that has events of one that has not, for who tells them.
         seed: of the noise.
         settings: of `benchmark.render`.
     """
-    rows: dict[str, list[dict[str, Any]]] = {}
-    seconds: dict[str, list[float]] = {}
-    for name, way in ways.items():
-        key = f"{given}: {name}"
-        print(key, file=sys.stderr, flush=True)
-        chosen = dataclasses.replace(pipe, relay=way.events)
-        asked = [told(case) for case in boards] if way.events else list(boards)
-        taken: list[float] = []
+    videos: dict[str, list[np.ndarray]] = {f"{given}: {name}": [] for name in ways}
+    seconds: dict[str, list[float]] = {key: [] for key in videos}
 
-        def draw(
-            scenes: Any, *, way: Way = way, pipe: Any = chosen, taken: list = taken, **more: Any
-        ) -> Any:
+    def draw(scenes: Sequence[Scene], **more: Any) -> np.ndarray:
+        for key, way in zip(videos, ways.values(), strict=True):
+            chosen = dataclasses.replace(pipe, relay=way.events)
+            asked = [told(case, way.events) for case in scenes] if way.events else scenes
             began = time.process_time()
-            found = pipe.render(scenes, control=way.control, **more)
-            taken.append(time.process_time() - began)
-            return found
+            videos[key].append(chosen.render(asked, control=way.control, **more))
+            seconds[key].append(time.process_time() - began)
+        return videos[key][-1]
 
-        videos = render(draw, asked, seed=seed, **settings)
-        found = scores.score(boards, videos, TRACKER)["rows"]
+    render(draw, boards, seed=seed, **settings)
+    rows = {}
+    for key, batches in videos.items():
+        # What fills the last batch is beyond the boards.
+        found = scores.score(boards, np.concatenate(batches)[: len(boards)], TRACKER)["rows"]
         rows[key] = [row | {"seed": seed, "accuracy": frames_right(row)} for row in found]
-        seconds[key] = taken
     return rows, seconds
 
 

@@ -111,7 +111,9 @@ def measure(
         whole = given == "pictures"
         own, boards = (pipe, cases) if whole else (without_pictures(pipe), words)
         ways = {name: WAYS[name] for name in names}
-        found, taken = drawn(given, ways, own, boards, eventful, seed=seed, **settings)
+        found, taken = drawn(
+            given, ways, own, boards, lambda case, _: eventful(case), seed=seed, **settings
+        )
         rows |= found
         seconds |= taken
     return figures(WAYS, rows, seconds)

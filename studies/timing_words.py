@@ -1,13 +1,13 @@
 r"""Ways to say when, on a model that has words alone to go by: figures, and what each way costs.
 
-    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
+    python -m studies.timing_words --model runs/sprites_words/export --limit 32 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is that of configs/sprites_words.py: it takes no pictures, was never told when, and its
-boards have one subject, whose colour and shape the prompt names. Its event is what the prompt says
-of it, while it is on screen; the prompt itself is then the background. No way trains
-anything, and all see the same boards and the same noise. Costs are CPU time of a batch, against the
-same batch without any control.
+boards have one subject, whose colour and shape the prompt names. Its event is that prompt, while it
+is on screen; at other times the prompt is the background. No way trains anything, and all see the
+same boards and the same noise. Costs are CPU time of a batch, against the same batch without any
+control.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ from alchemint_jax.worlds.sprites.world import World
 from studies import timing_figures, variants
 from studies.timing_figures import PLAIN, SHOWN, TITLES, Way, drawn, figures
 
-TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.2, magnitude=0.3, entropy=0.1)
+TEMPO = TempoControl(
+    steps=(0, 0.2), iterations=4, rate=0.3, magnitude=1.0, entropy=0.1, enough=0.97
+)
 """Few rounds of large steps: the model makes eight, and its clips have nine latent frames."""
+TAIL = 0.75
+"""Latent frames over which an event fades: clips have nine. This and the above were chosen on
+other boards, those of seed 101."""
 WAYS = {
     PLAIN: Way(),
     "TempoControl": Way(TEMPO),
-    "TempoControl, released": Way(dataclasses.replace(TEMPO, order="released")),
-    "events, relay": Way(events=Relay()),
+    "events, relay": Way(events=Relay(TAIL)),
+    "events, contrast": Way(events=Relay(TAIL, contrast=True)),
     "events, TS-Attn": Way(events=TSAttn()),
 }
 GIVEN = "words alone"
@@ -46,11 +51,16 @@ def worded(limit: int, seed: int) -> list[Scene]:
     return [case for case in cases if len(case.subjects) == 1][:limit]
 
 
-def eventful(case: Scene) -> Scene:
-    """The case whose prompt is told as an event: of its subject, while that is on screen."""
+def eventful(case: Scene, by: Relay | TSAttn) -> Scene:
+    """The case whose prompt is told as an event: of its subject, while that is on screen.
+
+    For TS-Attn, for which all is one text, the event is what the prompt says without the
+    background.
+    """
     what, _, ground = case.caption.partition(" on ")
+    text = case.caption if isinstance(by, Relay) else what
     (subject,) = case.subjects
-    return dataclasses.replace(case, caption=ground, events=(Event(what, subject.spans),))
+    return dataclasses.replace(case, caption=ground, events=(Event(text, subject.spans),))
 
 
 class Unseated(Pipeline):

@@ -50,7 +50,8 @@ def generate(args: argparse.Namespace) -> int:
         from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
         from alchemint_jax.sampling.control.telling import told_by
 
-        gating, relay = Gating.of(args.gating), told_by(args.relay, args.ts_attn)
+        gating = Gating.of(args.gating)
+        relay = told_by(args.relay, args.ts_attn, args.contrast)
         tempo = TempoControl.of(args.tempo)
         if tempo and tempo.words:
             sounds = [("--tempo", Path(one.audio)) for one in tempo.words if one.audio]

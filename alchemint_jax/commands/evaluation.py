@@ -21,6 +21,7 @@ _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
     *("steps", "solver", "batch", "gating", "relay", "ts_attn", "tempo", "inbetween"),
+    "contrast",
     *("guidance_text", "guidance_image", "guidance_both", "guidance_low", "guidance_interval"),
     *("clean_keyframes", "cache"),
 )
@@ -70,7 +71,7 @@ def evaluate(args: argparse.Namespace) -> int:
             control=Together.of(
                 Gating.of(args.gating), Inbetween.of(args.inbetween), TempoControl.of(args.tempo)
             ),
-            relay=told_by(args.relay, args.ts_attn),
+            relay=told_by(args.relay, args.ts_attn, args.contrast),
             clean_keyframes=args.clean_keyframes,
             cache=args.cache,
             judge=_judges(args),

@@ -121,12 +121,12 @@ def plan_command(args: argparse.Namespace) -> Any:
     from alchemint_jax.sampling.control import Gating, Inbetween, TempoControl, Together
     from alchemint_jax.sampling.control.telling import told_by
 
-    for name in ("gating", "inbetween", "relay", "ts_attn", "tempo", "cache"):
+    for name in ("gating", "inbetween", "relay", "contrast", "ts_attn", "tempo", "cache"):
         if getattr(args, name) is not None and args.step != "sample":
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} is of sampling; give --step sample as well")
     tempo = TempoControl(iterations=1) if args.tempo else None
-    relay = told_by(args.relay, [True] if args.ts_attn else None)
+    relay = told_by(args.relay, [True] if args.ts_attn else None, args.contrast)
     control = Together.of(relay, Gating.of(args.gating), Inbetween.of(args.inbetween), tempo)
     request = Request(
         config=args.config,

@@ -385,7 +385,7 @@ def sample_step(
             conditions = conditions._replace(words=words)
         if work.told:
             sizes = work.batch, task.sampling.text_length, split
-            conditions = conditions._replace(told=told.shapes(work.told, *sizes))
+            conditions = conditions._replace(told=told.shapes(control, work.told, *sizes))
             control = told.with_words(control, work.references, *sizes)
         grid = (*latent_grid(task, work)[:3], task.model.out_channels)
         latents = jax.ShapeDtypeStruct((work.batch, *grid), jnp.float32)

@@ -34,11 +34,23 @@ def check(control: Any, branch: bool) -> None:
         )
 
 
-def shapes(events: int, batch: int, length: int, place: Any) -> Told:
-    """So many events of one interval each, in captions of so many tokens."""
-    words: Any = jax.ShapeDtypeStruct((batch, events, length), jnp.bool, sharding=place)
-    intervals: Any = jax.ShapeDtypeStruct((batch, events, 1, 2), jnp.float32, sharding=place)
-    return Told(words, intervals)
+def shapes(control: Any, events: int, batch: int, length: int, place: Any) -> Told:
+    """So many events of one interval each, in captions of so many tokens.
+
+    For a relay frames without any event count as one more.
+    """
+
+    def timed(texts: int, padding: bool) -> Told:
+        words: Any = jax.ShapeDtypeStruct((batch, texts, length), jnp.bool, sharding=place)
+        intervals: Any = jax.ShapeDtypeStruct((batch, texts, 1, 2), jnp.float32, sharding=place)
+        each: Any = jax.ShapeDtypeStruct((batch, texts), jnp.float32, sharding=place)
+        return Told(words, intervals, each if padding else None)
+
+    relay = next((one for one in _parts(control) if isinstance(one, Relay)), None)
+    if relay is None:
+        return timed(events, padding=False)
+    found = timed(events + 1, padding=True)
+    return found._replace(null=timed(2, padding=True)) if relay.contrast else found
 
 
 def with_words(control: Any, words: int, batch: int, length: int, place: Any) -> Any:

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from alchemint_jax.errors import StoryboardError
 from alchemint_jax.models.dit.conditioning import Conditions, Events, Told
+from alchemint_jax.sampling.control import Relay
 from alchemint_jax.sampling.keyframes import with_keyframes
 from alchemint_jax.sampling.parts import Parts
+from alchemint_jax.sampling.prompts import Prompts, whole_text
 from alchemint_jax.sampling.sample import encode_references
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.packing import pack, pack_cuts, pack_events, pad_spans
 from alchemint_jax.scene.scene import Scene
+from alchemint_jax.scene.spans import Spans
 
 
 def common_shape(parts: Parts, scenes: Sequence[Scene]) -> tuple[tuple[int, int], Clock]:
@@ -66,16 +70,18 @@ def encode_conditions(
         images = np.zeros((len(scenes), 0, *blank.shape), np.uint8)
     else:
         images = packed.fill(lambda subject: subject.picture(reference_size), blank)
-    captions, told = prompts(parts, scenes, clock)
+    read, told = prompts(parts, scenes, clock)
+    away, null = _negative(parts, scenes, clock, negative_prompt, read.copies)
+    told = None if told is None else told._replace(null=null)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
-        (captions, config.text_length),
-        ([negative_prompt] * len(scenes), config.text_length),
+        (read.flat, config.text_length),
+        (away.flat, config.text_length),
         ([word for scene in packed.words for word in scene], config.tag_length),
     )
     tag, mask = (x.reshape(*packed.used.shape, *x.shape[1:]) for x in (tag, mask))
     conditions = Conditions(
-        text=text,
-        null_text=null,
+        text=read.laid(text),
+        null_text=away.laid(null),
         references=encode_references(parts.models.vae_params, images, vae=parts.models.vae),
         # `device_put` alone compiles nothing; `jnp.asarray` does, for every shape.
         used=jax.device_put(packed.used),
@@ -83,13 +89,8 @@ def encode_conditions(
         tags=tag,
         tag_mask=jax.device_put(np.asarray(mask) & packed.used[..., None]),
         words=jax.device_put(
-            parts.texts.words(
-                captions,
-                # Of subjects that are never there, too, whose slots are empty.
-                [[subject.word for subject in scene.subjects] for scene in scenes],
-                count,
-                config.text_length,
-            )
+            # Of subjects that are never there, too, whose slots are empty.
+            read.words([[one.word for one in scene.subjects] for scene in scenes], count)
         ),
     )
     conditions = conditions._replace(told=told)
@@ -107,18 +108,78 @@ def slots_for(parts: Parts, scenes: Sequence[Scene]) -> int:
     return min(max(1, most), parts.limits.max_subjects)
 
 
-def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[list[str], Told | None]:
-    """The prompt of each scene and, where a relay tells the events in it, where they are."""
-    most = max(len(scene.events) for scene in scenes)
-    if parts.relay is None or not most:
-        return [scene.caption for scene in scenes], None
+def prompts(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[Prompts, Told | None]:
+    """What is read of each scene and, where events are told in it, where and when they are."""
+    if parts.relay is not None and any(scene.events for scene in scenes):
+        return (_apart if isinstance(parts.relay, Relay) else _in_one)(parts, scenes, clock)
+    captions = tuple((scene.caption,) for scene in scenes)
+    return Prompts(parts.texts, captions, parts.settings.text_length), None
+
+
+def _apart(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[Prompts, Told]:
+    """Each event has a text of its own, which has the caption in it; the caption alone is for
+    frames without any event.
+    """
+    length = parts.settings.text_length
+    rows, times = [], []
+    for scene in scenes:
+        texts = [whole_text(scene.caption, event.text) for event in scene.events]
+        rows.append((scene.caption, *texts))
+        own = [event.spans for event in scene.events]
+        times.append([_eventful(scene).gaps(int(clock.frames)), *own] if own else [])
+    # Where guidance leads away from the caption, that and the negative prompt are read.
+    read = Prompts(parts.texts, tuple(rows), length, least=2 if _contrasts(parts) else 1)
+    return read, _timed(read, times, clock)
+
+
+def _negative(
+    parts: Parts, scenes: Sequence[Scene], clock: Clock, text: str, copies: int
+) -> tuple[Prompts, Told | None]:
+    """What guidance leads away from, with room for so many texts, and when it is what.
+
+    It is the negative prompt or, where a relay contrasts the events of a scene, the caption alone
+    while there is an event.
+    """
+    told = [_contrasts(parts) and bool(scene.events) for scene in scenes]
+    rows = [(text, s.caption) if own else (text,) for s, own in zip(scenes, told, strict=True)]
+    read = Prompts(parts.texts, tuple(rows), parts.settings.text_length, least=copies)
+    if not any(told):
+        return read, None
+    busy = [_eventful(scene) for scene in scenes]
+    times = [[one.gaps(int(clock.frames)), one] if one else [] for one in busy]
+    return read, _timed(read, times, clock)
+
+
+def _contrasts(parts: Parts) -> bool:
+    return isinstance(parts.relay, Relay) and parts.relay.contrast
+
+
+def _eventful(scene: Scene) -> Spans:
+    """The time during which there is an event."""
+    return Spans(span for event in scene.events for span in event.spans)
+
+
+def _timed(read: Prompts, times: Sequence[Sequence[Spans]], clock: Clock) -> Told:
+    """When each text of a scene is seen; a scene without times is seen at all of them."""
+    most = max(map(len, read.rows))
+    words = read.members(most) & np.array([bool(own) for own in times])[:, None, None]
+    return _told(words, times, clock)._replace(padding=jax.device_put(read.padding(most)))
+
+
+def _in_one(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> tuple[Prompts, Told]:
+    """All events of a scene follow its caption."""
+    length = parts.settings.text_length
     texts = [[scene.caption, *(event.text for event in scene.events)] for scene in scenes]
-    whole, words = parts.texts.join(texts, 1 + most, parts.settings.text_length)
-    rows = max([1, *(len(event.spans) for scene in scenes for event in scene.events)])
-    intervals = np.stack(
-        [pad_spans([event.spans for event in scene.events], most, rows) for scene in scenes]
-    )
-    return whole, Told(jax.device_put(words[:, 1:]), jax.device_put(clock.latent(intervals)))
+    whole, words = parts.texts.join(texts, max(map(len, texts)), length)
+    times = [[event.spans for event in scene.events] for scene in scenes]
+    read = Prompts(parts.texts, tuple((text,) for text in whole), length)
+    return read, _told(words[:, 1:], times, clock)
+
+
+def _told(words: Bool[np.ndarray, "b e l"], times: Sequence[Sequence[Spans]], clock: Clock) -> Told:
+    most = max([1, *(len(spans) for own in times for spans in own)])
+    intervals = np.stack([pad_spans(own, words.shape[1], most) for own in times])
+    return Told(jax.device_put(words), jax.device_put(clock.latent(intervals)))
 
 
 def _events(parts: Parts, scenes: Sequence[Scene], clock: Clock) -> Events:

@@ -65,8 +65,7 @@ def told(
         return Together(tuple(told(parts, one, scenes, clock) for one in control.controls))
     if not isinstance(control, TempoControl | TSAttn):
         return control
-    captions, _ = prompts(parts, scenes, clock)
-    return control.told(parts.texts, captions, parts.settings.text_length, scenes, clock)
+    return control.told(prompts(parts, scenes, clock)[0], scenes, clock)
 
 
 def cache_table(

@@ -12,6 +12,7 @@ from alchemint_jax.models.clip import CLIPVision
 from alchemint_jax.sampling import settings
 from alchemint_jax.sampling.canvas import MOST
 from alchemint_jax.sampling.control import Relay, TSAttn
+from alchemint_jax.sampling.prompts import whole_text
 from alchemint_jax.sampling.sample import Models
 from alchemint_jax.sampling.step_cache import AUTO, FILE, Tables, fingerprint
 from alchemint_jax.sampling.texts import Texts
@@ -125,9 +126,14 @@ class Parts:
             StoryboardError: naming scene, text and how much the model reads.
         """
         texts = [("prompt", scene.caption, self.settings.text_length)]
-        if self.relay is not None and scene.events:
-            told = " ".join([scene.caption, *(event.text for event in scene.events)])
-            texts.append(("prompt and events", told, self.settings.text_length))
+        said = [event.text for event in scene.events]
+        if isinstance(self.relay, Relay):
+            for i, text in enumerate(said):
+                whole = whole_text(scene.caption, text)
+                texts.append((f"prompt and events[{i}].text", whole, self.settings.text_length))
+        elif self.relay and said:
+            whole = " ".join([scene.caption, *said])
+            texts.append(("prompt and events", whole, self.settings.text_length))
         for i, subject in enumerate(scene.subjects):
             texts.append((f"subjects[{i}].word", subject.word, self.settings.tag_length))
         for i, event in enumerate(scene.events if self.relay is None else ()):

@@ -146,6 +146,11 @@ class Pipeline(Parts):
                 f"{source}: has an event branch, which is told of events; a relay is for models "
                 "without"
             )
+        if isinstance(relay, Relay) and relay.contrast and chosen and chosen.distilled:
+            raise ConfigError(
+                f"{source}: this model has its guidance inside, which contrasts nothing; leave "
+                "--contrast out, or use the model that it was made from"
+            )
         if clean_keyframes and config.in_channels != config.out_channels:
             raise ConfigError(
                 f"{source}: has channels for keyframes, and is given them there; clean keyframes "

@@ -13,10 +13,14 @@ from told_kit import BASE, CLOCK, scene
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import Attended, Bias
 from alchemint_jax.models.dit.conditioning import Conditions, Told
+from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.sampling import Guidance, Pipeline
 from alchemint_jax.sampling.control import Gating, Moment, Relay, Steered, Together
-from alchemint_jax.sampling.control.relay import event_bias, relay_penalty
+from alchemint_jax.sampling.control.relay import event_bias, padding_bias, relay_penalty
+from alchemint_jax.sampling.control.telling import told_by
+from alchemint_jax.sampling.prompts import Prompts, whole_text
+from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.tokenizers import ByteTokenizer
 
 pytestmark = pytest.mark.slow
@@ -99,35 +103,122 @@ def test_what_follows_an_empty_caption_begins_the_prompt(pipe):
 # ------------------------------------------------------------------------------------ pipeline
 
 
-def test_events_are_in_the_prompt_and_conditions_say_where_and_when(pipe):
-    scenes = [scene(("it falls", (0, 4)), ("it turns blue", (3, 9))), scene()]
+def test_each_event_is_read_with_the_caption_and_without_others(pipe):
+    scenes = [scene(("it falls", (0, 4)), ("it turns blue", (3, 7))), scene()]
     found = pipe.conditions(scenes)
-    assert found.events is None and found.told.words.shape[:2] == (2, 2)
     plain = dataclasses.replace(pipe, relay=None)
-    told = scene(caption="a red disc it falls it turns blue")
-    np.testing.assert_array_equal(found.text[0], plain.conditions([told]).text[0])
-    np.testing.assert_array_equal(found.text[1], plain.conditions([scene()]).text[0])
-    latent = CLOCK.latent(np.array([[[[0, 4]], [[3, 9]]]], np.int32))
+    texts = ["a red disc", "a red disc it falls", "a red disc it turns blue"]
+    words, read = np.asarray(found.told.words), np.asarray(found.text)
+    assert words.shape == (2, 3, 512) and found.events is None and not words[1].any()
+    for own, text, padding in zip(words[0], texts, found.told.padding[0], strict=True):
+        alone = np.asarray(plain.conditions([scene(caption=text)]).text[0])
+        size = int(512 - padding)
+        assert own.sum() == size and alone[size - 1].any() and not alone[size:].any()
+        np.testing.assert_allclose(read[0, own], alone[:size], atol=1e-5)
+    assert not read[0, ~words[0].any(0)].any()
+    np.testing.assert_array_equal(read[1], plain.conditions([scene()]).text[0])
+    latent = CLOCK.latent(np.array([[[[7, 9]], [[0, 4]], [[3, 7]]]], np.int32))
     np.testing.assert_allclose(found.told.intervals[0], latent[0])
     empty = np.asarray(found.told.intervals[1])
     assert (empty[..., 0] > empty[..., 1]).all()
+
+
+def test_an_event_that_has_the_caption_in_it_is_a_text_by_itself():
+    for text in ("a disc on a lawn falls", "falls"):
+        found = whole_text("a lawn", text)
+        assert found == (text if "lawn" in text else "a lawn falls")
+    assert whole_text("", "it falls").strip() == "it falls"
+    assert whole_text("art", "a cart falls") == "art a cart falls"
+
+
+def test_texts_that_are_too_long_together_take_more_room(pipe):
+    settings = dataclasses.replace(pipe.settings, text_length=8)
+    found = dataclasses.replace(pipe, settings=settings).conditions(
+        [scene(("it falls", (0, 4)), caption="a disc"), scene(caption="a disc")]
+    )
+    assert found.text.shape[1] == found.null_text.shape[1] == found.words.shape[2] > 8
+    for copies in (found.null_text[0], found.text[1]):
+        np.testing.assert_array_equal(copies[:8], copies[8:16])
+
+
+def test_a_frame_sees_what_its_text_alone_would_show_it():
+    """Attention over all texts of a scene against that over one of them, padding included."""
+    texts = Texts(ByteTokenizer(1), UMT5Encoder(UMT5Config(vocab=259)), dict)
+    read = Prompts(texts, (("a b", "a b cde"), ("xy",)), 9)
+    draw = np.random.default_rng(0)
+    states = draw.normal(size=(3, 9, 4)) * (np.arange(9) < read.sizes[:, None])[..., None]
+    queries = draw.normal(size=(2, 4))
+
+    def attend(keys, bias):
+        weights = np.exp(keys @ queries.T + bias.T)
+        return (weights / weights.sum(0)).T @ keys
+
+    cost = jnp.asarray([[[0.0, 99.0], [99.0, 0.0]], [[99.0, 99.0]] * 2])
+    words = jnp.asarray(read.members(2)).at[1].set(False)
+    hidden = np.asarray(event_bias(cost, words))
+    bias = hidden + np.asarray(padding_bias(cost, words, jnp.asarray(read.padding(2))))
+    laid = np.asarray(read.laid(jnp.asarray(states)))
+    assert laid.shape[1] == 18
+    for frame in range(2):
+        wanted = attend(states[frame], np.zeros((2, 9)))[frame]
+        np.testing.assert_allclose(attend(laid[0], bias[0])[frame], wanted, rtol=1e-5)
+        assert np.abs(attend(laid[0], hidden[0])[frame] - wanted).max() > 1e-3
+    wanted = attend(states[2], np.zeros((2, 9)))
+    np.testing.assert_allclose(attend(laid[1], bias[1]), wanted, rtol=1e-5)
+
+
+def test_words_are_found_in_all_texts_of_a_scene():
+    texts = Texts(ByteTokenizer(1), UMT5Encoder(UMT5Config(vocab=259)), dict)
+    read = Prompts(texts, (("a b", "a b c"), ("c",)), 9)
+    found = read.words([["b", "c"], ["c"]], 2)
+    assert [np.flatnonzero(row).tolist() for row in found[0]] == [[2, 6], [8]]
+    assert [np.flatnonzero(row).tolist() for row in found[1]] == [[0, 9], []]
 
 
 def render(pipe, one, **options):
     return pipe.render([one], steps=2, guidance=Guidance(both=3.0), **options).astype(int)
 
 
-def test_it_is_the_bias_that_its_definition_says(pipe):
-    one = scene(("it falls", (0, 2)), caption="a disc")
-    found = render(pipe, one)
-    conditions = pipe.conditions([one])
-    cost = relay_penalty(conditions.told.intervals, 3, 2.0, 1e-3)
-    bias = Bias(words=event_bias(cost, conditions.told.words))
+def test_an_event_that_lasts_is_a_prompt_and_one_that_does_not_is_none(pipe):
     plain = dataclasses.replace(pipe, relay=None)
-    told = scene(caption="a disc it falls")
-    wanted = render(plain, told, control=lambda moment, latents: Steered(latents, bias))
-    assert np.abs(found - wanted).max() <= 1
-    assert np.abs(found - render(plain, told)).max() > 1, "the bias does something"
+    lasts, ends = (render(pipe, scene(("it falls", (0, n)), caption="a disc")) for n in (9, 5))
+    wanted = render(plain, scene(caption="a disc it falls"))
+    assert np.abs(lasts - wanted).max() <= 1
+    for other in (wanted, render(plain, scene(caption="a disc"))):
+        assert np.abs(ends - other).max() > 1
+
+
+def test_guidance_leads_away_from_the_caption_without_the_event(pipe):
+    """While it lasts; at other times, and for other videos, from the negative prompt."""
+    other = dataclasses.replace(pipe, relay=Relay(contrast=True))
+    scenes = [scene(("it falls", (0, 5)), caption="a disc"), scene()]
+    found = other.conditions(scenes, "ugly")
+    null, words = np.asarray(found.null_text), np.asarray(found.told.null.words)
+    assert null.shape == found.text.shape == (2, 1024, null.shape[2]) and not words[1].any()
+    plain = dataclasses.replace(pipe, relay=None)
+    for own, text in zip(words[0], ("ugly", "a disc"), strict=True):
+        alone = np.asarray(plain.conditions([scene(caption=text)]).text[0])
+        np.testing.assert_allclose(null[0, own], alone[: own.sum()], atol=1e-5)
+    times = np.asarray(found.told.null.intervals)[0, :, 0]
+    np.testing.assert_array_equal(times, np.asarray(found.told.intervals)[0, :, 0])
+    # Its event lasts, and its guidance has nothing but what the event adds.
+    lasts = render(other, scene(("it falls", (0, 9)), caption="a disc"))
+    wanted = plain.render(
+        [scene(caption="a disc it falls")],
+        negative_prompt="a disc",
+        steps=2,
+        guidance=Guidance(both=3.0),
+    )
+    assert np.abs(lasts - wanted.astype(int)).max() <= 1
+    assert np.abs(lasts - render(pipe, scene(("it falls", (0, 9)), caption="a disc"))).max() > 1
+    np.testing.assert_array_equal(render(other, scene()), render(plain, scene()))
+
+
+def test_a_contrast_needs_a_relay_and_guidance():
+    assert Relay.of(True, contrast=True) == Relay(contrast=True)
+    assert Relay.of(1.0, contrast=True) == Relay(1.0, contrast=True)
+    with pytest.raises(ConfigError, match="--contrast: .* give --relay, too"):
+        told_by(None, None, True)
 
 
 def test_without_events_it_does_nothing(pipe):
@@ -145,8 +236,8 @@ def test_events_without_a_relay_are_refused_and_told_of_it(pipe):
 def test_prompt_and_events_together_must_fit(pipe):
     half = "a red disc " * 60
     pipe.check(scene(caption=half))
-    with pytest.raises(StoryboardError, match=r"clip: prompt and events: \d+ tokens long"):
-        pipe.check(scene((half, (0, 4)), caption=half))
+    with pytest.raises(StoryboardError, match=r"clip: prompt and events\[0\].text: \d+ tok"):
+        pipe.check(scene(("a blue star " * 60, (0, 4)), caption=half))
 
 
 def test_a_model_with_an_event_branch_needs_none():
@@ -194,6 +285,17 @@ def test_controls_that_remember_go_on_one_by_one():
     assert (np.asarray(found.latents) == 11).all() and found.bias is None
     again = found.control(moment(None), latents)
     assert (np.asarray(again.latents) == 22).all()
+
+
+def test_passes_without_the_caption_have_a_bias_of_their_own():
+    rows = jnp.asarray([[[1.0, 2.0]], [[3.0, 4.0]]])
+    bias = Bias(words=rows, nulls=-rows) + Bias(nulls=-rows)
+    found = bias.repeated(2).without_captions(jnp.asarray([False, True, True, False]))
+    wanted = [rows[0], -2 * rows[1], -2 * rows[0], rows[1]]
+    np.testing.assert_array_equal(found.words, jnp.stack(wanted))
+    assert found.nulls is None
+    with pytest.raises(ValueError, match="some layers"):
+        Bias(nulls=rows, layers=jnp.ones(2)) + Bias(words=rows)
 
 
 def test_biases_of_some_layers_are_not_added_to_others(pipe):

@@ -34,6 +34,7 @@ from alchemint_jax.sampling.control.tempo_losses import tempo_terms
 from alchemint_jax.sampling.control.when import parse_when
 from alchemint_jax.sampling.fitting import fitted
 from alchemint_jax.sampling.parts import Parts
+from alchemint_jax.sampling.prompts import Prompts
 from alchemint_jax.sampling.sample import Models, sample_latents, solve_piece
 from alchemint_jax.sampling.settings import Plan, Settings
 from alchemint_jax.sampling.solvers import SOLVERS
@@ -296,8 +297,8 @@ TEXTS = Texts(ByteTokenizer(1), UMT5Encoder(UMT5Config(vocab=259)), dict)
 
 
 def told(control, *scenes):
-    captions = [one.caption for one in scenes]
-    return control.told(TEXTS, captions, 40, scenes, CLOCK)
+    prompts = Prompts(TEXTS, tuple((one.caption,) for one in scenes), 40)
+    return control.told(prompts, scenes, CLOCK)
 
 
 def test_words_are_those_of_subjects_or_those_that_are_named():

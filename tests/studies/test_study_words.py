@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from alchemint_jax.sampling.control import Relay, TSAttn
 from alchemint_jax.worlds.sprites.cases import sprites_cases, sprites_clips
 from alchemint_jax.worlds.sprites.world import World
 from studies import timing_figures as figures
@@ -26,15 +27,16 @@ def test_boards_are_of_what_the_model_reads():
     assert [c.id for c in cases[:3]] == [c.id for c in study.worded(3, seed=3)]
 
 
-def test_the_prompt_becomes_what_happens_to_each_subject():
+@pytest.mark.parametrize("by", [Relay(), TSAttn()])
+def test_the_prompt_becomes_what_happens_to_each_subject(by):
     for case in study.worded(6, seed=3):
-        told = study.eventful(case)
+        told = study.eventful(case, by)
         assert told.caption in {f"a {tone} background" for tone in ("dark", "grey", "light")}
         assert case.caption.endswith(f" on {told.caption}")
         assert [e.spans for e in told.events] == [subject.spans for subject in case.subjects]
         for subject, event in zip(case.subjects, told.events, strict=True):
             assert event.text.startswith(f"a {subject.word} ") and event.text in case.caption
-            assert "background" not in event.text
+            assert ("background" in event.text) == (by == Relay())
 
 
 def test_each_way_is_asked_for_the_same_boards(monkeypatch):
@@ -57,7 +59,7 @@ def test_each_way_is_asked_for_the_same_boards(monkeypatch):
     found = study.measure(Pipe(), cases, seed=3, batch=3, progress=False)
     assert [way for way, _ in asked] == list(study.WAYS.values())
     for way, scenes in asked:
-        wanted = [study.eventful(c) for c in cases] if way.events else cases
+        wanted = [study.eventful(c, way.events) for c in cases] if way.events else cases
         assert [scene.id for scene in scenes] == [case.id for case in cases]
         assert [scene.events for scene in scenes] == [case.events for case in wanted]
     for name in study.WAYS:

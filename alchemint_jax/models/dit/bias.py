@@ -23,7 +23,7 @@ from alchemint_jax.sharding import constrain
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["subjects", "frames", "words", "layers", "between", "separated"],
+    data_fields=["subjects", "frames", "words", "layers", "between", "separated", "nulls"],
     meta_fields=[],
 )
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Bias:
         layers: what all of these are multiplied by in each layer [l].
         between: biases that depend on attention itself, and have layers of their own.
         separated: the same, of events that are in the caption.
+        nulls: as `words`, on each token of the text that takes the place of the caption in passes
+            without it [b t m].
     """
 
     subjects: Any = None
@@ -51,6 +53,7 @@ class Bias:
     layers: Any = None
     between: Between | None = None
     separated: Separated | None = None
+    nulls: Any = None
 
     def __add__(self, other: Bias) -> Bias:
         """Both at once. One of some layers can be added to one without tables only."""
@@ -71,25 +74,30 @@ class Bias:
             of_some[0].layers if of_some else None,
             other.between if self.between is None else self.between,
             other.separated if self.separated is None else self.separated,
+            both(self.nulls, other.nulls),
         )
 
     def _tables(self) -> list[jax.Array]:
-        tables = (self.subjects, self.frames, self.words)
+        tables = (self.subjects, self.frames, self.words, self.nulls)
         return [table for table in tables if table is not None]
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
-        subjects, frames, words = repeat((self.subjects, self.frames, self.words), times)
+        *tables, nulls = repeat((self.subjects, self.frames, self.words, self.nulls), times)
         between = None if self.between is None else self.between.repeated(times)
         separated = None if self.separated is None else self.separated.repeated(times)
-        return Bias(subjects, frames, words, self.layers, between, separated)
+        return Bias(*tables, self.layers, between, separated, nulls)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
-        words = None if self.words is None else jnp.where(empty[:, None, None], 0, self.words)
+        words = self.words
+        if words is not None:
+            words = jnp.where(empty[:, None, None], 0 if self.nulls is None else self.nulls, words)
         between = None if self.between is None else self.between.without_captions(empty)
         separated = self.separated and self.separated.without_captions(empty)
-        return dataclasses.replace(self, words=words, between=between, separated=separated)
+        return dataclasses.replace(
+            self, words=words, nulls=None, between=between, separated=separated
+        )
 
     def of_sequence(self, sequence: SequenceLayout) -> LowRankBias | None:
         """The bias of self-attention: one channel for each subject and direction.

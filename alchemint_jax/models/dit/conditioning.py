@@ -53,6 +53,11 @@ class Told(NamedTuple):
     """Which tokens of the caption are of each event's text [b e l]."""
     intervals: jax.Array
     """Latent intervals [b e m 2]; rows with start > end are empty."""
+    padding: jax.Array | None = None
+    """Where each event has a caption of its own, and all of them follow one another: how many
+    tokens of padding each of these would have alone [b e]."""
+    null: Any = None
+    """The same of the negative prompt, where that is timed, too: a `Told`."""
 
 
 class Given(NamedTuple):

@@ -1,8 +1,10 @@
 """Relay: what happens when, told to attention while sampling, for models without an event branch.
 
-The texts of events follow the caption in one prompt, and video does not see the tokens of an event
-outside of its time. That is the penalty of Prompt Relay, arXiv 2604.10030, in the form in which
-events may overlap, nest, and leave gaps.
+Each event has a text of its own, the caption and what happens, and frames without any event have
+the caption alone. Video does not see the tokens of a text outside of its time. That is the penalty
+of Prompt Relay, arXiv 2604.10030, in the form in which events may overlap, nest, and leave gaps;
+what is this repository's is that texts are encoded one by one, since the states of a caption that
+is encoded with its events tell of them at all times (see `Prompts`).
 
 Axes: b batch, e events, m intervals of an event, t latent frames, l tokens of the prompt.
 """
@@ -19,6 +21,7 @@ from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import Bias
+from alchemint_jax.models.dit.conditioning import Told
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.sampling.control.step import Moment, Steered
 
@@ -32,6 +35,8 @@ class Relay:
         tail: latent frames outside of an event at which its tokens have `least` of the weight
             that they have inside; the smaller, the harder its edges.
         least: that share.
+        contrast: while an event lasts, guidance leads away from the caption without it, in place of
+            the negative prompt: what the event adds is then all that guidance amplifies.
 
     Raises:
         ConfigError: a field is not in its range.
@@ -47,6 +52,7 @@ class Relay:
 
     tail: float | int = 2.0
     least: float = 1e-3
+    contrast: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.tail <= 1000:
@@ -55,11 +61,17 @@ class Relay:
             raise ConfigError(f"Relay: least = {self.least}: must be between 0 and 1")
 
     @classmethod
-    def of(cls, given: float | int | bool | None) -> Relay | None:
-        """What `--relay` asks for: a tail, True for the usual one, or None for none."""
+    def of(cls, given: float | int | bool | None, contrast: bool = False) -> Relay | None:
+        """What `--relay` asks for: a tail, True for the usual one, or None for none.
+
+        Raises:
+            ConfigError: there is `--contrast`, but no relay.
+        """
         if given is None:
+            if contrast:
+                raise ConfigError("--contrast: says how a relay times events; give --relay, too")
             return None
-        return cls() if given is True else cls(given)
+        return cls(contrast=contrast) if given is True else cls(given, contrast=contrast)
 
     def settings(self) -> dict[str, Any]:
         """The fields, as plain values."""
@@ -70,8 +82,16 @@ class Relay:
         told = moment.conditions.told
         if told is None:
             return Steered(latents)
-        cost = relay_penalty(told.intervals, latents.shape[1], self.tail, self.least)
-        return Steered(latents, Bias(words=event_bias(cost, told.words)))
+        words = self._bias(told, latents.shape[1])
+        nulls = None if told.null is None else self._bias(told.null, latents.shape[1])
+        return Steered(latents, Bias(words=words, nulls=nulls))
+
+    def _bias(self, told: Told, n_frames: int) -> Float[Array, "b t l"]:
+        cost = relay_penalty(told.intervals, n_frames, self.tail, self.least)
+        bias = event_bias(cost, told.words)
+        if told.padding is None:
+            return bias
+        return bias + padding_bias(cost, told.words, told.padding)
 
 
 def relay_penalty(
@@ -96,3 +116,20 @@ def relay_penalty(
 def event_bias(cost: Float[Array, "b e t"], words: Bool[Array, "b e l"]) -> Float[Array, "b t l"]:
     """The bias of each token of the prompt: less the cost of its event; others have none."""
     return -jnp.einsum("bet,bel->btl", cost, words.astype(cost.dtype))
+
+
+def padding_bias(
+    cost: Float[Array, "b e t"], words: Bool[Array, "b e l"], padding: Float[Array, "b e"]
+) -> Float[Array, "b t l"]:
+    """The bias of the tokens that are of no event, where they are the padding of events' texts.
+
+    All of them together then weigh as much as the padding that the text of a frame has where it is
+    alone: of texts that are seen at once, the mean by what they are seen with. A prompt without
+    events has none.
+    """
+    seen = jnp.exp(-cost)
+    wanted = jnp.einsum("bet,be->bt", seen, padding) / jnp.maximum(seen.sum(1), 1e-9)
+    others = ~words.any(1)
+    there = jnp.maximum(others.sum(1), 1)[:, None]
+    lift = jnp.where(words.any((1, 2))[:, None], jnp.log(jnp.maximum(wanted, 1) / there), 0)
+    return lift[..., None] * others[:, None]

@@ -10,13 +10,15 @@ from alchemint_jax.sampling.control.ts_attn import TSAttn
 
 
 def told_by(
-    relay: float | int | bool | None, ts_attn: Sequence[str | bool] | None
+    relay: float | int | bool | None,
+    ts_attn: Sequence[str | bool] | None,
+    contrast: bool | None = None,
 ) -> Relay | TSAttn | None:
-    """Who tells events, as `--relay` and `--ts-attn` ask for; None where nobody is to.
+    """Who tells events, as `--relay`, `--ts-attn` and `--contrast` ask for; None if nobody does.
 
     Raises:
-        ConfigError: both are asked for.
+        ConfigError: both are asked for, or a contrast without a relay.
     """
     if relay is not None and ts_attn is not None:
         raise ConfigError("--relay and --ts-attn: both time events in the prompt; give one of them")
-    return Relay.of(relay) or TSAttn.of(ts_attn)
+    return Relay.of(relay, bool(contrast)) or TSAttn.of(ts_attn)

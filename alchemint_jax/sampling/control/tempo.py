@@ -27,7 +27,7 @@ from alchemint_jax.sampling.control.gating import Window, check_window, inside
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.sampling.control.tempo_losses import TRIM, Terms, kept, tempo_terms
 from alchemint_jax.sampling.control.when import When, given_words, parse_when
-from alchemint_jax.sampling.texts import Texts
+from alchemint_jax.sampling.prompts import Prompts
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.scene import Scene
 
@@ -136,15 +136,8 @@ class TempoControl:
         fields = dataclasses.asdict(self)
         return {name: fields[name] for name in _FIELDS}
 
-    def told(
-        self,
-        texts: Texts,
-        prompts: Sequence[str],
-        length: int,
-        scenes: Sequence[Scene],
-        clock: Clock,
-    ) -> TempoControl:
-        """The control of a batch, whose words are found in its prompts of so many tokens.
+    def told(self, prompts: Prompts, scenes: Sequence[Scene], clock: Clock) -> TempoControl:
+        """The control of a batch, whose words are found in its prompts.
 
         Raises:
             StoryboardError: a prompt has none of the words, or does not have one that was given.
@@ -155,7 +148,7 @@ class TempoControl:
         else:
             wanted = [list(self.words)] * len(scenes)
         most = max(1, *map(len, wanted))
-        tokens = texts.words(prompts, [[one.word for one in own] for own in wanted], most, length)
+        tokens = prompts.words([[one.word for one in own] for own in wanted], most)
         curves = np.zeros((len(scenes), most, clock.latent_frames), np.float32)
         for row, scene, own in zip(curves, scenes, wanted, strict=True):
             for number, one in enumerate(own):

@@ -28,7 +28,7 @@ from alchemint_jax.rotary import coverage
 from alchemint_jax.sampling.control.gating import Window, check_window, inside
 from alchemint_jax.sampling.control.step import Moment, Steered
 from alchemint_jax.sampling.control.when import given_words
-from alchemint_jax.sampling.texts import Texts
+from alchemint_jax.sampling.prompts import Prompts
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.scene import Scene
 
@@ -88,22 +88,15 @@ class TSAttn:
         """The fields that are not found from a batch, as plain values."""
         return {"words": self.words, "steps": self.steps}
 
-    def told(
-        self,
-        texts: Texts,
-        prompts: Sequence[str],
-        length: int,
-        scenes: Sequence[Scene],
-        clock: Clock,
-    ) -> TSAttn:
-        """The control of a batch, whose words are found in its prompts of so many tokens.
+    def told(self, prompts: Prompts, scenes: Sequence[Scene], clock: Clock) -> TSAttn:
+        """The control of a batch, whose words are found in its prompts.
 
         Raises:
             StoryboardError: a scene has events, but its prompt none of the words.
         """
         own = [[one.word for one in scene.subjects] for scene in scenes]
         wanted = own if self.words is None else [list(self.words)] * len(scenes)
-        found = texts.words(prompts, wanted, max(1, *map(len, wanted)), length)
+        found = prompts.words(wanted, max(1, *map(len, wanted)))
         for scene, there in zip(scenes, np.asarray(found.any((1, 2))), strict=True):
             if scene.events and not there:
                 raise StoryboardError(
