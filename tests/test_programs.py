@@ -18,7 +18,7 @@ from alchemint_jax.models import layers
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.rotary import FittedRope
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 @dataclasses.dataclass(frozen=True)
