@@ -39,7 +39,7 @@ def _process():
     return programs.kept(scaled), traced
 
 
-TREE, X = {"a": jnp.arange(3.0)}, np.float32(1)
+TREE, X = {"a": jax.device_put(np.arange(3, dtype=np.float32))}, np.float32(1)
 
 
 @pytest.fixture
