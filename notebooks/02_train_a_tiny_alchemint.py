@@ -36,8 +36,9 @@ from alchemint_jax.train.run import run_config
 from alchemint_jax.worlds.sprites import SpritesTracker, sprites_cases, write_sprites
 
 SMALL = "NOTEBOOK_SMALL" in os.environ
-PICTURES, PICTURE_STEPS = (24, 2) if SMALL else (5000, 250)
-CLIPS, CLIP_STEPS, BOARDS = (12, 2, 2) if SMALL else (800, 500, 32)
+PICTURES, PICTURE_STEPS = (8, 2) if SMALL else (5000, 250)
+CLIPS, CLIP_STEPS, BOARDS = (5, 2, 2) if SMALL else (800, 500, 32)
+AT_ONCE = 2 if SMALL else 8  # clips that are encoded together
 temporary = tempfile.TemporaryDirectory()  # it goes when the notebook ends
 work = Path(temporary.name)
 
@@ -64,8 +65,8 @@ Image.open(work / "sheet.png")
 # %%
 vae = weights.locate("sprites")
 began = time.perf_counter()
-picture_latents = encode_dataset(pictures, vae, work / "picture_latents")
-clip_latents = encode_dataset(clips, vae, work / "clip_latents")
+picture_latents = encode_dataset(pictures, vae, work / "picture_latents", batch=AT_ONCE)
+clip_latents = encode_dataset(clips, vae, work / "clip_latents", batch=AT_ONCE)
 print(f"encoded in {time.perf_counter() - began:.0f} s")
 
 # %% [markdown]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import functools
 import gc
+import inspect
 import json
 import os
 import random
@@ -26,6 +27,8 @@ import fake_gcs
 import jax
 import pytest
 from absl import flags
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+from jax.interpreters import mlir
 from pool_encoder import CLIPS, VALIDATION, PoolEncoder
 
 # XLA's older way to compile for the CPU takes less time, and so does a program in one piece, where
@@ -46,21 +49,43 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 FEW = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
 jax.config.update("jax_disable_most_optimizations", FEW)
 KEPT = 500  # programs, before a module's end makes a process forget them
-# Seconds that a program takes to compile before it is written down: most are met once, and to write
-# one takes longer than is saved. See the fixture `shared_programs`.
-RARELY, OFTEN = 2.0, 0.2
-# What one process has written down, no other of this run compiles again: they inherit the folder.
+# What a process that tests start has written down, no other of this run compiles again: they
+# inherit the folder. The tests' own processes meet most programs once, and to write one takes
+# longer than is saved: see the fixture `shared_programs`.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.mkdtemp(prefix="compiled-")
     atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    least = "0.2"  # seconds that a program takes to compile before it is written down
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = str(OFTEN)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = least
     jax.config.update("jax_compilation_cache_dir", compiled)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", RARELY)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", float(least))
+jax.config.update("jax_enable_compilation_cache", False)
 if "JAX_PLATFORMS" not in os.environ:
     jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)  # takes effect because no backend has started yet
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Where each operation stands in a file: nobody reads it here, and it takes a twentieth of the time.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
+jax.config.update("jax_traceback_in_locations_limit", 0)
+
+
+@functools.cache
+def context() -> object:
+    """One of MLIR's, in which all programs are lowered: to make it takes longer than most do."""
+    return mlir.make_ir_context()
+
+
+def _in_one_context(init: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(init)
+    def started(self: object, *args: object, **given: object) -> None:
+        init(self, *args, **given | {"context": given.get("context") or context()})
+
+    return started
+
+
+if "context" in inspect.signature(mlir.ModuleContext.__init__).parameters:
+    mlir.ModuleContext.__init__ = _in_one_context(mlir.ModuleContext.__init__)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -114,16 +139,21 @@ def few_programs(lowered: list[str]) -> Iterator[None]:
     yield
     if len(lowered) > KEPT:
         jax.clear_caches()
+        context.cache_clear()  # it holds the constants of all of them
         lowered.clear()
 
 
 @pytest.fixture(scope="module")
 def shared_programs() -> Iterator[None]:
-    """For modules that compile a program many times, or have it compiled by other processes."""
-    before = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", OFTEN)
+    """For modules that compile a program many times, or have it compiled by other processes.
+
+    And for those that test how programs are kept: with it, this process keeps them as users' do.
+    """
+    jax.config.update("jax_enable_compilation_cache", True)
+    reset_cache()  # JAX looks at its settings once
     yield
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+    jax.config.update("jax_enable_compilation_cache", False)
+    reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from docstring_examples import run_example
+from rolled import rolled
 
 import alchemint_jax as al
 from alchemint_jax import weights
@@ -23,7 +24,7 @@ EXAMPLES = ROOT / "examples"
 
 @pytest.fixture(scope="module")
 def pipe():
-    return al.Pipeline.load("sprites")
+    return rolled(al.Pipeline.load("sprites"))
 
 
 def test_it_is_small_and_has_a_card():

@@ -17,6 +17,8 @@ from alchemint_jax.sampling.text_cache import TextCache
 from alchemint_jax.weights import locate
 from alchemint_jax.weights.lora import load_lora
 
+pytestmark = pytest.mark.usefixtures("shared_programs")
+
 
 @pytest.fixture
 def restored_config():

@@ -18,7 +18,7 @@ from alchemint_jax.models import layers
 from alchemint_jax.models.dit import DiT, DiTConfig
 from alchemint_jax.rotary import FittedRope
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ def _process():
     return programs.kept(scaled), traced
 
 
-TREE, X = {"a": jnp.arange(3.0)}, np.float32(1)
+TREE, X = {"a": jax.device_put(np.arange(3, dtype=np.float32))}, np.float32(1)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import functools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Integer, Shaped
 
 Number = int | float | np.integer | np.floating
 Span = tuple[float, float]
@@ -336,19 +336,19 @@ def bootstrap_ci(
         return float("nan"), float("nan")
     _, member = np.unique(np.asarray(groups)[kept], return_inverse=True)
     sums, counts = np.bincount(member, data[kept]), np.bincount(member)
-    drawn = _resamples(len(sums), n, seed)
+    drawn = _resamples(len(sums), n, seed).astype(np.float64)
     means = (drawn @ sums) / (drawn @ counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-@functools.lru_cache(maxsize=2)  # figures of the same clips follow each other
-def _resamples(groups: int, n: int, seed: int) -> Float[np.ndarray, "n groups"]:
-    """How often each group is in each of `n` resamples."""
+@functools.lru_cache(maxsize=32)  # parts of a table come again, with the same numbers of clips
+def _resamples(groups: int, n: int, seed: int) -> Integer[np.ndarray, "n groups"]:
+    """How often each group is in each of `n` resamples, in as few bytes as hold it."""
     picks = np.random.default_rng(seed).integers(0, groups, (n, groups))
     places = picks + groups * np.arange(n)[:, None]
     counts = np.bincount(places.ravel(), minlength=n * groups)
-    return counts.reshape(n, groups).astype(np.float64)
+    return counts.reshape(n, groups).astype(np.min_scalar_type(groups))
 
 
 def correlation(a: Values, b: Values) -> float:

@@ -168,11 +168,11 @@ def unboxed(tree: PyTree) -> PyTree:
 
     Unlike `flax.linen.unbox` it never adds a sharding constraint, so it works on shapes as well.
     """
+    return jax.tree.map(lambda p: p.value if _is_box(p) else p, tree, is_leaf=_is_box)
 
-    def is_box(leaf: object) -> bool:
-        return isinstance(leaf, nn.meta.AxisMetadata)
 
-    return jax.tree.map(lambda p: p.value if is_box(p) else p, tree, is_leaf=is_box)
+def _is_box(leaf: object) -> bool:
+    return isinstance(leaf, nn.meta.AxisMetadata)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -6,7 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from alchemint_jax.rotary.inlined import inlined
 
+
+@inlined()
 def apply_gains(
     x: Float[Array | np.ndarray, "b n k d"],
     gains: Complex[Array | np.ndarray, "#b n d//2"],

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Real
 
 from alchemint_jax.errors import ConfigError
+from alchemint_jax.rotary.inlined import inlined
 
 
 class Frequencies(NamedTuple):
@@ -82,6 +83,7 @@ def _ladder(dim: int, theta: float | int) -> Float[np.ndarray, " pairs"]:
     return (float(theta) ** exponents).astype(np.float32)
 
 
+@inlined()
 def rotation(
     positions: ArrayLike, freqs_1d: Float[Array | np.ndarray, " pairs"]
 ) -> Complex[Array, "*shape pairs"]:
@@ -111,6 +113,7 @@ def rotation(
     return jax.lax.complex(jnp.cos(angle), jnp.sin(angle))
 
 
+@inlined()
 def spatial_gains(
     rows: Real[Array | np.ndarray, "*shape"],
     columns: Real[Array | np.ndarray, "*shape"],
@@ -121,6 +124,7 @@ def spatial_gains(
     return jnp.concatenate([temporal, rotation(rows, freqs.h), rotation(columns, freqs.w)], -1)
 
 
+@inlined("t", "h", "w")
 def grid_gains(
     t: int,
     h: int,
@@ -164,6 +168,7 @@ def grid_gains(
     return jnp.concatenate(axes, axis=-1).reshape(t * h * w, -1)
 
 
+@inlined("n_frames")
 def kernel(
     gains: Complex[Array | np.ndarray, "*batch pairs"], n_frames: int, freqs: Frequencies
 ) -> Float[Array, "*batch t"]:

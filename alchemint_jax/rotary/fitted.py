@@ -12,14 +12,17 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary.axes import Frequencies
+from alchemint_jax.rotary.inlined import inlined
 from alchemint_jax.rotary.schemes import Gains, Intervals, split_intervals, whole_gains
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 
 
+@inlined("clock")
 def coverage(intervals: Intervals, clock: Clock) -> Float[Array, "*batch t"]:
     """Fraction of each latent frame's pixel frames that lie inside an interval.
 
@@ -104,9 +107,15 @@ class FittedRope:
 
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
         """See `Scheme.gains`; the temporal pairs have mean-square modulus 1."""
+        return self._fit(intervals, n_frames, freqs, self._projection(n_frames, freqs))
+
+    @inlined("self", "n_frames")
+    def _fit(
+        self, intervals: Intervals, n_frames: int, freqs: Frequencies, projection: ArrayLike
+    ) -> Gains:
         clock = Clock.for_latents(n_frames, self.stride)
         target = 2 * coverage(intervals, clock) - 1
-        solve = jnp.asarray(self._projection(n_frames, freqs), jnp.float32)
+        solve = jnp.asarray(projection, jnp.float32)
         parts = jnp.einsum("...t,ct->...c", target, solve, precision="highest")
         norm = jnp.sqrt(2 * jnp.mean(parts**2, axis=-1, keepdims=True))
         parts = parts / jnp.maximum(norm, jnp.finfo(jnp.float32).tiny)

@@ -12,9 +12,11 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from alchemint_jax.rotary.axes import Frequencies, rotation
+from alchemint_jax.rotary.inlined import inlined
 from alchemint_jax.rotary.schemes import Intervals, split_intervals, whole_gains
 
 
+@inlined("n_frames", "length")
 def rerope_times(
     events: Intervals, n_frames: int, length: float | int = 8
 ) -> Float[Array, "*batch t"]:
@@ -48,6 +50,7 @@ def rerope_times(
     return _warped(events, frames.reshape((1,) * (np.ndim(events) - 1) + (-1,)), length)
 
 
+@inlined("length")
 def _warped(
     events: Intervals, times: Float[Array | np.ndarray, "*#batch 1 t"], length: float | int
 ) -> Float[Array, "*batch t"]:
@@ -59,6 +62,7 @@ def _warped(
     return length * jnp.sum(jnp.where(valid[..., None], progress, 0), axis=-2)
 
 
+@inlined("n_frames", "length")
 def rerope_query_gains(
     events: Intervals, n_frames: int, freqs: Frequencies, length: float | int = 8
 ) -> Complex[Array, "*batch t half"]:
@@ -87,6 +91,7 @@ def rerope_query_gains(
     return whole_gains(rotation(rerope_times(events, n_frames, length), freqs.t), 1.0, freqs)
 
 
+@inlined("length")
 def rerope_key_gains(
     events: Intervals, freqs: Frequencies, length: float | int = 8
 ) -> Complex[Array, "*batch m half"]:
@@ -121,6 +126,7 @@ def rerope_key_gains(
     return whole_gains(rotation((before + 0.5) * length, freqs.t), 1.0, freqs)
 
 
+@inlined("length")
 def rerope_cut_gains(
     cuts: Float[Array | np.ndarray, "*batch c"],
     events: Intervals,

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary.axes import Frequencies, rotation
+from alchemint_jax.rotary.inlined import inlined
 
 
 def retro_scales(
@@ -70,6 +71,7 @@ def smoothed_scales(
     return sum(scales[..., i : i + t] for i in range(width)) / width
 
 
+@inlined("mode")
 def retro_gains(
     gains: Complex[Array, "*#batch n half"],
     scales: Float[Array | np.ndarray, "*#batch t"],

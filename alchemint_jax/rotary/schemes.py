@@ -25,6 +25,7 @@ from jaxtyping import Array, Bool, Complex, Float, Real
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary.axes import Frequencies, rotation
+from alchemint_jax.rotary.inlined import inlined
 
 Intervals = Real[Array | np.ndarray, "*batch m 2"]
 Gains = Complex[Array, "*batch half"]
@@ -77,6 +78,7 @@ class Scheme(Protocol):
         ...
 
 
+@inlined()
 def split_intervals(
     intervals: Intervals,
 ) -> tuple[Float[Array, "*batch m"], Float[Array, "*batch m"], Bool[Array, "*batch m"]]:
@@ -86,6 +88,7 @@ def split_intervals(
     return start, end, start <= end
 
 
+@inlined("spatial_weight")
 def whole_gains(
     temporal: Complex[Array, "*batch pairs"], spatial_weight: float, freqs: Frequencies
 ) -> Gains:
@@ -95,6 +98,7 @@ def whole_gains(
     return jnp.concatenate([temporal.astype(jnp.complex64), spatial], axis=-1)
 
 
+@inlined()
 def _mean(
     per_interval: Complex[Array, "*batch m pairs"], valid: Bool[Array, "*batch m"]
 ) -> Complex[Array, "*batch pairs"]:
@@ -119,6 +123,7 @@ class MidRope:
         The ablation of AlcheMinT, arXiv 2512.10943, section 3: g = e((t0 + t1) / 2).
     """
 
+    @inlined("self", "n_frames")
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
         """See `Scheme.gains`; the spatial pairs are 1."""
         start, end, valid = split_intervals(intervals)
@@ -167,6 +172,7 @@ class WeRope:
         if self.right not in ("mirror", "printed"):
             raise ConfigError(f'WeRope: right = {self.right!r}: use "mirror" or "printed"')
 
+    @inlined("self", "n_frames")
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
         """See `Scheme.gains`; temporal moduli differ from 1."""
         start, end, valid = split_intervals(intervals)
@@ -221,6 +227,7 @@ class SincRope:
         if self.norm not in ("l1", "l2", "none"):
             raise ConfigError(f'SincRope: norm = {self.norm!r}: use "l1", "l2" or "none"')
 
+    @inlined("self", "n_frames")
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
         """See `Scheme.gains`; the spatial pairs are 1."""
         start, end, valid = split_intervals(intervals)
@@ -249,6 +256,7 @@ class NoInterval:
         This repository: g = 1.
     """
 
+    @inlined("self", "n_frames")
     def gains(self, intervals: Intervals, n_frames: int, freqs: Frequencies) -> Gains:
         """See `Scheme.gains`; all pairs are 1, also where there is no interval."""
         shape = (*intervals.shape[:-2], freqs.t.shape[0])

@@ -10,6 +10,7 @@ from jaxtyping import Array, Complex, Float, Real
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.rotary.axes import Frequencies, grid_gains, rotation, spatial_gains
+from alchemint_jax.rotary.inlined import inlined
 from alchemint_jax.rotary.schemes import MidRope, NoInterval, Scheme, whole_gains
 
 
@@ -143,6 +144,7 @@ class ReferenceLayout:
         return times[:, None] * step[None, :]
 
 
+@inlined("video_shape")
 def video_gains(
     freqs: Frequencies, video_shape: tuple[int, int, int]
 ) -> Complex[Array, "1 n half"]:

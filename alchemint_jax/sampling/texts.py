@@ -105,14 +105,16 @@ class Texts:
                 found.append((empty, jnp.zeros((0, length), bool)))
                 continue
             ids, mask = dataclasses.replace(self.tokenizer, length=length).encode(list(texts))
-
-            def encode(ids: np.ndarray, mask: np.ndarray) -> jax.Array:
-                found = encode_ids(self.encoder, params(), ids, mask)
-                require_finite(found, TEXT)
-                return found
-
+            encode = functools.partial(self._encoded, params)
             states = self.cache.states(ids, mask, encode) if self.cache else encode(ids, mask)
             found.append((jax.device_put(states), jax.device_put(mask)))
+        return found
+
+    def _encoded(
+        self, params: Callable[[], PyTree], ids: np.ndarray, mask: np.ndarray
+    ) -> jax.Array:
+        found = encode_ids(self.encoder, params(), ids, mask)
+        require_finite(found, TEXT)
         return found
 
     def words(

@@ -19,7 +19,7 @@ from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.steps import Work
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
 WAN = CONFIG.replace("sprites.py", "wan_1_3b.py")
 SIDE = {"seconds", "per_second", "flops_per_second", "mfu", "memory"}

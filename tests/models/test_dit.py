@@ -37,7 +37,14 @@ FRAMES, ROWS, COLUMNS = 3, 4, 6  # latent; tokens: 3 x 2 x 3
 
 
 def _normal(seed, *shape):
-    return jax.device_put(np.float32(np.random.default_rng(seed).standard_normal(shape)))
+    return np.float32(np.random.default_rng(seed).standard_normal(shape))
+
+
+def _with(x, where, change):
+    """A copy with other values there; by NumPy, for each of JAX's operations is a program."""
+    y = np.array(x)
+    y[where] = change(y[where]) if callable(change) else change
+    return y
 
 
 def _random_params(config, seed=0):
@@ -71,8 +78,8 @@ def _run(config, params, inputs, **options):
 def plain():
     return {
         "latents": _normal(0, 2, FRAMES, ROWS, COLUMNS, 3),
-        "time": jnp.asarray([0.3, 0.9]),
-        "text": _normal(1, 2, 5, 10).at[1, 3:].set(0),
+        "time": np.array([0.3, 0.9], np.float32),
+        "text": _with(_normal(1, 2, 5, 10), np.s_[1, 3:], 0),
     }
 
 
@@ -82,10 +89,10 @@ def timed(plain):
     intervals = [[[0, 0.5], [1.25, 2]], [[0.5, 1.5], [1, 0]], [[0, 2], [0, 2]]]
     return plain | {
         "references": _normal(2, 2, 3, ROWS, COLUMNS, 3),
-        "used": jnp.asarray([[1, 1, 0], [1, 1, 0]], bool),
-        "intervals": jnp.tile(jnp.asarray(intervals, jnp.float32)[None], (2, 1, 1, 1)),
+        "used": np.array([[1, 1, 0], [1, 1, 0]], bool),
+        "intervals": np.tile(np.array(intervals, np.float32)[None], (2, 1, 1, 1)),
         "tags": _normal(3, 2, 3, 4, 10),
-        "tag_mask": jnp.asarray([[[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]] * 2, bool),
+        "tag_mask": np.array([[[1, 1, 1, 0], [1, 1, 0, 0], [1, 1, 1, 1]]] * 2, bool),
     }
 
 
@@ -93,8 +100,8 @@ def timed(plain):
 def events(plain):
     return plain | {
         "events": _normal(4, 2, 2, 3, 10),
-        "event_mask": jnp.asarray([[[1, 1, 0], [1, 1, 1]], [[1, 1, 1], [0, 0, 0]]], bool),
-        "event_intervals": jnp.asarray([[[0, 1], [1, 2]], [[0, 1.5], [1, 0]]], jnp.float32),
+        "event_mask": np.array([[[1, 1, 0], [1, 1, 1]], [[1, 1, 1], [0, 0, 0]]], bool),
+        "event_intervals": np.array([[[0, 1], [1, 2]], [[0, 1.5], [1, 0]]], np.float32),
     }
 
 
@@ -102,7 +109,7 @@ SUBJECT_INPUTS = ("references", "used", "intervals", "tags", "tag_mask")
 
 
 def _slots(inputs, order):
-    return inputs | {name: inputs[name][:, jnp.asarray(order)] for name in SUBJECT_INPUTS}
+    return inputs | {name: inputs[name][:, order] for name in SUBJECT_INPUTS}
 
 
 def _without_subjects(params):
@@ -116,7 +123,7 @@ def test_is_wans_formulas(plain):
     params = _params(PLAIN)
     v = _run(PLAIN, params, plain)
     assert v.dtype == np.float32 and v.shape == plain["latents"].shape
-    given = (np.asarray(plain[name]) for name in ("latents", "time", "text"))
+    given = (plain[name] for name in ("latents", "time", "text"))
     samples = zip(v, *given, strict=True)
     for actual, latents, time, text in samples:
         expected = wan_velocity(params, latents, time, text, PLAIN.n_heads)
@@ -133,7 +140,7 @@ def test_wan_has_the_published_size(variant, count):
 
 
 def test_cosines_come_first():
-    embedded = np.asarray(sinusoid(jnp.asarray([0.0, 0.25]), 6))
+    embedded = np.asarray(jax.jit(sinusoid, static_argnums=1)(np.float32([0.0, 0.25]), 6))
     np.testing.assert_allclose(embedded[0], [1, 1, 1, 0, 0, 0], atol=1e-6)
     angle = 250 * 10000.0 ** (-np.arange(3) / 3)
     np.testing.assert_allclose(embedded[1], [*np.cos(angle), *np.sin(angle)], atol=1e-4)
@@ -141,7 +148,7 @@ def test_cosines_come_first():
 
 def test_text_padding_is_attended_to(plain):
     """Wan does not mask it: the states of padding are one more key, and pretrained weights know."""
-    longer = plain | {"text": jnp.pad(plain["text"], ((0, 0), (0, 4), (0, 0)))}
+    longer = plain | {"text": np.pad(plain["text"], ((0, 0), (0, 4), (0, 0)))}
     change = _run(PLAIN, _params(PLAIN), longer) - _run(PLAIN, _params(PLAIN), plain)
     assert np.abs(change).max(axis=(1, 2, 3, 4)).min() > 1e-3
 
@@ -159,9 +166,9 @@ def test_every_input_matters(plain):
 def test_one_time_per_token(plain):
     v = _run(PLAIN, _params(PLAIN), plain)
     tokens = FRAMES * ROWS * COLUMNS // 4
-    each = jnp.broadcast_to(plain["time"][:, None], (2, tokens))
+    each = np.broadcast_to(plain["time"][:, None], (2, tokens))
     np.testing.assert_allclose(_run(PLAIN, _params(PLAIN), plain | {"time": each}), v, atol=1e-6)
-    last = each.at[:, -1].set(0.0)
+    last = _with(each, np.s_[:, -1], 0.0)
     assert np.abs(_run(PLAIN, _params(PLAIN), plain | {"time": last}) - v).max() > 1e-3
 
 
@@ -177,7 +184,7 @@ def test_without_references_it_is_the_plain_model_to_the_last_bit(plain):
 
 def test_with_all_slots_empty_it_is_the_plain_model(plain, timed):
     params = _params(TIMED)
-    empty = timed | {"used": jnp.zeros((2, 3), bool)}
+    empty = timed | {"used": np.zeros((2, 3), bool)}
     v = _run(TIMED, params, plain)
     np.testing.assert_allclose(_run(TIMED, params, empty), v, atol=2e-6)
 
@@ -186,7 +193,7 @@ def test_empty_slots_change_nothing(timed):
     params = _params(TIMED)
     v = _run(TIMED, params, _slots(timed, [0, 1, 2]))
     np.testing.assert_allclose(_run(TIMED, params, _slots(timed, [0, 1])), v, atol=2e-6)
-    one = timed | {"used": jnp.asarray([[1, 0, 0]] * 2, bool)}
+    one = timed | {"used": np.array([[1, 0, 0]] * 2, bool)}
     with_two_empty = _run(TIMED, params, one)
     np.testing.assert_allclose(_run(TIMED, params, _slots(one, [0])), with_two_empty, atol=2e-6)
     assert np.abs(with_two_empty - v).max() > 1e-2  # a used slot is another matter
@@ -196,20 +203,20 @@ def test_contents_of_empty_slots_are_irrelevant(timed):
     params = _params(TIMED)
     v = _run(TIMED, params, timed)
     other = {
-        "references": timed["references"].at[:, 2].multiply(-30),
-        "tags": timed["tags"].at[:, 2].add(7),
-        "intervals": timed["intervals"].at[:, 2].set(jnp.asarray([[1.0, 1.5], [1.0, 0.0]])),
-        "tag_mask": timed["tag_mask"].at[:, 2].set(False),
+        "references": _with(timed["references"], np.s_[:, 2], lambda x: -30 * x),
+        "tags": _with(timed["tags"], np.s_[:, 2], lambda x: x + 7),
+        "intervals": _with(timed["intervals"], np.s_[:, 2], [[1.0, 1.5], [1.0, 0.0]]),
+        "tag_mask": _with(timed["tag_mask"], np.s_[:, 2], False),
     }
     np.testing.assert_array_equal(_run(TIMED, params, timed | other), v)
     # Nor do the tokens of a tag beyond its word, or the numbers in an empty interval.
     beyond = ~timed["tag_mask"][..., None]
     other = {
-        "tags": jnp.where(beyond, 5.0, timed["tags"]),
-        "intervals": timed["intervals"].at[:, 1, 1].set(jnp.asarray([9.0, 2.0])),
+        "tags": np.where(beyond, np.float32(5), timed["tags"]),
+        "intervals": _with(timed["intervals"], np.s_[:, 1, 1], [9.0, 2.0]),
     }
     np.testing.assert_array_equal(_run(TIMED, params, timed | other), v)
-    used = timed | {"used": jnp.ones((2, 3), bool)}
+    used = timed | {"used": np.ones((2, 3), bool)}
     assert np.abs(_run(TIMED, params, used) - v).max() > 1e-2
 
 
@@ -217,10 +224,10 @@ def test_contents_of_empty_slots_are_irrelevant(timed):
 def test_everything_about_a_subject_matters(timed, name):
     params, v = _params(TIMED), _run(TIMED, _params(TIMED), timed)
     changed = {
-        "references": lambda x: x.at[:, 0].multiply(-1),
-        "intervals": lambda x: x.at[:, 0, 0].set(jnp.asarray([1.0, 1.5])),
-        "tags": lambda x: x.at[:, 0].multiply(-1),
-        "tag_mask": lambda x: x.at[:, 0, 2].set(False),
+        "references": lambda x: _with(x, np.s_[:, 0], np.negative),
+        "intervals": lambda x: _with(x, np.s_[:, 0, 0], [1.0, 1.5]),
+        "tags": lambda x: _with(x, np.s_[:, 0], np.negative),
+        "tag_mask": lambda x: _with(x, np.s_[:, 0, 2], False),
     }
     other = timed | {name: changed[name](timed[name])}
     assert np.abs(_run(TIMED, params, other) - v).max(axis=(1, 2, 3, 4)).min() > 1e-3
@@ -230,7 +237,7 @@ def test_slots_differ_by_their_index_embedding_alone(timed):
     params, order = _params(TIMED), [1, 2, 0]
     v = _run(TIMED, params, timed)
     moved = _slots(timed, order)
-    index = params["subjects"]["index"][jnp.asarray(order)]
+    index = np.asarray(params["subjects"]["index"])[order]
     permuted = params | {"subjects": params["subjects"] | {"index": index}}
     np.testing.assert_allclose(_run(TIMED, permuted, moved), v, atol=1e-5)
     assert np.abs(_run(TIMED, params, moved) - v).max() > 1e-3
@@ -258,13 +265,13 @@ def test_without_tags_only_pictures_matter(timed):
 def test_references_are_clean_unless_told_otherwise(timed):
     params, shared = _params(TIMED), dataclasses.replace(TIMED, reference_time="video")
     assert np.abs(_run(shared, params, timed) - _run(TIMED, params, timed)).max() > 1e-3
-    at_zero = timed | {"time": jnp.zeros(2)}
+    at_zero = timed | {"time": np.zeros(2, np.float32)}
     np.testing.assert_array_equal(_run(shared, params, at_zero), _run(TIMED, params, at_zero))
 
 
 def test_schemes_differ_and_no_interval_ignores_intervals(timed):
     params = _params(TIMED)
-    moved = timed | {"intervals": timed["intervals"].at[:, 0, 0].set(jnp.asarray([1.0, 1.5]))}
+    moved = timed | {"intervals": _with(timed["intervals"], np.s_[:, 0, 0], [1.0, 1.5])}
     schemes = [WeRope(), MidRope(), FittedRope(), NoInterval()]
     outputs = []
     for scheme in schemes:
@@ -290,6 +297,9 @@ def test_incomplete_or_too_many_subjects_are_refused(plain, timed):
 # ---------------------------------------------------------------------------- null branches
 
 
+_inputs = jax.jit(model_inputs)
+
+
 def _conditions(timed):
     return Conditions(
         text=timed["text"],
@@ -300,7 +310,7 @@ def _conditions(timed):
 
 def test_null_branches_empty_content_and_keep_intervals(timed):
     conditions = _conditions(timed)
-    text, extra = model_inputs(conditions, jnp.asarray([True, False]), jnp.asarray([False, True]))
+    text, extra = _inputs(conditions, np.array([True, False]), np.array([False, True]))
     np.testing.assert_array_equal(text[0], conditions.text[0])
     np.testing.assert_array_equal(text[1], conditions.null_text[1])
     for name in ("used", "intervals", "tag_mask"):
@@ -312,13 +322,13 @@ def test_null_branches_empty_content_and_keep_intervals(timed):
 
 def test_the_null_branch_has_the_gains_of_the_full_one(timed):
     """Empty pictures still stand where and when the subjects do, so intervals move its output."""
-    params, nobody = _params(TIMED), jnp.zeros(2, bool)
+    params, nobody = _params(TIMED), np.zeros(2, bool)
 
     def null(timed):
-        text, extra = model_inputs(_conditions(timed), nobody, nobody)
+        text, extra = _inputs(_conditions(timed), nobody, nobody)
         return _run(TIMED, params, timed | {"text": text} | extra)
 
-    moved = timed | {"intervals": timed["intervals"].at[:, 0, 0].set(jnp.asarray([1.0, 1.5]))}
+    moved = timed | {"intervals": _with(timed["intervals"], np.s_[:, 0, 0], [1.0, 1.5])}
     other = timed | {"references": -timed["references"], "tags": -timed["tags"]}
     np.testing.assert_array_equal(null(other), null(timed))
     assert np.abs(null(moved) - null(timed)).max() > 1e-3
@@ -340,9 +350,8 @@ def test_repeat_tiles_the_batch(timed):
 
 
 def test_event_branch_starts_without_effect(plain, events):
-    fresh = unboxed(jax.jit(lambda key: DiT(EVENTS).init(key, **events))(jax.random.key(0)))[
-        "params"
-    ]
+    init = jax.jit(lambda key, given: DiT(EVENTS).init(key, **given)["params"])
+    fresh = unboxed(init(jax.random.key(0), events))
     head = _normal(5, *fresh["head"]["kernel"].shape)  # a fresh head is zero and hides everything
     fresh = fresh | {"head": fresh["head"] | {"kernel": head}}
     v = _run(EVENTS, fresh, plain)
@@ -360,17 +369,15 @@ def test_events_know_their_time_and_their_mask(events):
     params = _params(EVENTS)
     v = _run(EVENTS, params, events)
     hidden = ~events["event_mask"][..., None]
-    other = events | {"events": jnp.where(hidden, 9.0, events["events"])}
+    other = events | {"events": np.where(hidden, np.float32(9), events["events"])}
     np.testing.assert_array_equal(_run(EVENTS, params, other), v)
     swapped = events | {
         "events": events["events"][:, ::-1],
-        "event_mask": jnp.ones((2, 2, 3), bool),
+        "event_mask": np.ones((2, 2, 3), bool),
     }
-    full = events | {"event_mask": jnp.ones((2, 2, 3), bool)}
+    full = events | {"event_mask": np.ones((2, 2, 3), bool)}
     assert np.abs(_run(EVENTS, params, swapped) - _run(EVENTS, params, full))[0].max() > 1e-3
-    later = events | {
-        "event_intervals": events["event_intervals"].at[0].set(jnp.asarray([[0, 0.5], [0.5, 2]]))
-    }
+    later = events | {"event_intervals": _with(events["event_intervals"], 0, [[0, 0.5], [0.5, 2]])}
     change = np.abs(_run(EVENTS, params, later) - v)
     assert change[0].max() > 1e-4 and change[1].max() < 1e-6
 
@@ -384,19 +391,25 @@ def test_events_need_a_branch_for_them(plain, events):
 
 
 def _loss(config, params, inputs):
-    return jnp.sum(DiT(config).apply({"params": params}, **inputs) ** 2)
+    given = jax.tree.map(jnp.asarray, inputs)
+    return jnp.sum(DiT(config).apply({"params": params}, **given) ** 2)
 
 
-def _value_and_grad(config, params, inputs):
-    return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, inputs)))(params)
+def _traced(config, params, inputs):
+    """Value and gradient, before they are compiled."""
+    return jax.jit(jax.value_and_grad(lambda p: _loss(config, p, inputs))).trace(params)
+
+
+def _value_and_grad(traced, params):
+    return traced.lower().compile()(params)
 
 
 def test_unrolled_layers_are_the_same_and_every_parameter_is_trained(timed):
     params, unrolled = _params(TIMED), dataclasses.replace(TIMED, unroll=2)
     v = _run(TIMED, params, timed)
     np.testing.assert_allclose(_run(unrolled, params, timed), v, atol=1e-5)
-    assert "unroll=2" in str(jax.make_jaxpr(lambda p: _loss(unrolled, p, timed))(params))
-    _, gradient = _value_and_grad(TIMED, params, timed)
+    assert "unroll=2" in str(_jitted.trace(params, timed, config=unrolled).jaxpr)
+    _, gradient = _value_and_grad(_traced(TIMED, params, timed), params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         name = jax.tree_util.keystr(path)
         if name.endswith("['k']['bias']"):
@@ -405,10 +418,9 @@ def test_unrolled_layers_are_the_same_and_every_parameter_is_trained(timed):
             assert np.abs(layer).max() > 1e-4, name
 
 
-def _kept(config, params, inputs):
+def _kept(traced, config, params):
     """Bytes that the layers keep between forward and backward pass, outside of host memory."""
-    jaxpr = jax.make_jaxpr(jax.grad(lambda p: _loss(config, p, inputs)))(params).jaxpr
-    forward = next(e for e in jaxpr.eqns if e.primitive.name == "scan")
+    forward = next(e for e in traced.jaxpr.eqns if e.primitive.name == "scan")
     sizes, weights = [], {leaf.shape for leaf in jax.tree.leaves(params["blocks"])}
     for v in forward.outvars:
         here = v.aval.memory_space is not jax.memory.Space.Host
@@ -419,12 +431,14 @@ def _kept(config, params, inputs):
 
 def test_policies_keep_less_and_change_nothing(plain):
     params = _params(PLAIN)
-    value, gradient = _value_and_grad(PLAIN, params, plain)
-    kept = {"none": _kept(PLAIN, params, plain)}
+    traced = _traced(PLAIN, params, plain)
+    value, gradient = _value_and_grad(traced, params)
+    kept = {"none": _kept(traced, PLAIN, params)}
     for name in remat.POLICIES.keys() - {"none"}:
         config = dataclasses.replace(PLAIN, remat=name)
-        kept[name] = _kept(config, params, plain)
-        other, other_gradient = _value_and_grad(config, params, plain)
+        traced = _traced(config, params, plain)
+        kept[name] = _kept(traced, config, params)
+        other, other_gradient = _value_and_grad(traced, params)
         np.testing.assert_allclose(other, value, rtol=1e-6)
         for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(other_gradient), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-6 * max(1, float(np.abs(a).max())))
@@ -446,7 +460,8 @@ def test_bfloat16_computes_and_returns_float32(timed):
 
 
 def test_parameters_carry_logical_axes_and_match_the_abstract_ones(timed):
-    boxed = jax.eval_shape(lambda: DiT(TIMED).init(jax.random.key(0), **timed))["params"]
+    init = lambda given: DiT(TIMED).init(jax.random.key(0), **given)["params"]  # noqa: E731
+    boxed = jax.eval_shape(init, timed)
     assert boxed["blocks"]["self_attn"]["q"]["kernel"].names == ("layers", "embed", "heads")
     assert boxed["blocks"]["ffn_down"]["kernel"].names == ("layers", "mlp", "embed")
     real, abstract = unboxed(boxed), DiT(TIMED).abstract_params()

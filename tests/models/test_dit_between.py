@@ -57,13 +57,12 @@ def test_pooled_attention_is_the_mean_over_heads_and_queries():
         ]
         wanted[b, g] = np.mean(given, axis=0)
     with jax.enable_x64(True):
-        bias = LowRankBias(jnp.asarray(rows), jnp.asarray(columns))
-        found = pooled_attention(*map(jnp.asarray, (q, k, groups)), bias)
+        found = np.asarray(jax.jit(pooled_attention)(q, k, groups, LowRankBias(rows, columns)))
         np.testing.assert_allclose(found, wanted, rtol=1e-12)
         np.testing.assert_allclose(found.sum(-1), 1, rtol=1e-12)
     devices = jax.devices()[:4]
-    given = [jnp.asarray(x, jnp.float32) for x in (q, k, groups)]
-    small = LowRankBias(jnp.asarray(rows, jnp.float32), jnp.asarray(columns, jnp.float32))
+    given = [np.float32(x) for x in (q, k, groups)]
+    small = LowRankBias(np.float32(rows), np.float32(columns))
     with sharding.use_mesh(sharding.make_mesh(data=1, context=2, tensor=2, devices=devices)):
         split = jax.jit(pooled_attention)(*given, small)
     np.testing.assert_allclose(split, wanted, atol=1e-6)
@@ -78,8 +77,8 @@ def test_the_bias_brings_attention_to_its_target():
     targets = np.eye(3)[None].copy()
     targets[0, 1] = [0.25, 0, 0.75]
     with jax.enable_x64(True):
-        weights = jnp.asarray([[0.0, 1.0, 0.5]])
-        bias = np.asarray(anchor_bias(jnp.asarray(seen), jnp.asarray(targets), weights))
+        weights = np.array([[0.0, 1.0, 0.5]])
+        bias = np.asarray(jax.jit(anchor_bias)(seen, targets, weights))
     mixed = 0.25 * seen[0, 0] + 0.75 * seen[0, 2]
     wanted = np.log(np.maximum(mixed, 5e-4)) - np.log(np.maximum(seen[0, 1], 5e-4))
     np.testing.assert_allclose(bias[0, 1], wanted, rtol=1e-12)
@@ -94,23 +93,26 @@ def test_a_bias_that_is_there_counts_in_what_is_looked_at():
     """It is added to the bias; no gradient goes through; in a layer of strength 0 it is alone."""
     rng = np.random.default_rng(3)
     q, k = (jax.device_put(np.float32(rng.normal(size=(1, n, 2, 6)))) for n in (8, 5))
-    frames = jnp.asarray(np.repeat(np.eye(4), 2, axis=0)[None], jnp.float32)
+    frames = jax.device_put(np.float32(np.repeat(np.eye(4), 2, axis=0)[None]))
     words = LowRankBias(frames, jax.device_put(np.float32(rng.normal(size=(1, 5, 4)))))
-    targets = jnp.asarray(np.full((1, 4, 4), 0.25), jnp.float32)
-    between = Between(targets, jnp.asarray([[0.0, 1.0, 0.5, 0.0]]))
+    targets = jax.device_put(np.full((1, 4, 4), 0.25, np.float32))
+    between = Between(targets, jax.device_put(np.float32([[0.0, 1.0, 0.5, 0.0]])))
 
     @jax.jit
     def found(q, strength):
         return Drawn(between, frames, strength).bias(q, k, words).keys
 
-    seen = pooled_attention(q, k, frames, words)
-    pull = anchor_bias(seen, targets, between.weights)
+    @jax.jit
+    def pulled(words):
+        seen = pooled_attention(q, k, frames, words)
+        return anchor_bias(seen, targets, between.weights)
+
+    pull = np.asarray(pulled(words))
     wanted = words.keys + 0.5 * pull.swapaxes(1, 2)
     np.testing.assert_allclose(found(q, 0.5), wanted, atol=1e-5)
     np.testing.assert_array_equal(found(q, 0.0), words.keys)
-    other = anchor_bias(pooled_attention(q, k, frames), targets, between.weights)
-    assert np.abs(other - pull).max() > 1e-2
-    assert not jax.grad(lambda q: found(q, 1.0).sum())(q).any()
+    assert np.abs(np.asarray(pulled(None)) - pull).max() > 1e-2
+    assert not np.any(jax.jit(jax.grad(lambda q: found(q, 1.0).sum()))(q))
     assert Drawn(Between(), frames, None).bias(q, k, words) is words
 
 

@@ -31,8 +31,13 @@ def _golden(name):
     return module.config, params, {k: jnp.asarray(v) for k, v in arrays.items()}, wanted
 
 
+@functools.partial(jax.jit, static_argnames=("config", "dtype"))
+def _jitted(params, given, *, config, dtype):
+    return DiT(config, dtype).apply({"params": params}, **given)
+
+
 def _run(config, params, given, dtype=jnp.float32):
-    return np.asarray(jax.jit(DiT(config, dtype).apply)({"params": params}, **given))
+    return np.asarray(_jitted(params, given, config=config, dtype=dtype))
 
 
 def _error(ours, theirs):
@@ -85,7 +90,7 @@ def test_bfloat16_comes_close():
 def test_one_time_for_all_tokens_is_one_time_for_each():
     config, params, given, wanted = _golden("i2v")
     tokens = np.prod(np.asarray(wanted.shape[1:4]) // config.patch)
-    each = jnp.repeat(given["time"][:, None], tokens, axis=1)
+    each = np.repeat(np.asarray(given["time"])[:, None], tokens, axis=1)
     assert _error(_run(config, params, given | {"time": each}), wanted) < 2e-5
 
 
@@ -99,27 +104,28 @@ def test_without_a_condition_it_is_the_narrow_network():
     rng = np.random.default_rng(0)
 
     def normal(*shape):
-        return jax.device_put(np.float32(rng.standard_normal(shape)))
+        return np.float32(rng.standard_normal(shape))
 
-    params = jax.tree.map(lambda x: 0.3 * normal(*x.shape), DiT(wide).abstract_params())
+    shapes = DiT(wide).abstract_params()
+    params = jax.tree.map(lambda x: np.float32(0.3) * normal(*x.shape), shapes)
     kernel = params["patch_embedding"]["kernel"].reshape(1, 2, 2, 8, 24)[..., :3, :]
     thin = params | {
         "patch_embedding": params["patch_embedding"] | {"kernel": kernel.reshape(-1, 24)}
     }
     given = {
         "latents": normal(1, 2, 4, 6, 3),
-        "time": jnp.asarray([0.4]),
+        "time": np.float32([0.4]),
         "text": normal(1, 5, 10),
         "references": normal(1, 2, 4, 6, 3),
-        "used": jnp.ones((1, 2), bool),
-        "intervals": jnp.asarray([[[[0, 1.0]], [[1, 1.0]]]], jnp.float32),
+        "used": np.ones((1, 2), bool),
+        "intervals": np.float32([[[[0, 1.0]], [[1, 1.0]]]]),
         "tags": normal(1, 2, 3, 10),
-        "tag_mask": jnp.ones((1, 2, 3), bool),
+        "tag_mask": np.ones((1, 2, 3), bool),
     }
-    condition = {"condition": jnp.zeros((1, 2, 4, 6, 5))}
+    condition = {"condition": np.zeros((1, 2, 4, 6, 5), np.float32)}
     wanted = _run(narrow, thin, given)
     assert _error(_run(wide, params, given | condition), wanted) < 1e-5
-    filled = {"references": jnp.pad(given["references"], ((0, 0),) * 4 + ((0, 5),))}
+    filled = {"references": np.pad(given["references"], ((0, 0),) * 4 + ((0, 5),))}
     np.testing.assert_array_equal(
         _run(wide, params, given | condition), _run(wide, params, given | condition | filled)
     )
@@ -135,21 +141,27 @@ def test_a_network_without_image_stream_has_no_parameters_of_one():
 # ------------------------------------------------------------------------------- wrong inputs
 
 
+def zeros(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
 @pytest.mark.parametrize(
     ("name", "changed", "message"),
     [
         ("i2v", {"condition": None}, "36 channels, but latents have 16 and the condition 0"),
         ("i2v", {"image": None}, "image_dim"),
-        ("ti2v", {"image": jnp.zeros((2, 5, 20))}, "image_dim"),
-        ("ti2v", {"condition": jnp.zeros((2, 3, 6, 10, 20))}, "16 channels.*condition 20"),
-        ("i2v", {"image": jnp.zeros((2, 5, 21))}, "21 wide, not 20"),
-        ("flf2v", {"image": jnp.zeros((2, 5, 20))}, "5 image states.*10 positions"),
+        ("ti2v", {"image": zeros(2, 5, 20)}, "image_dim"),
+        ("ti2v", {"condition": zeros(2, 3, 6, 10, 20)}, "16 channels.*condition 20"),
+        ("i2v", {"image": zeros(2, 5, 21)}, "21 wide, not 20"),
+        ("flf2v", {"image": zeros(2, 5, 20)}, "5 image states.*10 positions"),
     ],
 )
 def test_wrong_inputs_are_named(name, changed, message):
     config, params, given, _ = _golden(name)
     with pytest.raises(ValueError, match=message):
-        DiT(config).apply({"params": params}, **(given | changed))
+        jax.eval_shape(
+            lambda given: DiT(config).apply({"params": params}, **given), given | changed
+        )
 
 
 # ----------------------------------------------------------------------------------- the sizes

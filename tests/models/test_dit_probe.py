@@ -70,7 +70,7 @@ def _bias():
     return Bias(normal(2, FRAMES, 3), normal(2, 3, FRAMES), normal(2, FRAMES, TOKENS))
 
 
-ALL = Probe(words=jnp.tile(jnp.eye(TOKENS)[None], (2, 1, 1)), heads=True)
+ALL = Probe(words=jax.device_put(np.tile(np.eye(TOKENS, dtype=np.float32), (2, 1, 1))), heads=True)
 
 
 @functools.partial(jax.jit, static_argnums=0)

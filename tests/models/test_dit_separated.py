@@ -46,7 +46,7 @@ def test_the_bias_brings_the_mean_to_the_largest_logit_and_beyond():
     mean = np.log(2) * 6 / 5
     up, down = np.array([0, 0, 1, 0, 0.0]), np.array([1, 0, 0, 1, 0.0])
     with jax.enable_x64(True):
-        found = np.asarray(separation(*map(jnp.asarray, (logits, up, down))))
+        found = np.asarray(jax.jit(separation)(logits, up, down))
     # Probabilities less the least of them: 7, 3, 1, 0 and 0 of 7.
     wanted = [-mean, 0, (1 + 0.5 * 6 / 7) * (np.log(8) - mean), -1.5 * mean, 0]
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
@@ -57,7 +57,7 @@ def test_a_region_is_above_the_upper_half_and_not_alone():
     given = np.zeros((1, N, 2), np.float32)
     given[0, [0, 1, 23], 0] = 1  # two neighbours, and one in a corner of the other frame
     given[0, 5, 1] = 1
-    found = np.asarray(subject_regions(jnp.asarray(given), GRID))
+    found = np.asarray(jax.jit(subject_regions, static_argnums=1)(given, GRID))
     assert np.flatnonzero(found[0, :, 0]).tolist() == [0, 1] and not found[0, :, 1].any()
 
 
@@ -124,16 +124,21 @@ def test_the_network_is_that_of_the_formulas():
     """In layers of odd numbers; the second sample is one of a pass without a caption."""
     rng = np.random.default_rng(2)
     shapes = DiT(CONFIG).abstract_params()
-    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(0, 0.3, x.shape), jnp.float32), shapes)
+    params = jax.tree.map(lambda x: np.float32(rng.normal(0, 0.3, x.shape)), shapes)
     latents, text = rng.normal(size=(2, FRAMES, 4, 6, 4)), 2 * rng.normal(size=(2, TEXT, 12))
     given = {
-        "latents": jnp.asarray(latents, jnp.float32),
-        "time": jnp.full(2, 0.7),
-        "text": jnp.asarray(text, jnp.float32),
+        "latents": np.float32(latents),
+        "time": np.full(2, 0.7, np.float32),
+        "text": np.float32(text),
     }
     control, moment = control_and_moment()
-    bias = control(moment, given["latents"]).bias.without_captions(jnp.asarray([False, True]))
-    found = jax.jit(lambda bias: DiT(CONFIG).apply({"params": params}, **given, bias=bias))(bias)
+
+    @jax.jit
+    def run(params, given):
+        bias = control(moment, given["latents"]).bias.without_captions(jnp.array([False, True]))
+        return DiT(CONFIG).apply({"params": params}, **given, bias=bias)
+
+    found = run(params, given)
 
     subjects, lifted, lowered = np.zeros((1, TEXT)), *np.zeros((2, 1, FRAMES, TEXT))
     subjects[:, :2] = lifted[:, :, :2] = 1

@@ -30,12 +30,12 @@ def params(vae):
 
 @pytest.fixture(scope="module")
 def clip():
-    return jnp.tanh(normal(1, 2, 17, SIDE, SIDE, 3))
+    return np.tanh(normal(1, 2, 17, SIDE, SIDE, 3))
 
 
 @pytest.fixture(scope="module")
 def latents():
-    return 0.5 * normal(2, 2, 5, SIDE // 4, SIDE // 4, TINY.z_dim)
+    return np.float32(0.5) * np.asarray(normal(2, 2, 5, SIDE // 4, SIDE // 4, TINY.z_dim))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_a_picture_is_the_first_latent_frame_of_its_video(apply, clip, latents, 
     picture, _ = apply(clip[:, :1], latents[:, :1])
     np.testing.assert_allclose(picture, full[0][:, :1], atol=1e-5)
     other, _ = apply(clip[:, 1:2], latents[:, :1])
-    assert np.abs(other - picture).max() > 0.01
+    assert np.abs(np.asarray(other) - picture).max() > 0.01
 
 
 def test_latents_are_normalised(vae, params, clip, latents, full):
@@ -139,14 +139,14 @@ def test_latents_are_normalised(vae, params, clip, latents, full):
 
 
 def test_channel_norm_is_its_formula():
-    x, gain = normal(0, 2, 1, 3, 2, 6), normal(1, 6)
-    x = x.at[0, 0, 0, 0].set(0)  # torch's normalize leaves zeros alone
+    x, gain = np.array(normal(0, 2, 1, 3, 2, 6)), normal(1, 6)
+    x[0, 0, 0, 0] = 0  # torch's normalize leaves zeros alone
     wide = np.asarray(x, np.float64)
     norm = np.maximum(np.sqrt((wide**2).sum(-1, keepdims=True)), 1e-12)
     expected = wide / norm * np.sqrt(6) * np.asarray(gain)
-    y = ChannelNorm().apply({"params": {"gamma": gain}}, x)
-    np.testing.assert_allclose(y, expected, atol=1e-5)
-    half = ChannelNorm().apply({"params": {"gamma": gain}}, x.astype(jnp.bfloat16))
+    normed = jax.jit(lambda x: ChannelNorm().apply({"params": {"gamma": gain}}, x))
+    np.testing.assert_allclose(normed(x), expected, atol=1e-5)
+    half = normed(x.astype(jnp.bfloat16))
     assert half.dtype == jnp.bfloat16
 
 
@@ -162,39 +162,44 @@ def _frame_conv(x, kernel, bias, stride, before, after):
 
 
 def _resampler(cls, features, widen):
+    """The layer as one program, and its parameters in float64."""
     p = {
-        "conv": {"kernel": normal(3, 3, 3, features, features // (1 + widen)) / 5},
-        "time_kernel": normal(5, 3, 1, 1, features, features * (1 + widen)) / 3,
+        "conv": {"kernel": normal(3, 3, 3, features, features // (1 + widen))},
+        "time_kernel": normal(5, 3, 1, 1, features, features * (1 + widen)),
         "time_bias": normal(6, features * (1 + widen)),
     }
     p["conv"]["bias"] = normal(4, p["conv"]["kernel"].shape[-1])
-    return cls(temporal=True), p, jax.tree.map(lambda a: np.asarray(a, np.float64), p)
+    p = jax.tree.map(np.asarray, p)
+    p["conv"]["kernel"], p["time_kernel"] = p["conv"]["kernel"] / 5, p["time_kernel"] / 3
+    placed = jax.device_put(p)
+    layer = jax.jit(lambda x: cls(temporal=True).apply({"params": placed}, x, Past()))
+    return layer, jax.tree.map(lambda a: np.asarray(a, np.float64), p)
 
 
 def test_downsampling_lets_frame_0_pass_and_merges_the_others():
     """Frame 0 as it is, then a stride-2, kernel-3 valid convolution over all frames."""
-    module, p, q = _resampler(Downsample, 4, widen=False)
-    x = normal(0, 1, 5, 4, 6, 4)
-    y = module.apply({"params": p}, x, Past())
+    layer, q = _resampler(Downsample, 4, widen=False)
+    x = np.asarray(normal(0, 1, 5, 4, 6, 4))
+    y = np.asarray(layer(x))
     # Zeros stand to the right and below only.
     halved = np.stack(
-        [_frame_conv(f, q["conv"]["kernel"], q["conv"]["bias"], 2, 0, 1) for f in np.asarray(x[0])]
+        [_frame_conv(f, q["conv"]["kernel"], q["conv"]["bias"], 2, 0, 1) for f in x[0]]
     )
     taps = q["time_kernel"][:, 0, 0]
     merged = [sum(halved[2 * i + k] @ taps[k] for k in range(3)) + q["time_bias"] for i in range(2)]
     np.testing.assert_allclose(y[0], np.stack([halved[0], *merged]), atol=1e-5)
-    alone = module.apply({"params": p}, x[:, :1], Past())
+    alone = np.asarray(layer(x[:, :1]))
     np.testing.assert_allclose(alone[0], halved[:1], atol=1e-5)
 
 
 def test_upsampling_lets_frame_0_pass_and_splits_the_others():
     """Frames 1.. see zeros where frame 0 is; each becomes two, its channel halves interleaved."""
-    module, p, q = _resampler(Upsample, 4, widen=True)
-    x = normal(0, 1, 3, 2, 3, 4)
-    y = module.apply({"params": p}, x, Past())
+    layer, q = _resampler(Upsample, 4, widen=True)
+    x = np.asarray(normal(0, 1, 3, 2, 3, 4))
+    y = np.asarray(layer(x))
     taps = q["time_kernel"][:, 0, 0]
-    rest = np.concatenate([np.zeros((2, 2, 3, 4)), np.asarray(x[0, 1:])])
-    frames = [np.asarray(x[0, 0])]
+    rest = np.concatenate([np.zeros((2, 2, 3, 4)), x[0, 1:]])
+    frames = [x[0, 0]]
     for i in range(2):
         pair = sum(rest[i + k] @ taps[k] for k in range(3)) + q["time_bias"]
         frames += [pair[..., :4], pair[..., 4:]]

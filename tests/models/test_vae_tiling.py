@@ -258,7 +258,7 @@ def test_sampling_tiles_large_frames_only(wide, latents):
 def test_a_clip_in_host_memory_is_encoded_as_on_the_device(wide):
     pixels = np.random.default_rng(0).integers(0, 256, (FRAMES, 36, 66, 3), dtype=np.uint8)
     video = pixels[None].astype(np.float32) / 127.5 - 1
-    expected = tiled_encode(VAE_, wide, jnp.asarray(video), **TILES)[0]
+    expected = _run(tiled_encode, wide, video, **TILES)[0]
     for at_once in (1, 3):
         found = host_encode(VAE_, wide, pixels, **TILES, at_once=at_once)
         np.testing.assert_allclose(found, expected, atol=1e-4)

@@ -40,7 +40,7 @@ def _mask(keys):
     """Holes anywhere, other ones in each sample, the first and the last key among them."""
     seen = np.random.default_rng(1).random((2, keys)) < 0.6
     seen[0, 0] = seen[1, -1] = False
-    return jnp.asarray(seen)
+    return jax.device_put(seen)
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def _result(name, queries, keys, masked):
         return jnp.sum(jnp.sin(y)), y
 
     gradients, y = jax.jit(jax.grad(loss, (0, 1, 2), has_aux=True))(*_qkv(queries, keys))
-    return [y, *gradients]
+    return [np.asarray(x) for x in (y, *gradients)]
 
 
 @pytest.mark.parametrize(
@@ -71,35 +71,38 @@ def test_outputs_and_gradients_are_those_of_plain_attention(name, shape):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_masked_keys_have_exactly_no_effect_and_no_gradient(name):
-    attend, (q, k, v), mask = jax.jit(KERNELS[name]), _qkv(40, 50), _mask(50)
+    attend, mask = jax.jit(KERNELS[name]), np.asarray(_mask(50))
+    q, k, v = (np.asarray(x) for x in _qkv(40, 50))
     hidden = ~mask[:, :, None, None]
-    y = attend(q, k, v, mask)
-    other = attend(q, jnp.where(hidden, 50 * k + 3, k), jnp.where(hidden, 1e3 - v, v), mask)
+    y = np.asarray(attend(q, k, v, mask))
+    other = attend(q, np.where(hidden, 50 * k + 3, k), np.where(hidden, 1e3 - v, v), mask)
     np.testing.assert_array_equal(other, y)
-    assert np.abs(attend(q, k, jnp.where(hidden, v, -v), mask) - y).max() > 0.1
+    assert np.abs(np.asarray(attend(q, k, np.where(hidden, v, -v), mask)) - y).max() > 0.1
     for gradient in _result(name, 131, 77, True)[2:]:
         seen = np.asarray(_mask(77))
-        assert not np.asarray(gradient)[~seen].any()
-        assert np.abs(np.asarray(gradient)[seen]).max(axis=(1, 2)).min() > 0
+        assert not gradient[~seen].any()
+        assert np.abs(gradient[seen]).max(axis=(1, 2)).min() > 0
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_half_precision_is_kept_and_near(name):
-    q, k, v = _qkv(40, 50)
-    half = KERNELS[name](*(x.astype(jnp.bfloat16) for x in (q, k, v)), _mask(50))
+    q, k, v = (np.asarray(x) for x in _qkv(40, 50))
+    half = jax.jit(KERNELS[name])(*(x.astype(jnp.bfloat16) for x in (q, k, v)), _mask(50))
     assert half.dtype == jnp.bfloat16
-    np.testing.assert_allclose(half.astype(jnp.float32), plain(q, k, v, _mask(50)), atol=0.05)
+    whole = jax.jit(plain)(q, k, v, _mask(50))
+    np.testing.assert_allclose(np.asarray(half, np.float32), whole, atol=0.05)
 
 
 def test_whatever_cudnn_leaves_where_nothing_is_seen_goes_nowhere():
     (q, k, v), mask = _qkv(40, 50), _mask(50)
-    hidden = ~mask[:, :, None, None]
+    hidden = ~np.asarray(mask)[:, :, None, None]
 
-    def loss(k, v):
-        return jnp.sum(KERNELS["cudnn"](q, k, v, mask))
+    @jax.jit
+    def gradients(k, v):
+        return jax.grad(lambda k, v: jnp.sum(KERNELS["cudnn"](q, k, v, mask)), (0, 1))(k, v)
 
-    lost = (jnp.where(hidden, jnp.nan, x) for x in (k, v))
-    for a, b in zip(jax.grad(loss, (0, 1))(*lost), jax.grad(loss, (0, 1))(k, v), strict=True):
+    lost = (np.where(hidden, np.float32(np.nan), x) for x in (k, v))
+    for a, b in zip(gradients(*lost), gradients(k, v), strict=True):
         np.testing.assert_array_equal(a, b)
         assert np.isfinite(a).all()
 
@@ -107,9 +110,10 @@ def test_whatever_cudnn_leaves_where_nothing_is_seen_goes_nowhere():
 def test_gradients_of_keys_are_summed_over_blocks_in_float32():
     """2048 blocks give half a unit each to either value; in bfloat16 the sum would stop at 128."""
     q, kv = jnp.zeros((1, 2048, 1, 8), jnp.bfloat16), jnp.zeros((1, 2, 1, 8), jnp.bfloat16)
-    gradient = jax.grad(lambda v: jnp.sum(blocked(q, kv, v, block=1).astype(jnp.float32)))(kv)
+    loss = lambda v: jnp.sum(blocked(q, kv, v, block=1).astype(jnp.float32))  # noqa: E731
+    gradient = jax.jit(jax.grad(loss))(kv)
     assert gradient.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(gradient.astype(jnp.float32), 1024)
+    np.testing.assert_array_equal(np.asarray(gradient, np.float32), 1024)
 
 
 def _temporaries(attend, tokens):

@@ -34,18 +34,22 @@ def test_conv3d_is_xlas(kernel, stride, frames, channels):
         _normal(2, channels),
     )
     spatial = [(kernel[1] // 2, kernel[1] // 2), (kernel[2] // 2, kernel[2] // 2)]
-    expected = jax.lax.conv_general_dilated(
-        x, w, (stride, 1, 1), [(0, 0), *spatial], dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
-    )
-    expected = np.asarray(expected)
-    y = jax.jit(conv3d_valid, static_argnums=3)(x, w, bias, stride)
+
+    @jax.jit
+    def both(x, w, bias):
+        expected = jax.lax.conv_general_dilated(
+            x, w, (stride, 1, 1), [(0, 0), *spatial], dimension_numbers=("NDHWC", "DHWIO", "NDHWC")
+        )
+        return conv3d_valid(x, w, bias, stride), expected
+
+    y, expected = (np.asarray(one) for one in both(x, w, bias))
     assert y.shape == expected.shape
     np.testing.assert_allclose(y, expected + bias.reshape(1, 1, 1, 1, -1), atol=2e-5)
 
 
 def test_conv2d_is_xlas_frame_by_frame():
     x, w, bias = _normal(0, 2, 3, 6, 6, 3), _normal(1, 3, 3, 3, 5), _normal(2, 5)
-    y = np.asarray(conv2d(jnp.asarray(x), jnp.asarray(w), jnp.asarray(bias), 2, ((0, 1), (0, 1))))
+    y = np.asarray(jax.jit(lambda *given: conv2d(*given, 2, ((0, 1), (0, 1))))(x, w, bias))
     for f in range(3):
         expected = jax.lax.conv_general_dilated(
             x[:, f], w, (2, 2), ((0, 1), (0, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
@@ -55,16 +59,18 @@ def test_conv2d_is_xlas_frame_by_frame():
 
 
 def test_convolutions_keep_the_type_of_their_input():
-    x = jnp.asarray(_normal(0, 1, 3, 4, 4, 2), jnp.bfloat16)
-    w, bias = jnp.asarray(_normal(1, 3, 3, 3, 2, 2)), jnp.zeros(2)
-    assert conv3d_valid(x, w, bias).dtype == conv2d(x, w[0], bias).dtype == jnp.bfloat16
+    x = jax.ShapeDtypeStruct((1, 3, 4, 4, 2), jnp.bfloat16)
+    w, bias = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((3, 3, 3, 2, 2), (2,)))
+    assert jax.eval_shape(conv3d_valid, x, w, bias).dtype == jnp.bfloat16
+    flat = jax.eval_shape(lambda x, w, bias: conv2d(x, w[0], bias), x, w, bias)
+    assert flat.dtype == jnp.bfloat16
 
 
 def test_upsampled_convolution_is_that_of_repeated_pixels():
     x, w, bias = _normal(0, 1, 2, 3, 2, 4), _normal(1, 3, 3, 4, 5), _normal(2, 5)
-    repeated = jnp.asarray(x.repeat(2, axis=2).repeat(2, axis=3))
-    expected = conv2d(repeated, jnp.asarray(w), jnp.asarray(bias))
-    y = upsampled_conv2d(jnp.asarray(x), jnp.asarray(w), jnp.asarray(bias))
+    repeated = x.repeat(2, axis=2).repeat(2, axis=3)
+    expected = np.asarray(jax.jit(conv2d)(repeated, w, bias))
+    y = np.asarray(jax.jit(upsampled_conv2d)(x, w, bias))
     assert y.shape == expected.shape == (1, 2, 6, 4, 5)
     np.testing.assert_allclose(y, expected, atol=2e-5)
 

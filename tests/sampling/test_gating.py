@@ -49,25 +49,26 @@ def intervals():
     for clip, own in zip(rows, SPANS, strict=True):
         for slot, spans in zip(clip, own, strict=True):
             slot[: len(spans)] = np.reshape(spans, (-1, 2))
-    return jnp.asarray(CLOCK.latent(rows))
+    return CLOCK.latent(rows)
 
 
 def conditions(words=True):
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jax.device_put(np.float32(rng.standard_normal(shape)))
+        return np.float32(rng.standard_normal(shape))
 
-    return Conditions(
+    found = Conditions(
         text=normal(2, 6, 10),
         null_text=normal(2, 6, 10),
         references=normal(2, 3, 4, 4, 3),
-        used=jnp.asarray([[True, True, False], [True] * 3]),
+        used=np.array([[True, True, False], [True] * 3]),
         intervals=intervals(),
         tags=normal(2, 3, 2, 10),
-        tag_mask=jnp.ones((2, 3, 2), bool),
-        words=jnp.asarray([WORDS, WORDS]) if words else None,
+        tag_mask=np.ones((2, 3, 2), bool),
+        words=np.array([WORDS, WORDS]) if words else None,
     )
+    return jax.device_put(found)
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +82,20 @@ def models():
 
 
 def noise():
-    return jax.device_put(
-        np.float32(np.random.default_rng(2).standard_normal((2, FRAMES, 4, 4, 3)))
-    )
+    shape = (2, FRAMES, 4, 4, 3)
+    return jax.device_put(np.float32(np.random.default_rng(2).standard_normal(shape)))
 
 
 def biased(gating, step=0, steps=10, layers=4, words=True):
-    counts = (jnp.int32(step), jnp.int32(steps), jnp.float32(0.5))
-    moment = Moment(*counts, conditions(words), layers, lambda *_: Attended())
-    return gating(moment, noise()).bias
+    """As one program; NumPy's, so that what is compared of it makes no others."""
+
+    @jax.jit
+    def steered(counts, conditions, latents):
+        moment = Moment(*counts, conditions, layers, lambda *_: Attended())
+        return gating(moment, latents).bias
+
+    counts = (np.int32(step), np.int32(steps), np.float32(0.5))
+    return jax.tree.map(np.asarray, steered(counts, conditions(words), noise()))
 
 
 def held(frame):
@@ -143,7 +149,9 @@ def test_it_is_the_least_squares_fit_of_attention_in_double_precision():
     grid = np.linspace(-strength, 0, 4001)
     for mass in (0.2, 0.9, 0.999):
         with jax.enable_x64(True):
-            bias = np.asarray(gate_bias(jnp.asarray(covered), 1 / (1 - mass), strength))
+            bias = np.asarray(
+                jax.jit(gate_bias, static_argnums=(1, 2))(covered, 1 / (1 - mass), strength)
+            )
 
         def left(bias, mass=mass):
             return mass * np.exp(bias) / (1 - mass + mass * np.exp(bias))
@@ -189,9 +197,9 @@ def test_captions_that_are_not_there_are_not_gated():
 
 def test_a_deep_gate_hides_a_subject_and_its_word(models):
     """Attention to both is exactly 0 where the subject is away, and what it was where it stays."""
-    everything = jnp.ones(2, bool)
-    text, extra = model_inputs(conditions(), everything, everything)
-    probe = Probe(jnp.asarray([WORDS, WORDS], jnp.float32), places=False)
+    everything = np.ones(2, bool)
+    text, extra = jax.jit(model_inputs)(conditions(), everything, everything)
+    probe = Probe(jax.device_put(np.array([WORDS, WORDS], np.float32)), places=False)
 
     @jax.jit
     def attended(bias):
@@ -204,7 +212,7 @@ def test_a_deep_gate_hides_a_subject_and_its_word(models):
     away = expected(-HIDDEN) < -100  # [b r t]; the second slot of the first clip is not used
     deep = biased(Gating(-HIDDEN))
     subjects, words = (np.asarray(x) for x in attended(deep))
-    free, said = (np.asarray(x) for x in attended(jax.tree.map(jnp.zeros_like, deep)))
+    free, said = (np.asarray(x) for x in attended(jax.tree.map(np.zeros_like, deep)))
     assert (subjects[away] == 0).all() and (free[away] > 0).any()
     shared = away & np.roll(away, 1, 1) & np.roll(away, -1, 1)  # words share a token
     alone = away.copy()
@@ -257,7 +265,8 @@ def test_a_batch_is_its_clips_on_any_mesh_and_all_the_time_is_no_gate(models):
     devices = jax.devices()[:2]
     with sharding.use_mesh(sharding.make_mesh(data=1, context=2, devices=devices)):
         np.testing.assert_allclose(run(Gating(), slice(1, 2)), both[1:], atol=2e-5)
-    whole = jnp.broadcast_to(CLOCK.latent(np.array([[[[0, 17]]]])), (2, 3, 2, 2))
+    whole = CLOCK.latent(np.array([[[[0, 17]]]]))
+    whole = jax.device_put(np.tile(whole, (2, 3, 2, 1)))
     np.testing.assert_allclose(run(Gating(), spans=whole), run(None, spans=whole), atol=2e-5)
 
 

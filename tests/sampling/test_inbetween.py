@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -37,7 +36,7 @@ def rows(*given, frames=FRAMES):
     found = np.zeros((len(given), frames), bool)
     for row, at in zip(found, given, strict=True):
         row[at] = True
-    return jnp.asarray(found)
+    return jax.device_put(found)
 
 
 def conditions(*given):
@@ -45,21 +44,23 @@ def conditions(*given):
     rng = np.random.default_rng(1)
 
     def normal(*shape):
-        return jax.device_put(np.float32(rng.standard_normal(shape)))
+        return np.float32(rng.standard_normal(shape))
 
     b = len(given)
     condition = normal(b, FRAMES, 4, 4, 7)
-    mask = jnp.zeros((b, FRAMES, 4, 4, 4)).at[..., 3].set(rows(*given)[:, :, None, None])
-    return Conditions(
+    condition[..., :4] = 0
+    condition[..., 3] = np.asarray(rows(*given))[:, :, None, None]
+    found = Conditions(
         text=normal(b, 6, 10),
         null_text=normal(b, 6, 10),
-        references=jnp.zeros((b, 0, 4, 4, 3)),
-        used=jnp.zeros((b, 0), bool),
-        intervals=jnp.zeros((b, 0, 2, 2)),
-        tags=jnp.zeros((b, 0, 2, 10)),
-        tag_mask=jnp.zeros((b, 0, 2), bool),
-        condition=condition.at[..., :4].set(mask),
+        references=np.zeros((b, 0, 4, 4, 3), np.float32),
+        used=np.zeros((b, 0), bool),
+        intervals=np.zeros((b, 0, 2, 2), np.float32),
+        tags=np.zeros((b, 0, 2, 10), np.float32),
+        tag_mask=np.zeros((b, 0, 2), bool),
+        condition=condition,
     )
+    return jax.device_put(found)
 
 
 def noise(b=2):
@@ -68,14 +69,20 @@ def noise(b=2):
 
 
 def biased(control, given, step=1, steps=10, layers=10):
-    counts = (jnp.int32(step), jnp.int32(steps), jnp.float32(0.5))
-    moment = Moment(*counts, conditions(*given), layers, lambda *_: None)
-    return control(moment, noise(len(given))).bias.between
+    """As one program: dozens of small operations."""
+
+    @jax.jit
+    def steered(counts, conditions, latents):
+        moment = Moment(*counts, conditions, layers, lambda *_: None)
+        return control(moment, latents).bias.between
+
+    counts = (np.int32(step), np.int32(steps), np.float32(0.5))
+    return steered(counts, conditions(*given), noise(len(given)))
 
 
 def test_weights_and_scales_of_the_release():
     """Between the first and the last of 21 frames; computed by hand from its rules."""
-    places = Places.of(rows([0, 20], frames=21))
+    places = jax.jit(Places.of)(rows([0, 20], frames=21))
     half = [0.69, 0.662, 0.618, 0.562, 0.5, 0.438, 0.382, 0.338, 0.31, 0.3]
     weights = places.weights(0.7, 0.3)[0]
     np.testing.assert_allclose(weights, [0, *half, *half[-2::-1], 0], atol=5e-4)
@@ -90,7 +97,7 @@ def test_weights_and_scales_of_the_release():
 
 def test_windows_are_those_of_the_release():
     def chosen(of, window):
-        return np.flatnonzero(since(jnp.arange(of), of, window)).tolist()
+        return np.flatnonzero(jax.jit(lambda x: since(x, of, window))(np.arange(of))).tolist()
 
     assert chosen(50, Inbetween().steps) == list(range(1, 21))
     assert chosen(40, Inbetween().layers) == list(range(5, 13))
@@ -105,9 +112,13 @@ def test_windows_are_those_of_the_release():
 @pytest.mark.parametrize("given", [ENDS, THREE, [2, 3, 5], [4], [], list(range(9))])
 def test_frames_are_between_the_nearest_keyframes(given):
     """One frame at a time, by the definitions."""
-    places = Places.of(rows(given))
-    targets, weights = places.targets()[0], places.weights(0.7, 0.3)[0]
-    near = places.near(0.3)[0]
+
+    @jax.jit
+    def run(rows):
+        places = Places.of(rows)
+        return places.targets(), places.weights(0.7, 0.3), places.near(0.3)
+
+    targets, weights, near = (np.asarray(x)[0] for x in run(rows(given)))
     for i in range(FRAMES):
         before = max((g for g in given if g <= i), default=None)
         after = min((g for g in given if g >= i), default=None)

@@ -272,8 +272,13 @@ def test_a_reference_is_encoded_as_a_video_of_one_frame(pipe):
         pipe.models.vae_params, jnp.asarray(REFERENCES), vae=pipe.models.vae
     )
     assert latents.shape == (2, 2, 4, 4, 2)
-    video = jnp.asarray(REFERENCES[0, 1], jnp.float32)[None, None] / 127.5 - 1
-    expected = pipe.models.vae.apply({"params": pipe.models.vae_params}, video, method="encode")
+    video = REFERENCES[None, None, 0, 1].astype(np.float32) / np.float32(127.5) - 1
+
+    @jax.jit
+    def encode(params, video):
+        return pipe.models.vae.apply({"params": params}, video, method="encode")
+
+    expected = encode(pipe.models.vae_params, video)
     np.testing.assert_allclose(latents[0, 1], expected[0, 0], atol=1e-5)
 
 

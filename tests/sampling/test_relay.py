@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -39,6 +40,9 @@ def pipe():
 # ------------------------------------------------------------------------------------- formula
 
 
+penalty = jax.jit(relay_penalty, static_argnums=(1, 2, 3))
+
+
 @pytest.mark.parametrize(("tail", "least"), [(2.0, 1e-3), (0.5, 0.1)])
 def test_the_penalty_is_that_of_half_open_intervals(tail, least):
     """For whole latent frames [a, b): m = (a + b - 1) / 2, w = (b - a - 1) / 2, in float64."""
@@ -52,24 +56,24 @@ def test_the_penalty_is_that_of_half_open_intervals(tail, least):
             m, w = (a + b - 1) / 2, (b - a - 1) / 2
             cost = np.maximum(np.abs(np.arange(12.0) - m) - w, 0) ** 2 / (2 * sigma**2)
             wanted[row] = np.minimum(wanted[row], cost)
-    found = np.asarray(relay_penalty(jnp.asarray(table), 12, tail, least))[0]
+    found = np.asarray(penalty(table, 12, tail, least))[0]
     np.testing.assert_allclose(found, np.minimum(wanted, -HIDDEN), rtol=1e-5)
     assert (found[0, 2:6] == 0).all() and (found[3] == 0).all()
     assert found[0, 1] > 0 < found[0, 6]
 
 
 def test_the_weight_is_least_where_the_tail_ends_and_nothing_where_there_is_no_interval():
-    intervals = jnp.asarray([[[[3.0, 5.0]], [[1.0, 0.0]]]])
-    found = np.asarray(relay_penalty(intervals, 9, 2.0, 1e-3))[0]
+    intervals = np.float32([[[[3.0, 5.0]], [[1.0, 0.0]]]])
+    found = np.asarray(penalty(intervals, 9, 2.0, 1e-3))[0]
     np.testing.assert_allclose(np.exp(-found[0, [1, 7]]), 1e-3, rtol=1e-5)
     assert (found[1] == -HIDDEN).all()
 
 
 def test_only_tokens_of_an_event_are_hidden():
-    cost = jnp.asarray([[[0.0, 3.0], [5.0, 0.0]]])
-    words = jnp.asarray([[[False, True, True, False], [False, False, False, True]]])
+    cost = np.float32([[[0.0, 3.0], [5.0, 0.0]]])
+    words = np.array([[[False, True, True, False], [False, False, False, True]]])
     wanted = [[0, 0, 0, -5], [0, -3, -3, 0]]
-    np.testing.assert_array_equal(np.asarray(event_bias(cost, words))[0], wanted)
+    np.testing.assert_array_equal(np.asarray(jax.jit(event_bias)(cost, words))[0], wanted)
 
 
 @pytest.mark.parametrize("changes", [{"tail": 0}, {"tail": 1e9}, {"least": 0.0}, {"least": 1.0}])

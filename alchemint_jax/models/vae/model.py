@@ -11,7 +11,7 @@ it is never merged with, nor split into, others.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import flax.linen as nn
 import jax
@@ -45,6 +45,7 @@ _ZERO = nn.initializers.zeros
 _INIT = nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal")
 
 
+@cache
 def _tap_weights(*weights: float) -> nn.initializers.Initializer:
     """Temporal kernels [k, 1, 1, c, m c] that mix frames but not channels.
 

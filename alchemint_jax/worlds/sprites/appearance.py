@@ -101,9 +101,9 @@ def likeness(
 ) -> Float[np.ndarray, "n s"]:
     """Soft overlap (Jaccard) of each outline with its best template of every shape."""
     outline = _normalised(mask, area, xy)
-    bank, shape = _templates()
+    bank, squares, shape = _templates()
     inner = outline @ bank.T
-    union = (outline**2).sum(1)[:, None] + (bank**2).sum(1) - inner
+    union = (outline**2).sum(1)[:, None] + squares - inner
     overlap = inner / union
     return np.stack([overlap[:, shape == s].max(1) for s in range(len(shapes.SHAPES))], -1).astype(
         np.float64
@@ -125,9 +125,9 @@ def _normalised(mask: np.ndarray, area: np.ndarray, xy: np.ndarray) -> np.ndarra
 
 
 @functools.lru_cache(maxsize=1)
-def _templates() -> tuple[np.ndarray, np.ndarray]:
-    """Normalised outlines of every shape at every distinct angle, sharp and blurred, and their
-    shape numbers.
+def _templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Normalised outlines of every shape at every distinct angle, sharp and blurred, the sums of
+    their squares, and their shape numbers.
     """
     size, outlines, owner = 48, [], []
     for number, shape in enumerate(shapes.SHAPES):
@@ -142,4 +142,5 @@ def _templates() -> tuple[np.ndarray, np.ndarray]:
                 xy = np.stack([mask.sum(1) @ grid, mask.sum(2) @ grid], -1) / area[:, None]
                 outlines.append(_normalised(mask, area, xy))
                 owner += [number] * len(turn)
-    return np.concatenate(outlines), np.asarray(owner)
+    bank = np.concatenate(outlines)
+    return bank, (bank**2).sum(1), np.asarray(owner)
