@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from alchemint_jax.annotate import follow, words
+from alchemint_jax.annotate import follow, looks, swaps, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect, Presence, Track
@@ -24,7 +24,7 @@ from alchemint_jax.annotate.stages import spans as presence_stage
 from alchemint_jax.annotate.stages.detect import asked as askable
 from alchemint_jax.annotate.stages.detect import base_frames, search, vocabulary
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import clip, matching
+from alchemint_jax.evaluate import clip, cutoff, matching
 from alchemint_jax.evaluate.proposals import THING, Proposals
 from alchemint_jax.evaluate.references import (
     References,
@@ -41,8 +41,9 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 5
+VERSION = 6
 """Raised when the tracker sees other things in the same frames."""
+_PART = 0.2  # seconds that are gone through together where a subject is cut off
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
 _BY_WORD = "has no picture: looked for by its word alone"
@@ -179,7 +180,9 @@ class PerceivedTracker:
         asked = [asks.get(i) for i in range(len(case.subjects))]
         chosen = matching.assign([one.candidate for one in found], asked, THING, self.match)
         return [
-            self._sighting(video, row, i, case.subjects, [found[k] for k in some], asked[i] is None)
+            self._sighting(
+                video, row, i, case.subjects, references, [found[k] for k in some], asked[i] is None
+            )
             for i, some in enumerate(chosen)
         ]
 
@@ -241,6 +244,7 @@ class PerceivedTracker:
         row: Row,
         number: int,
         subjects: Sequence[Subject],
+        references: References,
         found: Sequence[_Found],
         alone: bool,
     ) -> Sighting:
@@ -252,6 +256,8 @@ class PerceivedTracker:
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
         seen = [best[frame] for frame in sorted(best)]
         there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
+        if known:
+            there = self._at_the_border(video, row, seen, there, references.pictures[number])
         views = {f: view for one in found for f, view in one.views.items()}
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])
         texts = _filled({f: view.texts for f, view in views.items()}, there, row["subjects"])
@@ -310,6 +316,36 @@ class PerceivedTracker:
         for start, end in presence_stage.hysteresis(scores, chosen.on, chosen.off, closed, least):
             there[start:end] = True
         return there
+
+    def _at_the_border(
+        self,
+        video: clip.Video,
+        row: Row,
+        seen: Sequence[tracking.Seen],
+        there: np.ndarray,
+        pictures: np.ndarray,
+    ) -> np.ndarray:
+        """Presence, with what the border cuts off and the detector does not see.
+
+        What is in the place of a subject is still the subject if it is like the reference, which
+        the ground is not, and as like what it was as the same thing is (see `swaps`).
+        """
+        least = (self.match.least + self.match.same) / 2
+        embedder = self.perceivers.embedder
+
+        def shows(one: tracking.Seen, frames: Sequence[int]) -> list[bool]:
+            wanted = clip.read(video, {one.frame, *frames}, self.detect.side)
+            crops = {f: follow.crop(frame, one.box, row["size"]).copy() for f, frame in wanted}
+            order = [crops[f] for f in (one.frame, *frames)]
+            vectors = np.asarray(embedder.embed([on_square(image) for image in order]), np.float64)
+            colors = np.stack([looks.color_vector(image) for image in order])
+            same = (vectors[1:] @ vectors[0] + colors[1:] @ colors[0]) / 2
+            like = (vectors[1:] @ pictures.T).max(1)
+            return ((like >= least) & (same >= swaps.OTHER)).tolist()
+
+        clock = clock_of(row)
+        most, part = clock.count(self.presence.inside), max(1, clock.count(_PART))
+        return cutoff.followed(there, seen, row["size"], most, part, shows)
 
     def _is_still_there(
         self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int

@@ -1,0 +1,59 @@
+"""Who is cut off by the border of the picture is often not detected: until when is it there?
+
+It is followed from where it was seen, for as long as its place shows it. Pure functions.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Bool
+
+from alchemint_jax.annotate.tracks import Seen, border_share
+from alchemint_jax.scene.spans import Spans
+
+Shows = Callable[[Seen, Sequence[int]], Sequence[bool]]
+"""Whether the place of a detection shows the same thing in other frames."""
+
+
+def followed(
+    there: Bool[np.ndarray, " f"],
+    seen: Sequence[Seen],
+    size: Sequence[int],
+    most: int,
+    part: int,
+    shows: Shows,
+) -> Bool[np.ndarray, " f"]:
+    """Presence, with the frames beside it in which the subject is at the border, undetected.
+
+    Args:
+        there: whether it is on screen, as far as that is known.
+        seen: its detections.
+        size: height and width of the picture.
+        most: frames for which it is followed.
+        part: frames that are gone through together: if the last one shows it, all of them do.
+        shows: looks at the place of a detection.
+    """
+    found = there.copy()
+    for start, end in Spans.where(there):
+        for frame, step in ((start, -1), (end - 1, 1)):
+            known = min(seen, key=lambda one: (abs(one.frame - frame), one.frame))
+            if border_share(known.box.tolist(), size) == 0:
+                continue
+            ahead = range(frame + step, frame + step * (most + 1), step)
+            free = list(itertools.takewhile(lambda f: 0 <= f < len(there) and not there[f], ahead))
+            found[free[: _length(known, free, part, shows)]] = True
+    return found
+
+
+def _length(known: Seen, frames: Sequence[int], part: int, shows: Shows) -> int:
+    """How many of these frames show it, from the first one on."""
+    for first in range(0, len(frames), part):
+        some = frames[first : first + part]
+        if shows(known, some[-1:])[0]:
+            continue
+        rest = shows(known, some[:-1]) if len(some) > 1 else []
+        return first + len(list(itertools.takewhile(bool, rest)))
+    return len(frames)

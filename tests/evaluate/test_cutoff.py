@@ -1,0 +1,71 @@
+"""Who is cut off by the border is followed for as long as its place shows it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from alchemint_jax.annotate.tracks import Seen
+from alchemint_jax.evaluate.cutoff import followed
+from alchemint_jax.scene import Spans
+
+SIZE = (40, 80)
+
+
+def seen(frame, left=70.0):
+    return Seen(frame, np.array([left, 10.0, left + 10, 30.0]), 0.9, "dog")
+
+
+def spans(runs, found, shown, frames=40, most=20, part=4):
+    """What is followed, where the frames `shown` show the place of any detection; and where it was
+    looked."""
+    looked = []
+
+    def shows(one, some):
+        looked.extend(some)
+        return [f in shown for f in some]
+
+    there = np.zeros(frames, bool)
+    for start, end in runs:
+        there[start:end] = True
+    made = followed(there, found, SIZE, most, part, shows)
+    assert made[there].all()
+    return tuple(Spans.where(made)), looked
+
+
+@pytest.mark.parametrize(
+    ("shown", "end"),
+    [
+        (range(40), 40),  # until the clip ends
+        (range(21), 21),  # to the frame
+        (range(10), 10),
+        ([*range(12), 14, 15], 12),  # what comes back later is not followed
+    ],
+)
+def test_it_is_followed_to_the_frame(shown, end):
+    assert spans([(0, 10)], [seen(3), seen(9)], shown, most=40)[0] == ((0, end),)
+    back = [39 - f for f in shown]
+    assert spans([(30, 40)], [seen(30), seen(36)], back, most=40)[0] == ((40 - end, 40),)
+
+
+def test_a_gap_is_closed_from_either_side():
+    runs, found = [(0, 10), (18, 40)], [seen(9), seen(18)]
+    assert spans(runs, found, range(40))[0] == ((0, 40),)
+    assert spans(runs, found, [*range(13), *range(15, 40)])[0] == ((0, 13), (15, 40))
+    one = [seen(9, 30.0), seen(18)]  # only who is at the border is cut off
+    assert spans(runs, one, range(12, 40))[0] == ((0, 10), (12, 40))
+    assert spans(runs, one, range(40))[0] == ((0, 40),)
+
+
+def test_it_is_not_followed_for_ever_nor_away_from_the_border():
+    assert spans([(10, 20)], [seen(12), seen(19)], range(40), most=6)[0] == ((4, 26),)
+    assert spans([(10, 20)], [seen(19, 30.0)], range(40)) == (((10, 20),), [])
+    assert spans([(0, 40)], [seen(9)], range(40)) == (((0, 40),), [])
+    assert spans([], [seen(9)], range(40)) == ((), [])
+
+
+def test_few_frames_are_looked_at():
+    _, looked = spans([(0, 10)], [seen(9)], range(10))
+    assert looked == [13, 10, 11, 12]  # the last one of a part, and the rest of it
+    _, looked = spans([(0, 10)], [seen(9)], range(40), most=16)
+    assert looked == [13, 17, 21, 25]
