@@ -1,6 +1,7 @@
-"""Who is cut off by the border of the picture is often not detected: until when is it there?
+"""Who stays at the border, cut off, is often not detected: until when is it there?
 
-It is followed from where it was seen, for as long as its place shows it. Pure functions.
+It is followed from where it was seen, for as long as its place shows it. Who moves out of the frame
+or into it is not: `annotate.borders` says when it is gone. Pure functions.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from alchemint_jax.annotate import borders
 from alchemint_jax.annotate.tracks import Seen, border_share
 from alchemint_jax.scene.spans import Spans
 
 Shows = Callable[[Seen, Sequence[int]], Sequence[bool]]
 """Whether the place of a detection shows the same thing in other frames."""
+_FEW = 3  # detections say how something moves
 
 
 def followed(
     there: Bool[np.ndarray, " f"],
     seen: Sequence[Seen],
-    size: Sequence[int],
+    size: tuple[int, int],
     most: int,
     part: int,
+    recent: int,
     shows: Shows,
 ) -> Bool[np.ndarray, " f"]:
     """Presence, with the frames beside it in which the subject is at the border, undetected.
@@ -34,13 +38,19 @@ def followed(
         size: height and width of the picture.
         most: frames for which it is followed.
         part: frames that are gone through together: if the last one shows it, all of them do.
+        recent: detections of so many frames say whether it moves out, or in.
         shows: looks at the place of a detection.
     """
     found = there.copy()
     for start, end in Spans.where(there):
+        own = [one for one in seen if start <= one.frame < end]
+        if len(own) < _FEW:
+            continue
         for frame, step in ((start, -1), (end - 1, 1)):
-            known = min(seen, key=lambda one: (abs(one.frame - frame), one.frame))
+            known = own[0 if step < 0 else -1]
             if border_share(known.box.tolist(), size) == 0:
+                continue
+            if borders.find_exit(own, size, step, len(there), recent) is not None:
                 continue
             ahead = range(frame + step, frame + step * (most + 1), step)
             free = list(itertools.takewhile(lambda f: 0 <= f < len(there) and not there[f], ahead))

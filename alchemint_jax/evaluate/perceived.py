@@ -327,8 +327,9 @@ class PerceivedTracker:
     ) -> np.ndarray:
         """Presence, with what the border cuts off and the detector does not see.
 
-        What is in the place of a subject is still the subject if it is like the reference, which
-        the ground is not, and as like what it was as the same thing is (see `swaps`).
+        What is in the place of a subject that surely looked like the reference is still the subject
+        if it does so half-way, which the ground does not, and is as like what it was as the same
+        thing is (see `swaps`).
         """
         least = (self.match.least + self.match.same) / 2
         embedder = self.perceivers.embedder
@@ -340,12 +341,14 @@ class PerceivedTracker:
             vectors = np.asarray(embedder.embed([on_square(image) for image in order]), np.float64)
             colors = np.stack([looks.color_vector(image) for image in order])
             same = (vectors[1:] @ vectors[0] + colors[1:] @ colors[0]) / 2
-            like = (vectors[1:] @ pictures.T).max(1)
-            return ((like >= least) & (same >= swaps.OTHER)).tolist()
+            surely, *like = (vectors @ pictures.T).max(1)
+            still = (np.array(like) >= least) & (same >= swaps.OTHER)
+            return (still & (surely >= self.match.same)).tolist()
 
         clock = clock_of(row)
         most, part = clock.count(self.presence.inside), max(1, clock.count(_PART))
-        return cutoff.followed(there, seen, row["size"], most, part, shows)
+        size = (row["size"][0], row["size"][1])
+        return cutoff.followed(there, seen, size, most, part, clock.count(follow.RECENT), shows)
 
     def _is_still_there(
         self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int

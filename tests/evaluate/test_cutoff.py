@@ -16,6 +16,10 @@ def seen(frame, left=70.0):
     return Seen(frame, np.array([left, 10.0, left + 10, 30.0]), 0.9, "dog")
 
 
+def still(start, end, left=70.0):
+    return [seen(frame, left) for frame in range(start, end, 3)] + [seen(end - 1, left)]
+
+
 def spans(runs, found, shown, frames=40, most=20, part=4):
     """What is followed, where the frames `shown` show the place of any detection; and where it was
     looked."""
@@ -28,7 +32,7 @@ def spans(runs, found, shown, frames=40, most=20, part=4):
     there = np.zeros(frames, bool)
     for start, end in runs:
         there[start:end] = True
-    made = followed(there, found, SIZE, most, part, shows)
+    made = followed(there, found, SIZE, most, part, 20, shows)
     assert made[there].all()
     return tuple(Spans.where(made)), looked
 
@@ -43,29 +47,39 @@ def spans(runs, found, shown, frames=40, most=20, part=4):
     ],
 )
 def test_it_is_followed_to_the_frame(shown, end):
-    assert spans([(0, 10)], [seen(3), seen(9)], shown, most=40)[0] == ((0, end),)
+    assert spans([(0, 10)], still(0, 10), shown, most=40)[0] == ((0, end),)
     back = [39 - f for f in shown]
-    assert spans([(30, 40)], [seen(30), seen(36)], back, most=40)[0] == ((40 - end, 40),)
+    assert spans([(30, 40)], still(30, 40), back, most=40)[0] == ((40 - end, 40),)
 
 
 def test_a_gap_is_closed_from_either_side():
-    runs, found = [(0, 10), (18, 40)], [seen(9), seen(18)]
+    runs, found = [(0, 10), (18, 40)], still(0, 10) + still(18, 40)
     assert spans(runs, found, range(40))[0] == ((0, 40),)
     assert spans(runs, found, [*range(13), *range(15, 40)])[0] == ((0, 13), (15, 40))
-    one = [seen(9, 30.0), seen(18)]  # only who is at the border is cut off
+    one = still(0, 10, 30.0) + still(18, 40)  # only who is at the border is cut off
     assert spans(runs, one, range(12, 40))[0] == ((0, 10), (12, 40))
     assert spans(runs, one, range(40))[0] == ((0, 40),)
 
 
 def test_it_is_not_followed_for_ever_nor_away_from_the_border():
-    assert spans([(10, 20)], [seen(12), seen(19)], range(40), most=6)[0] == ((4, 26),)
-    assert spans([(10, 20)], [seen(19, 30.0)], range(40)) == (((10, 20),), [])
-    assert spans([(0, 40)], [seen(9)], range(40)) == (((0, 40),), [])
+    assert spans([(10, 20)], still(10, 20), range(40), most=6)[0] == ((4, 26),)
+    assert spans([(10, 20)], still(10, 20, 30.0), range(40)) == (((10, 20),), [])
+    assert spans([(0, 40)], still(0, 40), range(40)) == (((0, 40),), [])
     assert spans([], [seen(9)], range(40)) == ((), [])
 
 
 def test_few_frames_are_looked_at():
-    _, looked = spans([(0, 10)], [seen(9)], range(10))
+    _, looked = spans([(0, 10)], still(0, 10), range(10))
     assert looked == [13, 10, 11, 12]  # the last one of a part, and the rest of it
-    _, looked = spans([(0, 10)], [seen(9)], range(40), most=16)
+    _, looked = spans([(0, 10)], still(0, 10), range(40), most=16)
     assert looked == [13, 17, 21, 25]
+
+
+def test_who_moves_out_or_in_is_not_followed_nor_who_was_hardly_seen():
+    out = [seen(frame, 30.0 + 5 * frame) for frame in range(0, 10, 3)]  # to the border at frame 8
+    assert spans([(0, 10)], out, range(40)) == (((0, 10),), [])
+    back = [seen(frame, 30.0 + 5 * (39 - frame)) for frame in range(30, 40, 3)]
+    assert spans([(30, 40)], back, range(40))[0] == ((30, 40),)
+    assert spans([(0, 10)], [seen(3), seen(9)], range(40)) == (((0, 10),), [])
+    comes = [seen(frame, 78.0 - 4 * frame) for frame in range(0, 10, 3)]  # and stays away from it
+    assert spans([(0, 10)], comes, range(40)) == (((0, 10),), [])
