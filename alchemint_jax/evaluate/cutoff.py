@@ -28,6 +28,7 @@ def followed(
     most: int,
     part: int,
     recent: int,
+    leaving: int,
     shows: Shows,
 ) -> Bool[np.ndarray, " f"]:
     """Presence, with the frames beside it in which the subject is at the border, undetected.
@@ -38,7 +39,8 @@ def followed(
         size: height and width of the picture.
         most: frames for which it is followed.
         part: frames that are gone through together: if the last one shows it, all of them do.
-        recent: detections of so many frames say whether it moves out, or in.
+        recent: detections of so many frames say whether it moves out, or in ...
+        leaving: ... within so many frames.
         shows: looks at the place of a detection.
     """
     found = there.copy()
@@ -50,7 +52,7 @@ def followed(
             known = own[0 if step < 0 else -1]
             if border_share(known.box.tolist(), size) == 0:
                 continue
-            if borders.find_exit(own, size, step, len(there), recent) is not None:
+            if borders.find_exit(own, size, step, leaving, recent) is not None:
                 continue
             ahead = range(frame + step, frame + step * (most + 1), step)
             free = list(itertools.takewhile(lambda f: 0 <= f < len(there) and not there[f], ahead))

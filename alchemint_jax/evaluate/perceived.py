@@ -346,9 +346,16 @@ class PerceivedTracker:
             return (still & (surely >= self.match.same)).tolist()
 
         clock = clock_of(row)
-        most, part = clock.count(self.presence.inside), max(1, clock.count(_PART))
-        size = (row["size"][0], row["size"][1])
-        return cutoff.followed(there, seen, size, most, part, clock.count(follow.RECENT), shows)
+        return cutoff.followed(
+            there,
+            seen,
+            (row["size"][0], row["size"][1]),
+            most=clock.count(self.presence.inside),
+            part=max(1, clock.count(_PART)),
+            recent=clock.count(follow.RECENT),
+            leaving=clock.count(self.follow.border),
+            shows=shows,
+        )
 
     def _is_still_there(
         self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int

@@ -32,7 +32,7 @@ def spans(runs, found, shown, frames=40, most=20, part=4):
     there = np.zeros(frames, bool)
     for start, end in runs:
         there[start:end] = True
-    made = followed(there, found, SIZE, most, part, 20, shows)
+    made = followed(there, found, SIZE, most, part, recent=20, leaving=15, shows=shows)
     assert made[there].all()
     return tuple(Spans.where(made)), looked
 
@@ -81,5 +81,7 @@ def test_who_moves_out_or_in_is_not_followed_nor_who_was_hardly_seen():
     back = [seen(frame, 30.0 + 5 * (39 - frame)) for frame in range(30, 40, 3)]
     assert spans([(30, 40)], back, range(40))[0] == ((30, 40),)
     assert spans([(0, 10)], [seen(3), seen(9)], range(40)) == (((0, 10),), [])
+    slowly = [seen(frame, 68.0 + 0.2 * frame) for frame in range(0, 11, 3)]  # would take 50 frames
+    assert spans([(0, 10)], slowly, range(20))[0] == ((0, 20),)
     comes = [seen(frame, 78.0 - 4 * frame) for frame in range(0, 10, 3)]  # and stays away from it
     assert spans([(0, 10)], comes, range(40)) == (((0, 10),), [])
