@@ -16,8 +16,8 @@ from alchemint_jax.annotate import borders
 from alchemint_jax.annotate.tracks import Seen, border_share
 from alchemint_jax.scene.spans import Spans
 
-Shows = Callable[[Seen, Sequence[int]], Sequence[bool]]
-"""Whether the place of a detection shows the same thing in other frames."""
+Shows = Callable[[Seen, int], bool]
+"""Whether the place of a detection shows the same thing in another frame."""
 _FEW = 3  # detections say how something moves
 
 
@@ -64,8 +64,7 @@ def _length(known: Seen, frames: Sequence[int], part: int, shows: Shows) -> int:
     """How many of these frames show it, from the first one on."""
     for first in range(0, len(frames), part):
         some = frames[first : first + part]
-        if shows(known, some[-1:])[0]:
-            continue
-        rest = shows(known, some[:-1]) if len(some) > 1 else []
-        return first + len(list(itertools.takewhile(bool, rest)))
+        if not shows(known, some[-1]):
+            rest = itertools.takewhile(lambda frame: shows(known, frame), some[:-1])
+            return first + len(list(rest))
     return len(frames)

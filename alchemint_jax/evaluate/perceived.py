@@ -332,18 +332,24 @@ class PerceivedTracker:
         thing is (see `swaps`).
         """
         least = (self.match.least + self.match.same) / 2
-        embedder = self.perceivers.embedder
+        looked: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
-        def shows(one: tracking.Seen, frames: Sequence[int]) -> list[bool]:
-            wanted = clip.read(video, {one.frame, *frames}, self.detect.side)
-            crops = {f: follow.crop(frame, one.box, row["size"]).copy() for f, frame in wanted}
-            order = [crops[f] for f in (one.frame, *frames)]
-            vectors = np.asarray(embedder.embed([on_square(image) for image in order]), np.float64)
-            colors = np.stack([looks.color_vector(image) for image in order])
-            same = (vectors[1:] @ vectors[0] + colors[1:] @ colors[0]) / 2
-            surely, *like = (vectors @ pictures.T).max(1)
-            still = (np.array(like) >= least) & (same >= swaps.OTHER)
-            return (still & (surely >= self.match.same)).tolist()
+        def look(one: tracking.Seen, number: int) -> tuple[np.ndarray, np.ndarray]:
+            """The vector and the colours of its place in a frame."""
+            if (one.frame, number) not in looked:
+                ((_, frame),) = clip.read(video, [number], self.detect.side)
+                image = follow.crop(frame, one.box, row["size"])
+                vector = self.perceivers.embedder.embed([on_square(image)])[0]
+                looked[one.frame, number] = np.asarray(vector, float), looks.color_vector(image)
+            return looked[one.frame, number]
+
+        def shows(one: tracking.Seen, number: int) -> bool:
+            vector, colors = look(one, one.frame)
+            if (pictures @ vector).max() < self.match.same:
+                return False
+            other, shades = look(one, number)
+            same = (vector @ other + colors @ shades) / 2
+            return bool((pictures @ other).max() >= least and same >= swaps.OTHER)
 
         clock = clock_of(row)
         return cutoff.followed(
