@@ -79,12 +79,12 @@ class Panel:
 def render_calibration(report: Mapping[str, Any]) -> str:
     """The page of what `calibrate` returns, as text; it needs nothing else."""
     second = report.get("second", {})
-    judges = {"": report} | ({_called(report, "second"): second} if second else {})
+    first, other = _names(report)
     return page(
         "calibration.html",
         report=report,
         settings=", ".join(f"{name} {value}" for name, value in report["settings"].items()),
-        judges={name or _called(report, "tracker"): one for name, one in judges.items()},
+        judges={first: report, **({other: second} if second else {})},
         truth=TRUTH,
         faults=[_fault(name, one, second, report) for name, one in report["faults"].items()],
         thresholds=[
@@ -96,17 +96,21 @@ def render_calibration(report: Mapping[str, Any]) -> str:
     )
 
 
-def _called(report: Mapping[str, Any], which: str) -> str:
-    return str(report["settings"].get(which, "the tracker" if which == "tracker" else "the second"))
+def _names(report: Mapping[str, Any]) -> tuple[str, str]:
+    """What both judges are called."""
+    settings = report["settings"]
+    first, second = settings.get("tracker", "the tracker"), settings.get("second", "the second one")
+    return str(first), str(second) if second != first else f"{second}, the second one"
 
 
 def _fault(
     name: str, one: Mapping[str, Any], second: Mapping[str, Any], report: Mapping[str, Any]
 ) -> Panel:
     seen = one["figure"] == "presence"  # its amount is no time, and no share of what is measured
-    lines = {_called(report, "tracker"): _points(one["curve"], seen)}
+    mine, theirs = _names(report)
+    lines = {mine: _points(one["curve"], seen)}
     if other := second.get("faults", {}).get(name):
-        lines[_called(report, "second")] = _points(other["curve"], seen)
+        lines[theirs] = _points(other["curve"], seen)
     every = np.array([point for points in lines.values() for point in points]).reshape(-1, 2)
     unit = ", s" if one["unit"] == "s" else ""
     if seen:

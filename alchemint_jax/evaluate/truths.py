@@ -59,13 +59,10 @@ def of_whole(video: Video, case: Scene, judges: Any, truth: Path | None) -> tupl
         other = np.asarray(Clip(truth))
     except DataError as error:
         return dict(figures(frames, case, judges)), [f"its truth {truth.name} {error}"]
-    found: dict[str, Any]
-    if frames.shape == other.shape:
-        found = dict(figures(frames, case, judges, truth=other))
-    else:
-        (f, h, w), (g, y, x) = frames.shape[:3], other.shape[:3]
-        told = f"{f} frames of {w} x {h} pixels, and its truth {g} of {x} x {y}"
-        remarks.append(f"it has {told}: PSNR, SSIM and LPIPS are not known")
+    try:
+        found: dict[str, Any] = dict(figures(frames, case, judges, truth=other))
+    except DataError as error:
+        remarks.append(f"it cannot be compared with its truth: {error}")
         found = dict(figures(frames, case, judges))
     if judges.features is not None:
         try:

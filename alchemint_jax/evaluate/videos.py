@@ -155,6 +155,8 @@ def score_videos(
     settings = settings or {}
     how = [_VERSION, plain(dict(settings)), plain(getattr(tracker, "fingerprint", None))]
     how += ["with figures of whole videos"] if judge else []
+    if truth is not None and judge is None:
+        raise DataError(f"truth {truth}: nobody compares the videos with it; give a judge")
     true = _should_be(truth, [ask.id for ask in asks])
     tasks = [_task(i, ask, how, found[ask.id], true.get(ask.id)) for i, ask in enumerate(asks)]
     shards = target / "rows"

@@ -72,8 +72,8 @@ def test_each_is_compared_with_its_own_and_all_of_them_as_sets(place):
     assert b["psnr"] < 40
     assert c["psnr"] is d["psnr"] is None and c["temporal_flickering"] is not None
     assert c["remarks"] == [
-        "it has 20 frames of 160 x 96 pixels, and its truth 20 of 80 x 48: PSNR, SSIM and LPIPS "
-        "are not known"
+        "it cannot be compared with its truth: the video has 20 frames of 160 x 96 pixels, and its "
+        "truth 20 of 80 x 48; bring both to the same frames and size"
     ]
     assert found["less_is_better"].count("lpips") == 1
     both = [[color(frames(place, kind, name)) for name in "abc"] for kind in ("videos", "truth")]
@@ -124,6 +124,8 @@ def test_a_folder_of_other_videos_is_refused(place, tmp_path):
     (place / "truth" / "b.mov").write_bytes((place / "truth" / "b.mp4").read_bytes())
     with pytest.raises(DataError, match=r"b is there twice: b\.mov and b\.mp4"):
         score(place)
+    with pytest.raises(DataError, match="nobody compares"):
+        score(place, judge=None)
     assert not (place / "out" / "report.json").exists()
 
 
