@@ -44,7 +44,9 @@ def chosen(
     return {name: paths[0] for name, paths in found.items() if paths}
 
 
-def of_whole(video: Video, case: Scene, judges: Any, truth: Path | None) -> tuple[dict, list[str]]:
+def of_whole(
+    video: Video, case: Scene, judges: Any, truth: Path | None
+) -> tuple[dict[str, Any], list[str]]:
     """The figures of a video, those that compare it with its truth among them, and remarks.
 
     A truth that cannot be compared is a remark, and no fault of the video.

@@ -167,7 +167,8 @@ def score_videos(
                 path.unlink()
         watchers = _Watchers(make, judge)
         _run(tasks, shards, watchers, tracker, workers, progress)
-        whole, sets = [], truths.Sets()
+        whole: list[list[Row]] = []
+        sets = truths.Sets()
         for task in tasks:
             if not (part := read_shard(_place(shards, task), task.fingerprint)):
                 raise AlchemintError(f"{shards}: was changed meanwhile; run it again")
@@ -318,10 +319,10 @@ def _measured(task: _Task, tracker: Tracker, judges: Any) -> Iterator[Row]:
             case, clip if getattr(tracker, "streams", False) else np.asarray(clip), tracker
         )
     )
-    # Of a video that is too short, what should be in the frames that it lacks is not known.
-    found, more = (
-        ({}, []) if judges is None or lacks else truths.of_whole(clip, case, judges, task.truth)
-    )
+    whole: Row = {}
+    if judges is not None and not lacks:  # what should be in frames that it lacks is not known
+        whole, more = truths.of_whole(clip, case, judges, task.truth)
+        remarks += more
     yield {
         "case": task.ask.id,
         "video": task.paths[0].name,
@@ -332,8 +333,8 @@ def _measured(task: _Task, tracker: Tracker, judges: Any) -> Iterator[Row]:
         "size": list(clip.size),
         "seconds": Clock(clip.fps, len(clip), 1).duration,
         "asked_seconds": task.ask.duration,
-        "remarks": remarks + more,
-        **found,
+        "remarks": remarks,
+        **whole,
     }
     yield from rows
 
