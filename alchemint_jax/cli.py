@@ -248,6 +248,12 @@ def _parser(whole: bool = True) -> argparse.ArgumentParser:
         help="also measure whole videos: steadiness, motion, likeness (see the guide on quality)",
     )
     c.add_argument(
+        "--truth",
+        metavar="FOLDER",
+        help="with --videos and --quality: the videos that these should be, named alike (PSNR, "
+        "SSIM, LPIPS, Frechet video distance)",
+    )
+    c.add_argument(
         "--calibrate",
         action="store_true",
         help="put known faults into clips of which the benchmark tells the truth (--videos, or the "

@@ -24,7 +24,8 @@ from alchemint_jax.perceive import Detector, Embedder
 
 Read = Callable[[Iterable[int], int], Frames]
 """Frames by number, in order, scaled down to a longest side."""
-_RECENT = 0.7  # seconds that say how a track moves
+RECENT = 0.7
+"""Seconds that say how a track moves."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ def _prolong(
 ) -> None:
     """Adds the frames in which subjects leave or enter, cut off by the border."""
     size = (row["size"][0], row["size"][1])
-    recent = max(3, clock_of(row).count(_RECENT))
+    recent = max(3, clock_of(row).count(RECENT))
     ways = [
         (i, way)
         for i, track in enumerate(found)

@@ -23,7 +23,8 @@ from alchemint_jax.perceive.pixels import on_square
 Crop = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """What is in a box of a frame."""
 _DOUBTFUL = 0.7  # whose colours are more alike is the same one
-_OTHER = 0.55  # who is less alike, by colours or by the mean of both, is another one
+OTHER = 0.55
+"""Who is less alike, by colours or by the mean of colours and vectors, is another one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,7 @@ def find(watches: Sequence[Watch], embedder: Embedder | None) -> list[list[tuple
         both = (vectors[::2] * vectors[1::2]).sum(1)
         alike = {id(d): (d.colors + float(x)) / 2 for d, x in zip(doubts, both, strict=True)}
     return [
-        [(d.before, d.after) for d in watch.doubts if alike[id(d)] < _OTHER] for watch in watches
+        [(d.before, d.after) for d in watch.doubts if alike[id(d)] < OTHER] for watch in watches
     ]
 
 

@@ -39,6 +39,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.videos:
         return _evaluate_videos(args)
     _refuse(args, ("workers",), "is for --videos; a model renders in one process")
+    _refuse(args, ("truth",), "is for --videos")
     where = places.place(args.out)
     if places.is_address(where):
         places.check(where, writes=True)
@@ -94,6 +95,8 @@ def _evaluate_videos(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     _refuse(args, _OF_MODELS, "is for models; --videos are there already")
+    if not args.quality:
+        _refuse(args, ("truth",), "is for --quality, which compares whole videos with it")
     with contextlib.redirect_stdout(sys.stderr):
         import jax
 
@@ -104,7 +107,8 @@ def _evaluate_videos(args: argparse.Namespace) -> int:
         jax.config.update("jax_platforms", "cpu")
         asks, make, settings = _asked(args)
         written = [("--out", out / name) for name in html_report.FILES]
-        check_outputs(written, [("--videos", args.videos), *_files(args)])
+        inputs = [("--videos", args.videos), ("--truth", args.truth)]
+        check_outputs(written, [*inputs, *_files(args)])
         report = score_videos(
             args.videos,
             asks,
@@ -114,6 +118,7 @@ def _evaluate_videos(args: argparse.Namespace) -> int:
             benchmark=args.benchmark,
             settings=settings,
             judge=_judges(args),
+            truth=args.truth,
         )
     if missing := report["settings"]["missing"]:
         shared.warn(
@@ -131,6 +136,7 @@ def _calibrate(args: argparse.Namespace) -> int:
 
     out = media.check_folder(args.out)
     _refuse(args, (*_OF_MODELS, "workers"), "is not for --calibrate, which renders nothing")
+    _refuse(args, ("truth",), "is for --quality; with --calibrate the boards tell the truth")
     if args.quality:
         raise ConfigError("--quality is not for --calibrate, which is about times")
     with contextlib.redirect_stdout(sys.stderr):
@@ -140,7 +146,8 @@ def _calibrate(args: argparse.Namespace) -> int:
 
         asks, make, settings = _asked(args)
         inputs = [("--videos", args.videos), *_files(args)]
-        check_outputs([("--out", out / calibration.NAME)], inputs)
+        written = [("--out", out / name) for name in (calibration.NAME, calibration.PAGE)]
+        check_outputs(written, inputs)
         if args.videos:
             truths = calibration.of_videos(args.videos, asks)
         else:
@@ -200,7 +207,7 @@ def _judges(args: argparse.Namespace) -> Any:
     """What loads who measures whole videos, if anybody is to."""
     from alchemint_jax.evaluate.quality.reporting import load_judges
 
-    return load_judges(args.perceivers) if args.quality else None
+    return load_judges(args.perceivers, args.truth is not None) if args.quality else None
 
 
 def _files(args: argparse.Namespace) -> list[tuple[str, Path]]:

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from alchemint_jax import results
+from alchemint_jax import media, results
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate import boundaries, faults, metrics, recovery, scores
 from alchemint_jax.evaluate.asks import Ask
+from alchemint_jax.evaluate.calibration_page import render_calibration
 from alchemint_jax.evaluate.clip import Clip
 from alchemint_jax.evaluate.faults import Faulty, Truth
 from alchemint_jax.evaluate.tracker import Sighting, Tracker
@@ -28,7 +29,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.scene.spans import Spans
 
-NAME = "calibration.json"
+NAME, PAGE = "calibration.json", "calibration.html"
 SIDE = 640  # pixels, the longest side of clips that faults are put into
 _MIDDLE = {
     **dict.fromkeys(("always", "never", "wrong subject"), (1.0,)),
@@ -149,10 +150,11 @@ def calibrate(
 
 
 def save(report: Mapping[str, Any], out: str | os.PathLike[str]) -> None:
-    """Writes DIR/calibration.json, whole or not at all."""
+    """Writes DIR/calibration.json and a page of it, each whole or not at all."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     results.write_json(folder / NAME, dict(report))
+    media.write_bytes(folder / PAGE, render_calibration(report).encode())
 
 
 def lines(report: Mapping[str, Any]) -> Iterator[str]:

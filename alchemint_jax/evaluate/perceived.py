@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from alchemint_jax.annotate import follow, words
+from alchemint_jax.annotate import follow, looks, swaps, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect, Presence, Track
@@ -24,7 +24,7 @@ from alchemint_jax.annotate.stages import spans as presence_stage
 from alchemint_jax.annotate.stages.detect import asked as askable
 from alchemint_jax.annotate.stages.detect import base_frames, search, vocabulary
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import clip, matching
+from alchemint_jax.evaluate import clip, cutoff, matching
 from alchemint_jax.evaluate.proposals import THING, Proposals
 from alchemint_jax.evaluate.references import (
     References,
@@ -41,8 +41,9 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 5
+VERSION = 6
 """Raised when the tracker sees other things in the same frames."""
+_PART = 0.2  # seconds that are gone through together where a subject is cut off
 _LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
 _BY_WORD = "has no picture: looked for by its word alone"
@@ -180,7 +181,9 @@ class PerceivedTracker:
         asked = [asks.get(i) for i in range(len(case.subjects))]
         chosen = matching.assign([one.candidate for one in found], asked, THING, self.match)
         return [
-            self._sighting(video, row, i, case.subjects, [found[k] for k in some], asked[i] is None)
+            self._sighting(
+                video, row, i, case.subjects, references, [found[k] for k in some], asked[i] is None
+            )
             for i, some in enumerate(chosen)
         ]
 
@@ -242,6 +245,7 @@ class PerceivedTracker:
         row: Row,
         number: int,
         subjects: Sequence[Subject],
+        references: References,
         found: Sequence[_Found],
         alone: bool,
     ) -> Sighting:
@@ -253,6 +257,8 @@ class PerceivedTracker:
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
         seen = [best[frame] for frame in sorted(best)]
         there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
+        if known:
+            there = self._at_the_border(video, row, seen, there, references.pictures[number])
         views = {f: view for one in found for f, view in one.views.items()}
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])
         texts = _filled({f: view.texts for f, view in views.items()}, there, row["subjects"])
@@ -311,6 +317,52 @@ class PerceivedTracker:
         for start, end in presence_stage.hysteresis(scores, chosen.on, chosen.off, closed, least):
             there[start:end] = True
         return there
+
+    def _at_the_border(
+        self,
+        video: clip.Video,
+        row: Row,
+        seen: Sequence[tracking.Seen],
+        there: np.ndarray,
+        pictures: np.ndarray,
+    ) -> np.ndarray:
+        """Presence, with what the border cuts off and the detector does not see.
+
+        What is in the place of a subject that surely looked like the reference is still the subject
+        if it does so half-way, which the ground does not, and is as like what it was as the same
+        thing is (see `swaps`).
+        """
+        least = (self.match.least + self.match.same) / 2
+        looked: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
+
+        def look(one: tracking.Seen, number: int) -> tuple[np.ndarray, np.ndarray]:
+            """The vector and the colours of its place in a frame."""
+            if (one.frame, number) not in looked:
+                ((_, frame),) = clip.read(video, [number], self.detect.side)
+                image = follow.crop(frame, one.box, row["size"])
+                vector = self.perceivers.embedder.embed([on_square(image)])[0]
+                looked[one.frame, number] = np.asarray(vector, float), looks.color_vector(image)
+            return looked[one.frame, number]
+
+        def shows(one: tracking.Seen, number: int) -> bool:
+            vector, colors = look(one, one.frame)
+            if (pictures @ vector).max() < self.match.same:
+                return False
+            other, shades = look(one, number)
+            same = (vector @ other + colors @ shades) / 2
+            return bool((pictures @ other).max() >= least and same >= swaps.OTHER)
+
+        clock = clock_of(row)
+        return cutoff.followed(
+            there,
+            seen,
+            (row["size"][0], row["size"][1]),
+            most=clock.count(self.presence.inside),
+            part=max(1, clock.count(_PART)),
+            recent=clock.count(follow.RECENT),
+            leaving=clock.count(self.follow.border),
+            shows=shows,
+        )
 
     def _is_still_there(
         self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int

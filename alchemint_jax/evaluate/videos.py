@@ -24,7 +24,7 @@ from alchemint_jax.annotate.run import exit_status
 from alchemint_jax.annotate.sources import SUFFIXES, contents
 from alchemint_jax.compilation import prepare_jax, work_beside
 from alchemint_jax.errors import AlchemintError, DataError
-from alchemint_jax.evaluate import scores
+from alchemint_jax.evaluate import scores, truths
 from alchemint_jax.evaluate.asks import Ask
 from alchemint_jax.evaluate.clip import Clip
 from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
@@ -44,18 +44,18 @@ _WHOLE = 8 * 2**20  # ... but for files of fewer bytes, which are shown as they 
 
 
 def find_videos(
-    folder: str | os.PathLike[str], names: Sequence[str]
+    folder: str | os.PathLike[str], names: Sequence[str], option: str = "--videos"
 ) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of each case, and names of videos that belong to none.
 
     A file belongs to the case whose id is its path in the folder without the ending.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: there is no such folder; `option` says whose it is.
     """
     base = local(folder, "videos are read from this machine; copy them here first")
     if not base.is_dir():
-        raise DataError(f"--videos {base}: there is no such folder")
+        raise DataError(f"{option} {base}: there is no such folder")
     found: dict[str, list[Path]] = {name: [] for name in names}
     others = []
     for path in sorted(base.rglob("*")):
@@ -76,6 +76,7 @@ class _Task:
     ask: Ask
     paths: tuple[Path, ...]
     fingerprint: str
+    truth: Path | None = None
 
 
 def score_videos(
@@ -89,6 +90,7 @@ def score_videos(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
     judge: Callable[[], Any] | None = None,
+    truth: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """Scores the videos of a folder, and writes report.json and report.html; goes on where it was
     stopped.
@@ -103,6 +105,8 @@ def score_videos(
         settings: what the report is to say of the tracker; rows are made again if they change.
         progress: whether to say how far it is.
         judge: loads who measures whole videos, in each process; None leaves those figures out.
+        truth: a folder of the videos that these should be, named alike, to which `judge` compares
+            them; None compares nothing.
 
     Returns:
         The figures of the report, without its rows and titles.
@@ -151,10 +155,10 @@ def score_videos(
     settings = settings or {}
     how = [_VERSION, plain(dict(settings)), plain(getattr(tracker, "fingerprint", None))]
     how += ["with figures of whole videos"] if judge else []
-    tasks = [
-        _Task(i, ask, (*found[ask.id],), digest([how, ask.content(), _contents(found[ask.id])]))
-        for i, ask in enumerate(asks)
-    ]
+    if truth is not None and judge is None:
+        raise DataError(f"truth {truth}: nobody compares the videos with it; give a judge")
+    true = _should_be(truth, [ask.id for ask in asks])
+    tasks = [_task(i, ask, how, found[ask.id], true.get(ask.id)) for i, ask in enumerate(asks)]
     shards = target / "rows"
     shards.mkdir(parents=True, exist_ok=True)
     with alone(shards, target):
@@ -163,10 +167,13 @@ def score_videos(
                 path.unlink()
         watchers = _Watchers(make, judge)
         _run(tasks, shards, watchers, tracker, workers, progress)
-        parts = [read_shard(_place(shards, task), task.fingerprint) for task in tasks]
-        if any(part is None for part in parts):
-            raise AlchemintError(f"{shards}: was changed meanwhile; run it again")
-        whole = [part for part in parts if part]
+        whole: list[list[Row]] = []
+        sets = truths.Sets()
+        for task in tasks:
+            if not (part := read_shard(_place(shards, task), task.fingerprint)):
+                raise AlchemintError(f"{shards}: was changed meanwhile; run it again")
+            sets.take(part[0])
+            whole.append(part)
         rows = [row for part in whole for row in part[1:]]
         report = {
             "settings": {
@@ -174,18 +181,36 @@ def score_videos(
                 "videos": str(folder),
                 "benchmark": benchmark,
                 **settings,
+                **({} if truth is None else {"truth": str(truth)}),
                 "t_l2": scores.T_L2,
                 "missing": sum(part[0]["status"] != "ok" for part in whole),
             },
             "others": others,
             **scores.summarised(rows, scores.measures(tracker), tracker.notes),
             **(of_whole := of_videos([part[0] for part in whole])),
+            **sets.part(),
         }
         report["less_is_better"] = less_is_better(report["less_is_better"], of_whole)
         scenes = [_scene(ask, part[0]) for ask, part in zip(asks, whole, strict=True)]
         save_report(report, Shown([task.paths for task in tasks]), scenes, target)
     kept = ("rows", "measures", "notes", "videos", "video_measures", "less_is_better")
     return {key: value for key, value in report.items() if key not in kept}
+
+
+def _should_be(folder: str | os.PathLike[str] | None, names: Sequence[str]) -> dict[str, Path]:
+    """What the video of each case should be, where that is known."""
+    if folder is None:
+        return {}
+    return truths.chosen(folder, find_videos(folder, names, "--truth")[0], names)
+
+
+def _task(
+    number: int, ask: Ask, how: list[Any], paths: Sequence[Path], truth: Path | None
+) -> _Task:
+    depends = [how, ask.content(), _contents(paths)]
+    if truth is not None:
+        depends.append(_contents([truth]))
+    return _Task(number, ask, (*paths,), digest(depends), truth)
 
 
 def _contents(paths: Sequence[Path]) -> list[list[str]]:
@@ -294,6 +319,10 @@ def _measured(task: _Task, tracker: Tracker, judges: Any) -> Iterator[Row]:
             case, clip if getattr(tracker, "streams", False) else np.asarray(clip), tracker
         )
     )
+    whole: Row = {}
+    if judges is not None and not lacks:  # what should be in frames that it lacks is not known
+        whole, more = truths.of_whole(clip, case, judges, task.truth)
+        remarks += more
     yield {
         "case": task.ask.id,
         "video": task.paths[0].name,
@@ -305,16 +334,9 @@ def _measured(task: _Task, tracker: Tracker, judges: Any) -> Iterator[Row]:
         "seconds": Clock(clip.fps, len(clip), 1).duration,
         "asked_seconds": task.ask.duration,
         "remarks": remarks,
-        # Of a video that is too short, what should be in the frames that it lacks is not known.
-        **({} if judges is None or lacks else _of_whole(np.asarray(clip), case, judges)),
+        **whole,
     }
     yield from rows
-
-
-def _of_whole(video: np.ndarray, case: Any, judges: Any) -> Row:
-    from alchemint_jax.evaluate.quality.per_video import figures
-
-    return dict(figures(video, case, judges))
 
 
 def _lost(task: _Task, tracker: Tracker, reason: str) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from alchemint_jax.errors import ConfigError
@@ -37,6 +38,19 @@ def load(checkpoint: str, *kinds: str) -> tuple[Any, ...]:
             made = of.from_pretrained(checkpoint, **({"use_safetensors": True} if network else {}))
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise ConfigError(f"{checkpoint}: no {kind} can be loaded from it: {reason}") from error
+            raise ConfigError(
+                f"{checkpoint}: no {kind} can be loaded from it: {reason}; {_where(checkpoint)}"
+            ) from error
         loaded.append(made.eval().to(device) if network else made)
     return tuple(loaded)
+
+
+def _where(checkpoint: str) -> str:
+    """What to fetch, and where to put it."""
+    if Path(checkpoint).is_dir():
+        return "the folder must hold config.json and safetensors of a checkpoint of transformers"
+    return (
+        "it is downloaded from the Hugging Face hub where that can be reached; elsewhere, fetch it "
+        f"with 'hf download {checkpoint} --local-dir DIR' and write :DIR behind the name of the "
+        "perceiver"
+    )

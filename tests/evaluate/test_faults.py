@@ -178,5 +178,6 @@ def test_the_command_calibrates_on_a_world(tmp_path, capsys):
     assert cli.main(words) == 0
     assert "late (late): slope 1.0" in capsys.readouterr().out
     assert (tmp_path / calibration.NAME).is_file()
+    assert "Known faults" in (tmp_path / calibration.PAGE).read_text()
     assert cli.main([*words, "--steps", "3"]) == 2
     assert "--steps is not for --calibrate" in capsys.readouterr().err

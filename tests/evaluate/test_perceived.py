@@ -4,13 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from colored import ColorClip, ColorDetector, draw, perceivers, scene
+from colored import COLORS, ColorClip, ColorDetector, draw, perceivers, scene
 
 from alchemint_jax.annotate.tracks import Seen
 from alchemint_jax.errors import DataError
 from alchemint_jax.evaluate import Tracker, perceived, scores
 from alchemint_jax.evaluate.perceived import PerceivedTracker
 from alchemint_jax.evaluate.proposals import THING, Proposals
+from alchemint_jax.perceive import Detections
 
 pytestmark = pytest.mark.slow
 
@@ -61,6 +62,29 @@ def test_one_after_another_in_the_same_place_are_told_apart(start):
     yellow, red = TRACKER.track(video, case)
     assert (yellow.spans, red.spans) == (((start, 37),), ((5, 20),))
     assert yellow.identity and red.identity
+
+
+@pytest.mark.parametrize(
+    ("left", "height", "end"),
+    [
+        (0, 8, 31),  # at the border it is cut off
+        (30, 8, 12),  # and in the middle it is another thing
+        (0, 0, 12),
+    ],
+)
+def test_who_is_cut_off_is_followed_at_the_border(left, height, end):
+    class Choosy(ColorDetector):
+        def _frame(self, frame, words):
+            found = super()._frame(frame, words)
+            tall = found.boxes[:, 3] - found.boxes[:, 1] > 12
+            return Detections(found.boxes[tall], found.scores[tall], found.words[tall])
+
+    video = draw(FRAMES, {})
+    video[5:12, 16:32, left : left + 12] = COLORS["red"]
+    video[12:31, 16 : 16 + height, left : left + 12] = COLORS["red"]
+    tracker = PerceivedTracker(perceivers(detector=Choosy()))
+    (red,) = tracker.track(video, scores.untimed(scene({"red": []}, FRAMES)))
+    assert red.spans == ((5, end),)
 
 
 def test_nothing_is_found_of_what_is_not_there():

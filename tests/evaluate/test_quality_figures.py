@@ -339,3 +339,57 @@ def test_names_are_imported_when_they_are_used():
     assert sorted(quality.__all__) == sorted(quality._HOMES)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         quality.nothing  # noqa: B018
+
+
+def stretched(video, times, scale):
+    """The same at a higher rate, and larger."""
+    frames = np.arange(times * (len(video) - 1) + 1) // times
+    return video[frames].repeat(scale, 1).repeat(scale, 2)
+
+
+def asked_of(case, times, scale):
+    """The same of a video that is `stretched`."""
+
+    def later(one):
+        spans = [(times * start, times * end) for start, end in one.spans]
+        return dataclasses.replace(one, spans=Spans(spans))
+
+    return dataclasses.replace(
+        case,
+        clock=Clock(fps=times * 8, frames=times * (FRAMES - 1) + 1, stride=4),
+        size=(scale * SIDE, scale * SIDE),
+        subjects=tuple(map(later, case.subjects)),
+        events=tuple(map(later, case.events)),
+    )
+
+
+BY_FRAMES = {"temporal_flickering", "subject_consistency", "background_consistency"}
+"""What VBench defines from one frame to the next, so that it depends on the rate."""
+
+
+@pytest.mark.parametrize(("times", "scale"), [(1, 2), (2, 1)])
+def test_figures_do_not_depend_on_size_and_those_of_time_not_on_the_rate(times, scale):
+    ball = ("ball", [(4, 12), (20, 32)], picture(RED, GREEN))
+    cup = ("cup", [(0, FRAMES)], picture(BLUE))
+    shown = [("ball", [(8, 12), (20, 36)], 5), ("cup", [(0, FRAMES)], 30)]
+    for subjects in ([ball], [ball, cup]):
+        case = scene(*subjects, events=(Event("all is green", Spans([(8, 16)])),))
+        video = draw(*shown[: len(subjects)])
+        plain = figures(video, case, ALL)
+        other = figures(stretched(video, times, scale), asked_of(case, times, scale), ALL)
+        known = {name for name, value in plain.items() if not math.isnan(value)}
+        assert known == {name for name, value in other.items() if not math.isnan(value)}
+        assert {"subject_similarity", "s2v_decoupling", "event_similarity", "movement"} <= known
+        assert ("one_object" in known) != ("two_objects" in known)
+        for name in known:
+            if times == 1 or name.removesuffix("_inside") not in BY_FRAMES:
+                assert other[name] == pytest.approx(plain[name], abs=0.03), name
+        assert 0.5 < plain["one_object" if len(subjects) == 1 else "two_objects"] < 1
+        assert 0.5 < plain["subject_similarity"] < 0.95
+
+
+def test_several_spans_on_time():
+    spans = [(4, 12), (20, 32)]
+    found = figures(draw(("ball", spans, 10)), scene(("ball", spans, picture(RED))), ALL)
+    assert found["one_object"] == found["subject_similarity"] == 1
+    assert found["subject_consistency_inside"] == pytest.approx(1)

@@ -10,6 +10,8 @@ import numpy as np
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate.quality import motion
+from alchemint_jax.evaluate.quality.frechet import Features
+from alchemint_jax.evaluate.quality.i3d import I3dFeatures
 from alchemint_jax.evaluate.quality.lpips import Lpips
 from alchemint_jax.perceive import Detector, Embedder, Segmenter, TextEmbedder
 from alchemint_jax.perceive.choose import Perceivers
@@ -31,6 +33,7 @@ class Judges:
         segmenter: cuts them out.
         flow: optical flow.
         lpips: how different frames look from those of the truth.
+        features: what a Frechet video distance compares.
 
     Examples:
         >>> al.evaluate.quality.Judges().flow is None
@@ -46,12 +49,17 @@ class Judges:
     segmenter: Segmenter | None = None
     flow: motion.Flow | None = None
     lpips: Distance | None = None
+    features: Features | None = None
 
     @classmethod
-    def of(cls, perceivers: Perceivers) -> Judges:
+    def of(cls, perceivers: Perceivers, sets: bool = False) -> Judges:
         """Perceivers, and what is there of the extra [metrics].
 
         Their embedder is `clip` too, if it knows texts.
+
+        Args:
+            perceivers: who looks.
+            sets: whether `features` are wanted, which take time and memory.
         """
         looks = perceivers.embedder
         return cls(
@@ -61,6 +69,7 @@ class Judges:
             perceivers.segmenter,
             _if_there(motion.load_farneback),
             _if_there(Lpips.load),
+            _if_there(I3dFeatures.load) if sets else None,
         )
 
 

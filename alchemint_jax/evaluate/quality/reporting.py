@@ -31,16 +31,23 @@ TITLES = {
 LESS_IS_BETTER = frozenset({"lpips"})
 
 
-def load_judges(perceivers: Mapping[str, str] | None = None) -> Callable[[], Any]:
-    """What loads `Judges`, in any process; `perceivers` are names of `load_perceivers`, by kind."""
-    return partial(_load, dict(perceivers or {}))
+def load_judges(
+    perceivers: Mapping[str, str] | None = None, sets: bool = False
+) -> Callable[[], Any]:
+    """What loads `Judges`, in any process.
+
+    Args:
+        perceivers: names of `load_perceivers`, by kind.
+        sets: whether sets of videos are compared.
+    """
+    return partial(_load, dict(perceivers or {}), sets)
 
 
-def _load(perceivers: Mapping[str, str]) -> Any:
+def _load(perceivers: Mapping[str, str], sets: bool) -> Any:
     from alchemint_jax.evaluate.quality.judges import Judges
     from alchemint_jax.perceive.choose import load_perceivers
 
-    return Judges.of(load_perceivers(**perceivers))
+    return Judges.of(load_perceivers(**perceivers), sets)
 
 
 def of_videos(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
