@@ -36,6 +36,7 @@ def write_report(out: Path, rows: Sequence[Row], most: int) -> None:
     shown = [kept[round(i)] for i in picks]
     files = [p["file"] for row in shown for s in row["subjects"] for p in s["pictures"]]
     with ThreadPoolExecutor() as threads:
+        sheets = threads.map(lambda row: _sheet(out / row["sheet"]), shown)
         thumbs = dict(
             zip(files, threads.map(lambda file: _thumbnail(out / file), files), strict=True)
         )
@@ -44,7 +45,7 @@ def write_report(out: Path, rows: Sequence[Row], most: int) -> None:
         words=_words(kept),
         reasons=_reasons(rows),
         others=[row for row in rows if row["status"] != "ok"],
-        cards=[_card(row, out, thumbs) for row in shown],
+        cards=[_card(row, sheet, thumbs) for row, sheet in zip(shown, sheets, strict=True)],
         hidden=len(kept) - len(shown),
         remarks=[(row, remark) for row in rows for remark in row.get("remarks", [])],
     )
@@ -89,7 +90,7 @@ def _reasons(rows: Sequence[Row]) -> list[tuple[str, int, str]]:
     )
 
 
-def _card(row: Row, out: Path, thumbs: Mapping[str, str]) -> dict[str, Any]:
+def _card(row: Row, sheet: str, thumbs: Mapping[str, str]) -> dict[str, Any]:
     clock = clock_of(row)
     subjects = []
     for subject in row["subjects"]:
@@ -120,7 +121,7 @@ def _card(row: Row, out: Path, thumbs: Mapping[str, str]) -> dict[str, Any]:
                 ],
             }
         )
-    return {"row": row, "sheet": _sheet(out / row["sheet"]), "subjects": subjects}
+    return {"row": row, "sheet": sheet, "subjects": subjects}
 
 
 def _sheet(path: Path) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,9 +88,11 @@ def annotate(
         found = [_rows(stages, name, len(shards)) for name in ("clips", "sheets")]
         pack.tidy(folder, found[0] + found[1])
         lines = pack.write_scenes(folder, found[1])
-        report.write_report(folder, found[1], settings.pack.report)
-        if settings.pack.dataset:
-            pack.write_dataset(folder, lines, settings.pack)
+        with ThreadPoolExecutor(1) as beside:  # its pictures leave a core to the dataset
+            page = beside.submit(report.write_report, folder, found[1], settings.pack.report)
+            if settings.pack.dataset:
+                pack.write_dataset(folder, lines, settings.pack)
+            page.result()
     return _summary(len(rows), found[1], folder)
 
 
