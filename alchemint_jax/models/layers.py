@@ -29,19 +29,18 @@ def logical(init: Callable[..., Any], axes: tuple[Axis, ...]) -> Callable[..., A
 
 def parameter(
     module: nn.Module, name: str, init: Callable[..., Any], shape: tuple[int, ...], *dtype: Any
-) -> jax.Array:
+) -> Any:
     """`module.param`; of a parameter that is there, the shape is compared and `init` is not traced.
 
     Flax would trace it to learn its shape whenever a module is applied: much of the time that it
-    takes to trace a network.
+    takes to trace a network. What is there may be an array of NumPy.
 
     Raises:
         flax.errors.ScopeParamShapeError: the parameter has another shape.
     """
     if module.is_initializing() or not module.has_variable("params", name):
-        made: jax.Array = module.param(name, init, shape, *dtype)
-        return made
-    value: jax.Array = nn.meta.unbox(module.get_variable("params", name))
+        return module.param(name, init, shape, *dtype)
+    value = nn.meta.unbox(module.get_variable("params", name))
     if jnp.shape(value) != shape:
         where = "/" + "/".join(module.path)
         raise flax.errors.ScopeParamShapeError(name, where, jnp.shape(value), shape)

@@ -71,8 +71,8 @@ def encode_conditions(
     else:
         images = packed.fill(lambda subject: subject.picture(reference_size), blank)
     read, told = prompts(parts, scenes, clock)
-    away, null = _negative(parts, scenes, clock, negative_prompt, read.copies)
-    told = None if told is None else told._replace(null=null)
+    away, timed = _negative(parts, scenes, clock, negative_prompt, read.copies)
+    told = None if told is None else told._replace(null=timed)
     (text, _), (null, _), (tag, mask) = parts.texts.states(
         (read.flat, config.text_length),
         (away.flat, config.text_length),

@@ -83,10 +83,11 @@ class Bias:
 
     def repeated(self, times: int) -> Bias:
         """For a batch that is the same one so many times."""
-        *tables, nulls = repeat((self.subjects, self.frames, self.words, self.nulls), times)
+        tables = (self.subjects, self.frames, self.words, self.nulls)
+        subjects, frames, words, nulls = repeat(tables, times)
         between = None if self.between is None else self.between.repeated(times)
         separated = None if self.separated is None else self.separated.repeated(times)
-        return Bias(*tables, self.layers, between, separated, nulls)
+        return Bias(subjects, frames, words, self.layers, between, separated, nulls)
 
     def without_captions(self, empty: Bool[Array, " b"]) -> Bias:
         """For a batch some of whose captions were replaced by other texts, of other tokens."""
