@@ -14,7 +14,7 @@ Commands:
     alchemint data sprites --out data/sprites_words --clips 1600 --worded
     alchemint data encode --data data/sprites_words --vae sprites --out data/sprites_words_latents
     alchemint train --config configs/sprites_words.py:clips --workdir runs/sprites_words
-    python -m studies.timing_words --model runs/sprites_words/export --limit 32 --steps 8 \
+    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is then in runs/sprites_words/export. It starts from the bundled model, without its

@@ -1,6 +1,6 @@
 r"""Ways to say when, on a model that has words alone to go by: figures, and what each way costs.
 
-    python -m studies.timing_words --model runs/sprites_words/export --limit 32 --steps 8 \
+    python -m studies.timing_words --model runs/sprites_words/export --limit 64 --steps 8 \
         --batch 16 --out runs/timing_words.json --figure runs/timing_words.svg
 
 The model is that of configs/sprites_words.py: it takes no pictures, was never told when, and its
@@ -27,9 +27,7 @@ from alchemint_jax.worlds.sprites.world import World
 from studies import timing_figures, variants
 from studies.timing_figures import PLAIN, SHOWN, TITLES, Way, drawn, figures
 
-TEMPO = TempoControl(
-    steps=(0, 0.2), iterations=4, rate=0.3, magnitude=1.0, entropy=0.1, enough=0.97
-)
+TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.2, magnitude=0.3, entropy=0.1)
 """Few rounds of large steps: the model makes eight, and its clips have nine latent frames."""
 TAIL = 0.75
 """Latent frames over which an event fades: clips have nine. This and the above were chosen on
