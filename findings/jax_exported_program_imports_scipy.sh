@@ -4,7 +4,7 @@
 #   whoever keeps programs on disk, to have a process start sooner, pays for the import of SciPy: a
 #   fifth of a second here, more than it takes to trace a small network.
 # Guess: an exported program needs what is in it, and less of Python than the function it was made of.
-# Versions: jax 0.10.2, jaxlib 0.10.2, scipy 1.17.1, Python 3.11.
+# Versions: jax 0.10.2, jaxlib 0.10.2, scipy 1.17.1, flatbuffers 25.12.19, Python 3.11.
 # Source: the documentation of jax.export (docs.jax.dev/en/latest/export/export.html) says nothing of
 #   SciPy. Lowering a call of an exported program initialises all of LAPACK for CPUs, and jaxlib
 #   takes LAPACK from SciPy.
@@ -12,7 +12,8 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/venv"
-"$folder/venv/bin/python" -m pip install --quiet jax==0.10.2 jaxlib==0.10.2 scipy==1.17.1
+"$folder/venv/bin/python" -m pip install --quiet jax==0.10.2 jaxlib==0.10.2 scipy==1.17.1 \
+  flatbuffers==25.12.19
 cat > "$folder/run.py" <<'PY'
 """Doubles a number, by a jitted function or by an exported program; says whether SciPy is there."""
 
