@@ -13,6 +13,7 @@ from alchemint_jax import weights
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import students
 from alchemint_jax.evaluate.benchmark import fingerprints
+from alchemint_jax.sampling.control import Relay
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.metrics import read_metrics
 from alchemint_jax.train.run import build_task
@@ -47,6 +48,12 @@ def test_it_is_what_its_config_makes():
     lines = read_metrics(ROOT / "docs" / "results" / "sprites_fast.jsonl")
     train = load_config(f"{CONFIG}:settle").train
     assert 0 <= train.total_steps - lines[-1]["step"] < train.log_every
+
+
+def test_no_relay_contrasts_its_guidance_which_is_inside():
+    assert al.Pipeline.load("sprites/fast", relay=Relay()).relay == Relay()
+    with pytest.raises(ConfigError, match="has its guidance inside, .* leave --contrast out"):
+        al.Pipeline.load("sprites/fast", relay=Relay(contrast=True))
 
 
 def test_the_card_says_whether_it_may_stand_in():
