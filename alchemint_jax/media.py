@@ -89,7 +89,7 @@ def _probe(folder: Path) -> None:
     probe = _temporary(folder)
     with open(probe, "xb"):
         pass
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another run may have taken it for what a killed one left
 
 
 def _temporary(folder: Path) -> Path:

@@ -67,6 +67,16 @@ def alone(folder: Path, named: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
+def remove_halves(*folders: Path) -> None:
+    """Removes what a killed run was writing: each file is written under a temporary name first.
+
+    For folders, as far as they are there, that nobody else writes into at this moment.
+    """
+    for folder in folders:
+        for half in folder.glob(".*.tmp"):
+            half.unlink(missing_ok=True)
+
+
 def _same(one: places.Place, two: places.Place) -> bool:
     if places.is_address(one) or places.is_address(two):
         return os.fspath(one) == os.fspath(two)

@@ -21,7 +21,7 @@ from alchemint_jax.annotate.sources import SIDECARS, contents, find_sources
 from alchemint_jax.annotate.tools import Tools, all_stages
 from alchemint_jax.compilation import work_beside
 from alchemint_jax.errors import AlchemintError
-from alchemint_jax.outputs import alone
+from alchemint_jax.outputs import alone, remove_halves
 from alchemint_jax.perceive.choose import Perceivers
 from alchemint_jax.progress import Progress
 
@@ -115,8 +115,7 @@ def _forget(stages: Path, count: int) -> None:
     for path in stages.glob("*/part-*.jsonl"):
         if int(path.stem.removeprefix("part-")) >= count:
             path.unlink()
-    for path in stages.glob("*/.*.tmp"):
-        path.unlink()
+    remove_halves(stages.parent, *stages.glob("*/"))
 
 
 def _run(

@@ -29,7 +29,7 @@ from alchemint_jax.evaluate.asks import Ask
 from alchemint_jax.evaluate.clip import Clip
 from alchemint_jax.evaluate.quality.reporting import less_is_better, of_videos
 from alchemint_jax.evaluate.tracker import Tracker
-from alchemint_jax.outputs import alone
+from alchemint_jax.outputs import alone, remove_halves
 from alchemint_jax.places import local
 from alchemint_jax.progress import Progress
 from alchemint_jax.results import plain
@@ -162,6 +162,7 @@ def score_videos(
     shards = target / "rows"
     shards.mkdir(parents=True, exist_ok=True)
     with alone(shards, target):
+        remove_halves(target, shards, target / "videos")
         for path in shards.glob("part-*.jsonl"):
             if int(path.stem.removeprefix("part-")) >= len(tasks):
                 path.unlink()

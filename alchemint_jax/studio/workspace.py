@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alchemint_jax import media
-from alchemint_jax.outputs import alone
+from alchemint_jax.outputs import alone, remove_halves
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def opened(root: Path) -> Iterator[Workspace]:
         part.mkdir(parents=True, exist_ok=True)
     with alone(workspace.root, workspace.root):
         for part in parts:
-            for half in [*part.glob(".*.tmp"), *part.glob("*/.*.tmp")]:
-                half.unlink(missing_ok=True)
+            remove_halves(part, *part.glob("*/"))
             for half in [*part.glob(".*.partial"), *part.glob("*/.*.partial")]:
                 shutil.rmtree(half, ignore_errors=True)
         yield workspace

@@ -17,9 +17,11 @@ import numpy as np
 
 from alchemint_jax import places
 from alchemint_jax.errors import AlchemintError
+from alchemint_jax.outputs import remove_halves
 
 _KEPT = ("best.json",)
 """Files that a run which goes on reads, beside its lines."""
+_SAMPLES = "samples"
 _EVERY = 30  # seconds; a bucket takes a new version of an object once a second at most
 
 
@@ -54,6 +56,7 @@ class MetricWriter:
         else:
             self._workdir = Path(workdir)
         self._workdir.mkdir(parents=True, exist_ok=True)
+        remove_halves(self._workdir, self._workdir / _SAMPLES)
         path = self._workdir / "metrics.jsonl"
         truncate(path, step)
         self._file = path.open("a", encoding="utf-8")
@@ -107,7 +110,7 @@ class MetricWriter:
             return
         from alchemint_jax import media
 
-        folder = self._workdir / "samples"
+        folder = self._workdir / _SAMPLES
         folder.mkdir(parents=True, exist_ok=True)
         for name, video in videos.items():
             safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name)

@@ -179,9 +179,11 @@ def test_what_was_stopped_goes_on_and_what_changed_is_measured_again(boards):
     with pytest.raises(KeyboardInterrupt):
         score(boards, lambda: eyes)
     assert not (boards / "out" / "report.json").exists()
+    half = boards / "out" / ".0123456789ab.tmp"
+    half.write_bytes(b"what a kill leaves")
     eyes = Counting()
     first = score(boards, lambda: eyes)
-    assert eyes.calls == ["b"]
+    assert eyes.calls == ["b"] and not half.exists()
     assert to_json(score(boards, lambda: eyes)) == to_json(first) and eyes.calls == ["b"]
     write(boards, "a.mp4", {"red": [(8, 18)]})
     assert score(boards, lambda: eyes)["overall"]["t_iou"]["mean"] < 0.9
