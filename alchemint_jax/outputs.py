@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import combinations
@@ -68,13 +69,17 @@ def alone(folder: Path, named: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def remove_halves(*folders: Path) -> None:
-    """Removes what a killed run was writing: each file is written under a temporary name first.
+    """Removes what a killed run was writing: all is written under a temporary name first.
 
-    For folders, as far as they are there, that nobody else writes into at this moment.
+    Files of weights are collected in a folder of such a name. For folders, as far as they are
+    there, that nobody else writes into at this moment.
     """
     for folder in folders:
         for half in folder.glob(".*.tmp"):
-            half.unlink(missing_ok=True)
+            if half.is_dir() and not half.is_symlink():
+                shutil.rmtree(half, ignore_errors=True)
+            else:
+                half.unlink(missing_ok=True)
 
 
 def _same(one: places.Place, two: places.Place) -> bool:

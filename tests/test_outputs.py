@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from alchemint_jax.errors import AlchemintError, listed
-from alchemint_jax.outputs import check_outputs
+from alchemint_jax.outputs import check_outputs, remove_halves
 
 
 @pytest.fixture
@@ -51,6 +51,19 @@ def test_all_else_may_be_written(folder):
     inputs = [("a", "in.png"), ("b", "model"), ("c", "not there"), ("d", None)]
     check_outputs([("--out", "out.json"), ("--figure", "models.svg")], inputs)
     check_outputs([("--out", "ahead.json")], inputs)
+
+
+def test_halves_are_removed_whatever_they_are_and_nothing_else(folder):
+    (folder / ".0123456789ab.tmp").write_text("half")
+    (folder / ".export.abcd.tmp").mkdir()  # as weights are written
+    (folder / ".export.abcd.tmp" / "lora.safetensors").write_text("half")
+    (folder / ".link.tmp").symlink_to("model")
+    (folder / "kept.tmp").touch()
+    (folder / "model" / ".0123456789ab.tmp").touch()  # of a folder that was not named
+    left = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
+    remove_halves(folder, folder / "not there")
+    assert {path.name for path in folder.iterdir()} == left | {"kept.tmp"}
+    assert (folder / "model" / ".0123456789ab.tmp").exists()
 
 
 def test_long_lists_are_cut_short():
