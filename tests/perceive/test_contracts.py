@@ -97,6 +97,22 @@ def in_shares(found):
     return [Detections(f.boxes / 8 - 1, f.scores, f.words) for f in found]
 
 
+def test_a_last_bit_that_changes_the_order_of_boxes_changes_nothing():
+    class Rounding(Colors):
+        calls = 0
+
+        def detect(self, video, words):
+            self.calls += 1
+            left = 4 + 1e-6 * (self.calls % 2)
+            rows = {"red": (left, 2, 8, 6, 0.9), "blue": (4, 9, 8, 12, 0.8)}
+            found = [(*rows[word], n) for n, word in enumerate(words) if word in rows]
+            found = np.array(found, np.float32).reshape(-1, 6)
+            one = Detections(found[:, :4], found[:, 4], found[:, 5].astype(int))
+            return [one for _ in video]
+
+    check_detector(Rounding(), VIDEO, ["red", "blue"])
+
+
 def test_a_detector_that_finds_a_word_that_it_does_not_know_is_found_out():
     class Wrong(Colors):
         def detect(self, video, words):
