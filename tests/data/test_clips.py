@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,13 @@ def test_a_dataset_appears_whole_or_not_at_all(tmp_path):
     assert mine.name == "one_clip"
     with pytest.raises(DataError, match="set: holds something"):
         write_clips(tmp_path / "set", "one_clip", SHAPE, {"train": [(SCENE, VIDEO)]})
+
+
+def test_nothing_is_left_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    write_clips(tmp_path / "set", "one_clip", SHAPE, {"train": [(SCENE, VIDEO)]})
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_what_is_written_is_read(write):

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 from alchemint_jax.data import records
-from alchemint_jax.data.clip_writer import prepare
+from alchemint_jax.data.clip_writer import Info, prepare
 from alchemint_jax.data.clips import ClipShape
 from alchemint_jax.data.examples import padded
 from alchemint_jax.errors import DataError
@@ -79,7 +79,7 @@ class TimedSprites(tfds.core.GeneratorBasedBuilder):
         world = self.builder_config.world
         text = tfds.features.Sequence(tfds.features.Text(), length=world.max_subjects)
         features = _shape(world).features(looks={"shape": text, "color": text, "texture": text})
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+        return Info(builder=self, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         config = self.builder_config

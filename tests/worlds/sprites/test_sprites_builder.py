@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -75,6 +76,13 @@ def test_a_foreign_directory_is_never_overwritten(tmp_path):
     with pytest.raises(DataError, match="something else"):
         write_sprites(tmp_path, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_nothing_is_left_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    write_sprites(tmp_path / "set", 1)
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
