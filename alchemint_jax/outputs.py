@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -68,14 +69,20 @@ def alone(folder: Path, named: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
-def remove_halves(*folders: Path) -> None:
-    """Removes what a killed run was writing: all is written under a temporary name first.
+# What a file is called until it is whole: by chance, or by its name and a process; a folder of
+# weights by its name and `tempfile`.
+_HALF = re.compile(r"\.([0-9a-f]{12}|[0-9a-f]{16}|.+\.(\d+|[a-z0-9_]{8}))\.tmp")
 
-    Files of weights are collected in a folder of such a name. For folders, as far as they are
-    there, that nobody else writes into at this moment.
+
+def remove_halves(*folders: Path) -> None:
+    """Removes what a killed run was writing, files and folders of weights, and nothing of others.
+
+    For folders, as far as they are there, that nobody else writes into at this moment.
     """
     for folder in folders:
         for half in folder.glob(".*.tmp"):
+            if not _HALF.fullmatch(half.name):
+                continue
             if half.is_dir() and not half.is_symlink():
                 shutil.rmtree(half, ignore_errors=True)
             else:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import unicodedata
 
+import numpy as np
 import pytest
 
+from alchemint_jax import media, outputs
+from alchemint_jax.annotate.rows import write_shard
+from alchemint_jax.annotate.stages.pictures import write_picture
 from alchemint_jax.errors import AlchemintError, listed
 from alchemint_jax.outputs import check_outputs, remove_halves
+from alchemint_jax.weights.files import write as write_tensors
 
 
 @pytest.fixture
@@ -54,16 +59,44 @@ def test_all_else_may_be_written(folder):
 
 
 def test_halves_are_removed_whatever_they_are_and_nothing_else(folder):
-    (folder / ".0123456789ab.tmp").write_text("half")
-    (folder / ".export.abcd.tmp").mkdir()  # as weights are written
-    (folder / ".export.abcd.tmp" / "lora.safetensors").write_text("half")
-    (folder / ".link.tmp").symlink_to("model")
-    (folder / "kept.tmp").touch()
-    (folder / "model" / ".0123456789ab.tmp").touch()  # of a folder that was not named
-    left = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
+    halves = (
+        ".0123456789ab.tmp",
+        ".0123456789abcdef.tmp",
+        ".a.png.123.tmp",
+        ".export.ab_d12x4.tmp",
+    )
+    for name in halves[:3]:
+        (folder / name).write_text("half")
+    (folder / halves[3]).mkdir()
+    (folder / halves[3] / "lora.safetensors").write_text("half")
+    (folder / "model" / halves[0]).touch()  # of a folder that was not named
+    for name in ("kept.tmp", ".notes.tmp"):
+        (folder / name).touch()
+    left = {path.name for path in folder.iterdir()} - {*halves}
     remove_halves(folder, folder / "not there")
-    assert {path.name for path in folder.iterdir()} == left | {"kept.tmp"}
-    assert (folder / "model" / ".0123456789ab.tmp").exists()
+    assert {path.name for path in folder.iterdir()} == left
+    assert (folder / "model" / halves[0]).exists()
+
+
+def test_what_writes_names_what_it_has_half_written_so(tmp_path, monkeypatch):
+    seen = []
+
+    def stop(*paths):
+        seen.extend(path.name for path in tmp_path.iterdir())
+        raise OSError
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(AlchemintError):
+        media.write_bytes(tmp_path / "a.txt", b"a")
+    with pytest.raises(OSError):
+        write_picture(tmp_path / "a.png", np.zeros((2, 2, 4), np.uint8))
+    with pytest.raises(OSError):
+        write_shard(tmp_path / "part-00000.jsonl", "f", [{}])
+    with pytest.raises(AlchemintError):
+        write_tensors(tmp_path / "export", "x", {}, {"a.json": "{}"})
+    assert len({*seen}) == 5
+    for name in seen:
+        assert outputs._HALF.fullmatch(name) or name == "export"
 
 
 def test_long_lists_are_cut_short():
