@@ -150,7 +150,7 @@ def prepare(work: Path, videos: int) -> None:
         *("--data", str(work / "scenes" / "dataset"), "--out", str(work / "annotated_latents")),
         *("--buckets", f"{WORLD.frames}x{size}x{size}", "--reference-size", f"{view}x{view}"),
         *("--slots", str(WORLD.max_subjects), "--views", str(WORLD.views), "--windows", "2"),
-        *PICTURES,
+        *("--outside-only", *PICTURES),
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _ENCODING = (
     *("buckets", "fps", "windows", "seed", "slots", "views", "events", "cuts"),
-    *("reference_size", "kinds", "cross", "context", "variation"),
+    *("reference_size", "kinds", "outside_only", "cross", "context", "variation"),
 )
 
 
@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=weights_by_name,
         metavar="K=W,...",
         help="how often kinds of pictures are drawn, default crop=1,segment=5,inpaint=3,redux=1",
+    )
+    parser.add_argument(
+        "--outside-only",
+        action="store_true",
+        help="leave out subjects that have pictures of their window alone, and never use these",
     )
     parser.add_argument(
         "--cross", type=share, metavar="S", help="share of pictures from other scenes, default 0.3"

@@ -42,6 +42,7 @@ class Encoding:
         reference_size: height and width of pictures; None is that of the bucket, or of the
             pictures of clips of one shape.
         margin: seconds around a window from which no picture should be taken.
+        outside_only: whether a subject that has pictures of its window alone gets no slot.
         kinds: how often kinds of pictures are drawn, by name; Kaleido's by default.
         cross: share of pictures from other scenes, where there are any.
         context: share of the pictures of a subject alone that are shown in front of a frame of
@@ -61,6 +62,7 @@ class Encoding:
     cuts: int | None = None
     reference_size: tuple[int, int] | None = None
     margin: float = 0.5
+    outside_only: bool = False
     kinds: tuple[tuple[str, float], ...] = (
         ("crop", 1.0),
         ("segment", 5.0),

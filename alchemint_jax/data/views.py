@@ -119,8 +119,9 @@ def _subjects(
             encoding.cross,
             random,
         )
-        if not own:
-            left_out.append([subject.word, "no picture"])
+        if not own or (encoding.outside_only and source == references.INSIDE):
+            reason = "no picture from outside" if own else "no picture"
+            left_out.append([subject.word, reason])
             continue
         kept.append(number)
         pictures.append(own)

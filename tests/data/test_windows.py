@@ -204,8 +204,12 @@ def test_a_window_of_a_clip():
     assert fields["events"] == ["it moves"] and fields["event_intervals"].tolist() == [[2, 4]]
     later = make([clip], Window(0, 20), WIDE, encoding, None).fields  # frames 40 .. 56
     assert later["n_subjects"] == 0 and later["events"] == [""]
-    few = make([clip], Window(0, 0), WIDE, Encoding(**{**vars(encoding), "slots": 1}), None)
+    few = make([clip], Window(0, 0), WIDE, dataclasses.replace(encoding, slots=1), None)
     assert few.fields["left_out"] == [[list(COLORS)[1], "no slot"]]
+    strict = dataclasses.replace(encoding, outside_only=True)
+    fields = make([clip], Window(0, 0), WIDE, strict, None).fields
+    assert fields["reference_sources"] == ["outside"] and fields["n_subjects"] == 1
+    assert fields["left_out"] == [[list(COLORS)[1], "no picture from outside"]]
     bare, _ = drawn([[[0, 9]]], frames=9, pictures=[])
     assert make([bare], Window(0, 0), WIDE, encoding, None).fields["left_out"] == [
         ["red square", "no picture"]
