@@ -149,7 +149,7 @@ def _look_again(
     changes = swaps.find(watches, embedder)
     if any(changes):
         made = _parted(row, read, detect, settings, made, changes, searched)
-    prolong(row, read, detect, made.tracks, made.missed, clock_of(row).count(settings.border))
+    _prolong(row, read, detect, made.tracks, made.missed, clock_of(row).count(settings.border))
     return made
 
 
@@ -211,7 +211,7 @@ def _changes(
     return runs
 
 
-def prolong(
+def _prolong(
     row: Row,
     read: Read,
     detect: Detect,

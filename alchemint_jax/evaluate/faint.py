@@ -16,8 +16,6 @@ from alchemint_jax.scene.spans import Spans
 
 Look = Callable[[Mapping[int, Seen], int, Sequence[np.ndarray]], Seen | None]
 """Finds what is known from other frames in this one, perhaps in one of these boxes."""
-Leave = Callable[[Sequence[Seen], int], Sequence[Seen]]
-"""How what was seen in these frames leaves (1), or enters (-1)."""
 _FEW = 3  # detections say how something moves
 
 
@@ -29,7 +27,6 @@ def followed(
     recent: int,
     patience: int,
     look: Look,
-    leave: Leave,
 ) -> list[Seen]:
     """What is seen of a subject beyond the ends of its appearances.
 
@@ -43,7 +40,6 @@ def followed(
         recent: detections of so many frames are the last ones.
         patience: frames in a row in which it may be unrecognisable.
         look: looks for it in a frame.
-        leave: says how it leaves after the last frame that shows it.
     """
     found: list[Seen] = []
     passed = there.copy()
@@ -56,8 +52,6 @@ def followed(
                 continue
             known = {one.frame: one for one in some}
             more = _beyond(passed, known, edge, step, patience, look)
-            if more and not passed[np.clip(more[-1].frame + step, 0, len(passed) - 1)]:
-                more += leave(sorted(known.values(), key=lambda one: one.frame), step)
             passed[[one.frame for one in more]] = True
             found += more
     return found

@@ -9,7 +9,6 @@ word. A word that the detector has no kind for is looked for by identity alone, 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -368,7 +367,6 @@ class PerceivedTracker:
             recent=clock.count(follow.RECENT),
             patience=clock.count(self.presence.gap),
             look=regained.look,
-            leave=functools.partial(regained.leave, most=clock.count(self.follow.border)),
         )
         if not found:
             return list(seen), there

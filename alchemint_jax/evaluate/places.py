@@ -13,7 +13,7 @@ from alchemint_jax.annotate import follow, looks, swaps, words
 from alchemint_jax.annotate.rows import Row
 from alchemint_jax.annotate.settings import Detect
 from alchemint_jax.annotate.stages.detect import search
-from alchemint_jax.annotate.tracks import Seen, Track, clipped, goes_on
+from alchemint_jax.annotate.tracks import Seen, clipped, goes_on
 from alchemint_jax.evaluate import clip
 from alchemint_jax.perceive import Detector, Embedder
 from alchemint_jax.perceive.pixels import on_square
@@ -119,14 +119,6 @@ class Regained:
             if box is not None and self.places.goes_on(last, box, frame, self.least):
                 return dataclasses.replace(last, frame=frame, box=box)
         return None
-
-    def leave(self, seen: Sequence[Seen], step: int, most: int) -> list[Seen]:
-        """See `faint.Leave`: as in annotation, within so many frames."""
-        track = Track(list(seen))
-        last = track.last if step > 0 else track.first
-        read = clip.reader(self.places.video)
-        follow.prolong(self.row, read, self.detect, [track], [[]], most)
-        return [one for one in track.seen if step * (one.frame - last) > 0]
 
     def _detected(self, known: Mapping[int, Seen], frame: int) -> list[Box]:
         if frame in self.missed:

@@ -14,7 +14,7 @@ def seen(frame, score=0.2, left=30.0):
     return Seen(frame, np.array([left, 10.0, left + 10, 30.0]), score, "dog")
 
 
-def spans(runs, shown, found=None, frames=40, patience=2, leaves=()):
+def spans(runs, shown, found=None, frames=40, patience=2):
     """What is followed, where the frames `shown` show it; and the frames that were looked at."""
     looked = []
 
@@ -23,15 +23,11 @@ def spans(runs, shown, found=None, frames=40, patience=2, leaves=()):
         looked.append(frame)
         return seen(frame) if frame in shown else None
 
-    def leave(some, step):
-        last = some[-1 if step > 0 else 0].frame
-        return [seen(frame) for frame in leaves if step * (frame - last) > 0]
-
     there = np.zeros(frames, bool)
     for start, end in runs:
         there[start:end] = True
     every = [seen(f) for f in np.flatnonzero(there).tolist()] if found is None else found
-    more = followed(there, every, sure=0.5, recent=20, patience=patience, look=look, leave=leave)
+    more = followed(there, every, sure=0.5, recent=20, patience=patience, look=look)
     there[[one.frame for one in more]] = True
     return tuple(Spans.where(there)), looked
 
@@ -64,12 +60,6 @@ def test_who_was_surely_seen_is_gone_where_it_is_not_detected():
     few = [seen(3), seen(9)]
     assert spans([(0, 10)], range(40), few) == (((0, 10),), [])
     assert spans([], range(40), few) == ((), [])
-
-
-def test_it_leaves_after_the_last_frame_that_shows_it():
-    assert spans([(0, 10)], range(15), leaves=(15, 16))[0] == ((0, 17),)
-    assert spans([(0, 10)], range(10), leaves=(10, 11))[0] == ((0, 10),)  # nothing was followed
-    assert spans([(30, 40)], range(25, 40), leaves=(23, 24))[0] == ((23, 40),)
 
 
 def test_it_is_expected_where_it_was_or_goes():
