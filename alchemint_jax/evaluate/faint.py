@@ -76,9 +76,9 @@ def _beyond(
 
 
 def expected(known: Mapping[int, Seen], frame: int) -> list[Float[np.ndarray, " 4"]]:
-    """Where it may be: where it was, or where it is if it goes on as it did."""
+    """Where it may be: where it is if it goes on as it did, or where it was."""
     near = sorted(known, key=lambda other: abs(other - frame))[: 2 * _FEW]
     last = known[near[0]]
     centres = np.stack([(known[f].box[:2] + known[f].box[2:]) / 2 for f in near])
     speed = np.polyfit(np.array(near, float) - near[0], centres, 1)[0]
-    return [last.box, last.box + np.tile(speed * (frame - last.frame), 2)]
+    return [last.box + np.tile((speed * (frame - last.frame)).round(1), 2), last.box]

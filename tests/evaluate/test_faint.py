@@ -62,9 +62,9 @@ def test_who_was_surely_seen_is_gone_where_it_is_not_detected():
     assert spans([], range(40), few) == ((), [])
 
 
-def test_it_is_expected_where_it_was_or_goes():
+def test_it_is_expected_where_it_goes_or_was():
     known = {f: seen(f, left=2.0 * f) for f in range(0, 9, 2)}
-    stays, goes = expected(known, 11)
+    goes, stays = expected(known, 11)
     assert np.array_equal(stays, known[8].box)
     assert goes == pytest.approx([22, 10, 32, 30])
-    assert expected(known, -3)[1] == pytest.approx([-6, 10, 4, 30])  # backwards in time, too
+    assert expected(known, -3)[0] == pytest.approx([-6, 10, 4, 30])  # backwards in time, too

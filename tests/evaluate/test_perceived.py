@@ -120,6 +120,26 @@ def test_who_fades_is_followed_while_it_shows(score, then, end, speed):
     assert abs(left - there) <= 4 and abs(right - there - 14) <= 4
 
 
+def test_the_box_of_who_leaves_goes_out_with_it():
+    """It is detected as long as all of it is in the picture."""
+
+    class Whole(ColorDetector):
+        def _frame(self, frame, words):
+            found = super()._frame(frame, words)
+            whole = found.boxes[:, 2] - found.boxes[:, 0] >= 13
+            return Detections(found.boxes[whole], found.scores[whole], found.words[whole])
+
+    video = draw(FRAMES, {})
+    lefts = {f: 20 + 3 * (f - 2) for f in range(2, 22)}
+    for f, left in lefts.items():
+        video[f, 16:32, left : left + 14] = COLORS["red"]
+    tracker = PerceivedTracker(perceivers(detector=Whole()))
+    (red,) = tracker.track(video, scores.untimed(scene({"red": []}, FRAMES)))
+    assert red.spans == ((2, 22),)
+    expected = np.array([[left, min(left + 14, 80)] for left in lefts.values()])
+    assert np.abs(red.boxes[2:22][:, [0, 2]] - expected).max() <= 3
+
+
 def test_nothing_is_found_of_what_is_not_there():
     assert spans({}, {"red": []}) == [()]
     assert spans({"blue": [(3, 30)]}, {"red": []}) == [()]  # another kind
