@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float
 from alchemint_jax.annotate.tracks import Seen
 from alchemint_jax.scene.spans import Spans
 
-Look = Callable[[Mapping[int, Seen], int, Sequence[np.ndarray]], Seen | None]
-"""Finds what is known from other frames in this one, perhaps in one of these boxes."""
+Look = Callable[[Mapping[int, Seen], int, Sequence[np.ndarray]], tuple[Seen, bool] | None]
+"""Finds what is known from other frames in this one, perhaps in one of these boxes; and says
+whether it recognised it, or only something that looks much like it."""
 _FEW = 3  # detections say how something moves
 
 
@@ -30,15 +31,16 @@ def followed(
 ) -> list[Seen]:
     """What is seen of a subject beyond the ends of its appearances.
 
-    An end is passed where the detector was not sure of the subject just before. The first frame
-    beyond it must show the subject, and then one in so many.
+    An end is passed where the detector was not sure of the subject just before. In the first frame
+    beyond it the subject must be recognised. It is followed to the last such frame; or to where
+    it is known again, if something like it is there all the way.
 
     Args:
         there: whether it is on screen, as far as that is known.
         seen: its detections.
         sure: where the mean score of the last detections reaches this, the end is one.
         recent: detections of so many frames are the last ones.
-        patience: frames in a row in which it may be unrecognisable.
+        patience: frames in a row in which nothing like it may be found.
         look: looks for it in a frame.
     """
     found: list[Seen] = []
@@ -62,17 +64,18 @@ def _beyond(
 ) -> list[Seen]:
     """What is seen in the frames on one side of an edge, from there on; it is then known, too."""
     more: list[Seen] = []
-    missed = patience
+    recognised, missed = 0, patience
     frame = edge + step
     while 0 <= frame < len(there) and not there[frame]:
-        one = look(known, frame, expected(known, frame))
-        if one is not None:
-            more.append(one)
-            known[frame], missed = one, 0
+        found = look(known, frame, expected(known, frame))
+        if found is not None and (more or found[1]):
+            known[frame], sure = found
+            more.append(known[frame])
+            recognised, missed = len(more) if sure else recognised, 0
         elif (missed := missed + 1) > patience:
-            break
+            return more[:recognised]
         frame += step
-    return more
+    return more if 0 <= frame < len(there) else more[:recognised]
 
 
 def expected(known: Mapping[int, Seen], frame: int) -> list[Float[np.ndarray, " 4"]]:

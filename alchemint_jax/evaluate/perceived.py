@@ -358,8 +358,17 @@ class PerceivedTracker:
         places: Places,
     ) -> tuple[list[tracking.Seen], np.ndarray]:
         """Detections and presence, with what the detector hardly sees."""
-        clock, near = clock_of(row), (self.follow.overlap, self._half_way)
-        regained = Regained(places, row, detector, self.detect, *near, frozenset(missed))
+        clock = clock_of(row)
+        regained = Regained(
+            places,
+            row,
+            detector,
+            self.detect,
+            overlap=self.follow.overlap,
+            least=self._half_way,
+            held=(self.match.least + self._half_way) / 2,
+            missed=frozenset(missed),
+        )
         found = faint.followed(
             there,
             seen,

@@ -55,10 +55,10 @@ class Places:
         pair = zip(self._look(one.box, one.frame), self._look(box, frame), strict=True)
         return float(np.mean([a @ b for a, b in pair]))
 
-    def stands_out(self, box: Box, frame: int) -> bool:
-        """Whether it is more like the pictures than the ground is at both sides of it."""
+    def contrast(self, box: Box, frame: int) -> float:
+        """By how much it is more like the pictures than what is at both sides of it."""
         others = [self.likeness(place, frame) for place in beside(box, self.size)]
-        return not others or self.likeness(box, frame) >= max(others) + _MORE
+        return self.likeness(box, frame) - max(others, default=-1.0)
 
     def shows(self, one: Seen, box: Box, frame: int, least: float) -> bool:
         """Whether a place shows a detection's subject: the ground is not so like the pictures, and
@@ -73,10 +73,6 @@ class Places:
         some = [clipped(box, self.size) for box in boxes]
         some = [box for box in some if (box[2:] - box[:2]).min() >= _SMALL]
         return max(some, key=lambda box: self.likeness(box, frame), default=None)
-
-    def goes_on(self, one: Seen, box: Box, frame: int, least: float) -> bool:
-        """Whether a place shows a detection's subject, and those beside it do not."""
-        return self.shows(one, box, frame, least) and self.stands_out(box, frame)
 
     def _look(self, box: Box, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """The vector and the colours of a place."""
@@ -99,7 +95,8 @@ class Regained:
         detector: who looks for it.
         detect: how.
         overlap: the least overlap of a detection with where it is expected.
-        least: the least likeness to its pictures.
+        least: the least likeness to its pictures of what is recognised ...
+        held: ... and of what is something like it.
         missed: frames in which the detector did not find it.
     """
 
@@ -109,16 +106,35 @@ class Regained:
     detect: Detect
     overlap: float | int
     least: float
+    held: float
     missed: frozenset[int]
 
-    def look(self, known: Mapping[int, Seen], frame: int, boxes: Sequence[Box]) -> Seen | None:
+    def look(
+        self, known: Mapping[int, Seen], frame: int, boxes: Sequence[Box]
+    ) -> tuple[Seen, bool] | None:
         """See `faint.Look`: where it is detected, or else in the best one of these boxes."""
         last = known[min(known, key=lambda other: abs(other - frame))]
-        for some in (self._detected(known, frame), boxes):
-            box = self.places.best(some, frame)
-            if box is not None and self.places.goes_on(last, box, frame, self.least):
-                return dataclasses.replace(last, frame=frame, box=box)
+        some = [self._detected(known, frame), boxes]
+        best = [box for one in some if (box := self.places.best(one, frame)) is not None]
+        for box in best:
+            if self.recognises(last, box, frame):
+                return dataclasses.replace(last, frame=frame, box=box), True
+        for box in best:
+            if self.holds(last, box, frame):
+                return dataclasses.replace(last, frame=frame, box=box), False
         return None
+
+    def recognises(self, last: Seen, box: Box, frame: int) -> bool:
+        """Whether a place shows the subject, and those beside it do not."""
+        shows = self.places.shows(last, box, frame, self.least)
+        return shows and self.places.contrast(box, frame) >= _MORE
+
+    def holds(self, last: Seen, box: Box, frame: int) -> bool:
+        """Whether a place shows something like it that looks as it did where it was last seen."""
+        if self.places.likeness(box, frame) < self.held:
+            return False
+        same = self.places.alike(last, box, frame) >= swaps.SAME
+        return same and self.places.contrast(box, frame) >= _MORE / 2
 
     def _detected(self, known: Mapping[int, Seen], frame: int) -> list[Box]:
         if frame in self.missed:

@@ -14,14 +14,15 @@ def seen(frame, score=0.2, left=30.0):
     return Seen(frame, np.array([left, 10.0, left + 10, 30.0]), score, "dog")
 
 
-def spans(runs, shown, found=None, frames=40, patience=2):
-    """What is followed, where the frames `shown` show it; and the frames that were looked at."""
+def spans(runs, shown, found=None, frames=40, patience=2, like=()):
+    """What is followed, where it is recognised in the frames `shown` and something is like it in
+    others; and the frames that were looked at."""
     looked = []
 
     def look(known, frame, boxes):
         assert frame not in known and len(boxes) == 2
         looked.append(frame)
-        return seen(frame) if frame in shown else None
+        return (seen(frame), frame in shown) if frame in {*shown, *like} else None
 
     there = np.zeros(frames, bool)
     for start, end in runs:
@@ -50,6 +51,16 @@ def test_a_gap_is_followed_from_both_sides():
     assert spans(runs, range(40)) == (((0, 40),), [*range(10, 20)])
     assert spans(runs, [10, 11, 18, 19])[0] == ((0, 12), (18, 40))
     assert spans(runs, [])[0] == tuple(runs)
+
+
+def test_what_is_like_it_counts_only_on_the_way_to_where_it_is_known():
+    runs = [(0, 10), (20, 40)]
+    assert spans(runs, [10], like=range(11, 20))[0] == ((0, 40),)
+    assert spans(runs, [10, 14], like=range(10, 16))[0] == ((0, 15), (20, 40))
+    assert spans(runs, [], like=range(10, 20))[0] == tuple(runs)  # it is not recognised at first
+    assert spans([(0, 10)], [10, 12], like=range(10, 40))[0] == ((0, 13),)  # the clip ends
+    # What is left out is shorter than it may be unrecognisable.
+    assert spans(runs, [10], like=range(11, 18))[0] == ((0, 18), (20, 40))
 
 
 def test_who_was_surely_seen_is_gone_where_it_is_not_detected():

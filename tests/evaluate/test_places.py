@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from colored import COLORS, ColorEmbedder, draw
+from colored import COLORS, ColorDetector, ColorEmbedder, draw
 
+from alchemint_jax.annotate.settings import Detect
 from alchemint_jax.annotate.tracks import Seen
-from alchemint_jax.evaluate.places import Places, beside
+from alchemint_jax.evaluate.places import Places, Regained, beside
 
 SIZE = 48, 80
 BOX = np.array([4.0, 16.0, 18.0, 32.0])
@@ -19,8 +20,13 @@ def places(video, color="red"):
     return Places(video, 0, SIZE, ColorEmbedder(), pictures)
 
 
+def regained(video, least=LEAST, held=0.3):
+    detector = ColorDetector()
+    return Regained(places(video), {}, detector, Detect(), 0.2, least, held, frozenset([1]))
+
+
 def goes_on(video, one=BOX, box=BOX):
-    return places(video).goes_on(Seen(0, one, 0.2, "dog"), box, 1, LEAST)
+    return regained(video).recognises(Seen(0, one, 0.2, "dog"), box, 1)
 
 
 def test_it_goes_on_where_it_is_and_not_where_it_was():
@@ -48,7 +54,22 @@ def test_ground_that_looks_like_the_picture_is_no_subject():
     video[1] = COLORS["red"]
     one = places(video)
     assert one.shows(Seen(0, BOX, 0.2, "dog"), BOX, 1, LEAST)
-    assert not one.stands_out(BOX, 1) and not goes_on(video)
+    assert one.contrast(BOX, 1) == pytest.approx(0) and not goes_on(video)
+    assert regained(video).look({0: Seen(0, BOX, 0.2, "dog")}, 1, [BOX]) is None
+
+
+def test_something_like_it_is_not_recognised():
+    last = Seen(0, BOX, 0.2, "dog")
+    video = draw(2, {"red": [(0, 2)]})
+    box = BOX + [0, 2, 0, 2]
+    seen, sure = regained(video).look({0: last}, 1, [box])
+    assert sure and seen.frame == 1 and list(seen.box) == list(box)
+    seen, sure = regained(video, least=1.1).look({0: last}, 1, [BOX])
+    assert not sure and list(seen.box) == list(BOX)
+    assert regained(video, least=1.1, held=1.1).look({0: last}, 1, [BOX]) is None
+    other = draw(2, {"red": [(0, 1)]})
+    other[1, 16:32, 4:18] = COLORS["yellow"]  # is like the picture by 0.43
+    assert regained(other).look({0: last}, 1, [BOX]) is None
 
 
 def test_places_beside_a_box_are_those_in_the_frame():
