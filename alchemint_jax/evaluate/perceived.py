@@ -95,7 +95,8 @@ class PerceivedTracker:
         follow: how detections become tracks, also those that are hardly sure, for the reference
             tells; of each, `views` pictures are compared.
         presence: when a subject counts as on screen. Beside its own rules, a gap of `gap` seconds
-            or more is closed only if what is in its place meanwhile looks like it.
+            or more is closed only if what is in its place meanwhile looks like it, and who is
+            hardly detected is followed for as long as it is recognised (see `faint`).
         match: how alike what is found must be to be the subject.
         alone: whether everything is looked for by identity alone, among what the segmenter cuts
             out: a second judge, who does not need the detector.
