@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from alchemint_jax.annotate import follow, looks, swaps, words
 from alchemint_jax.annotate.rows import Row
@@ -45,6 +45,14 @@ class Places:
     _known: dict[tuple[int, tuple[float, ...]], tuple[np.ndarray, np.ndarray]] = field(
         default_factory=dict
     )
+    _frame: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def frame(self, number: int) -> UInt8[np.ndarray, "h w 3"]:
+        """A frame at that side; the last one is kept, for it is looked at several times."""
+        if number not in self._frame:
+            self._frame.clear()
+            self._frame.update(clip.read(self.video, [number], self.side))
+        return self._frame[number]
 
     def likeness(self, box: Box, frame: int) -> float:
         """Of what is there to the nearest one of the pictures."""
@@ -78,8 +86,7 @@ class Places:
         """The vector and the colours of a place."""
         key = frame, tuple(box.tolist())
         if key not in self._known:
-            ((_, pixels),) = clip.read(self.video, [frame], self.side)
-            image = follow.crop(pixels, box, self.size)
+            image = follow.crop(self.frame(frame), box, self.size)
             vector = self.embedder.embed([on_square(image)])[0]
             self._known[key] = np.asarray(vector, float), looks.color_vector(image)
         return self._known[key]
@@ -139,7 +146,7 @@ class Regained:
     def _detected(self, known: Mapping[int, Seen], frame: int) -> list[Box]:
         if frame in self.missed:
             return []
-        frames = clip.read(self.places.video, [frame], self.detect.side)
+        frames = [(frame, self.places.frame(frame))]
         found = [Seen.read(one) for one in search(frames, self.detector, self.row, self.detect)]
         one = goes_on(known, frame, found, words.kind_of, self.overlap)
         return [] if one is None else [one.box]
