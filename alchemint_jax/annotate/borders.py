@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from alchemint_jax.annotate.tracks import Seen
 
@@ -36,17 +36,47 @@ class Exit:
         step: 1 where it leaves, -1 where it enters: the direction of time.
         gone: how many frames later it has left, if it goes on as it did.
         strip: left, top, right, bottom of where it leaves, in whole pixels.
+        axis: along which it moves, 0 for x.
+        length: of the frame along it where that is where it leaves, 0 where it leaves at 0.
     """
 
     frame: int
     step: int
     gone: int
     strip: tuple[int, int, int, int]
+    axis: int
+    length: int
 
     def frames(self, count: int) -> list[int]:
         """The frames of a clip of so many that tell when it left, in the order of `step`."""
         last = self.frame + self.step * (self.gone + _LATER + _CALM_FRAMES)
         return [f for f in range(self.frame, last, self.step) if 0 <= f < count]
+
+    def boxes(
+        self, box: Float[np.ndarray, " 4"], last: int, count: int, size: tuple[int, int]
+    ) -> dict[int, Float[np.ndarray, " 4"]]:
+        """Where it is in the frames after `frame`, as far as the border leaves it.
+
+        It moves evenly, so that it has just left after `last`; or, where the clip ends before it
+        has, as it did.
+
+        Args:
+            box: in `frame`.
+            last: the last frame that shows it, in the direction of `step`.
+            count: frames of the clip.
+            size: height and width of the frame.
+        """
+        steps = abs(last - self.frame)
+        ends = not 0 <= last + self.step < count
+        out = max(steps + 1, self.gone) if ends else steps + 1
+        far = self.length - box[self.axis if self.length else self.axis + 2]
+        most = np.array([size[1], size[0]] * 2, float)
+        found = {}
+        for k in range(1, steps + 1):
+            moved = box.astype(float)
+            moved[self.axis :: 2] += far * k / out
+            found[self.frame + self.step * k] = np.clip(moved, 0, most)
+        return found
 
 
 def find_exit(
@@ -83,7 +113,8 @@ def find_exit(
             if gone > most or (best is not None and gone >= best.gone):
                 continue
             strip = _strip(boxes[-1], axis, towards, length, size)
-            best = Exit(last.frame, step, max(1, gone), strip)
+            border = length if towards > 0 else 0
+            best = Exit(last.frame, step, max(1, gone), strip, axis, border)
     return best
 
 

@@ -241,10 +241,8 @@ def _prolong(
         order = [some[f] for f in way.frames(row["frames"])]
         last = borders.last_frame(way, order, max(1, most // 5))
         end = found[i].seen[-1 if way.step > 0 else 0]
-        more = [
-            Seen(f, end.box, end.score, end.word)
-            for f in range(way.frame + way.step, last + way.step, way.step)
-        ]
+        boxes = way.boxes(end.box, last, row["frames"], size)
+        more = [Seen(f, box, end.score, end.word) for f, box in boxes.items()]
         found[i].seen = sorted(found[i].seen + more, key=lambda one: one.frame)
         there = {one.frame for one in more}
         missed[i] = [f for f in missed[i] if f not in there]

@@ -22,7 +22,8 @@ from alchemint_jax.perceive.pixels import on_square
 
 Crop = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """What is in a box of a frame."""
-_DOUBTFUL = 0.7  # whose colours are more alike is the same one
+SAME = 0.7
+"""Who is more alike, by colours, is the same one; or by the mean, where it is hardly seen."""
 OTHER = 0.55
 """Who is less alike, by colours or by the mean of colours and vectors, is another one."""
 
@@ -79,7 +80,7 @@ class Watch:
         colors = looks.color_vector(picture)
         if number in self._before:
             other, known = self._last
-            if (alike := float(known @ colors)) < _DOUBTFUL:
+            if (alike := float(known @ colors)) < SAME:
                 pictures = other, picture.copy()
                 self.doubts.append(Doubt(self._before[number], number, pictures, alike))
         self._last = picture.copy(), colors  # not all of the frame

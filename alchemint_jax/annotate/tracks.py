@@ -52,6 +52,11 @@ def enlarged(boxes: np.ndarray, share: float | int) -> np.ndarray:
     return np.concatenate([boxes[:, :2] - margin, boxes[:, 2:] + margin], 1)
 
 
+def clipped(box: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The part of a box that is in a frame of this height and width."""
+    return np.clip(box, 0, np.array([size[1], size[0]] * 2))
+
+
 def border_share(box: Sequence[float | int], size: Sequence[int]) -> float:
     """The share of a box's outline that lies on the border of the frame."""
     height, width = size

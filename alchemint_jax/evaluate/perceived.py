@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from alchemint_jax.annotate import follow, looks, swaps, words
+from alchemint_jax.annotate import follow, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect, Presence, Track
@@ -24,8 +24,9 @@ from alchemint_jax.annotate.stages import spans as presence_stage
 from alchemint_jax.annotate.stages.detect import asked as askable
 from alchemint_jax.annotate.stages.detect import base_frames, search, vocabulary
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import clip, cutoff, matching
-from alchemint_jax.evaluate.proposals import THING, Proposals
+from alchemint_jax.evaluate import clip, cutoff, faint, matching
+from alchemint_jax.evaluate.places import Places, Regained
+from alchemint_jax.evaluate.proposals import THING, Proposals, looked
 from alchemint_jax.evaluate.references import (
     References,
     View,
@@ -41,7 +42,7 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
 from alchemint_jax.wording import same_word
 
-VERSION = 6
+VERSION = 7
 """Raised when the tracker sees other things in the same frames."""
 _PART = 0.2  # seconds that are gone through together where a subject is cut off
 _LOOKS = 3  # frames of a gap that are looked at
@@ -94,7 +95,8 @@ class PerceivedTracker:
         follow: how detections become tracks, also those that are hardly sure, for the reference
             tells; of each, `views` pictures are compared.
         presence: when a subject counts as on screen. Beside its own rules, a gap of `gap` seconds
-            or more is closed only if what is in its place meanwhile looks like it.
+            or more is closed only if what is in its place meanwhile looks like it, and who is
+            hardly detected is followed for as long as it is recognised (see `faint`).
         match: how alike what is found must be to be the subject.
         alone: whether everything is looked for by identity alone, among what the segmenter cuts
             out: a second judge, who does not need the detector.
@@ -174,18 +176,24 @@ class PerceivedTracker:
         known, unknown = askable(row, words)
         asks = {entity["number"]: entity["ask"] for entity in known}
         references = References.of(self.perceivers.embedder, case.subjects)
+        rows = [looked(row, known, self._detector), looked(row, [], self._anything)]
         found = [
-            *self._found(video, row, known, self._detector, references),
-            *(self._found(video, row, [], self._anything, references) if unknown else []),
+            *self._found(video, rows[0], self._detector, references),
+            *(self._found(video, rows[1], self._anything, references) if unknown else []),
         ]
         asked = [asks.get(i) for i in range(len(case.subjects))]
         chosen = matching.assign([one.candidate for one in found], asked, THING, self.match)
         return [
             self._sighting(
-                video, row, i, case.subjects, references, [found[k] for k in some], asked[i] is None
+                video, rows[alone], i, case.subjects, references, [found[k] for k in some], alone
             )
-            for i, some in enumerate(chosen)
+            for i, (some, alone) in enumerate(zip(chosen, [a is None for a in asked], strict=True))
         ]
+
+    @property
+    def _half_way(self) -> float:
+        """As alike as what is surely the subject where it is plain may be where it is not."""
+        return (self.match.least + self.match.same) / 2
 
     @property
     def _detector(self) -> Detector:
@@ -200,23 +208,16 @@ class PerceivedTracker:
         self,
         video: clip.Video,
         row: Row,
-        entities: Sequence[Row],
         detector: Detector,
         references: References,
     ) -> list[_Found]:
         """What is seen in a clip, each thing once however often it comes and goes."""
-        known = vocabulary(detector)
-        if isinstance(detector, Proposals):
-            looked: Sequence[str] = [THING]
-        elif not entities:
+        if not row["looked"]:
             return []
-        else:  # what passes for something else now and then is still tracked
-            looked = known or list(dict.fromkeys(entity["ask"] for entity in entities))
-        row = {**row, "entities": entities, "looked": list(looked)}
         read = clip.reader(video)
         frames = read(row["searched"], self.detect.side)
-        row["detections"] = list(search(frames, detector, row, self.detect))
-        asks = {entity["ask"] for entity in entities}
+        row = {**row, "detections": list(search(frames, detector, row, self.detect))}
+        asks = {entity["ask"] for entity in row["entities"]}
 
         def wanted(track: tracking.Track) -> bool:
             named = matching.shares(track.seen)
@@ -257,8 +258,13 @@ class PerceivedTracker:
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
         seen = [best[frame] for frame in sorted(best)]
         there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
-        if known:
-            there = self._at_the_border(video, row, seen, there, references.pictures[number])
+        if known and there.any():
+            size = (row["size"][0], row["size"][1])
+            pictures = references.pictures[number]
+            places = Places(video, self.detect.side, size, self.perceivers.embedder, pictures)
+            detector = self._anything if alone else self._detector
+            seen, there = self._faint(row, detector, seen, missed, there, places)
+            there = self._at_the_border(row, seen, there, places)
         views = {f: view for one in found for f, view in one.views.items()}
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])
         texts = _filled({f: view.texts for f, view in views.items()}, there, row["subjects"])
@@ -319,50 +325,65 @@ class PerceivedTracker:
         return there
 
     def _at_the_border(
-        self,
-        video: clip.Video,
-        row: Row,
-        seen: Sequence[tracking.Seen],
-        there: np.ndarray,
-        pictures: np.ndarray,
+        self, row: Row, seen: Sequence[tracking.Seen], there: np.ndarray, places: Places
     ) -> np.ndarray:
         """Presence, with what the border cuts off and the detector does not see.
 
         What is in the place of a subject that surely looked like the reference is still the subject
-        if it does so half-way, which the ground does not, and is as like what it was as the same
-        thing is (see `swaps`).
+        if it does so half-way.
         """
-        least = (self.match.least + self.match.same) / 2
-        looked: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
-
-        def look(one: tracking.Seen, number: int) -> tuple[np.ndarray, np.ndarray]:
-            """The vector and the colours of its place in a frame."""
-            if (one.frame, number) not in looked:
-                ((_, frame),) = clip.read(video, [number], self.detect.side)
-                image = follow.crop(frame, one.box, row["size"])
-                vector = self.perceivers.embedder.embed([on_square(image)])[0]
-                looked[one.frame, number] = np.asarray(vector, float), looks.color_vector(image)
-            return looked[one.frame, number]
 
         def shows(one: tracking.Seen, number: int) -> bool:
-            vector, colors = look(one, one.frame)
-            if (pictures @ vector).max() < self.match.same:
-                return False
-            other, shades = look(one, number)
-            same = (vector @ other + colors @ shades) / 2
-            return bool((pictures @ other).max() >= least and same >= swaps.OTHER)
+            sure = places.likeness(one.box, one.frame) >= self.match.same
+            return sure and places.shows(one, one.box, number, self._half_way)
 
         clock = clock_of(row)
         return cutoff.followed(
             there,
             seen,
-            (row["size"][0], row["size"][1]),
+            places.size,
             most=clock.count(self.presence.inside),
             part=max(1, clock.count(_PART)),
             recent=clock.count(follow.RECENT),
             leaving=clock.count(self.follow.border),
             shows=shows,
         )
+
+    def _faint(
+        self,
+        row: Row,
+        detector: Detector,
+        seen: Sequence[tracking.Seen],
+        missed: Sequence[int],
+        there: np.ndarray,
+        places: Places,
+    ) -> tuple[list[tracking.Seen], np.ndarray]:
+        """Detections and presence, with what the detector hardly sees."""
+        clock = clock_of(row)
+        regained = Regained(
+            places,
+            row,
+            detector,
+            self.detect,
+            overlap=self.follow.overlap,
+            least=self._half_way,
+            held=(self.match.least + self._half_way) / 2,
+            missed=frozenset(missed),
+        )
+        found = faint.followed(
+            there,
+            seen,
+            sure=self.match.sure,
+            recent=clock.count(follow.RECENT),
+            patience=clock.count(self.presence.gap),
+            look=regained.look,
+        )
+        if not found:
+            return list(seen), there
+        seen = sorted([*seen, *found], key=lambda one: one.frame)
+        beyond = self._presence(places.video, row, seen, missed)
+        beyond[[one.frame for one in found]] = True
+        return seen, there | beyond
 
     def _is_still_there(
         self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int

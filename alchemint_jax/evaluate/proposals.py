@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from scipy import ndimage
 
+from alchemint_jax.annotate.rows import Row
+from alchemint_jax.annotate.stages.detect import vocabulary
 from alchemint_jax.perceive import Detections, Detector, Segmenter
 from alchemint_jax.perceive.boxes import select
 
@@ -67,6 +69,20 @@ class Proposals:
         scores = np.concatenate([known.scores, np.full(len(parts), self.score)]).astype(np.float32)
         words = np.full(len(boxes), places[0])
         return select(boxes, scores, words, size, 0.0, self.overlap)
+
+
+def looked(row: Row, entities: Sequence[Row], detector: Detector) -> Row:
+    """A clip with its entities and the words that a detector looks for in it.
+
+    Without entities these are no words, but `Proposals` always look.
+    """
+    words: Sequence[str] = []
+    if isinstance(detector, Proposals):
+        words = [THING]
+    elif entities:  # what passes for something else now and then is still tracked
+        asks = list(dict.fromkeys(entity["ask"] for entity in entities))
+        words = vocabulary(detector) or asks
+    return {**row, "entities": list(entities), "looked": list(words)}
 
 
 def _parts(mask: np.ndarray, smallest: float | int) -> Float32[np.ndarray, "n 4"]:

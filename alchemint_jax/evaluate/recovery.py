@@ -26,6 +26,8 @@ KEY = {
 """The figure that each fault is about."""
 SLOPE, SECONDS = 0.05, 0.1
 """How far a slope may be from 1, and a time from what was put in; or by one frame, if longer."""
+SHOWN = 0.5
+"""The share of a subject from which on it counts as on screen; of less nobody could say."""
 Row = dict[str, Any]
 
 
@@ -72,13 +74,13 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         put, got = (np.array([r[k][figure] for r in rows]) for k in ("inserted", "measured"))
     clips = [row["case"] for row in rows]
     amounts = sorted({row["amount"] for row in rows})
-    shown = np.array([r["measured"]["seconds"] - r["inserted"]["seconds"] for r in rows])
+    longer = np.array([r["measured"]["seconds"] - r["inserted"]["seconds"] for r in rows])
     known = np.isfinite(put) & np.isfinite(got)
     curve = {
         f"{amount:g}": {
             "inserted": _mean(put[np.array([r["amount"] == amount for r in rows]) & known]),
             "measured": _mean(got[np.array([r["amount"] == amount for r in rows]) & known]),
-            "seconds": _mean(shown[np.array([r["amount"] == amount for r in rows])]),
+            "seconds": _mean(longer[np.array([r["amount"] == amount for r in rows])]),
         }
         for amount in amounts
     }
@@ -106,7 +108,18 @@ def _fault(fault: str, figure: str, rows: Sequence[Row], resamples: int) -> dict
         frames = np.array([row["fps"] for row in rows])
         report["bias_frames"] = scores.estimate((got - put) * frames, clips, resamples)
     frame = max((1 / row["fps"] for row in rows), default=0.0)
-    return {**report, "within": _within(report, max(SECONDS, frame) + 1e-9)}
+    plain = [amount for amount in curve if shown_share(fault, float(amount)) >= SHOWN]
+    return {**report, "within": _within(report, plain, max(SECONDS, frame) + 1e-9)}
+
+
+def shown_share(fault: str, amount: float) -> float:
+    """How much there is to be seen of a subject that is on screen: its opacity, or what is inside.
+
+    Args:
+        fault: its name.
+        amount: of it.
+    """
+    return {"faded": amount, "half out": 1 - amount}.get(fault, 1.0)
 
 
 def half(seen: Mapping[float, float]) -> float | None:
@@ -125,11 +138,12 @@ def half(seen: Mapping[float, float]) -> float | None:
     return None
 
 
-def _within(report: Mapping[str, Any], most: float) -> dict[str, bool]:
+def _within(report: Mapping[str, Any], plain: Sequence[str], most: float) -> dict[str, bool]:
     """Whether a fault is measured as it is: its slope, and its bias or that of each amount of it.
 
-    A bias is one of the figure where that is a time, and else of the time on screen. Whoever is not
-    asked for must not be taken for somebody else.
+    A bias is one of the figure where that is a time, and else of the time on screen, for those
+    amounts in which the subject is plain to see. Whoever is not asked for must not be taken for
+    somebody else.
     """
     found = {}
     if report["slope"] is not None and np.isfinite(report["slope"]["mean"]):
@@ -138,7 +152,7 @@ def _within(report: Mapping[str, Any], most: float) -> dict[str, bool]:
         return {**found, "bias": bool(abs(report["bias"]["mean"]) <= most)}
     if report["figure"] == "identity":
         return {"bias": bool(abs(report["bias"]["mean"]) <= SLOPE)}
-    return {amount: bool(abs(one["seconds"]) <= most) for amount, one in report["curve"].items()}
+    return {amount: bool(abs(report["curve"][amount]["seconds"]) <= most) for amount in plain}
 
 
 def _slope(

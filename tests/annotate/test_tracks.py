@@ -248,6 +248,31 @@ def test_a_clip_that_ends_before_the_exit():
     way = borders.find_exit(leaving(8.0), (60, 100), 1, 30, 9)
     left = strips(way, lambda frame: 0.5, way.frame + 2)
     assert borders.last_frame(way, left, 3) == way.frame + 1
+    # It moves on by 8 pixels a frame, as it did, for nobody saw it leave.
+    count = way.frame + 2
+    box = leaving(8.0)[-1].box
+    ((frame, moved),) = way.boxes(box, way.frame + 1, count, (60, 100)).items()
+    expected = box[0] + (100 - box[0]) / way.gone
+    assert frame == count - 1 and moved[0] == expected and moved[2] <= 100
+
+
+@pytest.mark.parametrize("step", [1, -1])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("towards", [1, -1])
+def test_the_box_of_who_leaves_goes_out_with_it(step, axis, towards):
+    """In a frame of 100 by 100: 20 pixels from the border and 20 long, it is gone 4 frames on."""
+    low, high = (60.0, 80.0) if towards > 0 else (20.0, 40.0)
+    box = np.array([0.0, 0.0, 50.0, 50.0])
+    box[[axis, axis + 2]] = low, high
+    way = borders.Exit(20, step, 4, (0, 0, 1, 1), axis, 100 if towards > 0 else 0)
+    boxes = way.boxes(box, 20 + 3 * step, 60, (100, 100))
+    assert list(boxes) == [20 + step * k for k in (1, 2, 3)]
+    sides = [tuple(one[[axis, axis + 2]]) for one in boxes.values()]
+    there = [(70, 90), (80, 100), (90, 100)]
+    assert sides == (there if towards > 0 else [(100 - b, 100 - a) for a, b in there])
+    across = np.stack(list(boxes.values()))[:, [1 - axis, 3 - axis]]
+    assert (across == [0, 50]).all()
+    assert way.boxes(box, 20, 60, (100, 100)) == {}
 
 
 @settings(max_examples=60, deadline=None)

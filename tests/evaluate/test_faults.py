@@ -117,12 +117,19 @@ def test_a_perfect_judge_has_a_slope_of_one_and_no_bias():
     assert found["thresholds"]["least"]["10000"]["detected"]["mean"] == 0
     assert found["faults"]["half out"]["curve"]["0.5"]["measured"] == 1
     seen = {name: one["within"] for name, one in found["faults"].items()}
+    assert {*seen["faded"]} == {"0.5", "0.75"} and {*seen["half out"]} == {"0.25", "0.5"}
     assert seen.pop("faded")["0.75"]  # what is fainter has no colour any more
     assert not seen.pop("wrong subject")["bias"]  # another one on screen is of the colour asked for
     assert all(all(within.values()) for within in seen.values())
     assert {*found["faults"]["late"]["within"]} == {"slope", "bias"}
     to_json(found)  # plain values
     assert any("slope 1.000" in line for line in calibration.lines(found))
+
+
+def test_only_of_who_is_half_there_everybody_says_that_it_is_there():
+    shares = [recovery.shown_share("faded", 0.35), recovery.shown_share("half out", 0.25)]
+    assert shares == [0.35, 0.75]
+    assert [recovery.shown_share(fault, 1.0) for fault in ("never", "always")] == [1, 1]
 
 
 def test_half_of_the_frames_are_seen_between_two_amounts():

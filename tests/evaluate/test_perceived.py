@@ -87,6 +87,59 @@ def test_who_is_cut_off_is_followed_at_the_border(left, height, end):
     assert red.spans == ((5, end),)
 
 
+@pytest.mark.parametrize(
+    ("score", "then", "end"),
+    [
+        (0.3, None, 27),  # it is hardly detected, and goes on until it is gone
+        (0.3, "blue", 27),  # or until somebody else is in its place
+        (0.9, None, 15),  # who is surely detected is gone where it is not
+    ],
+)
+@pytest.mark.parametrize("speed", [0, 1])
+def test_who_fades_is_followed_while_it_shows(score, then, end, speed):
+    """Its track ends with frame 14: at half its opacity it is not detected, but looks the same."""
+
+    class Weak(ColorDetector):
+        def _frame(self, frame, words):
+            found = super()._frame(frame, words)
+            scores = np.full_like(found.scores, score)
+            return Detections(found.boxes, scores, found.words)
+
+    video = draw(FRAMES, {})
+    for f in range(5, 27):
+        opacity, left = (0.6 if f < 15 else 0.5), 8 + speed * f
+        mixed = opacity * np.array(COLORS["red"]) + (1 - opacity) * 128
+        video[f, 16:32, left : left + 14] = np.rint(mixed)
+    if then is not None:
+        video[27:, 16:32, 8 + speed * 26 : 22 + speed * 26] = COLORS[then]
+    tracker = PerceivedTracker(perceivers(detector=Weak()))
+    (red,) = tracker.track(video, scores.untimed(scene({"red": []}, FRAMES)))
+    assert red.spans == ((5, end),)
+    (left, _, right, _) = red.boxes[end - 1]
+    there = 8 + speed * (end - 1)
+    assert abs(left - there) <= 4 and abs(right - there - 14) <= 4
+
+
+def test_the_box_of_who_leaves_goes_out_with_it():
+    """It is detected as long as all of it is in the picture."""
+
+    class Whole(ColorDetector):
+        def _frame(self, frame, words):
+            found = super()._frame(frame, words)
+            whole = found.boxes[:, 2] - found.boxes[:, 0] >= 13
+            return Detections(found.boxes[whole], found.scores[whole], found.words[whole])
+
+    video = draw(FRAMES, {})
+    lefts = {f: 20 + 3 * (f - 2) for f in range(2, 22)}
+    for f, left in lefts.items():
+        video[f, 16:32, left : left + 14] = COLORS["red"]
+    tracker = PerceivedTracker(perceivers(detector=Whole()))
+    (red,) = tracker.track(video, scores.untimed(scene({"red": []}, FRAMES)))
+    assert red.spans == ((2, 22),)
+    expected = np.array([[left, min(left + 14, 80)] for left in lefts.values()])
+    assert np.abs(red.boxes[2:22][:, [0, 2]] - expected).max() <= 3
+
+
 def test_nothing_is_found_of_what_is_not_there():
     assert spans({}, {"red": []}) == [()]
     assert spans({"blue": [(3, 30)]}, {"red": []}) == [()]  # another kind
