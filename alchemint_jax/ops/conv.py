@@ -52,18 +52,18 @@ def conv3d_valid(
     Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is slower
     on CPU, and elsewhere the compiler sees the same products. Where they give few channels, all
     taps are channels of one convolution, and its outputs are summed: matrices of few columns are
-    slow on a CPU. There, wider ones are done in fewer products (see `ops.winograd`).
+    slow on a CPU. There, layers with many channels take fewer products (see `ops.winograd`).
     """
     kt, kh, kw = kernel.shape[:3]
     frames = (x.shape[1] - kt) // stride + 1
     padding = ((kh // 2, kh // 2), (kw // 2, kw // 2))
     starts = [slice(i, i + (frames - 1) * stride + 1, stride) for i in range(kt)]
-    if kt > 1 and stride == 1 and kernel.shape[4] <= _FEW:
+    if stride == 1 and frames > 1 and _in_fewer_products(x, kernel):
+        y = convolve_time(x, kernel, lambda x, tap: conv2d(x, tap, padding=padding))
+    elif kt > 1 and stride == 1 and kernel.shape[4] <= _FEW:
         together = kernel.transpose(1, 2, 3, 0, 4).reshape(kh, kw, x.shape[-1], -1)
         taps = jnp.split(conv2d(x, together, padding=padding), kt, axis=-1)
         y = sum(tap[:, start] for tap, start in zip(taps, starts, strict=True))
-    elif stride == 1 and frames > 1 and _in_fewer_products(x, kernel):
-        y = convolve_time(x, kernel, lambda x, tap: conv2d(x, tap, padding=padding))
     else:
         y = sum(conv2d(x[:, s], k, padding=padding) for s, k in zip(starts, kernel, strict=True))
     return y + bias.astype(x.dtype)[None, None, None, None]
@@ -91,7 +91,7 @@ def causal_conv3d(
 
 def _in_fewer_products(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether Winograd's algorithm is faster, and exact enough: halves would lose too much."""
-    wide = kernel.shape[0] == 3 and kernel.shape[4] > _FEW
+    wide = kernel.shape[0] == 3 and max(kernel.shape[3:]) > _FEW
     return wide and x.dtype == jnp.float32 and platform() == "cpu"
 
 

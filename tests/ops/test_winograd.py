@@ -97,6 +97,8 @@ def _products(kernel, dtype, frames=9, stride=1):
 def test_layers_of_the_autoencoder_take_fewer_products_on_a_cpu():
     wide = (3, 3, 3, 32, 32)
     assert _products(wide, jnp.float32) == 4 + 6 + 3  # of seven frames: four, two, one
+    assert _products((3, 3, 3, 32, 3), jnp.float32) == 13
+    assert _products((3, 3, 3, 8, 8), jnp.float32) == 9  # all taps of a frame at once
     assert _products(wide, jnp.bfloat16) == 21  # rounding would show
     assert _products(wide, jnp.float32, stride=2) == 12
 
