@@ -5,7 +5,7 @@ Frames are taken as values of polynomials. Three taps make `m` frames of `m + 2`
 whole frames, so nothing is moved in memory for it.
 
 Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", arXiv:1509.09308;
-how points are chosen: B. Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
+how points matter: B. Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
 Convolution for Deep Neural Networks", arXiv:1803.10986.
 """
 
@@ -20,8 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# By frames made at once: where polynomials are taken, besides infinity. Four frames lose a third
-# less to rounding by these points than by the usual 0, 1, -1, 2, -2.
+# By frames made at once: where polynomials are taken, besides infinity. Four frames lose less to
+# rounding by these points than by the usual 0, 1, -1, 2, -2.
 _POINTS = {2: (0.0, 1.0, -1.0), 4: (0.0, 0.75, -0.75, 1.5, -1.5)}
 
 
