@@ -59,7 +59,9 @@ def conv3d_valid(
     padding = ((kh // 2, kh // 2), (kw // 2, kw // 2))
     starts = [slice(i, i + (frames - 1) * stride + 1, stride) for i in range(kt)]
     if stride == 1 and frames > 1 and _in_fewer_products(x, kernel):
-        y = convolve_time(x, kernel, lambda x, tap: conv2d(x, tap, padding=padding))
+        y: jax.Array | int = convolve_time(
+            x, kernel, lambda x, tap: conv2d(x, tap, padding=padding)
+        )
     elif kt > 1 and stride == 1 and kernel.shape[4] <= _FEW:
         together = kernel.transpose(1, 2, 3, 0, 4).reshape(kh, kw, x.shape[-1], -1)
         taps = jnp.split(conv2d(x, together, padding=padding), kt, axis=-1)
