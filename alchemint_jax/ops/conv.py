@@ -12,6 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from alchemint_jax.ops.attention import platform
+from alchemint_jax.ops.winograd import convolve_time
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -49,13 +52,17 @@ def conv3d_valid(
     Written as the sum over temporal taps of convolutions of frames: XLA's 3D convolution is slower
     on CPU, and elsewhere the compiler sees the same products. Where they give few channels, all
     taps are channels of one convolution, and its outputs are summed: matrices of few columns are
-    slow on a CPU.
+    slow on a CPU. There, layers with many channels take fewer products (see `ops.winograd`).
     """
     kt, kh, kw = kernel.shape[:3]
     frames = (x.shape[1] - kt) // stride + 1
     padding = ((kh // 2, kh // 2), (kw // 2, kw // 2))
     starts = [slice(i, i + (frames - 1) * stride + 1, stride) for i in range(kt)]
-    if kt > 1 and stride == 1 and kernel.shape[4] <= _FEW:
+    if stride == 1 and frames > 1 and _in_fewer_products(x, kernel):
+        y: jax.Array | int = convolve_time(
+            x, kernel, lambda x, tap: conv2d(x, tap, padding=padding)
+        )
+    elif kt > 1 and stride == 1 and kernel.shape[4] <= _FEW:
         together = kernel.transpose(1, 2, 3, 0, 4).reshape(kh, kw, x.shape[-1], -1)
         taps = jnp.split(conv2d(x, together, padding=padding), kt, axis=-1)
         y = sum(tap[:, start] for tap, start in zip(taps, starts, strict=True))
@@ -74,10 +81,20 @@ def causal_conv3d(
     past = kernel.shape[0] - 1
     window = _join(before, x, past)
     kept = window[:, x.shape[1] :]
-    if before is None and x.shape[1] == 1:
-        # A lone first frame (a picture) has only zeros before it: a third of the work.
-        return conv3d_valid(x, kernel[-1:], bias), kept
+    if before is None and (x.shape[1] == 1 or _in_fewer_products(x, kernel)):
+        # The first frame (or a picture) has only zeros before it: a third of the work. And what
+        # follows it in a whole clip is often a multiple of four frames, made in fewest products.
+        first = conv3d_valid(x[:, :1], kernel[-1:], bias)
+        if x.shape[1] == 1:
+            return first, kept
+        return jnp.concatenate([first, conv3d_valid(window[:, 1:], kernel, bias)], axis=1), kept
     return conv3d_valid(window, kernel, bias), kept
+
+
+def _in_fewer_products(x: jax.Array, kernel: jax.Array) -> bool:
+    """Whether Winograd's algorithm is faster, and exact enough: halves would lose too much."""
+    wide = kernel.shape[0] == 3 and max(kernel.shape[3:]) > _FEW
+    return wide and x.dtype == jnp.float32 and platform() == "cpu"
 
 
 def merge_frames(
