@@ -19,7 +19,8 @@ def test_the_pages_say_what_was_counted():
     )
     for own in found.values():
         assert own["video"].keys() == study.WAYS.keys() and own["video"]["plain"] == 1
-        assert f"{own['video']['relay']:.4f} times" in relay
+        for way in ("relay", "contrast"):
+            assert f"{own['video'][way]:.4f} times" in relay
         for way in ("relay", "TS-Attn"):
             assert f"{own['video'][way]:.4f} times" in both
             assert own["step"][way] > own["step"]["plain"]
