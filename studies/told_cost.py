@@ -1,4 +1,4 @@
-r"""What it costs to tell events in the prompt: by a relay, with contrast or without, and by TS-Attn.
+r"""What it costs to tell events in the prompt: by a relay, also with contrast, and by TS-Attn.
 
     python -m studies.told_cost --out runs/told_cost.json
 
