@@ -131,3 +131,9 @@ def test_pages_say_what_was_measured_of_words():
     assert f"On {found['limit']} boards in {found['steps']} steps" in page
     assert_said(figures.table(found), page)
     assert_drawn("timing_words", "events, contrast")
+    changed = ", ".join(
+        f"{field.name}={getattr(words.TEMPO, field.name)!r}"
+        for field in dataclasses.fields(words.TEMPO)
+        if field.repr and getattr(words.TEMPO, field.name) != field.default
+    )
+    assert f"`TempoControl({changed})`" in guide("tempo")
