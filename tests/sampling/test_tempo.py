@@ -395,7 +395,14 @@ def test_what_is_wrong_with_words_and_times():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"order": "mine"}, {"steps": (0.5, 0.5)}, {"layers": (0, 2)}, {"rate": -1}, {"trim": -1}],
+    [
+        {"order": "mine"},
+        {"steps": (0.5, 0.5)},
+        {"layers": (0, 2)},
+        {"rate": -1},
+        {"iterations": 0},
+        {"trim": -1},
+    ],
 )
 def test_fields_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match=f"TempoControl: {next(iter(changes))}"):

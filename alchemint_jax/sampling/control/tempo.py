@@ -75,7 +75,7 @@ class TempoControl:
             that it started from.
         trim: latent frames at each end that the correlation leaves out.
         layers: whose attention is read: in which share of the layers, counted from the first. In
-            small models that of early layers may fall where a word is drawn.
+            small models that of some layers falls where a word is drawn.
         stride: pixel frames per latent frame of the autoencoder.
         followed: the words of a batch, once they are found in its prompts.
         before: the time of the step before.
