@@ -65,8 +65,8 @@ twin = dataclasses.replace(pipe, models=pipe.models._replace(dit=blind))
 #
 # - **Position**: the model as it was trained.
 # - **Gating**: a bias hides the picture and the word of a subject from the frames in which it is not there.
-# - **Relay**: what each subject does is an event, whose text is hidden from the other frames. Pictures are
-#   seen all the time.
+# - **Relay**: what each subject does is an event. Its text, which has the prompt in it, is hidden from the other
+#   frames; those without any event have the prompt alone. Pictures are seen all the time.
 # - **TempoControl**: the latents of the first steps are moved until attention to a subject's word comes and
 #   goes with the subject.
 # - **Position and gating**: both at once, on the model as it was trained.
@@ -78,10 +78,11 @@ twin = dataclasses.replace(pipe, models=pipe.models._replace(dit=blind))
 tempo = TempoControl(steps=(0, 0.2), iterations=4, rate=0.05, magnitude=1.0, entropy=0.1)
 gating = Gating(edge=10.0)
 told = dataclasses.replace(twin, relay=Relay())
-SAYS = ("a purple moon circles", "a blue star stays")
+GROUND = "a light background"
+SAYS = (f"a purple moon circles on {GROUND}", f"a blue star stays on {GROUND}")
 events = al.Storyboard.from_dict(
     {
-        "prompt": "on a light background",
+        "prompt": GROUND,
         "duration": 4.0,
         "subjects": [
             {"word": one.word, "image": str(one.image), "appears": one.appears}
@@ -158,12 +159,13 @@ for name, (right, scores) in found.items():
 #
 # - **Position** puts both subjects where they were asked for: the model was trained for it. Here gating on top
 #   takes a frame off each.
-# - **Gating** comes close without any training. The star is lost a frame early: the twin places its picture over
-#   the whole clip, and at the end of that it fades, without gating too.
+# - **Gating** comes close without any training. The moon comes a frame late, and the star is lost a frame early:
+#   the twin places its picture over the whole clip, and at the end of that it fades, without gating too.
 # - **The relay** changes nothing that can be measured. This model takes subjects from their pictures, which a relay
 #   leaves alone, and it has never read what happens when.
 # - **TempoControl** does not work here. It tints the video and thins subjects out at the end, whenever they were
 #   asked for: it moves attention to words, and in this model pictures say who is seen. It is for models that have
 #   only words to go by.
 #
-# This is one board with one seed. `python -m studies.timing_methods` measures many.
+# This is one board with one seed. `python -m studies.timing_methods` measures many, and `studies.timing_words` does it
+# for a model that has words alone to go by.

@@ -1,4 +1,4 @@
-r"""What it costs to tell events in the prompt: by a relay, and by TS-Attn.
+r"""What it costs to tell events in the prompt: by a relay, also with contrast, and by TS-Attn.
 
     python -m studies.told_cost --out runs/told_cost.json
 
@@ -33,7 +33,12 @@ NETWORKS = {
     "1.3B, 480p": ("configs/wan_1_3b.py", (480, 832)),
     "14B, 720p": ("configs/wan_14b.py", (720, 1280)),
 }
-WAYS: dict[str, Relay | TSAttn | None] = {"plain": None, "relay": Relay(), "TS-Attn": TSAttn()}
+WAYS: dict[str, Relay | TSAttn | None] = {
+    "plain": None,
+    "relay": Relay(),
+    "contrast": Relay(contrast=True),
+    "TS-Attn": TSAttn(),
+}
 LAYERS = 0.5
 """The share of layers that TS-Attn acts in."""
 

@@ -352,6 +352,10 @@ def sample_step(
     if not isinstance(task, DiTTask):
         raise ConfigError("only configs of the transformer (task 'dit') can be planned")
     told.check(control, task.model.events)
+    if work.told:
+        length = task.sampling.text_length * told.copies(control)
+        sampling = dataclasses.replace(task.sampling, text_length=length)
+        task = dataclasses.replace(task, sampling=sampling)
     plan = task.sampling.plan()
     guide = task.sampling.guidance.function()
     tokens = sequence(task, work)

@@ -53,6 +53,14 @@ def shapes(control: Any, events: int, batch: int, length: int, place: Any) -> To
     return found._replace(null=timed(2, padding=True)) if relay.contrast else found
 
 
+def copies(control: Any) -> int:
+    """How many times as long as one text there is room for, at the least: see `Prompts.copies`.
+
+    A contrast leads away from two texts, and all passes have as much room.
+    """
+    return 2 if any(isinstance(one, Relay) and one.contrast for one in _parts(control)) else 1
+
+
 def with_words(control: Any, words: int, batch: int, length: int, place: Any) -> Any:
     """The control, in which TS-Attn has so many words, one at the least."""
     tokens = jax.ShapeDtypeStruct((batch, max(1, words), length), jnp.bool, sharding=place)

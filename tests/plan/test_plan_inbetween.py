@@ -40,17 +40,33 @@ def test_what_cannot_be_planned_is_said():
         trace("model.slots=0", control=Inbetween())
 
 
-@pytest.mark.parametrize("control", [Relay(), Together((TSAttn(), Gating(8.0)))])
-def test_events_are_told_in_the_caption(control):
+def told_step(control):
     work = dataclasses.replace(WORK, references=1, told=3)
     task = build_task(load_config(CONFIG, [*TINY.overrides]))
     mesh = sharding.make_mesh(data=2, context=2, tensor=1, devices=jax.devices()[:4])
-    step = steps.sample_step(task, work, mesh, control)
+    return steps.sample_step(task, work, mesh, control)
+
+
+@pytest.mark.parametrize("control", [Relay(), Together((TSAttn(), Gating(8.0)))])
+def test_events_are_told_in_the_caption(control):
+    step = told_step(control)
+    length = step.kinds["batch"][0].text.shape[1]
     found = step.kinds["batch"][0].told
     # A relay's frames without any event are one more.
     events = 4 if control == Relay() else 3
-    assert found.words.shape == (2, events, task.sampling.text_length)
+    assert found.words.shape == (2, events, length)
     assert (found.padding is None) == (events == 3)
     assert ("cond[" in str(step.traced.jaxpr)) == (control != Relay())
     with pytest.raises(ConfigError, match="model.events is True: its branch is told of events"):
         trace("model.events=True", control=control)
+
+
+def test_a_contrast_reads_texts_twice_as_long():
+    """As the pipeline makes them: in passes with the caption, and in those without."""
+    one, two = (told_step(Relay(contrast=contrast)) for contrast in (False, True))
+    length = one.kinds["batch"][0].text.shape[1]
+    found = two.kinds["batch"][0]
+    assert found.text.shape[1] == found.null_text.shape[1] == 2 * length
+    assert found.words.shape[2] == found.told.words.shape[2] == 2 * length
+    assert found.told.null.words.shape[1:] == (2, 2 * length)
+    assert two.model_flops > one.model_flops

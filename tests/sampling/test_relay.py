@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from told_kit import BASE, CLOCK, scene
 
+from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.dit import Attended, Bias
 from alchemint_jax.models.dit.conditioning import Conditions, Told
@@ -21,6 +22,8 @@ from alchemint_jax.sampling.control import Gating, Moment, Relay, Steered, Toget
 from alchemint_jax.sampling.control.relay import event_bias, padding_bias, relay_penalty
 from alchemint_jax.sampling.control.telling import told_by
 from alchemint_jax.sampling.prompts import Prompts, whole_text
+from alchemint_jax.sampling.sample import sample_latents
+from alchemint_jax.sampling.settings import Plan
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.tokenizers import ByteTokenizer
 
@@ -216,6 +219,24 @@ def test_guidance_leads_away_from_the_caption_without_the_event(pipe):
     assert np.abs(lasts - wanted.astype(int)).max() <= 1
     assert np.abs(lasts - render(pipe, scene(("it falls", (0, 9)), caption="a disc"))).max() > 1
     np.testing.assert_array_equal(render(other, scene()), render(plain, scene()))
+
+
+def test_frames_on_other_devices_see_their_own_texts(pipe):
+    """The video's tokens are split over a mesh, in the midst of a latent frame."""
+    relay = Relay(tail=0.75, contrast=True)
+    events = ("it falls", (0, 5)), ("it turns blue", (5, 9))
+    given = dataclasses.replace(pipe, relay=relay).conditions([scene(*events)], "ugly")
+    noise = jax.random.normal(jax.random.key(0), (1, 3, 8, 12, 16))
+
+    def run(control):
+        plan = Plan(2, 3.0, Guidance(both=3.0))
+        return np.asarray(sample_latents(pipe.models, given, noise, plan, control=control))
+
+    whole, untimed = run(relay), run(None)
+    assert np.abs(whole - untimed).max((0, 2, 3, 4)).min() > 1e-3
+    devices = jax.devices()[:4]
+    with sharding.use_mesh(sharding.make_mesh(data=1, context=4, devices=devices)):
+        np.testing.assert_allclose(run(relay), whole, atol=1e-4)
 
 
 def test_a_contrast_needs_a_relay_and_guidance():

@@ -184,6 +184,25 @@ def test_latents_go_where_attention_follows_the_curves():
     assert np.abs(heard(FIRST, step=3)[0].latents - noise()).max() > 0
 
 
+def test_attention_is_that_of_the_layers_that_are_read():
+    """The first layer's is the first channel of the latents here, the second's the second."""
+
+    def look(z, time, probe, bias):
+        words = jax.nn.sigmoid(jnp.moveaxis(z[..., :2], -1, 0))[:, :, None, ..., None]
+        return probe.chosen(Attended(words=jnp.repeat(words, 2, -1)))
+
+    def moved(control):
+        counts = (jnp.int32(0), jnp.int32(10), jnp.float32(0.5))
+        run = jax.jit(lambda z: control(Moment(*counts, conditions(), 2, look), z).latents)
+        return np.abs(run(noise()) - noise()).max((0, 1, 2, 3)) > 0.01
+
+    assert moved(FIRST).tolist() == [True, True, False]
+    late = dataclasses.replace(FIRST, layers=(0.5, 1))
+    assert moved(late).tolist() == [False, True, False]
+    with pytest.raises(ConfigError, match="layers = .*: holds the middle of none of 2 layers"):
+        moved(dataclasses.replace(FIRST, layers=(0.4, 0.6)))
+
+
 def test_as_released_a_step_looks_at_the_time_of_the_one_before():
     released = dataclasses.replace(FIRST, order="released", steps=(0, 0.1))
     first, _ = heard(released)
@@ -376,7 +395,14 @@ def test_what_is_wrong_with_words_and_times():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"order": "mine"}, {"steps": (0.5, 0.5)}, {"rate": -1}, {"iterations": 0}, {"trim": -1}],
+    [
+        {"order": "mine"},
+        {"steps": (0.5, 0.5)},
+        {"layers": (0, 2)},
+        {"rate": -1},
+        {"iterations": 0},
+        {"trim": -1},
+    ],
 )
 def test_fields_out_of_range_are_refused(changes):
     with pytest.raises(ConfigError, match=f"TempoControl: {next(iter(changes))}"):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from pages import assert_drawn, assert_said, guide, measured
 
 from alchemint_jax.scene import Clock
 from alchemint_jax.worlds.sprites.cases import sprites_clips
 from studies import inbetween as study
 
 pytestmark = pytest.mark.slow
-
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_only_keyframes_and_control_differ():
@@ -68,12 +65,9 @@ def test_pace_is_where_things_change():
 
 
 def test_the_page_says_what_was_measured():
-    found = json.loads((DOCS / "results" / "sprites_inbetween.json").read_text())
+    found, page = measured("sprites_inbetween"), guide("inbetween")
     controls = {name: repr(control) for name, control in study.CONTROLS.items() if control}
     assert found["controls"] == controls
-    page = " ".join((DOCS / "guides" / "inbetween.md").read_text().split())
     assert f"{found['limit']} boards in {found['steps']} sampling steps" in page
-    for line in study.table(found).splitlines():
-        assert line in page, line
-    kept = (DOCS / "results" / "sprites_inbetween.svg").read_bytes()
-    assert kept.startswith(b"<?xml") and b"KAB, ReTRo" in kept
+    assert_said(study.table(found), page)
+    assert_drawn("sprites_inbetween", "KAB, ReTRo")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from pages import assert_drawn, assert_said, guide, measured
 
 from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.rotary import FittedRope
@@ -20,8 +19,6 @@ from studies import timing_words as words
 from studies import variants
 
 pytestmark = pytest.mark.slow
-
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_only_control_and_pictures_differ(monkeypatch):
@@ -118,25 +115,25 @@ def test_models_that_say_nothing_here_are_refused(
 
 
 def test_pages_say_what_was_measured():
-    found = json.loads((DOCS / "results" / "timing_methods.json").read_text())
+    found, page = measured("timing_methods"), guide("timing_methods")
     methods = {name: repr(way) for name, way in study.WAYS.items() if way != figures.Way()}
     assert found["methods"] == methods and found["model"] == "sprites/untimed"
     assert found["weights"] == fingerprints("sprites/untimed")
-    page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
     assert f"{found['limit']} boards in {found['steps']} sampling steps" in page
-    for line in (figures.table(found) + figures.several_table(found)).splitlines():
-        assert line in page, line
-    kept = (DOCS / "results" / "timing_methods.svg").read_bytes()
-    assert kept.startswith(b"<?xml") and b"gating, TempoControl" in kept
+    assert_said(figures.table(found) + figures.several_table(found), page)
+    assert_drawn("timing_methods", "gating, TempoControl")
 
 
 def test_pages_say_what_was_measured_of_words():
-    found = json.loads((DOCS / "results" / "timing_words.json").read_text())
+    found, page = measured("timing_words"), guide("timing_methods")
     methods = {name: repr(way) for name, way in words.WAYS.items() if way != figures.Way()}
     assert found["methods"] == methods
-    page = " ".join((DOCS / "guides" / "timing_methods.md").read_text().split())
     assert f"On {found['limit']} boards in {found['steps']} steps" in page
-    for line in figures.table(found).splitlines():
-        assert line in page, line
-    kept = (DOCS / "results" / "timing_words.svg").read_bytes()
-    assert kept.startswith(b"<?xml") and b"events, contrast" in kept
+    assert_said(figures.table(found), page)
+    assert_drawn("timing_words", "events, contrast")
+    changed = ", ".join(
+        f"{field.name}={getattr(words.TEMPO, field.name)!r}"
+        for field in dataclasses.fields(words.TEMPO)
+        if field.repr and getattr(words.TEMPO, field.name) != field.default
+    )
+    assert f"`TempoControl({changed})`" in guide("tempo")

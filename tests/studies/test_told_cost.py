@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from pages import guide, measured
 
 from studies import told_cost as study
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
 
 def test_the_pages_say_what_was_counted():
-    found = json.loads((DOCS / "results" / "told_cost.json").read_text())
+    found = measured("told_cost")
     assert found.keys() == study.NETWORKS.keys()
-    relay, both = (
-        " ".join((DOCS / "guides" / name).read_text().split())
-        for name in ("relay.md", "ts_attn.md")
-    )
+    relay, both = guide("relay"), guide("ts_attn")
     for own in found.values():
         assert own["video"].keys() == study.WAYS.keys() and own["video"]["plain"] == 1
-        assert f"{own['video']['relay']:.4f} times" in relay
+        for way in ("relay", "contrast"):
+            assert f"{own['video'][way]:.4f} times" in relay
         for way in ("relay", "TS-Attn"):
             assert f"{own['video'][way]:.4f} times" in both
             assert own["step"][way] > own["step"]["plain"]

@@ -46,7 +46,7 @@ class Followed(NamedTuple):
 _DATA = ("followed", "before")
 _FIELDS = (
     *("words", "steps", "iterations", "rate", "magnitude", "entropy", "enough", "threshold"),
-    *("order", "trim", "stride"),
+    *("order", "trim", "layers", "stride"),
 )
 
 
@@ -74,6 +74,8 @@ class TempoControl:
             "released", as the authors' code does, the latents that a step has made, at the time
             that it started from.
         trim: latent frames at each end that the correlation leaves out.
+        layers: whose attention is read: in which share of the layers, counted from the first. In
+            small models that of some layers falls where a word is drawn.
         stride: pixel frames per latent frame of the autoencoder.
         followed: the words of a batch, once they are found in its prompts.
         before: the time of the step before.
@@ -102,6 +104,7 @@ class TempoControl:
     threshold: float | int = 0.7
     order: str = "paper"
     trim: int = TRIM
+    layers: Window = (0.0, 1.0)
     stride: int = dataclasses.field(default=WAN_STRIDE, repr=False)
     followed: Any = dataclasses.field(default=None, repr=False)
     before: Any = dataclasses.field(default_factory=lambda: np.float32(0), repr=False)
@@ -111,7 +114,8 @@ class TempoControl:
             object.__setattr__(self, "words", tuple(self.words))
         if self.order not in ORDERS:
             raise ConfigError(f"TempoControl: order is {self.order!r}; use {' or '.join(ORDERS)}")
-        check_window("TempoControl: steps", self.steps)
+        for name in ("steps", "layers"):
+            check_window(f"TempoControl: {name}", getattr(self, name))
         ranges = {
             **{"iterations": (1, 1000), "rate": (0, 10), "magnitude": (0, 1e4)},
             **{"entropy": (0, 1e4), "enough": (-1, 2), "threshold": (0, 1), "trim": (0, 1000)},
@@ -170,13 +174,14 @@ class TempoControl:
         step, time = moment.step, moment.time
         if self.order == "released":
             step, time = step - 1, jnp.asarray(self.before, jnp.float32)
+        layers = self._read(moment.layers)
         rounds = self.iterations * inside(step, moment.steps, self.steps).astype(jnp.int32)
 
         def look(z: jax.Array) -> Terms:
-            """Of each word; its attention is the mean over its tokens, heads and layers."""
+            """Of each word; its attention is the mean over its tokens, heads and these layers."""
             tokens = followed.tokens.astype(jnp.float32)
             tokens = tokens / jnp.maximum(tokens.sum(-1, keepdims=True), 1)
-            seen = moment.look(z, Probe(words=tokens, subjects=False), time=time)
+            seen = moment.look(z, Probe(tokens, subjects=False, layers=layers), time=time)
             assert seen.words is not None
             attention = rearrange(seen.words.mean((0, 2)), "b t h w g -> b g t (h w)")
             return tempo_terms(attention, followed.curves, self.threshold, self.trim)
@@ -191,6 +196,20 @@ class TempoControl:
         if self.order == "released":
             after = dataclasses.replace(self, before=jnp.asarray(moment.time, jnp.float32))
         return Steered(moved, control=after)
+
+    def _read(self, layers: int) -> tuple[int, ...]:
+        """The layers whose attention is read, of so many.
+
+        Raises:
+            ConfigError: there are none.
+        """
+        start, end = self.layers
+        read = tuple(i for i in range(layers) if start <= (i + 0.5) / layers < end)
+        if not read:
+            raise ConfigError(
+                f"TempoControl: layers = {self.layers}: holds the middle of none of {layers} layers"
+            )
+        return read
 
     def _of_subjects(self, moment: Moment, n_frames: int) -> Followed:
         given = moment.conditions
