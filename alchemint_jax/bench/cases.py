@@ -171,8 +171,8 @@ class Case:
         if self.of_vae:
             small = isinstance(self.vae, TinyDecoderConfig)
             sizes = {name: getattr(self.vae, name) for name in _VAE_SIZES[small]}
-            whole = "whole" if self.kind == "encode" else "frame by frame"
-            return found | sizes | {"how": "in tiles" if self.tiled else whole}
+            part = "chunk by chunk" if self.kind == "encode" else "frame by frame"
+            return found | sizes | {"how": "in tiles" if self.tiled else part}
         tokens = self.tokens
         found |= {
             "references": work.references,

@@ -156,9 +156,7 @@ def _encode(case: Case) -> Program:
     video = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
     def encode(params: Any, video: Any) -> Any:
-        if case.tiled:
-            return tiled_encode(vae, params, video)
-        return vae.apply({"params": params}, video, method="encode")
+        return tiled_encode(vae, params, video)
 
     return _on_one_device(jax.jit(encode).trace, params, video)
 
