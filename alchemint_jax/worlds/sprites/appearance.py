@@ -26,6 +26,7 @@ MIN_PIXELS = 12
 """Smaller components are noise or the mixed rim between two subjects."""
 _GREY = 26.0  # chroma norms below this may be background
 _GRID = 24  # samples across a normalised outline, which spans 2 sqrt(area)
+_CANVAS = 48  # pixels on a side, on which templates are drawn
 _SYMMETRY = {"disc": 0, "ring": 0, "bar": 2, "moon": 1, "cross": 4, "star": 5}
 
 
@@ -39,6 +40,8 @@ class Blobs:
     """Centroids in pixels (x, y)."""
     whole: Bool[np.ndarray, " n"]
     """Neither cut by the edge of the picture nor in touch with another hue."""
+    cut: Bool[np.ndarray, " n"]
+    """Cut by the edge of the picture."""
     mask: Bool[np.ndarray, "n h w"]
     scores: Float[np.ndarray, "n s"]
     """Likeness in [0, 1] to each of `shapes.SHAPES`."""
@@ -93,15 +96,20 @@ def find_blobs(
     cut = mask[:, 0].any(1) | mask[:, -1].any(1) | mask[:, :, 0].any(1) | mask[:, :, -1].any(1)
     near = ndimage.maximum_filter(others.view(np.uint8), (1, 5, 5)) > 0
     touched = (mask & near[frame]).sum((1, 2)) > 2
-    return Blobs(frame, area, xy, ~(cut | touched), mask, likeness(mask, area, xy))
+    return Blobs(frame, area, xy, ~(cut | touched), cut, mask, likeness(mask, area, xy))
 
 
 def likeness(
-    mask: Bool[np.ndarray, "n h w"], area: Float[np.ndarray, " n"], xy: Float[np.ndarray, "n 2"]
+    mask: Bool[np.ndarray, "n h w"],
+    area: Float[np.ndarray, " n"],
+    xy: Float[np.ndarray, "n 2"],
+    cut: bool = False,
 ) -> Float[np.ndarray, "n s"]:
-    """Soft overlap (Jaccard) of each outline with its best template of every shape."""
+    """Soft overlap (Jaccard) of each outline with its best template of every shape, or of every
+    shape as an edge of the picture cuts it.
+    """
     outline = _normalised(mask, area, xy)
-    bank, squares, shape = _templates()
+    bank, squares, shape = _cut_templates() if cut else _templates()
     inner = outline @ bank.T
     union = (outline**2).sum(1)[:, None] + squares - inner
     overlap = inner / union
@@ -129,18 +137,43 @@ def _templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Normalised outlines of every shape at every distinct angle, sharp and blurred, the sums of
     their squares, and their shape numbers.
     """
-    size, outlines, owner = 48, [], []
+    masks, owner = [], []
     for number, shape in enumerate(shapes.SHAPES):
-        fold = _SYMMETRY[shape]
-        turn = np.arange(0, 2 * np.pi / fold, np.radians(6)) if fold else np.zeros(1)
+        turn = _turns(shape)
         for radius in (10.0, 16.0):
-            cover = shapes.coverage(shape, np.full((len(turn), 2), size / 2), turn, radius, size)
+            middle = np.full((len(turn), 2), _CANVAS / 2)
+            cover = shapes.coverage(shape, middle, turn, radius, _CANVAS)
             for blur in (0.0, 1.0, 1.6):
-                mask = ndimage.gaussian_filter(cover, (0, blur, blur)) > 0.4
-                grid = np.arange(size) + 0.5
-                area = mask.sum((1, 2)).astype(np.float64)
-                xy = np.stack([mask.sum(1) @ grid, mask.sum(2) @ grid], -1) / area[:, None]
-                outlines.append(_normalised(mask, area, xy))
+                masks.append(ndimage.gaussian_filter(cover, (0, blur, blur)) > 0.4)
                 owner += [number] * len(turn)
-    bank = np.concatenate(outlines)
+    return _bank(np.concatenate(masks), owner)
+
+
+@functools.lru_cache(maxsize=1)
+def _cut_templates() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As `_templates`, of shapes of which a share of the width is beyond one of the four edges."""
+    radius, masks, owner = 12.0, [], []
+    for number, shape in enumerate(shapes.SHAPES):
+        turn = _turns(shape)
+        for inside in (0.4, 0.5, 0.65, 0.8):
+            near = 1.1 * radius * (2 * inside - 1)  # the centre, from the edge
+            for place in (near, _CANVAS - near):
+                for xy in ((place, _CANVAS / 2), (_CANVAS / 2, place)):
+                    centre = np.tile(xy, (len(turn), 1))
+                    masks.append(shapes.coverage(shape, centre, turn, radius, _CANVAS) > 0.5)
+                    owner += [number] * len(turn)
+    return _bank(np.concatenate(masks), owner)
+
+
+def _turns(shape: str) -> np.ndarray:
+    """The angles at which a shape looks different."""
+    fold = _SYMMETRY[shape]
+    return np.arange(0, 2 * np.pi / fold, np.radians(6)) if fold else np.zeros(1)
+
+
+def _bank(mask: np.ndarray, owner: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    grid = np.arange(_CANVAS) + 0.5
+    area = mask.sum((1, 2)).astype(np.float64)
+    xy = np.stack([mask.sum(1) @ grid, mask.sum(2) @ grid], -1) / area[:, None]
+    bank = _normalised(mask, area, xy)
     return bank, (bank**2).sum(1), np.asarray(owner)

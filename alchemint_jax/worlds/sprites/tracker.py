@@ -285,6 +285,7 @@ def _share_out(blobs: Blobs, wanted: list[int]) -> np.ndarray:
     ones share.
     """
     chains = _chains(blobs)
+    blobs = _seen_in_part(blobs, chains)
     options = [
         np.array(bits, bool) for bits in itertools.product((False, True), repeat=len(wanted))
     ]
@@ -306,6 +307,16 @@ def _share_out(blobs: Blobs, wanted: list[int]) -> np.ndarray:
     for chain, option in zip(chains, beam[0][1], strict=True):
         owners[chain] = option
     return owners
+
+
+def _seen_in_part(blobs: Blobs, chains: list[np.ndarray]) -> Blobs:
+    """Blobs of chains that are cut off by the edge all along are compared with cut shapes."""
+    scores = blobs.scores.copy()
+    for chain in chains:
+        if blobs.cut[chain].all():
+            part = blobs.mask[chain], blobs.area[chain], blobs.xy[chain]
+            scores[chain] = appearance.likeness(*part, cut=True)
+    return dataclasses.replace(blobs, scores=scores)
 
 
 def _chains(blobs: Blobs, reach: float = 9.0) -> list[np.ndarray]:

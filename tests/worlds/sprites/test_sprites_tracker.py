@@ -110,6 +110,14 @@ def test_two_of_a_colour_meet_and_part(swapped):
     assert metrics.t_iou(times["cross"], (10, 33)) > 0.9
 
 
+@pytest.mark.parametrize("edge", [(0, 30), (64, 30), (30, 0), (30, 64)])
+def test_who_is_half_out_all_along_is_told_from_another_of_the_colour(edge):
+    """Half of a ring is like a moon more than like a ring, unless rings are cut as well."""
+    video = clip_of([("ring", "red", (3, 30), edge, 11), ("cross", "red", (0, 9), (32, 32), 11)])
+    ring, cross = track(video, [reference("ring", "red"), reference("cross", "red")])
+    assert (ring.spans, cross.spans) == (((3, 30),), ((0, 9),))
+
+
 def test_a_subject_hidden_for_a_while_stays_present():
     over = np.stack([np.linspace(-30, 94, 33), np.full(33, 32)], -1)
     video = clip_of([("star", "red", (2, 31), (32, 32), 10), ("disc", "cyan", (0, 33), over, 16)])
