@@ -280,7 +280,7 @@ print(os.environ.get("LD_PRELOAD"), os.environ.get("MALLOC_CONF"), (faults() - b
 @pytest.mark.skipif(sys.platform != "linux", reason="it is for Linux")
 @pytest.mark.parametrize("allocator", ["jemalloc", "glibc", "none"])
 def test_large_buffers_are_kept_on_a_cpu(allocator):
-    """128 MiB are 32,768 pages of 4 KiB, or 64 huge ones."""
+    """128 MiB are 32,768 pages of 4 KiB, or 64 huge ones; what is kept is not asked for again."""
     script = ("" if allocator == "none" else ". launch/env_cpu.sh; ") + 'exec "$0" -c "$1"'
     env = {"PATH": os.environ["PATH"], "ALCHEMINT_ALLOCATOR": allocator}
     command = ["sh", "-c", script, sys.executable, CHURN]
@@ -290,4 +290,4 @@ def test_large_buffers_are_kept_on_a_cpu(allocator):
     assert (preloaded == "None") or allocator == "jemalloc"
     # For ever would be: until what all trainings of one process have used fills the memory.
     assert "dirty_decay_ms:-1" not in settings
-    assert (int(faults) > 1000) == (allocator == "none")
+    assert int(faults) < 16 or (allocator == "none" and int(faults) > 1000)
