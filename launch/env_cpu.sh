@@ -4,8 +4,7 @@
 # XLA takes buffers of a gigabyte at every step and gives them back after it. The C library returns
 # them to the kernel, which clears them page by page when they are taken again: a third of the time of
 # a training step of configs/sprites.py, or more. With these settings they are kept, in huge pages.
-# Nothing that is computed changes; docs/results has `alchemint bench` with and without (with: measured
-# with dirty_decay_ms:-1).
+# Nothing that is computed changes; docs/results has `alchemint bench` with and without.
 
 # jemalloc, where it is installed (Debian and Ubuntu: libjemalloc2), keeps the most;
 # ALCHEMINT_ALLOCATOR=glibc does without it. Half a minute is longer than a step of the sprites model,
