@@ -45,6 +45,7 @@ def by_definition(monkeypatch):
         return conv.conv2d(x.repeat(2, axis=2).repeat(2, axis=3), kernel, bias)
 
     monkeypatch.setattr(conv, "_FEW", 0)
+    monkeypatch.setattr(conv, "_in_fewer_products", lambda x, kernel: False)
     monkeypatch.setattr(autoencoder, "causal_conv3d", causal)
     monkeypatch.setattr(autoencoder, "upsampled_conv2d", repeated)
 
