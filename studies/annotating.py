@@ -22,7 +22,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ from alchemint_jax.evaluate import boards
 from alchemint_jax.evaluate.cases import read_benchmark
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.worlds.named import tracker
-from studies import scoring
+from studies import processes, scoring
 
 SIZE = (720, 1280)
 SMALL, SLOW = (144, 256), 6
@@ -108,28 +107,21 @@ def _all(path: Path) -> range:
 def annotated(source: Path, out: Path, *more: str) -> dict[str, Any]:
     """Seconds and largest process of `alchemint annotate`, from nothing, and when who is there."""
     shutil.rmtree(out, ignore_errors=True)
-    words = [sys.executable, "-m", "alchemint_jax", "annotate", str(source), "--out", str(out)]
-    load, begun = os.getloadavg()[0], time.monotonic()
-    process = subprocess.Popen([*words, *more], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise AlchemintError(f"alchemint annotate ended with status {process.returncode}")
+    load = os.getloadavg()[0]
+    taken = processes.run("-m", "alchemint_jax", "annotate", str(source), "--out", str(out), *more)
     lines = list(map(json.loads, (out / "scenes.jsonl").read_text("utf-8").splitlines()))
     shown = sum(line["frames"] / line["fps"] for line in lines)
-    processor = used.ru_utime + used.ru_stime
     return {
         "scenes": len(lines),
         "kept": sum(line["status"] == "ok" for line in lines),
         "subjects": sum(len(line["subjects"]) for line in lines),
         "video_seconds": shown,
-        "seconds": seconds,
-        "processor_seconds": processor,
-        "processor_seconds_per_second": processor / shown,
-        "times_real_time": shown / seconds,
+        "seconds": taken.seconds,
+        "processor_seconds": taken.processor_seconds,
+        "processor_seconds_per_second": taken.processor_seconds / shown,
+        "times_real_time": shown / taken.seconds,
         "load_before": load,
-        "largest_process_mib": used.ru_maxrss / 1024,
+        "largest_process_mib": taken.largest_process_mib,
     }
 
 

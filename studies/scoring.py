@@ -17,9 +17,7 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,8 +36,10 @@ from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.storyboard import Storyboard
 from alchemint_jax.worlds.named import tracker
 from alchemint_jax.worlds.sprites import sprites_clips
+from studies import processes
 
 SIZE, FPS = (480, 854), 30
+
 TALL = 0.7  # of the frame, how tall subjects are
 WORKERS = 2
 FILES = 8  # of sprites, which all names of a set share
@@ -105,25 +105,17 @@ def scored(videos: Path, benchmark: Path, out: Path, *more: str) -> dict[str, An
     """Seconds, largest process, and figures of `alchemint evaluate --videos`, from nothing."""
     shutil.rmtree(out, ignore_errors=True)
     words = ["--videos", str(videos), "--benchmark", str(benchmark), "--out", str(out), *more]
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "alchemint_jax", "evaluate", *words], stdout=subprocess.DEVNULL
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise AlchemintError(f"alchemint evaluate ended with status {process.returncode}")
+    taken = processes.run("-m", "alchemint_jax", "evaluate", *words)
     report = json.loads((out / "report.json").read_text())
     shown = sum(video["seconds"] or 0.0 for video in report["videos"])
     return {
         "videos": len(report["videos"]),
         "missing": report["settings"]["missing"],
         "video_seconds": shown,
-        "seconds": seconds,
-        "processor_seconds": used.ru_utime + used.ru_stime,
-        "times_real_time": shown / seconds,
-        "largest_process_mib": used.ru_maxrss / 1024,
+        "seconds": taken.seconds,
+        "processor_seconds": taken.processor_seconds,
+        "times_real_time": shown / taken.seconds,
+        "largest_process_mib": taken.largest_process_mib,
         "t_iou": report["overall"]["t_iou"]["mean"],
         "boundaries": report["boundaries"],
     }

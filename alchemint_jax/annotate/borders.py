@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from alchemint_jax.annotate.tracks import Seen
+from alchemint_jax.annotate.tracks import Seen, clipped
 
 _LATER = 10  # frames are looked at after it should have left
 _CALM_FRAMES = 6  # frames show what is there without it
@@ -70,12 +70,11 @@ class Exit:
         ends = not 0 <= last + self.step < count
         out = max(steps + 1, self.gone) if ends else steps + 1
         far = self.length - box[self.axis if self.length else self.axis + 2]
-        most = np.array([size[1], size[0]] * 2, float)
         found = {}
         for k in range(1, steps + 1):
             moved = box.astype(float)
             moved[self.axis :: 2] += far * k / out
-            found[self.frame + self.step * k] = np.clip(moved, 0, most)
+            found[self.frame + self.step * k] = clipped(moved, size)
         return found
 
 
