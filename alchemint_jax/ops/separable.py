@@ -97,7 +97,8 @@ def separation(
         lowered: 1 for keys that lose.
 
     Source:
-        TS-Attn, arXiv 2604.19473, and its released code.
+        TS-Attn, arXiv 2604.19473, and its released code, which from the second event on has logits
+        of other queries here.
     """
     p = jax.nn.softmax(logits, axis=-1)
     low, high = (f(p, axis=-1, keepdims=True) for f in (jnp.min, jnp.max))

@@ -18,6 +18,7 @@ from alchemint_jax.models.dit.conditioning import Conditions
 from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.ops.pooled import pooled_attention
 from alchemint_jax.sampling.control import Inbetween, Moment
+from alchemint_jax.sampling.control.inbetween import Places
 
 pytestmark = pytest.mark.slow
 
@@ -87,6 +88,32 @@ def test_the_bias_brings_attention_to_its_target():
     free = (seen[0, 1] > FLOOR) & (mixed > FLOOR)
     np.testing.assert_allclose(drawn[free], mixed[free], rtol=1e-12)
     assert free.sum() >= 4 and not free[0]
+
+
+def test_logits_of_a_layer_are_those_of_the_formula_in_double_precision():
+    """Of two heads, frame by frame, some below the floor; tokens of no frame have no bias."""
+    rng = np.random.default_rng(4)
+    q, k = rng.normal(size=(1, 17, 2, 6)), 12 * rng.normal(size=(1, 7, 2, 6))
+    of_frame = np.repeat(np.arange(FRAMES), 3)
+    frames = np.concatenate([np.eye(FRAMES)[of_frame], np.zeros((2, FRAMES))])[None]
+    logits = [q[0, :, head] @ k[0, :, head].T / np.sqrt(6) for head in range(2)]
+    wanted = Formula(FRAMES, 0.7, 0.3).drawn(logits, of_frame, softmax)
+    given = np.zeros((1, FRAMES), bool)
+    given[0, [0, -1]] = True
+    with jax.enable_x64(True):
+
+        @jax.jit
+        def bias(q, k, frames):
+            places = Places.of(jnp.asarray(given))
+            between = Between(places.targets(), places.weights(0.7, 0.3))
+            found = Drawn(between, frames, None).bias(q, k)
+            return jnp.einsum("bnr,bmr->bnm", *found)[0]
+
+        found = np.asarray(bias(q, k, frames))
+    for one, other in zip(wanted, logits, strict=True):
+        np.testing.assert_allclose(found, one - other, rtol=1e-12, atol=1e-14)
+    seen = np.mean([softmax(one[:15]) for one in logits], axis=0).reshape(FRAMES, 3, -1).mean(1)
+    assert np.abs(found[3:12]).max(1).min() > 1e-2 and (seen[1:-1] < FLOOR).any()
 
 
 def test_a_bias_that_is_there_counts_in_what_is_looked_at():

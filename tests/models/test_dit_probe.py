@@ -13,6 +13,7 @@ import scipy.special
 from einops import rearrange
 
 from alchemint_jax.models.dit import Bias, DiT, DiTConfig, Probe
+from alchemint_jax.models.dit.sequence import SequenceLayout
 from alchemint_jax.models.layers import rms_norm, unboxed
 from alchemint_jax.ops.bias import HIDDEN
 from alchemint_jax.rotary import FittedRope, apply_gains, axis_frequencies, sequence_gains
@@ -190,6 +191,45 @@ def test_what_is_not_kept_apart_is_averaged_and_layers_are_chosen():
     np.testing.assert_allclose(
         words.words[..., 0], whole.words[..., 1:3].mean((2, -1))[:, :, None], atol=1e-6
     )
+
+
+def test_tables_are_the_bias_of_each_pair_of_tokens_in_double_precision():
+    """Tokens: three frames of six cells, three pictures of as many, and three tags of four."""
+    sequence = SequenceLayout((FRAMES, 2, 3), 3, CELLS, WORDS)
+    tables = _bias()
+    frame = [n // CELLS for n in range(VIDEO)]
+    owner = [n // CELLS for n in range(PICTURES)] + [n // WORDS for n in range(3 * WORDS)]
+    with jax.enable_x64(True):
+        given = {
+            name: np.float64(getattr(tables, name)) for name in ("subjects", "frames", "words")
+        }
+        bias = Bias(**{name: jnp.asarray(table) for name, table in given.items()})
+        factors = bias.of_sequence(sequence), bias.of_caption(sequence, TOKENS)
+        found = [np.asarray(jnp.einsum("bnr,bmr->bnm", *pair)) for pair in factors]
+    wanted = np.zeros((2, VIDEO + len(owner), VIDEO + len(owner)))
+    caption = np.zeros((2, VIDEO + len(owner), TOKENS))
+    for n, t in enumerate(frame):
+        caption[:, n] = given["words"][:, t]
+        for m, r in enumerate(owner, VIDEO):
+            wanted[:, n, m] = given["subjects"][:, t, r]
+            wanted[:, m, n] = given["frames"][:, r, t]
+    for one, other in zip(found, (wanted, caption), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-14)
+        assert one.dtype == np.float64 and np.abs(other).max() > 1
+
+
+def test_averages_are_those_of_heads_and_places_in_double_precision():
+    sequence = SequenceLayout((FRAMES, 2, 3), 3, CELLS, WORDS)
+    given = np.random.default_rng(3).uniform(0, 1, (1, VIDEO + 30, 2, 4))
+    cells = given[:, :VIDEO].reshape(1, FRAMES, 2, 3, 2, 4)
+    for heads, places in np.ndindex(2, 2):
+        with jax.enable_x64(True):
+            probe = Probe(heads=bool(heads), places=bool(places))
+            found = np.asarray(probe.averaged(jnp.asarray(given), sequence))
+        for k, t, y, x, g in np.ndindex(found.shape[1:]):
+            part = cells[0, t, y if places else slice(None), x if places else slice(None)]
+            part = part[..., k if heads else slice(None), g]
+            assert found[0, k, t, y, x, g] == pytest.approx(np.mean(part), rel=1e-14)
 
 
 def test_empty_slots_are_not_looked_at():

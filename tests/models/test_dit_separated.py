@@ -49,7 +49,7 @@ def test_the_bias_brings_the_mean_to_the_largest_logit_and_beyond():
         found = np.asarray(jax.jit(separation)(logits, up, down))
     # Probabilities less the least of them: 7, 3, 1, 0 and 0 of 7.
     wanted = [-mean, 0, (1 + 0.5 * 6 / 7) * (np.log(8) - mean), -1.5 * mean, 0]
-    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
     assert mean + found[2] > logits.max() and mean + found[3] < logits.min()
 
 
@@ -92,7 +92,7 @@ def test_attention_is_biased_where_subjects_are_and_nowhere_else(biased):
         )(*given[:5])
 
     with jax.enable_x64(True):
-        np.testing.assert_allclose(run(jnp.float64), wanted, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(run(jnp.float64), wanted, rtol=1e-12, atol=1e-13)
     if biased:
         mesh = sharding.make_mesh(data=1, context=2, tensor=2, devices=jax.devices()[:4])
         with sharding.use_mesh(mesh):

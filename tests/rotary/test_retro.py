@@ -81,6 +81,20 @@ def test_phases_move_frames_and_nothing_else():
     np.testing.assert_allclose(np.abs(amplitudes[0, ::6, 0]), scales[0], atol=1e-6)
 
 
+def test_gains_are_scaled_in_double_precision():
+    """Token by token; spatial pairs are as they were."""
+    rng = np.random.default_rng(0)
+    freqs = axis_frequencies(24)
+    gains = rng.normal(size=(1, 30, 12)) + 1j * rng.normal(size=(1, 30, 12))
+    scales = rng.uniform(0.5, 1.5, (2, 5))
+    with jax.enable_x64(True):
+        found = np.asarray(retro_gains(jax.device_put(gains), scales, freqs))
+    assert found.dtype == np.complex128
+    for sample, n, pair in np.ndindex(2, 30, 12):
+        scale = scales[sample, n // 6] if pair < freqs.t.shape[0] else 1
+        np.testing.assert_allclose(found[sample, n, pair], scale * gains[0, n, pair], rtol=1e-15)
+
+
 def test_tokens_that_do_not_fit_the_frames_are_refused():
     freqs = axis_frequencies(24)
     with pytest.raises(ConfigError, match="30 tokens"):

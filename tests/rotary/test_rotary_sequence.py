@@ -103,6 +103,28 @@ def test_r_rope_puts_references_beyond_the_grid_at_their_slot_time():
         np.testing.assert_allclose(k[0, VIDEO + 8 + r], tag, atol=1e-5)
 
 
+@pytest.mark.parametrize(("offset", "last"), [(None, False), ((80, 80), False), ((80, 80), True)])
+def test_r_rope_is_its_formula_evaluated_in_double_precision(offset, last):
+    """Ladders, places and times from equation 4; gains are float32, and so are angles.
+
+    An angle is a product of two numbers that are rounded to 24 bits, and is rounded itself.
+    """
+    layout = ReferenceLayout.r_rope(3, offset, last)
+    spans = np.zeros((1, 3, 1, 2), np.float32)
+    _, k = tables(axis_frequencies(32), SHAPE, spans, NoInterval(), (2, 4), 0, layout)
+    h, w = offset or SHAPE[1:]
+    sizes = (12, 10, 10)  # of the three bands of 32 dimensions
+    for token, (r, y, x) in enumerate(np.ndindex(3, 2, 4)):
+        place = (r + (SHAPE[0] if last else 0), h + y, w + x)
+        angles = [
+            p * 10000.0 ** (-i / size)
+            for p, size in zip(place, sizes, strict=True)
+            for i in range(0, size, 2)
+        ]
+        off = np.abs(k[0, VIDEO + token] - np.exp(1j * np.array(angles)))
+        assert (off <= 2.0**-23 * (4 + np.array(angles))).all()
+
+
 @pytest.mark.parametrize(
     "layout, starts, tags",
     [

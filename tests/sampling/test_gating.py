@@ -165,6 +165,27 @@ def test_it_is_the_least_squares_fit_of_attention_in_double_precision():
     assert still.tolist() == [-strength, 0, 0]  # covered in part is open
 
 
+@pytest.mark.parametrize(("edge", "strength"), [(0, 30.0), (0.5, 3.0), (1, 6.0), (10.0, 30.0)])
+def test_gates_of_frames_and_tokens_are_those_of_their_formulas_in_double_precision(edge, strength):
+    """Frame by frame, and token by token: of several subjects the highest, of none 0."""
+    covered = np.random.default_rng(5).uniform(0, 1, (1, 3, 40))
+    covered[0, :, :2] = 0, 1
+    wanted = np.full(covered.shape, -strength)
+    for at in zip(*np.nonzero(covered), strict=True):
+        c = covered[at]
+        wanted[at] = max(math.log(c / (c + edge * (1 - c))), -strength)
+    with jax.enable_x64(True):
+        gate = np.asarray(jax.jit(gate_bias, static_argnums=(1, 2))(covered, edge, strength))
+        tokens = np.asarray(jax.jit(word_bias)(gate, WORDS[None]))
+    np.testing.assert_allclose(gate, wanted, rtol=1e-12, atol=1e-15)
+    for t, token in np.ndindex(40, 6):
+        own = [gate[0, r, t] for r in range(3) if WORDS[r, token]]
+        assert tokens[0, t, token] == max(own, default=0)
+    # Each of the three cases is there: closed, open, and in between.
+    assert gate.min() == -strength and gate.max() == 0
+    assert ((gate > -strength) & (gate < 0)).any() == (edge > 0)
+
+
 def test_with_an_edge_of_1_odds_are_as_large_as_the_share():
     """Of attention to two subjects of two keys each, among five keys of the video."""
     logits = np.random.default_rng(4).standard_normal(9)

@@ -111,14 +111,20 @@ def test_windows_are_those_of_the_release():
 
 @pytest.mark.parametrize("given", [ENDS, THREE, [2, 3, 5], [4], [], list(range(9))])
 def test_frames_are_between_the_nearest_keyframes(given):
-    """One frame at a time, by the definitions."""
+    """One frame at a time, by the definitions, in double precision."""
 
     @jax.jit
     def run(rows):
         places = Places.of(rows)
-        return places.targets(), places.weights(0.7, 0.3), places.near(0.3)
+        scales = smoothed_scales(places.near(0.3), 1.06, 0.94)
+        return places.targets(), places.weights(0.7, 0.3), places.near(0.3), scales
 
-    targets, weights, near = (np.asarray(x)[0] for x in run(rows(given)))
+    with jax.enable_x64(True):
+        targets, weights, near, scales = (np.asarray(x)[0] for x in run(rows(given)))
+    for i in range(FRAMES):
+        window = [near[min(max(j, 0), FRAMES - 1)] for j in range(i - 2, i + 3)]
+        wanted = sum(1.06 if there else 0.94 for there in window) / 5
+        assert float(scales[i]) == pytest.approx(wanted, rel=1e-14)
     for i in range(FRAMES):
         before = max((g for g in given if g <= i), default=None)
         after = min((g for g in given if g >= i), default=None)
@@ -132,9 +138,9 @@ def test_frames_are_between_the_nearest_keyframes(given):
         wanted = np.zeros(FRAMES)
         wanted[before] += 1 - (i - before) / length
         wanted[after] += (i - before) / length
-        np.testing.assert_allclose(targets[i], wanted, atol=1e-6)
+        np.testing.assert_allclose(targets[i], wanted, rtol=1e-14, atol=1e-14)
         beta = 0.3 + 0.4 * 0.5 * (1 + math.cos(math.pi * d / (length // 2)))
-        assert float(weights[i]) == pytest.approx(beta, abs=1e-6)
+        assert float(weights[i]) == pytest.approx(beta, rel=1e-14)
         assert bool(near[i]) == (d / length < 0.3)
 
 

@@ -50,7 +50,7 @@ penalty = jax.jit(relay_penalty, static_argnums=(1, 2, 3))
 def test_the_penalty_is_that_of_half_open_intervals(tail, least):
     """For whole latent frames [a, b): m = (a + b - 1) / 2, w = (b - a - 1) / 2, in float64."""
     spans = [[(2, 6)], [(0, 1)], [(4, 5), (8, 11)], [(0, 12)]]
-    table = np.tile(np.array([1.0, 0.0], np.float32), (1, 4, 2, 1))
+    table = np.tile(np.array([1.0, 0.0]), (1, 4, 2, 1))
     wanted = np.full((4, 12), np.inf)
     sigma = tail / math.sqrt(2 * math.log(1 / least))
     for row, some in enumerate(spans):
@@ -59,8 +59,9 @@ def test_the_penalty_is_that_of_half_open_intervals(tail, least):
             m, w = (a + b - 1) / 2, (b - a - 1) / 2
             cost = np.maximum(np.abs(np.arange(12.0) - m) - w, 0) ** 2 / (2 * sigma**2)
             wanted[row] = np.minimum(wanted[row], cost)
-    found = np.asarray(penalty(table, 12, tail, least))[0]
-    np.testing.assert_allclose(found, np.minimum(wanted, -HIDDEN), rtol=1e-5)
+    with jax.enable_x64(True):
+        found = np.asarray(penalty(table, 12, tail, least))[0]
+    np.testing.assert_allclose(found, np.minimum(wanted, -HIDDEN), rtol=1e-12)
     assert (found[0, 2:6] == 0).all() and (found[3] == 0).all()
     assert found[0, 1] > 0 < found[0, 6]
 
@@ -77,6 +78,22 @@ def test_only_tokens_of_an_event_are_hidden():
     words = np.array([[[False, True, True, False], [False, False, False, True]]])
     wanted = [[0, 0, 0, -5], [0, -3, -3, 0]]
     np.testing.assert_array_equal(np.asarray(jax.jit(event_bias)(cost, words))[0], wanted)
+
+
+def test_padding_weighs_what_that_of_the_texts_of_a_frame_does_in_double_precision():
+    """Token by token: of texts that are seen at once, the mean by what they are seen with."""
+    rng = np.random.default_rng(0)
+    cost, padding = rng.uniform(0, 8, (2, 3, 5)), rng.uniform(2, 9, (2, 3))
+    words = np.zeros((2, 3, 7), bool)
+    words[0, 0, :2] = words[0, 1, 2:4] = words[0, 2, 4] = True  # the second prompt has no events
+    with jax.enable_x64(True):
+        found = np.asarray(jax.jit(padding_bias)(cost, words, padding))
+    for t, token in np.ndindex(5, 7):
+        seen = [math.exp(-cost[0, e, t]) for e in range(3)]
+        mean = sum(s * p for s, p in zip(seen, padding[0], strict=True)) / sum(seen)
+        wanted = math.log(mean / 2) if token > 4 else 0.0
+        assert found[0, t, token] == pytest.approx(wanted, rel=1e-12)
+    assert not found[1].any() and np.ptp(found[0, :, 5]) > 0.05
 
 
 @pytest.mark.parametrize("changes", [{"tail": 0}, {"tail": 1e9}, {"least": 0.0}, {"least": 1.0}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from alchemint_jax.sampling.control import (
     onsets,
 )
 from alchemint_jax.sampling.control.tempo import Followed, optimised
-from alchemint_jax.sampling.control.tempo_losses import tempo_terms
+from alchemint_jax.sampling.control.tempo_losses import Terms, tempo_terms
 from alchemint_jax.sampling.control.when import parse_when
 from alchemint_jax.sampling.fitting import fitted
 from alchemint_jax.sampling.parts import Parts
@@ -182,6 +183,29 @@ def test_latents_go_where_attention_follows_the_curves():
     assert steered.bias is None and time == 0.5
     assert np.abs(heard(FIRST, step=4)[0].latents - noise()).max() == 0 < FIRST.rate
     assert np.abs(heard(FIRST, step=3)[0].latents - noise()).max() > 0
+
+
+def test_the_loss_is_the_mean_over_words_that_are_there_in_double_precision():
+    """Word by word; the second video has one word, and the third none. Weights are the usual."""
+    rng = np.random.default_rng(4)
+    terms = Terms(*(rng.uniform(-1, 1, (3, 2)) for _ in Terms._fields))
+    there = np.array([[True, True], [True, False], [False, False]])
+    with jax.enable_x64(True):
+        loss, _ = TempoControl()._objective(
+            lambda z: Terms(*map(jnp.asarray, terms)),
+            jnp.asarray(there),
+            jnp.asarray(there),
+            jnp.zeros((3, FRAMES, 4, 4, 3)),
+        )
+    for video in range(3):
+        own = [
+            -terms.correlation[video, word]
+            + 0.3 * terms.magnitude[video, word]
+            + 10 * terms.entropy[video, word]
+            for word in range(2)
+            if there[video, word]
+        ]
+        assert float(loss[video]) == pytest.approx(np.mean(own) if own else 0, rel=1e-13)
 
 
 def test_attention_is_that_of_the_layers_that_are_read():
@@ -421,6 +445,18 @@ def test_the_strength_of_onsets_becomes_a_curve():
     high = onsets.peaks(np.array([2.0, 2, 2, 2, 12, 10, 2, 2]))
     assert high[4] == 1 and high[5] == 0.8
     assert 0 < high[0] < high[3] < 0.7 and high[2] > high[1]
+
+
+def test_between_peaks_a_curve_is_smoothed_by_a_gaussian_in_double_precision():
+    """Of two frames, cut off after eight; the curve goes on as in a mirror."""
+    given = np.random.default_rng(0).gamma(1.0, 1.0, 13)
+    scaled = (given - min(given)) / (max(given) - min(given))
+    weights = [math.exp(-(i**2) / 8) for i in range(-8, 9)]
+    mirrored = [*scaled[::-1], *scaled, *scaled[::-1]]
+    for i, found in enumerate(onsets.peaks(given)):
+        window = mirrored[13 + i - 8 : 13 + i + 9]
+        mean = sum(w * x for w, x in zip(weights, window, strict=True)) / sum(weights)
+        assert found == pytest.approx(scaled[i] if scaled[i] >= 0.7 else mean, rel=1e-12)
 
 
 def test_sound_is_read_by_librosa_or_refused(tmp_path, monkeypatch):

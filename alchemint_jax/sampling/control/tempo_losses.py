@@ -3,7 +3,8 @@
 All are differentiable by the attention, and of each word alone. Source: TempoControl, arXiv
 2510.02226, in the form of its released code: that leaves the first and the last latent frame out of
 the correlation, has sums over places in the magnitude, and means over frames that are on or off in
-place of sums over all.
+place of sums over all. As in the paper, a frame whose curve is at the threshold is off; there it is
+neither.
 
 Axes: t latent frames, n places of a frame; any axes before them (batch, words).
 """
