@@ -8,7 +8,7 @@ Hardware: 2 CPU cores. Commands:
     alchemint train --config configs/sprites_events.py:first --workdir runs/sprites_events_first
     alchemint train --config configs/sprites_events.py:second --workdir runs/sprites_events
     python -m studies.events --model runs/sprites_events/export \
-        --limit 32 --steps 8 --out runs/sprites_events.json \
+        --limit 32 --steps 8 --batch 8 --out runs/sprites_events.json \
         --figure runs/sprites_events.svg
 
 On Linux, `. launch/env_cpu.sh` before all of this makes it faster. The model is then in

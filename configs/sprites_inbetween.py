@@ -4,7 +4,8 @@ Hardware: one CPU core. Commands, after those of configs/sprites_schemes.py that
 clips, of which 1,600 are enough:
 
     alchemint train --config configs/sprites_inbetween.py --workdir runs/sprites_inbetween
-    python -m studies.inbetween --model runs/sprites_inbetween/export --limit 32 --steps 10 \
+    python -m studies.inbetween --model runs/sprites_inbetween/export \
+        --limit 32 --steps 10 --batch 8 \
         --out runs/inbetween.json --figure runs/inbetween.svg
 
 The model is then in runs/sprites_inbetween/export; `--clean-keyframes` gives it both frames.

@@ -117,24 +117,24 @@ def forest(blocks: Mapping[str, Sequence[Panel]], title: str, baseline: str) -> 
     """An SVG with a row for each arm, a panel for each figure, dots and lines for intervals.
 
     Args:
-        blocks: panels by the name of what they have in common, drawn below each other; all have
-            the same arms.
+        blocks: panels by the name of what they have in common, drawn below each other; all panels
+            of a block have the same arms.
         title: what all panels have in common.
         baseline: the arm whose mean is a line through the whole panel; none where it is not there.
     """
-    arms = list(next(iter(blocks.values()))[0].estimates)
+    arms = {name: list(panels[0].estimates) for name, panels in blocks.items()}
     left, wide, gap, row = 1.75, 1.5, 0.3, 0.21
     above, below, head, foot = 0.35, 0.4, 0.45, 0.5
-    tall = row * len(arms)
     columns = max(map(len, blocks.values()))
     with style():
         canvas = Canvas(
             left + columns * (wide + gap),
-            above + len(blocks) * (head + tall + foot) + below,
+            above + sum(head + row * len(own) + foot for own in arms.values()) + below,
             title,
         )
         top = above
         for name, panels in blocks.items():
+            tall = row * len(arms[name])
             canvas.text(0.12, top + head - 0.11, name, color=QUIET, fontstyle="italic")
             first = None
             for column, panel in enumerate(panels):
@@ -142,12 +142,12 @@ def forest(blocks: Mapping[str, Sequence[Panel]], title: str, baseline: str) -> 
                 if len({other.label for other in panels}) == 1:  # they can be compared
                     first = first or axes
                     axes.sharex(first)
-                _forest(axes, panel, arms, baseline, name)
+                _forest(axes, panel, arms[name], baseline, name)
                 axes.tick_params(labelleft=column == 0)
             top += head + tall + foot
         dot: Any = dict(marker="o", markersize=4.5, linewidth=1.4)
         handles = [Line2D([], [], color=BLUE, label="mean, and its 95 % interval", **dot)]
-        if baseline in arms:
+        if any(baseline in own for own in arms.values()):
             handles += [
                 Line2D([], [], color=ORANGE, label=f"the same of {baseline}, the baseline", **dot),
                 Line2D([], [], color=ORANGE, ls=":", lw=1, label="mean of the baseline"),

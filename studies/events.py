@@ -1,7 +1,7 @@
 r"""Does what an event describes happen, and when: boards on which subjects turn another colour.
 
     python -m studies.events --model runs/sprites_events/export \
-        --limit 32 --steps 8 --out runs/sprites_events.json \
+        --limit 32 --steps 8 --batch 8 --out runs/sprites_events.json \
         --figure runs/sprites_events.svg
 
 The boards are of `World.eventful`, from seeds that no training draws. The tracker is shown the
@@ -22,7 +22,6 @@ import numpy as np
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import metrics, paired, scores
-from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.scene import Event, Scene
 from alchemint_jax.scene.spans import Spans
@@ -30,7 +29,7 @@ from alchemint_jax.worlds.sprites import tracker
 from alchemint_jax.worlds.sprites.cases import FIRST_SEED, named
 from alchemint_jax.worlds.sprites.events import EventTruth
 from alchemint_jax.worlds.sprites.world import Look, World, draw_references, sample_clip
-from studies import variants
+from studies import turns, variants
 from studies.charts import Panel, forest
 
 WORLD = World.eventful()
@@ -79,9 +78,11 @@ def exchanged(events: Sequence[Event], n_frames: int) -> tuple[Event, ...]:
     return (Event(events[0].text, Spans([away])),)
 
 
-VARIANTS: dict[str, Callable[[Scene], tuple[Event, ...]]] = {
+Change = Callable[[Scene], tuple[Event, ...]]
+WITHOUT = "without"
+VARIANTS: dict[str, Change] = {
     "events": lambda case: case.events,
-    "without": lambda case: (),
+    WITHOUT: lambda case: (),
     "exchanged": lambda case: exchanged(case.events, int(case.clock.frames)),
 }
 """What becomes of the events of a board; the prompt says nothing of them."""
@@ -140,11 +141,14 @@ def measure(
     `draw` is `Pipeline.render`, `seed` draws the noise, and `settings` are those of
     `benchmark.render`.
     """
-    rows = {}
-    for name, change in VARIANTS.items():
-        print(name, file=sys.stderr, flush=True)
-        cases = [dataclasses.replace(board.case, events=change(board.case)) for board in found]
-        rows[name] = score(found, render(draw, cases, seed=seed, **settings), seed)
+
+    def told(change: Change, scenes: Sequence[Scene], **more: Any) -> np.ndarray:
+        return draw([dataclasses.replace(case, events=change(case)) for case in scenes], **more)
+
+    ways = {name: functools.partial(told, change) for name, change in VARIANTS.items()}
+    cases = [board.case for board in found]
+    videos, seconds = turns.drawn_in_turns(ways, cases, seed=seed, **settings)
+    rows = {name: score(found, own, seed) for name, own in videos.items()}
     return {
         "boards": len(found),
         "events": len(rows["events"]),
@@ -154,6 +158,8 @@ def measure(
             for name, own in rows.items()
             if name != "events"
         },
+        "cost": {name: turns.cost(own, seconds[WITHOUT]) for name, own in seconds.items()},
+        "cpu_seconds": seconds,
         "rows": rows,
     }
 

@@ -1,6 +1,7 @@
 r"""What inbetweening does between a first and a last frame, on clips whose middle is known.
 
-    python -m studies.inbetween --model runs/sprites_inbetween/export --limit 32 --steps 10 \
+    python -m studies.inbetween --model runs/sprites_inbetween/export \
+        --limit 32 --steps 10 --batch 8 \
         --out runs/inbetween.json --figure runs/inbetween.svg
 
 The docstring of configs/sprites_inbetween.py says how the model is trained. Boards are clips of the
@@ -23,13 +24,12 @@ from jaxtyping import Float64, UInt8
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.evaluate import paired, scores
-from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.evaluate.quality import psnr, ssim
 from alchemint_jax.sampling.control import Control, Inbetween
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites.cases import sprites_clips
-from studies import variants
+from studies import turns, variants
 from studies.charts import Panel, forest
 
 Video = UInt8[np.ndarray, "f h w 3"]
@@ -121,18 +121,23 @@ def measure(
     `seed` draws the noise, and `settings` are those of `benchmark.render`.
     """
     pipe = dataclasses.replace(pipe, clean_keyframes=True)
-    cases = [board.given() for board in boards]
-    ways: dict[str, Callable[[], Any]] = {
-        WITHOUT: lambda: render(pipe.render, [b.case for b in boards], seed=seed, **settings),
-        FADE: lambda: [fade(board.clip) for board in boards],
+    bare = {board.case.id: board.case for board in boards}
+
+    def without(scenes: Sequence[Scene], **more: Any) -> np.ndarray:
+        return pipe.render([bare[scene.id] for scene in scenes], **more)
+
+    ways: dict[str, Callable[..., np.ndarray]] = {WITHOUT: without} | {
+        name: functools.partial(pipe.render, control=control) for name, control in CONTROLS.items()
     }
-    for name, control in CONTROLS.items():
-        draw = functools.partial(pipe.render, control=control)
-        ways[name] = functools.partial(render, draw, cases, seed=seed, **settings)
-    rows = {}
-    for name, make in ways.items():
-        print(name, file=sys.stderr, flush=True)
-        rows[name] = score(boards, make(), seed)
+    videos, seconds = turns.drawn_in_turns(
+        ways, [board.given() for board in boards], seed=seed, **settings
+    )
+    videos = {
+        WITHOUT: videos.pop(WITHOUT),
+        FADE: np.stack([fade(board.clip) for board in boards]),
+        **videos,
+    }
+    rows = {name: score(boards, own, seed) for name, own in videos.items()}
     ids = [board.case.id for board in boards]
     return {
         "controls": {name: repr(control) for name, control in CONTROLS.items() if control},
@@ -143,6 +148,8 @@ def measure(
             }
             for name, own in rows.items()
         },
+        "cost": {name: turns.cost(own, seconds[PLAIN]) for name, own in seconds.items()},
+        "cpu_seconds": seconds,
         "differences": {
             name: {figure: paired.difference(own, rows[PLAIN], figure) for figure in SHOWN}
             for name, own in rows.items()
@@ -175,14 +182,13 @@ def table(found: Mapping[str, Any]) -> str:
 
 def draw_figure(found: Mapping[str, Any]) -> bytes:
     """All ways and figures; and what controls gain over the plain model, as SVG."""
-    unknown = dict.fromkeys(("mean", "low", "high"))
     gains = {name: own for name, own in found["differences"].items() if name in CONTROLS}
     blocks = {
         block: [
             Panel(
                 TITLES[figure],
                 labels[figure],
-                {name: own.get(name, {figure: unknown})[figure] for name in found["variants"]},
+                {name: cell[figure] for name, cell in own.items()},
             )
             for figure in SHOWN
         ]

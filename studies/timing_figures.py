@@ -6,19 +6,19 @@ Keys of all mappings are `given: way`, where `given` is what the model is given.
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from alchemint_jax.evaluate import paired, scores
-from alchemint_jax.evaluate.benchmark import render
 from alchemint_jax.sampling.control import Control, Relay, TSAttn
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.scene.clock import WAN_STRIDE
 from alchemint_jax.scene.scene import Scene
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
+from studies import turns
 from studies.charts import Panel, forest
 
 TRACKER = SpritesTracker()
@@ -57,9 +57,6 @@ def drawn(
 ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[float]]]:
     """The rows of each way, and the CPU seconds of its batches.
 
-    Every batch is drawn in all ways, one after another: a machine whose speed drifts is as fast for
-    one as for the others.
-
     Args:
         given: what the model is given.
         ways: by name.
@@ -69,23 +66,17 @@ def drawn(
         seed: of the noise.
         settings: of `benchmark.render`.
     """
-    videos: dict[str, list[np.ndarray]] = {f"{given}: {name}": [] for name in ways}
-    seconds: dict[str, list[float]] = {key: [] for key in videos}
 
-    def draw(scenes: Sequence[Scene], **more: Any) -> np.ndarray:
-        for key, way in zip(videos, ways.values(), strict=True):
-            chosen = dataclasses.replace(pipe, relay=way.events)
-            asked = [told(case, way.events) for case in scenes] if way.events else scenes
-            began = time.process_time()
-            videos[key].append(chosen.render(asked, control=way.control, **more))
-            seconds[key].append(time.process_time() - began)
-        return videos[key][-1]
+    def draw(way: Way, scenes: Sequence[Scene], **more: Any) -> np.ndarray:
+        chosen = dataclasses.replace(pipe, relay=way.events)
+        asked = [told(case, way.events) for case in scenes] if way.events else scenes
+        return chosen.render(asked, control=way.control, **more)
 
-    render(draw, boards, seed=seed, **settings)
+    draws = {f"{given}: {name}": partial(draw, way) for name, way in ways.items()}
+    videos, seconds = turns.drawn_in_turns(draws, boards, seed=seed, **settings)
     rows = {}
-    for key, batches in videos.items():
-        # What fills the last batch is beyond the boards.
-        found = scores.score(boards, np.concatenate(batches)[: len(boards)], TRACKER)["rows"]
+    for key, own in videos.items():
+        found = scores.score(boards, own, TRACKER)["rows"]
         rows[key] = [row | {"seed": seed, "accuracy": frames_right(row)} for row in found]
     return rows, seconds
 
@@ -152,15 +143,8 @@ def base(key: str) -> str:
 
 
 def cost(seconds: Mapping[str, Sequence[float]], key: str) -> dict[str, float]:
-    """CPU time against that without control: of all batches together, the least and the largest.
-
-    The first batch, which is compiled, is left out if there are others.
-    """
-    own, plain = (np.array(seconds[name]) for name in (key, base(key)))
-    first = 1 if len(own) > 1 else 0
-    ratios = own[first:] / plain[first:]
-    mean = own[first:].sum() / plain[first:].sum()
-    return {"mean": float(mean), "low": float(ratios.min()), "high": float(ratios.max())}
+    """See `turns.cost`; against the same without control."""
+    return turns.cost(seconds[key], seconds[base(key)])
 
 
 def frames_right(row: Mapping[str, Any]) -> float:

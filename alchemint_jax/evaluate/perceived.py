@@ -20,12 +20,11 @@ from alchemint_jax.annotate import follow, words
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.rows import Row, clock_of
 from alchemint_jax.annotate.settings import Detect, Presence, Track
-from alchemint_jax.annotate.stages import spans as presence_stage
 from alchemint_jax.annotate.stages.detect import asked as askable
 from alchemint_jax.annotate.stages.detect import base_frames, search, vocabulary
 from alchemint_jax.errors import DataError
-from alchemint_jax.evaluate import clip, cutoff, faint, matching
-from alchemint_jax.evaluate.places import Places, Regained
+from alchemint_jax.evaluate import clip, matching
+from alchemint_jax.evaluate.on_screen import OnScreen
 from alchemint_jax.evaluate.proposals import THING, Proposals, looked
 from alchemint_jax.evaluate.references import (
     References,
@@ -36,7 +35,6 @@ from alchemint_jax.evaluate.references import (
 from alchemint_jax.evaluate.tracker import Sighting
 from alchemint_jax.perceive import Detector, TextEmbedder
 from alchemint_jax.perceive.choose import Perceivers, load_perceivers
-from alchemint_jax.perceive.pixels import on_square
 from alchemint_jax.perceive.yolo import YoloDetector
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.scene.scene import Scene, Subject
@@ -44,8 +42,6 @@ from alchemint_jax.wording import same_word
 
 VERSION = 7
 """Raised when the tracker sees other things in the same frames."""
-_PART = 0.2  # seconds that are gone through together where a subject is cut off
-_LOOKS = 3  # frames of a gap that are looked at
 _ALONE = "has no kind that the detector knows: looked for by identity alone"
 _BY_WORD = "has no picture: looked for by its word alone"
 _NOWHERE = "has no picture, and no kind that the detector knows: nobody can look for it"
@@ -191,11 +187,6 @@ class PerceivedTracker:
         ]
 
     @property
-    def _half_way(self) -> float:
-        """As alike as what is surely the subject where it is plain may be where it is not."""
-        return (self.match.least + self.match.same) / 2
-
-    @property
     def _detector(self) -> Detector:
         return self.perceivers.detector
 
@@ -250,21 +241,26 @@ class PerceivedTracker:
         found: Sequence[_Found],
         alone: bool,
     ) -> Sighting:
-        frames = row["frames"]
         look = Look(subjects[number].word, number)
         known = len(subjects[number].pictures) > 0
         pieces = [piece for one in found for piece in one.pieces]
         seen, missed = follow.sightings(row, pieces, [one.missed for one in found])
         best = {one.frame: one for one in sorted(seen, key=lambda one: one.score)}
         seen = [best[frame] for frame in sorted(best)]
-        there = self._presence(video, row, seen, missed) if seen else np.zeros(frames, bool)
+        screen = OnScreen(
+            video,
+            row,
+            self.perceivers.embedder,
+            self.detect,
+            self.follow,
+            self.presence,
+            self.match,
+        )
+        there = screen.detected(seen, missed) if seen else np.zeros(row["frames"], bool)
         if known and there.any():
-            size = (row["size"][0], row["size"][1])
-            pictures = references.pictures[number]
-            places = Places(video, self.detect.side, size, self.perceivers.embedder, pictures)
             detector = self._anything if alone else self._detector
-            seen, there = self._faint(row, detector, seen, missed, there, places)
-            there = self._at_the_border(row, seen, there, places)
+            pictures = references.pictures[number]
+            seen, there = screen.recognised(detector, seen, missed, there, pictures)
         views = {f: view for one in found for f, view in one.views.items()}
         likeness = _filled({f: view.likeness for f, view in views.items()}, there, row["subjects"])
         texts = _filled({f: view.texts for f, view in views.items()}, there, row["subjects"])
@@ -300,110 +296,6 @@ class PerceivedTracker:
         if isinstance(self.perceivers.embedder, TextEmbedder):
             return {"clip_text": named, "clip_ref": own}
         return {"likeness": own}
-
-    def _presence(
-        self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], missed: Sequence[int]
-    ) -> np.ndarray:
-        """Whether a subject is on screen in each frame: as in annotation, but for gaps.
-
-        Where it was not detected for a while, it is looked at what is in its place meanwhile.
-        """
-        clock, chosen = clock_of(row), self.presence
-        gap, inside = clock.count(chosen.gap), clock.count(chosen.inside)
-        rows = [[one.frame, *one.box.tolist(), one.score] for one in seen]
-        subject = {"seen": rows, "missed": missed}
-
-        def closed(end: int, start: int) -> bool:
-            may = presence_stage.is_closed(subject, row["size"], gap, inside, end, start)
-            return may and (start - end < gap or self._is_still_there(video, row, seen, end, start))
-
-        scores = presence_stage.curve(subject, row["frames"])
-        least = max(1, min(clock.count(chosen.least), row["frames"]))
-        there = np.zeros(row["frames"], bool)
-        for start, end in presence_stage.hysteresis(scores, chosen.on, chosen.off, closed, least):
-            there[start:end] = True
-        return there
-
-    def _at_the_border(
-        self, row: Row, seen: Sequence[tracking.Seen], there: np.ndarray, places: Places
-    ) -> np.ndarray:
-        """Presence, with what the border cuts off and the detector does not see.
-
-        What is in the place of a subject that surely looked like the reference is still the subject
-        if it does so half-way.
-        """
-
-        def shows(one: tracking.Seen, number: int) -> bool:
-            sure = places.likeness(one.box, one.frame) >= self.match.same
-            return sure and places.shows(one, one.box, number, self._half_way)
-
-        clock = clock_of(row)
-        return cutoff.followed(
-            there,
-            seen,
-            places.size,
-            most=clock.count(self.presence.inside),
-            part=max(1, clock.count(_PART)),
-            recent=clock.count(follow.RECENT),
-            leaving=clock.count(self.follow.border),
-            shows=shows,
-        )
-
-    def _faint(
-        self,
-        row: Row,
-        detector: Detector,
-        seen: Sequence[tracking.Seen],
-        missed: Sequence[int],
-        there: np.ndarray,
-        places: Places,
-    ) -> tuple[list[tracking.Seen], np.ndarray]:
-        """Detections and presence, with what the detector hardly sees."""
-        clock = clock_of(row)
-        regained = Regained(
-            places,
-            row,
-            detector,
-            self.detect,
-            overlap=self.follow.overlap,
-            least=self._half_way,
-            held=(self.match.least + self._half_way) / 2,
-            missed=frozenset(missed),
-        )
-        found = faint.followed(
-            there,
-            seen,
-            sure=self.match.sure,
-            recent=clock.count(follow.RECENT),
-            patience=clock.count(self.presence.gap),
-            look=regained.look,
-        )
-        if not found:
-            return list(seen), there
-        seen = sorted([*seen, *found], key=lambda one: one.frame)
-        beyond = self._presence(places.video, row, seen, missed)
-        beyond[[one.frame for one in found]] = True
-        return seen, there | beyond
-
-    def _is_still_there(
-        self, video: clip.Video, row: Row, seen: Sequence[tracking.Seen], end: int, start: int
-    ) -> bool:
-        """Whether what is where it should be in [end, start) is like it before and after."""
-        before = max((one for one in seen if one.frame < end), key=lambda one: one.frame)
-        after = min((one for one in seen if one.frame >= start), key=lambda one: one.frame)
-        between = np.linspace(end, start - 1, min(_LOOKS, start - end)).round().astype(int)
-        frames = [before.frame, *dict.fromkeys(between.tolist()), after.frame]
-        share = [(f - before.frame) / (after.frame - before.frame) for f in frames]
-        boxes = dict(
-            zip(frames, [(1 - t) * before.box + t * after.box for t in share], strict=True)
-        )
-        pictures = [
-            on_square(follow.crop(frame, boxes[f], row["size"]))
-            for f, frame in clip.read(video, frames, self.detect.side)
-        ]
-        vectors = np.asarray(self.perceivers.embedder.embed(pictures), np.float64)
-        alike = vectors[1:-1] @ vectors[[0, -1]].T
-        return bool(alike.min(1).mean() >= self.match.same)
 
 
 def _row(video: clip.Video, clock: Clock, subjects: Sequence[Subject]) -> Row:
