@@ -1,16 +1,19 @@
 r"""A small decoder for the sprites autoencoder, in TAEHV's layout: frames in less time.
 
-It learns the frames of the autoencoder's own decoder, which are made once: first from clips, by the
-error of pixels, then also from what the transformer makes, and by the energies of edges and motion,
-which the error of pixels alone leaves too low and too high. Hardware: 2 CPU cores; beside other
-work the frames of the first took 6 minutes and its training 13, those of the second 3 and its
-training 8. Commands; the paths of the teacher are those of configs/sprites_fast.py:
+It learns the frames of the autoencoder's own decoder, which are made once, of clips and of what the
+student `sprites/fast` makes: first by the error of pixels, from latents with noise, then whole
+clips of clean latents and by the energies of edges and motion, which the error of pixels alone
+leaves too low and too high. Hardware: one CPU core, beside other work; the frames of the first took
+3 minutes and its training 24, those of the second 2 and its training 17. Commands:
 
     alchemint data sprites --out data/sprites --clips 640
-    alchemint data decode --data data/sprites --clips 360 --out data/sprites_decoded
+    alchemint data paths --model sprites/fast --boards sprites --limit 768 --seed 2000 \
+        --student-steps 4 --out data/sprites_fast_paths
+    alchemint data decode --data data/sprites --clips 360 --paths data/sprites_fast_paths \
+        --out data/sprites_decoded
     alchemint train --config configs/sprites_tiny_decoder.py --workdir runs/sprites_tiny_first
-    alchemint data decode --data data/sprites --clips 120 --paths data/sprites_paths \
-        --out data/sprites_decoded_paths
+    alchemint data decode --data data/sprites --clips 64 --paths data/sprites_fast_paths --noise 0 \
+        --out data/sprites_decoded_clean
     alchemint train --config configs/sprites_tiny_decoder.py:sharp --workdir runs/sprites_tiny
 
 The weights are then in runs/sprites_tiny/export/tiny_decoder.safetensors. `--vae` takes this file.
@@ -30,11 +33,21 @@ from ml_collections import ConfigDict, config_dict
 WEIGHTS = dict(edges=0.5, square=20.0, flicker=10.0)
 FIRST = "runs/sprites_tiny_first/export/tiny_decoder.safetensors"
 STAGES = {
-    "first": dict(data="sprites_decoded", init_from=None, steps=2000, rate=4e-3, weights=WEIGHTS),
+    "first": dict(
+        data="sprites_decoded",
+        init_from=None,
+        cells=5,
+        batch=3,
+        steps=5000,
+        rate=4e-3,
+        weights=WEIGHTS,
+    ),
     "sharp": dict(
-        data="sprites_decoded_paths",
+        data="sprites_decoded_clean",
         init_from=FIRST,
-        steps=1200,
+        cells=9,
+        batch=2,
+        steps=1800,
         rate=1.5e-3,
         weights=WEIGHTS | dict(flicker=30.0, energy=300.0),
     ),
@@ -50,15 +63,15 @@ def get_config(stage: str = "first") -> ConfigDict:
         dict(
             task="tiny_decoder",
             data=f"data/{chosen['data']}",
-            cells=3,
+            cells=chosen["cells"],
             model=dict(
                 z_dim=8,
-                widths=(48, 32),
+                widths=(64, 64),
                 temporal_upsample=(4,),
-                memory_blocks=2,
+                memory_blocks=4,
                 patch=2,
             ),
-            loader=dict(batch_size=4, seed=0),
+            loader=dict(batch_size=chosen["batch"], seed=0),
             loss_weights=chosen["weights"],
             train=dict(
                 total_steps=steps,

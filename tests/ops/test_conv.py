@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +75,25 @@ def test_upsampled_convolution_is_that_of_repeated_pixels():
     y = np.asarray(jax.jit(upsampled_conv2d)(x, w, bias))
     assert y.shape == expected.shape == (1, 2, 6, 4, 5)
     np.testing.assert_allclose(y, expected, atol=2e-5)
+
+
+def test_gradients_of_doubling_take_no_hundred_times_as_long():
+    """Those of the weights did, where the convolution itself padded its even window."""
+    x, w = _normal(0, 1, 36, 16, 16, 32), _normal(1, 3, 3, 32, 32)
+    sides = {
+        "forward": jax.jit(lambda x, w: upsampled_conv2d(x, w)),
+        "gradient": jax.jit(jax.grad(lambda x, w: jnp.sum(upsampled_conv2d(x, w) ** 2), 1)),
+    }
+    seconds = {}
+    for name, side in sides.items():
+        jax.block_until_ready(side(x, w))
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            jax.block_until_ready(side(x, w))
+            times.append(time.perf_counter() - start)
+        seconds[name] = min(times)
+    assert seconds["gradient"] < 40 * seconds["forward"]
 
 
 @pytest.mark.parametrize(

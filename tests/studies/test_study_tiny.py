@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_figures_are_those_of_the_bundled_decoder_and_the_page_says_them():
     found = json.loads((ROOT / "docs" / "results" / "tiny_decoder.json").read_text())
     file = tiny_decoder(weights.locate(found["model"]))
-    assert file == tiny_decoder(weights.locate("sprites")) and file.stat().st_size < 512 * 1024
+    assert file == tiny_decoder(weights.locate("sprites")) and file.stat().st_size < 1.5e6
     assert found["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert found["weights"] == fingerprints(found["model"])
     page = " ".join((ROOT / "docs" / "guides" / "few_steps.md").read_text().split())
