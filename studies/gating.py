@@ -1,6 +1,6 @@
 r"""What gating does to when subjects are on screen: boards rendered with it and without.
 
-    python -m studies.gating --model sprites --limit 64 --steps 5 \
+    python -m studies.gating --model sprites --limit 256 --steps 5 \
         --out docs/results/sprites_gating.json --figure docs/results/sprites_gating.svg
 
 The model is not trained again. Half of the variants do not tell it when subjects appear: references

@@ -227,6 +227,37 @@ def test_attention_is_that_of_the_layers_that_are_read():
         moved(dataclasses.replace(FIRST, layers=(0.4, 0.6)))
 
 
+def test_a_spread_is_that_of_each_head():
+    """Two heads, opposite to one another: their mean is the same at all places."""
+    asked = []
+
+    def look(z, time, probe, bias):
+        asked.append(probe.heads)
+        up = 0.1 * jax.nn.sigmoid(z[..., :1])
+        heads = jnp.stack([0.5 + up, 0.5 - up], 1)[None]
+        words = jnp.repeat(heads if probe.heads else heads.mean(2, keepdims=True), 2, -1)
+        return Attended(words=words)
+
+    def run(control):
+        counts = (jnp.int32(0), jnp.int32(10), jnp.float32(0.5))
+        given = conditions()
+        given = given._replace(words=given.words.at[:, 1].set(False))
+        moved = jax.jit(lambda z: control(Moment(*counts, given, 2, look), z).latents)
+        return moved(noise())
+
+    def followed(z):
+        spreads = np.asarray(jax.nn.sigmoid(z[..., 0])).reshape(2, FRAMES, -1).std(-1)
+        curves = np.array([[1, 1, 1, 0, 0], [0, 0, 1, 1, 0]])
+        return np.array([np.corrcoef(spreads[i, 1:-1], curves[i, 1:-1])[0, 1] for i in (0, 1)])
+
+    blind = dataclasses.replace(FIRST, magnitude=0, entropy=0)
+    still = run(blind) - noise()
+    assert np.abs(still).max() < 0.02
+    moved = run(dataclasses.replace(blind, signal="spread"))
+    assert set(asked) == {False, True} and np.abs(moved - noise())[..., 0].max() > 0.05
+    assert (followed(moved) > followed(noise()) + 0.1).all()
+
+
 def test_as_released_a_step_looks_at_the_time_of_the_one_before():
     released = dataclasses.replace(FIRST, order="released", steps=(0, 0.1))
     first, _ = heard(released)
@@ -421,6 +452,7 @@ def test_what_is_wrong_with_words_and_times():
     "changes",
     [
         {"order": "mine"},
+        {"signal": "sum"},
         {"steps": (0.5, 0.5)},
         {"layers": (0, 2)},
         {"rate": -1},

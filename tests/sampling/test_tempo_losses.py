@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alchemint_jax.sampling.control.tempo_losses import Terms, kept, tempo_terms
+from alchemint_jax.sampling.control.tempo_losses import Terms, kept, spread, tempo_terms
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +84,34 @@ def test_gradients_are_those_of_finite_differences():
             np.testing.assert_allclose(found, numeric, rtol=1e-6, atol=1e-8)
             assert np.abs(found).max() > 1e-3
         assert not np.any(slopes[0, 2:]) and np.any(slopes[0, :2])
+
+
+def test_a_spread_is_the_standard_deviation_over_places():
+    """Against its formula and finite differences; places that are all alike have no slope."""
+    rng = np.random.default_rng(2)
+    with jax.enable_x64(True):
+        attention = jax.device_put(rng.uniform(0, 0.3, (2, T, N)))
+        for frame in np.ndindex(2, T):
+            row = np.asarray(attention[frame])
+            wanted = np.sqrt(sum((x - sum(row) / N) ** 2 for x in row) / N)
+            np.testing.assert_allclose(spread(attention)[frame], wanted, rtol=1e-12)
+        way = rng.standard_normal(attention.shape)
+        up, down = (np.asarray(spread(attention + sign * 1e-6 * way)) for sign in (1, -1))
+        slope = np.asarray(jax.grad(lambda x: spread(x).sum())(attention))
+        np.testing.assert_allclose((slope * way).sum(-1), (up - down) / 2e-6, rtol=1e-6)
+    even = jnp.full((T, 8), 0.25)  # whose mean is exact
+    assert not np.any(jax.grad(lambda x: spread(x).sum())(even)) and (spread(even) < 1e-8).all()
+
+
+def test_the_curve_is_correlated_with_the_signal_that_is_given():
+    """All frames attend as much; their places do not while the curve is 1."""
+    curve = np.array(CURVES["binary"], np.float32)
+    uneven = np.float32([1, -1] + [0] * (N - 2))
+    attention = jax.device_put(0.25 + 0.125 * curve[:, None] * uneven)
+    assert terms_of(attention, curve, 0.7).correlation == 0
+    found = tempo_terms(attention, jnp.asarray(curve), 0.7, signal=spread(attention))
+    assert found.correlation == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(found[1:], terms_of(attention, curve, 0.7)[1:], rtol=1e-5)
 
 
 def test_attention_that_follows_its_curve_is_best():

@@ -25,13 +25,14 @@ from alchemint_jax.models.dit import Probe
 from alchemint_jax.rotary import coverage
 from alchemint_jax.sampling.control.gating import Window, check_window, inside
 from alchemint_jax.sampling.control.step import Moment, Steered
-from alchemint_jax.sampling.control.tempo_losses import TRIM, Terms, kept, tempo_terms
+from alchemint_jax.sampling.control.tempo_losses import TRIM, Terms, kept, spread, tempo_terms
 from alchemint_jax.sampling.control.when import When, given_words, parse_when
 from alchemint_jax.sampling.prompts import Prompts
 from alchemint_jax.scene.clock import WAN_STRIDE, Clock
 from alchemint_jax.scene.scene import Scene
 
 ORDERS = ("paper", "released")
+SIGNALS = ("mean", "spread")
 
 
 class Followed(NamedTuple):
@@ -46,7 +47,7 @@ class Followed(NamedTuple):
 _DATA = ("followed", "before")
 _FIELDS = (
     *("words", "steps", "iterations", "rate", "magnitude", "entropy", "enough", "threshold"),
-    *("order", "trim", "layers", "stride"),
+    *("order", "trim", "layers", "signal", "stride"),
 )
 
 
@@ -76,6 +77,9 @@ class TempoControl:
         trim: latent frames at each end that the correlation leaves out.
         layers: whose attention is read: in which share of the layers, counted from the first. In
             small models that of some layers falls where a word is drawn.
+        signal: what follows the curve. "mean", as the paper has it, is how much a frame attends to
+            the word; "spread" how far its places differ in that, head by head: a small model may
+            tell a subject's place in this way, and attend as much to the word where there is none.
         stride: pixel frames per latent frame of the autoencoder.
         followed: the words of a batch, once they are found in its prompts.
         before: the time of the step before.
@@ -91,7 +95,8 @@ class TempoControl:
         ((0.5, 2.0),)
 
     Source:
-        TempoControl, arXiv 2510.02226; numbers are those of its released code for one object.
+        TempoControl, arXiv 2510.02226; numbers are those of its released code for one object. The
+        signal "spread" is of this repository.
     """
 
     words: Sequence[When] | None = None
@@ -105,6 +110,7 @@ class TempoControl:
     order: str = "paper"
     trim: int = TRIM
     layers: Window = (0.0, 1.0)
+    signal: str = "mean"
     stride: int = dataclasses.field(default=WAN_STRIDE, repr=False)
     followed: Any = dataclasses.field(default=None, repr=False)
     before: Any = dataclasses.field(default_factory=lambda: np.float32(0), repr=False)
@@ -112,8 +118,11 @@ class TempoControl:
     def __post_init__(self) -> None:
         if self.words is not None:
             object.__setattr__(self, "words", tuple(self.words))
-        if self.order not in ORDERS:
-            raise ConfigError(f"TempoControl: order is {self.order!r}; use {' or '.join(ORDERS)}")
+        for name, known in (("order", ORDERS), ("signal", SIGNALS)):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"TempoControl: {name} is {getattr(self, name)!r}; use {' or '.join(known)}"
+                )
         for name in ("steps", "layers"):
             check_window(f"TempoControl: {name}", getattr(self, name))
         ranges = {
@@ -181,10 +190,13 @@ class TempoControl:
             """Of each word; its attention is the mean over its tokens, heads and these layers."""
             tokens = followed.tokens.astype(jnp.float32)
             tokens = tokens / jnp.maximum(tokens.sum(-1, keepdims=True), 1)
-            seen = moment.look(z, Probe(tokens, subjects=False, layers=layers), time=time)
+            apart = self.signal == "spread"
+            probe = Probe(tokens, subjects=False, layers=layers, heads=apart)
+            seen = moment.look(z, probe, time=time)
             assert seen.words is not None
-            attention = rearrange(seen.words.mean((0, 2)), "b t h w g -> b g t (h w)")
-            return tempo_terms(attention, followed.curves, self.threshold, self.trim)
+            maps = rearrange(seen.words, "l b k t h w g -> (l k) b g t (h w)")
+            signal = spread(maps).mean(0) if apart else None
+            return tempo_terms(maps.mean(0), followed.curves, self.threshold, self.trim, signal)
 
         there = followed.tokens.any(-1)
         changes = jnp.ptp(kept(followed.curves, self.trim), axis=-1) > 0

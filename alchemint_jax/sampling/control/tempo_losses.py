@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float
 TRIM = 1
 """Latent frames at each end that the correlation leaves out; none where too few would be left."""
 _VARIANCE, _RANGE, _SHARE = 1e-6, 1e-6, 1e-10  # of the released code
+_SPREAD = 1e-20  # below what float32 resolves of the variance of probabilities
 
 
 class Terms(NamedTuple):
@@ -38,6 +39,7 @@ def tempo_terms(
     curve: Float[Array, "*words t"],
     threshold: float,
     trim: int = TRIM,
+    signal: Float[Array, "*words t"] | None = None,
 ) -> Terms:
     """All three terms.
 
@@ -46,10 +48,11 @@ def tempo_terms(
         curve: from 0 to 1, when the word is to be there.
         threshold: a word is on where its curve is above.
         trim: latent frames at each end that the correlation leaves out.
+        signal: what the curve is correlated with; None is the mean of the attention over places.
     """
     on = curve > threshold
     return Terms(
-        correlation(attention.mean(-1), curve, trim),
+        correlation(attention.mean(-1) if signal is None else signal, curve, trim),
         magnitude(attention.sum(-1), on),
         _mean(entropy(attention), on),
     )
@@ -67,6 +70,14 @@ def correlation(
     a, m = (x - x.mean(-1, keepdims=True) for x in (a, m))
     spread = jnp.sqrt(((a**2).mean(-1) + _VARIANCE) * ((m**2).mean(-1) + _VARIANCE))
     return (a * m).mean(-1) / spread
+
+
+def spread(attention: Float[Array, "*maps t n"]) -> Float[Array, "*maps t"]:
+    """The standard deviation over places: how far they differ in what they give to a word.
+
+    Its gradient is 0 where they do not.
+    """
+    return jnp.sqrt(attention.var(-1) + _SPREAD)
 
 
 def kept(x: Float[Array, "*words t"], trim: int) -> Float[Array, "*words t2"]:
