@@ -72,7 +72,9 @@ def attention(
             case "blocked":
                 return checkpoint_name(blocked(q, k, v, mask, scale), KEPT)
         alone = on == "cpu" and (mesh is None or mesh.size == 1)  # XLA cannot split a loop
-        return checkpoint_name((grouped if alone else plain)(q, k, v, mask, scale), KEPT)
+        if alone:
+            return grouped(q, k, v, mask, scale)
+        return checkpoint_name(plain(q, k, v, mask, scale), KEPT)
 
     mesh = sharding.current_mesh()
     simple = name(q.shape[1], k.shape[1]) == "plain"

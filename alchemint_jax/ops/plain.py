@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float
+
+from alchemint_jax.ops.splash import KEPT
 
 # Probabilities of one head and sample that are formed at once, in blocks; 32 MiB of float32.
 _AT_ONCE = 2**23
@@ -58,7 +62,8 @@ def grouped(
 ) -> Float[Array, "b n k e"]:
     """`plain` for a few heads of samples after another, where all do not fit a CPU's caches.
 
-    The backward pass forms the probabilities again: to read them from memory takes longer.
+    The backward pass forms the probabilities again, from the logarithms of their sums: to read them
+    from memory takes longer.
 
     Args:
         q: queries.
@@ -68,23 +73,94 @@ def grouped(
         scale: of the logits; d**-0.5 where None.
         most: probabilities that are formed at once, if those of one head are not more.
     """
-    (b, n, heads, _), m = q.shape, k.shape[1]
+    (b, n, heads, d), m = q.shape, k.shape[1]
     fit = max(1, min(b * heads, most // (n * m)))
     size = next(g for g in range(fit, 0, -1) if b * heads % g == 0)
     if size == b * heads:
-        return plain(q, k, v, key_mask, scale)
+        return checkpoint_name(plain(q, k, v, key_mask, scale), KEPT)
+    return _grouped(q, k, v, key_mask, d**-0.5 if scale is None else scale, size)
 
-    def groups(x: jax.Array) -> jax.Array:
-        return x.swapaxes(1, 2).reshape(-1, size, x.shape[1], 1, x.shape[3])
 
-    mask = None if key_mask is None else jnp.repeat(key_mask, heads, 0).reshape(-1, size, m)
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _grouped(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, scale: float, size: int
+) -> jax.Array:
+    return _grouped_forward(q, k, v, mask, scale, size)[0]
 
-    @partial(jax.checkpoint, prevent_cse=False)
-    def few(group: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
-        return plain(*group, scale)
 
-    y = jax.lax.map(few, (groups(q), groups(k), groups(v), mask))
-    return y.reshape(b, heads, n, -1).swapaxes(1, 2)
+def _grouped_forward(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, scale: float, size: int
+) -> tuple[jax.Array, tuple[Any, ...]]:
+    """The output, and what the backward pass needs: heads lead in it, but for the output's."""
+    shape, seen = q.shape[:3], None
+    q = q * jnp.asarray(scale, q.dtype)
+    if mask is not None:
+        q, k, mask = _masked(q, k, mask)
+        seen = jnp.repeat(mask.astype(jnp.float32), q.shape[2], 0).reshape(-1, size, 1, k.shape[1])
+
+    def few(group: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+        q, k, v, seen = group
+        logits = (q @ k.mT).astype(jnp.float32)
+        most = logits.max(-1, keepdims=True)
+        unnormalized = jnp.exp(logits - most) * (1 if seen is None else seen)
+        total = unnormalized.sum(-1, keepdims=True)
+        y = (unnormalized.astype(v.dtype) @ v).astype(jnp.float32) / total
+        return y.astype(v.dtype), most + jnp.log(total)
+
+    split = (*(_groups(x, size) for x in (q, k, v)), seen)
+    y, sums = jax.lax.map(few, split)
+    y = checkpoint_name(_heads_last(y, shape), KEPT)
+    return y, (split, y, checkpoint_name(sums, KEPT))
+
+
+def _masked(q: jax.Array, k: jax.Array, mask: jax.Array) -> tuple[jax.Array, ...]:
+    """Keys that are not seen repeat one that is: the largest logits are those of keys that are.
+
+    A sample that sees no key has logits of zero, and so the mean of its values; queries and keys of
+    zero leave each other no gradient.
+    """
+    none = ~mask.any(1, keepdims=True)
+    one = jnp.take_along_axis(k, mask.argmax(1)[:, None, None, None], axis=1)
+    q, one = (jnp.where(none[:, :, None, None], 0, x) for x in (q, one))
+    return q, jnp.where(mask[:, :, None, None], k, one), mask | none
+
+
+def _grouped_backward(
+    scale: float, size: int, kept: tuple[Any, ...], dy: jax.Array
+) -> tuple[jax.Array | None, ...]:
+    """Gradients by the output `y`: of the logits they are `p (dp - sum(dy y))` (Dao et al. 2022).
+
+    Each product sums over the rows of its narrow side's transpose: the other order takes half as
+    long again in XLA's products.
+    """
+    split, y, sums = kept
+    inner = jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), -1, keepdims=True)
+
+    def few(group: tuple[Any, ...]) -> tuple[jax.Array, ...]:
+        (q, k, v, seen), sums, dy, inner = group
+        p = jnp.exp((q @ k.mT).astype(jnp.float32) - sums) * (1 if seen is None else seen)
+        ds = (p * ((dy @ v.mT).astype(jnp.float32) - inner)).astype(q.dtype)
+        return ds @ k, (q.mT @ ds).mT, (dy.mT @ p.astype(dy.dtype)).mT
+
+    found = jax.lax.map(few, (split, sums, _groups(dy, size), _groups(inner, size)))
+    b, _, heads, _ = dy.shape
+    dq, dk, dv = (_heads_last(x, (b, x.shape[2], heads)) for x in found)
+    return dq * jnp.asarray(scale, dq.dtype), dk, dv, None
+
+
+_grouped.defvjp(_grouped_forward, _grouped_backward)
+
+
+def _groups(x: Float[Array, "b n k d"], size: int) -> Float[Array, "groups size n d"]:
+    """Heads of all samples, so many at once."""
+    return x.swapaxes(1, 2).reshape(-1, size, x.shape[1], x.shape[3])
+
+
+def _heads_last(
+    x: Float[Array, "groups size n d"], shape: tuple[int, ...]
+) -> Float[Array, "b n k d"]:
+    b, n, heads = shape
+    return x.reshape(b, heads, n, -1).swapaxes(1, 2)
 
 
 def blocked(
