@@ -3,7 +3,7 @@ r"""How long `alchemint generate` takes to start: to the model, to a step, and t
     python -m studies.start --out runs/start.json
     git worktree add /tmp/before COMMIT
     python -m studies.start --beside ../before --out runs/start.json
-    python -m studies.start --beside ../before --model sprites/fast --vae tiny --out runs/start.json
+    python -m studies.start --beside ../before --model sprites/fast --out runs/start_fast.json
 
 Each run is a process of its own. The first of each tree fills an empty cache and is reported apart;
 the others find what it has left. Two trees run in turn. A model, and a decoder, are for this tree:
@@ -19,11 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from alchemint_jax import arguments, media, results
+from alchemint_jax.bench import hardware
 from alchemint_jax.bench.measure import summary
 from alchemint_jax.errors import AlchemintError, DataError
 
@@ -128,6 +131,22 @@ def measure(
     }
 
 
+def table(found: Mapping[str, Any]) -> str:
+    """Markdown: medians of warm runs, and how much of the other tree's time they are."""
+    lines = [f"| | {' | '.join((*MARKS, 'process'))} |", "|---|" + "---:|" * (len(MARKS) + 1)]
+    for way, rows in found.items():
+        medians = {
+            name: {mark: x["median"] for mark, x in row["warm"].items()}
+            for name, row in rows.items()
+        }
+        for name, own in medians.items():
+            lines.append(f"| {way}, {name} | {' | '.join(f'{x:.2f}' for x in own.values())} |")
+        if "before" in medians:
+            shares = (medians["now"][mark] / x for mark, x in medians["before"].items())
+            lines.append(f"| {way}, ratio | {' | '.join(f'{x:.2f}' for x in shares)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line of this module."""
     parser = argparse.ArgumentParser(description="Measure how long a command takes to start.")
@@ -144,16 +163,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = [part for name, of in named.items() if of is not None for part in (name, of)]
         with tempfile.TemporaryDirectory() as folder:
             found = measure(trees, args.repeats, Path(folder), options)
-        what = {"repeats": args.repeats, "options": options}
+        machine = hardware.machine(jax.devices(), ["jax", "jaxlib"])
+        what = {"machine": machine, "repeats": args.repeats, "options": options}
         results.write_json(args.out, {**what, "seconds": found})
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         return 130
-    for way, rows in found.items():
-        for name, row in rows.items():
-            medians = (f"{mark} {row['warm'][mark]['median']:.2f}" for mark in row["warm"])
-            print(f"{way}, {name}:", *medians, sep="  ")
+    print(table(found))
     return 0
 
 
