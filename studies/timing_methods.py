@@ -33,9 +33,10 @@ from alchemint_jax.worlds.sprites.cases import sprites_cases
 from studies import timing_figures, variants
 from studies.timing_figures import PLAIN, SHOWN, TITLES, Way, drawn, figures
 
-GATING = Gating(edge=3.0, lift=2.0)
+GATING = Gating(edge=3.0, lift=2.0, steps=(0, 0.6))
 """Chosen on other boards, those of seed 101: subjects come and go in what the model learned from,
-and it would leave some of them out without the lift."""
+and it would leave some of them out without the lift; when they come is settled in the first steps,
+and in the last ones, which settle what they look like, the gate only costs identity."""
 TEMPO = TempoControl(steps=(0, 0.2), iterations=4, rate=0.02, magnitude=0.3, entropy=0.1)
 """Few rounds of large steps: the model makes five steps, and its clips have nine latent frames."""
 WAYS = {
