@@ -8,7 +8,7 @@ leaves too low and too high. Hardware: one CPU core, beside other work; the fram
 
     alchemint data sprites --out data/sprites --clips 640
     alchemint data paths --model sprites/fast --boards sprites --limit 768 --seed 2000 \
-        --student-steps 4 --out data/sprites_fast_paths
+        --student-steps 2 --out data/sprites_fast_paths
     alchemint data decode --data data/sprites --clips 360 --paths data/sprites_fast_paths \
         --out data/sprites_decoded
     alchemint train --config configs/sprites_tiny_decoder.py --workdir runs/sprites_tiny_first
@@ -23,8 +23,8 @@ tiny` is short for it. How near it comes to the whole decoder, and how much fast
     python -m studies.tiny_decoder \
         --tiny runs/sprites_tiny/export/tiny_decoder.safetensors --out runs/tiny_decoder.json
 
-The one that comes with the sprites models was made by these commands; docs/guides/few_steps.md says
-what to expect. One stage makes all four frames of a latent one, and the last convolution gives
+The one that comes with the sprites models was made by these commands, when the student still took 4
+steps; docs/guides/few_steps.md says what to expect. One stage makes all four frames of a latent one, and the last convolution gives
 squares of 2 x 2 pixels: most of the work is on the small grid of latents, in wide matrices.
 """
 

@@ -1,6 +1,6 @@
 r"""Writes a distilled LoRA as a model that comes with the package: what it adds to another one.
 
-    python -m studies.fast_weights --model runs/sprites_fast/export --strength 1.15 \
+    python -m studies.fast_weights --model runs/sprites_fast/export --strength 1.1 \
         --out runs/sprites_fast/bundle
 
 `--out` then holds what alchemint_jax/bundled/sprites/fast does, but for its README: the settings of

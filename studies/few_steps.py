@@ -1,6 +1,6 @@
 r"""Whether a student of few steps may stand in for its teacher; `studies.speedup` has the times.
 
-    python -m studies.few_steps --student sprites/fast --limit 40 --again 16 \
+    python -m studies.few_steps --student sprites/fast --limit 256 --again 64 \
         --out docs/results/few_steps.json
 
 All ways of sampling see the same boards and the same noise: the teacher as it is (40 steps, 2

@@ -36,7 +36,7 @@ from alchemint_jax.scene.spans import Spans
 from alchemint_jax.worlds.sprites.cases import sprites_cases
 from alchemint_jax.worlds.sprites.tracker import SpritesTracker
 
-STARTS = {"sprites": (4, 8, 16), "sprites/fast": (1, 2, 3)}
+STARTS = {"sprites": (4, 8, 16), "sprites/fast": (1,)}
 """Steps of the first render that are left out, by model."""
 MOVED = 8  # frames: a second
 SEED = 0

@@ -89,7 +89,7 @@ VARIANTS = {
     "sprites_inbetween": (),
     "sprites_untimed": (),
     "sprites_words": ("pictures", "more_pictures", "clips"),
-    "sprites_fast": ("segments", "path", "settle"),
+    "sprites_fast": ("segments", "path"),
     "sprites_tiny_decoder": ("first",),
     "wan_1_3b": ("full", "lora", "fast"),
     "kaleido": ("pairs", "sft"),
@@ -245,7 +245,7 @@ def execute(words):
         assert cli.main([*words[1:], *few]) == 0, words
     elif words[2] == "studies.fast_weights":
         assert fast_weights.main(words[3:]) == 0, words
-        strength = 1.15 if "--strength" in words else 1
+        strength = 1.1 if "--strength" in words else 1
         own = weights.locate("sprites/fast" if "--strength" in words else "sprites/untimed")
         made, kept = (Path(p) / "transformer" for p in (words[-1], own))
         assert (made / "config.json").read_bytes() == (kept / "config.json").read_bytes()
