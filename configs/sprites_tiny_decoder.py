@@ -24,8 +24,9 @@ tiny` is short for it. How near it comes to the whole decoder, and how much fast
         --tiny runs/sprites_tiny/export/tiny_decoder.safetensors --out runs/tiny_decoder.json
 
 The one that comes with the sprites models was made by these commands, when the student still took 4
-steps; docs/guides/few_steps.md says what to expect. One stage makes all four frames of a latent one, and the last convolution gives
-squares of 2 x 2 pixels: most of the work is on the small grid of latents, in wide matrices.
+steps; docs/guides/few_steps.md says what to expect. One stage makes all four frames of a latent
+one, and the last convolution gives squares of 2 x 2 pixels: most of the work is on the small grid
+of latents, in wide matrices.
 """
 
 from ml_collections import ConfigDict, config_dict

@@ -1,6 +1,6 @@
 """The page in a browser: `make studio-check`, for it needs Chromium, which pip does not install.
 
-A bar is dragged with the mouse and with keys, the sprites model of four steps renders, what was
+A bar is dragged with the mouse and with keys, the sprites model of few steps renders, what was
 measured is read back, everything is undone, and the server is started again.
 """
 
