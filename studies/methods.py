@@ -18,35 +18,30 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
-from alchemint_jax import media, results, sharding, shipped
+from alchemint_jax import media, results, shipped
 from alchemint_jax.compilation import prepare_jax
 from alchemint_jax.errors import AlchemintError, DataError
 from alchemint_jax.outputs import check_outputs
 from alchemint_jax.plan import steps
-from alchemint_jax.plan.flops import traced_flops
-from alchemint_jax.plan.planner import with_remat
 from alchemint_jax.sampling.control import Control, Gating
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.run import build_task
 from studies.charts import Panel, forest
+from studies.told_cost import counted
 
 WITHOUT = "without"
 COST = ("cost", "over that without")
-UNKNOWN: dict[str, Any] = dict.fromkeys(("mean", "low", "high"))
+ENDS = ("mean", "low", "high")
 RESULTS = Path("docs/results")
 
 
 def operations(config: str, overrides: Sequence[str] = (), control: Control | None = None) -> float:
     """Operations of a step of sampling of one clip with two references."""
-    loaded = load_config(shipped.find(config), list(overrides))
-    task: Any = with_remat(build_task(loaded), "none")
+    task: Any = build_task(load_config(shipped.find(config), list(overrides)))
     work = steps.Work(
         task.sampling.size, task.sampling.max_frames, 2, 1, steps.default_events(task)
     )
-    mesh = sharding.make_mesh(data=1, devices=jax.devices()[:1])
-    return traced_flops(steps.sample_step(task, work, mesh, control).traced.jaxpr.jaxpr)
+    return counted(task, work, control)
 
 
 def _gated() -> float:
@@ -184,8 +179,8 @@ def measure(block: Block, found: Mapping[str, Any]) -> dict[str, dict[str, Any]]
         for name, key in named.items()
     }
     if block.counted:
-        counted = {WITHOUT: 1.0} | dict.fromkeys(block.methods, block.counted())
-        costs = {name: dict.fromkeys(UNKNOWN, value) for name, value in counted.items()}
+        ratios = {WITHOUT: 1.0} | dict.fromkeys(block.methods, block.counted())
+        costs = {name: dict.fromkeys(ENDS, ratio) for name, ratio in ratios.items()}
     else:
         costs = {
             name: found["cost"][key] if "cost" in found else variants[key]["cost"]

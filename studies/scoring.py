@@ -39,7 +39,6 @@ from alchemint_jax.worlds.sprites import sprites_clips
 from studies import processes
 
 SIZE, FPS = (480, 854), 30
-
 TALL = 0.7  # of the frame, how tall subjects are
 WORKERS = 2
 FILES = 8  # of sprites, which all names of a set share

@@ -43,17 +43,22 @@ LAYERS = 0.5
 """The share of layers that TS-Attn acts in."""
 
 
+def counted(task: Any, work: steps.Work, control: Any = None) -> float:
+    """Operations of one step of sampling, nothing recomputed, on one device."""
+    mesh = sharding.make_mesh(data=1, devices=jax.devices()[:1])
+    step = steps.sample_step(with_remat(task, "none"), work, mesh, control)
+    return traced_flops(step.traced.jaxpr.jaxpr)
+
+
 def operations(config: str, size: tuple[int, int], references: int = 2) -> dict[str, Any]:
     """Operations of a step, and those of a whole video over the plain one's."""
-    task: Any = with_remat(steps.resized(build_task(load_config(find(config))), size), "none")
-    mesh = sharding.make_mesh(data=1, devices=jax.devices()[:1])
+    task: Any = steps.resized(build_task(load_config(find(config))), size)
     found = {}
     for name, control in WAYS.items():
         work = steps.Work(
             size, task.sampling.max_frames, references, 1, told=told.EVENTS if control else 0
         )
-        traced = steps.sample_step(task, work, mesh, control).traced
-        found[name] = traced_flops(traced.jaxpr.jaxpr)
+        found[name] = counted(task, work, control)
     more = {name: x / found["plain"] - 1 for name, x in found.items()}
     start, end = TSAttn().steps
     more["TS-Attn"] *= LAYERS * (end - start)

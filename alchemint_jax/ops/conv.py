@@ -163,7 +163,7 @@ def upsampled_conv2d(
         ]
     )
     # Padded before: on CPUs the gradients of a convolution that pads an even window are slow, that
-    # of its weights by far (30 times).
+    # of its weights by far.
     around = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
     y = conv2d(around, wide, padding=((0, 0), (0, 0))).reshape(b, f, h + 1, w + 1, 2, 2, o)
     y = y.transpose(0, 1, 2, 4, 3, 5, 6).reshape(b, f, 2 * h + 2, 2 * w + 2, o)[:, :, 1:-1, 1:-1]

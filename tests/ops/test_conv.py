@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import re
 
 import jax
 import jax.numpy as jnp
@@ -77,23 +77,13 @@ def test_upsampled_convolution_is_that_of_repeated_pixels():
     np.testing.assert_allclose(y, expected, atol=2e-5)
 
 
-def test_gradients_of_doubling_take_no_hundred_times_as_long():
-    """Those of the weights did, where the convolution itself padded its even window."""
-    x, w = _normal(0, 1, 36, 16, 16, 32), _normal(1, 3, 3, 32, 32)
-    sides = {
-        "forward": jax.jit(lambda x, w: upsampled_conv2d(x, w)),
-        "gradient": jax.jit(jax.grad(lambda x, w: jnp.sum(upsampled_conv2d(x, w) ** 2), 1)),
-    }
-    seconds = {}
-    for name, side in sides.items():
-        jax.block_until_ready(side(x, w))
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            jax.block_until_ready(side(x, w))
-            times.append(time.perf_counter() - start)
-        seconds[name] = min(times)
-    assert seconds["gradient"] < 40 * seconds["forward"]
+def test_no_convolution_of_doubling_pads_its_even_window_itself():
+    """XLA's CPU back end has slow loops for the gradient of such a one by its weights."""
+    x, w = _normal(0, 1, 2, 6, 6, 4), _normal(1, 3, 3, 4, 4)
+    forward = str(jax.make_jaxpr(upsampled_conv2d)(x, w))
+    found = re.findall(r"padding=(\(.*?\)\))", forward)
+    assert forward.count("conv_general_dilated") == len(found) > 0
+    assert all(not set(one) & set("123456789") for one in found), found
 
 
 @pytest.mark.parametrize(
