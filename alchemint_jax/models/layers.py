@@ -80,12 +80,12 @@ class Linear(nn.Module):
             (x.shape[-1], self.features),
             jnp.float32,
         )
-        rows = _rows(x)
-        y = rows @ kernel.astype(x.dtype)
+        flat = rows(x)
+        y = flat @ kernel.astype(x.dtype)
         if self.has_variable("lora", "a"):  # see models.lora: the sum of both is never formed
             a: jax.Array = self.get_variable("lora", "a")
             b: jax.Array = self.get_variable("lora", "b")
-            y = y + rows @ a.astype(x.dtype) @ b.astype(x.dtype)
+            y = y + flat @ a.astype(x.dtype) @ b.astype(x.dtype)
         if self.use_bias:
             bias = parameter(
                 self,
@@ -99,7 +99,7 @@ class Linear(nn.Module):
         return y.reshape(*x.shape[:-1], self.features)
 
 
-def _rows(x: jax.Array) -> jax.Array:
+def rows(x: jax.Array) -> jax.Array:
     """All leading axes as one, where that moves nothing: XLA's CPU gradient is faster so.
 
     A sequence that is split over the mesh is left alone: merging it with the batch would gather it.
@@ -116,11 +116,11 @@ def rms_norm(
 ) -> Float[Array, "*batch d"]:
     """`x / sqrt(mean(x^2) + eps) * scale` over the last axis, in float32; returns `x`'s dtype."""
     x = jnp.asarray(x)
-    y = x.astype(jnp.float32)
+    y = rows(x).astype(jnp.float32)
     y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
     if scale is not None:
         y = y * jnp.broadcast_to(jnp.asarray(scale, jnp.float32), y.shape)
-    return y.astype(x.dtype)
+    return y.astype(x.dtype).reshape(x.shape)
 
 
 def layer_norm(
@@ -135,14 +135,14 @@ def layer_norm(
     stays accurate when the mean is large.
     """
     x = jnp.asarray(x)
-    y = x.astype(jnp.float32)
+    y = rows(x).astype(jnp.float32)
     y = y - jnp.mean(y, axis=-1, keepdims=True)
     y = y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + eps)
     if scale is not None:
         y = y * jnp.broadcast_to(jnp.asarray(scale, jnp.float32), y.shape)
     if bias is not None:
         y = y + jnp.broadcast_to(jnp.asarray(bias, jnp.float32), y.shape)
-    return y.astype(x.dtype)
+    return y.astype(x.dtype).reshape(x.shape)
 
 
 class LayerNorm(nn.Module):

@@ -168,17 +168,31 @@ def modulated_norm(
     x: Float[Array, "b n d"], segments: Sequence[Segment], shift: int, scale: int
 ) -> Float[Array, "b n d"]:
     """`norm(x) (1 + scale) + shift`, by each segment's rows; in float32, returns `x`'s dtype."""
-    y = layer_norm(x.astype(jnp.float32))
-    y = y * (1 + modulations(segments, scale, x.shape[1]))
-    return (y + modulations(segments, shift, x.shape[1])).astype(x.dtype)
+    y, scales, shifts = _one(
+        layer_norm(x.astype(jnp.float32)),
+        modulations(segments, scale, x.shape[1]),
+        modulations(segments, shift, x.shape[1]),
+    )
+    return (y * (1 + scales) + shifts).astype(x.dtype).reshape(x.shape)
 
 
 def add_gated(
     x: Float[Array, "b n d"], y: Float[Array, "b n d"], segments: Sequence[Segment], gate: int
 ) -> Float[Array, "b n d"]:
     """`x + y gate`, by each segment's own gate; in float32, returns `x`'s dtype."""
-    y = y.astype(jnp.float32) * modulations(segments, gate, x.shape[1])
-    return (x.astype(jnp.float32) + y).astype(x.dtype)
+    rows, y, gates = _one(x, y, modulations(segments, gate, x.shape[1]))
+    y = y.astype(jnp.float32) * gates
+    return (rows.astype(jnp.float32) + y).astype(x.dtype).reshape(x.shape)
+
+
+def _one(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Without the axis of the batch, where no array has more than one sample.
+
+    XLA's gradients on CPUs, sums of products, are many times slower with such an axis.
+    """
+    if any(len(x) > 1 for x in arrays):
+        return arrays
+    return tuple(x.reshape(x.shape[1:]) for x in arrays)
 
 
 class Attention(nn.Module):
