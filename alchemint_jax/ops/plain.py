@@ -18,8 +18,9 @@ from alchemint_jax.ops.splash import KEPT
 
 # Probabilities of one head and sample that are formed at once, in blocks; 32 MiB of float32.
 _AT_ONCE = 2**23
-# Of all heads that are attended at once on a CPU: 6 MiB of float32, which its caches hold.
-_CACHED = 3 * 2**19
+# Of all heads that are attended at once on a CPU, 2 MiB of float32: caches hold them, and gradients
+# of several large heads in one product take up to 1.6 times as long as one by one.
+_CACHED = 2**19
 
 
 def plain(
@@ -96,19 +97,26 @@ def _grouped_forward(
     q = q * jnp.asarray(scale, q.dtype)
     if mask is not None:
         q, k, mask = _masked(q, k, mask)
-        seen = jnp.repeat(mask.astype(jnp.float32), q.shape[2], 0).reshape(-1, size, 1, k.shape[1])
+        seen = jnp.repeat(mask.astype(jnp.float32), q.shape[2], 0).reshape(-1, size, k.shape[1], 1)
 
     def few(group: tuple[Any, ...]) -> tuple[jax.Array, jax.Array]:
+        if size == 1:  # XLA's products and sums of one head are faster without its axis
+            group = jax.tree.map(lambda x: x[0], group)
         q, k, v, seen = group
         logits = (q @ k.mT).astype(jnp.float32)
         most = logits.max(-1, keepdims=True)
-        unnormalized = jnp.exp(logits - most) * (1 if seen is None else seen)
-        total = unnormalized.sum(-1, keepdims=True)
+        unnormalized = jnp.exp(logits - most)
+        if seen is None:
+            total = unnormalized.sum(-1, keepdims=True)
+        else:  # only values and sums leave out keys: to go through all probabilities takes longer
+            total, v = unnormalized @ seen, v * seen.astype(v.dtype)
         y = (unnormalized.astype(v.dtype) @ v).astype(jnp.float32) / total
         return y.astype(v.dtype), most + jnp.log(total)
 
     split = (*(_groups(x, size) for x in (q, k, v)), seen)
     y, sums = jax.lax.map(few, split)
+    if size == 1:
+        y, sums = y[:, None], sums[:, None]
     y = checkpoint_name(_heads_last(y, shape), KEPT)
     return y, (split, y, checkpoint_name(sums, KEPT))
 
@@ -130,17 +138,20 @@ def _grouped_backward(
 ) -> tuple[jax.Array | None, ...]:
     """Gradients by the output `y`: of the logits they are `p (dp - sum(dy y))` (Dao et al. 2022).
 
-    Gradients of keys and values are made transposed, narrow side first: XLA's products are faster
-    in this order.
+    Probabilities are transposed here, keys by queries: so no wide array is an operand that a
+    product has to transpose, which takes XLA longer than the product.
     """
     split, y, sums = kept
     inner = jnp.sum(dy.astype(jnp.float32) * y.astype(jnp.float32), -1, keepdims=True)
 
     def few(group: tuple[Any, ...]) -> tuple[jax.Array, ...]:
         (q, k, v, seen), sums, dy, inner = group
-        p = jnp.exp((q @ k.mT).astype(jnp.float32) - sums) * (1 if seen is None else seen)
-        ds = (p * ((dy @ v.mT).astype(jnp.float32) - inner)).astype(q.dtype)
-        return ds @ k, (q.mT @ ds).mT, (dy.mT @ p.astype(dy.dtype)).mT
+        p = jnp.exp((k @ q.mT).astype(jnp.float32) - sums.mT)
+        ds = (p * ((v @ dy.mT).astype(jnp.float32) - inner.mT)).astype(q.dtype)
+        dk, dv = ds @ q, p.astype(dy.dtype) @ dy
+        if seen is not None:  # rows of keys: neither they nor their gradients count
+            k, dk, dv = (x * seen.astype(x.dtype) for x in (k, dk, dv))
+        return (k.mT @ ds).mT, dk, dv
 
     found = jax.lax.map(few, (split, sums, _groups(dy, size), _groups(inner, size)))
     b, _, heads, _ = dy.shape
