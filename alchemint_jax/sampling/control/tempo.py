@@ -215,13 +215,12 @@ class TempoControl:
         Raises:
             ConfigError: there are none.
         """
-        start, end = self.layers
-        read = tuple(i for i in range(layers) if start <= (i + 0.5) / layers < end)
+        read = np.flatnonzero(inside(np.arange(layers), layers, self.layers)).tolist()
         if not read:
             raise ConfigError(
                 f"TempoControl: layers = {self.layers}: holds the middle of none of {layers} layers"
             )
-        return read
+        return tuple(read)
 
     def _of_subjects(self, moment: Moment, n_frames: int) -> Followed:
         given = moment.conditions
