@@ -137,12 +137,27 @@ class TempoControl:
                 )
 
     @classmethod
-    def of(cls, given: Sequence[str | bool] | None) -> TempoControl | None:
-        """What `--tempo` asks for: words with their times, True for those of the subjects."""
+    def of(
+        cls,
+        given: Sequence[str | bool] | None,
+        layers: Window | None = None,
+        signal: str | None = None,
+    ) -> TempoControl | None:
+        """What `--tempo` asks for: words with their times, True for those of the subjects.
+
+        `--tempo-layers` and `--tempo-signal` are beside it; None is the usual.
+
+        Raises:
+            ConfigError: these are there without it, or what is given cannot be read.
+        """
+        said: dict[str, Any] = {"layers": layers, "signal": signal}
+        more = {name: value for name, value in said.items() if value is not None}
         if given is None:
+            if more:
+                raise ConfigError(f"--tempo-{next(iter(more))} is of --tempo; give that too")
             return None
         words = given_words("tempo: give either words with their times, or nothing", given)
-        return cls(tuple(map(parse_when, words)) or None)
+        return cls(tuple(map(parse_when, words)) or None, **more)
 
     def settings(self) -> dict[str, Any]:
         """The fields that are not found from a batch, as plain values."""
