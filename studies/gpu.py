@@ -32,8 +32,10 @@ from alchemint_jax.outputs import check_outputs
 CONFIG, SIZE, FRAMES = "configs/wan_1_3b.py", (480, 832), 81
 LEAST = 20.0
 """Seconds: for less than that no part is begun."""
+KEPT = 20
+"""Lines of what a process said, where it was not done."""
 PLATFORMS = {"gpu": "cuda,cpu", "cpu": "cpu"}
-"""What JAX is told to use: where CUDA does not answer it then fails, and takes no CPU instead."""
+"""What JAX is told to use; with the first it may take a CPU after all, which `machine` refuses."""
 
 
 def _seconds(case: Mapping[str, Any]) -> float:
@@ -106,7 +108,7 @@ PARTS = {
         variant=":fast",
     ),
     "train": Part(
-        "MFU of a training step of the whole transformer with two references, of what it needs",
+        "MFU of a training step of the whole transformer with two references",
         "--case train --references 2 --batch 1 --repeats 5",
         _mfu,
         least=0.45,
@@ -150,7 +152,7 @@ class Ended:
     Attributes:
         status: "done", "failed" or "out of time".
         out: what it printed.
-        said: the last line of what it said beside.
+        said: the last lines of what it said beside: of an error the compiler may say many.
     """
 
     status: str
@@ -163,21 +165,25 @@ def run(words: Sequence[str], on: str, limit: float) -> Ended:
     environment = os.environ | {"JAX_PLATFORMS": PLATFORMS[on]}
     visible = environment.get("CUDA_VISIBLE_DEVICES", "0")
     environment["CUDA_VISIBLE_DEVICES"] = visible.partition(",")[0]  # one of several
+    environment["JAX_TRACEBACK_FILTERING"] = "off"  # it adds remarks where the error should end
     try:
         done = subprocess.run(
             [sys.executable, *words], env=environment, capture_output=True, timeout=limit
         )
     except subprocess.TimeoutExpired as error:
-        return Ended("out of time", "", _last(error.stderr))
+        return Ended("out of time", "", _end(error.stderr))
     status = "failed" if done.returncode else "done"
-    return Ended(status, done.stdout.decode(errors="replace"), _last(done.stderr))
+    return Ended(status, done.stdout.decode(errors="replace"), _end(done.stderr))
 
 
-def _last(said: bytes | None) -> str:
-    """The last line but for advice of where help is."""
+def _end(said: bytes | None) -> str:
+    """The last lines, but for advice of where help is."""
     lines = (said or b"").decode(errors="replace").strip().splitlines()
-    lines = [line for line in lines if not line.startswith("For help:")]
-    return lines[-1].strip() if lines else ""
+    return "\n".join([line for line in lines if not line.startswith("For help:")][-KEPT:])
+
+
+def _last(said: str) -> str:
+    return said.rpartition("\n")[2].strip()
 
 
 _LOOK = """
@@ -200,7 +206,7 @@ def machine(on: str, limit: float = 120.0) -> dict[str, Any]:
             return found
         ended = Ended("", "", f"JAX found {found['device']}")
     kind = "NVIDIA GPU" if on == "gpu" else "CPU"
-    raise ConfigError(f"no {kind} answers here: {ended.said or ended.status}")
+    raise ConfigError(f"no {kind} answers here: {_last(ended.said) or ended.status}")
 
 
 def measured(part: Part, words: Sequence[str], on: str, limit: float) -> dict[str, Any]:
@@ -231,7 +237,8 @@ def measured(part: Part, words: Sequence[str], on: str, limit: float) -> dict[st
 def line(name: str, part: Part, found: Mapping[str, Any]) -> str:
     """What was found of a part by `measured`, for people."""
     if found["status"] != "done":
-        return f"{name}: {found['status']}" + (f" ({found['said']})" if found["said"] else "")
+        said = _last(found["said"])
+        return f"{name}: {found['status']}" + (f" ({said})" if said else "")
     asked = "".join(
         f", asked for {side} {bound:g} {part.unit}".rstrip()
         for side, bound in (("at most", part.most), ("at least", part.least))
