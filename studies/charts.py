@@ -180,7 +180,7 @@ def _forest(axes: Axes, panel: Panel, arms: list[str], baseline: str, block: str
 def _space_ticks(axes: Axes) -> None:
     """Up to five ticks along the axis, or as few fewer as keep their labels apart."""
     low, high = axes.get_xlim()
-    points = 72 * axes.get_position().width * axes.figure.get_figwidth() / (high - low)
+    points = 72 * axes.bbox.width / axes.figure.dpi / (high - low)
     for bins in (4, 3, 2):
         axes.xaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 5, 10]))
         ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]

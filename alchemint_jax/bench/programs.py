@@ -130,7 +130,7 @@ def _attention(case: Case) -> Program:
     model, dtype, b, n = case.task.model, jnp.dtype(case.dtype), case.work.batch, case.tokens.total
     channels = (b, n, model.n_heads, model.head_dim)
     drawn = [jax.ShapeDtypeStruct(channels, dtype)] * 3
-    if case.gating:  # a channel for each subject, as `Bias.of_sequence` has
+    if case.gating is not None:  # a channel for each subject, as `Bias.of_sequence` has
         drawn += [jax.ShapeDtypeStruct((b, n, case.work.references), jnp.float32)] * 2
 
     def attend(q: Any, k: Any, v: Any, *told: Any) -> Any:

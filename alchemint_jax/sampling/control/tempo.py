@@ -199,7 +199,8 @@ class TempoControl:
         if self.order == "released":
             step, time = step - 1, jnp.asarray(self.before, jnp.float32)
         layers = self._read(moment.layers)
-        rounds = self.iterations * inside(step, moment.steps, self.steps).astype(jnp.int32)
+        now = jnp.asarray(inside(step, moment.steps, self.steps), jnp.int32)
+        rounds = self.iterations * now
 
         def look(z: jax.Array) -> Terms:
             """Of each word; its attention is the mean over its tokens, heads and these layers."""
