@@ -212,7 +212,10 @@ def add_clean_keyframes(command: argparse.ArgumentParser) -> None:
 
 
 def add_tempo(command: argparse.ArgumentParser) -> None:
-    """Adds --tempo: a list of words with their times, or of True where it is given without."""
+    """Adds --tempo: a list of words with their times, or of True where it is given without.
+
+    And beside it --tempo-layers and --tempo-signal, which are None where they are not given.
+    """
     command.add_argument(
         "--tempo",
         nargs="?",
@@ -222,6 +225,18 @@ def add_tempo(command: argparse.ArgumentParser) -> None:
         help="move the latents until attention to words follows their times: those of the "
         "subjects, or of a word of the prompt, in seconds (star=0.5-2,3-4), as a curve "
         "(star=0:0,1.5:1) or as the onsets of a sound file (star=beat.wav); may be repeated",
+    )
+    command.add_argument(
+        "--tempo-layers",
+        type=window,
+        metavar="START:END",
+        help="with --tempo: whose attention is read, as shares of the layers; default: all, 0:1",
+    )
+    command.add_argument(
+        "--tempo-signal",
+        choices=("mean", "spread"),
+        help="with --tempo: what follows the times, how much a frame attends to the word (default) "
+        "or how far its places differ in that",
     )
 
 

@@ -53,6 +53,8 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: small files, and words that can be found
     "svg.hashsalt": "alchemint_jax",
 }
+DIGIT = 5.1
+"""Points that a digit of a tick's label is wide."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,6 @@ def _forest(axes: Axes, panel: Panel, arms: list[str], baseline: str, block: str
     axes.set_ylim(len(arms) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0, labelsize=9, labelcolor=INK)
     axes.grid(axis="x")
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     for color, group in ((BLUE, "arms"), (ORANGE, "baseline")):
         known = [
             (panel.estimates[arm], i)
@@ -173,6 +174,20 @@ def _forest(axes: Axes, panel: Panel, arms: list[str], baseline: str, block: str
         _marks(axes, known, color, _name(block, panel.title, group), across=True)
     if baseline in arms and _known(panel.estimates[baseline]):
         axes.axvline(panel.estimates[baseline]["mean"], color=ORANGE, ls=":", lw=1, zorder=1)
+    _space_ticks(axes)
+
+
+def _space_ticks(axes: Axes) -> None:
+    """Up to five ticks along the axis, or as few fewer as keep their labels apart."""
+    low, high = axes.get_xlim()
+    points = 72 * axes.bbox.width / axes.figure.dpi / (high - low)
+    for bins in (4, 3, 2):
+        axes.xaxis.set_major_locator(MaxNLocator(bins, steps=[1, 2, 5, 10]))
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        labels = axes.xaxis.get_major_formatter().format_ticks(ticks)
+        apart = points * np.diff(ticks).min(initial=np.inf)
+        if DIGIT * max(map(len, labels), default=0) < apart:
+            return
 
 
 def curves(panels: Mapping[str, Sequence[Panel]], title: str) -> bytes:

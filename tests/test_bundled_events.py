@@ -14,7 +14,7 @@ import alchemint_jax as al
 from alchemint_jax import weights
 from alchemint_jax.evaluate.benchmark import fingerprints
 from alchemint_jax.train.config import load_config
-from alchemint_jax.train.dit_task import make_dit_task
+from alchemint_jax.train.dit_fields import make_dit_task
 from alchemint_jax.train.metrics import read_metrics
 from studies import events
 

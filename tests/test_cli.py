@@ -103,6 +103,7 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     options += ["--solver", "unipc", "--int8-text", "--lora", "a.safetensors:0.5"]
     options += ["--lora", "dir:x/b.safetensors", "--dtype", "bfloat16", "--gating", "8"]
     options += ["--tempo", "red disc=0.5-1", "--tempo", "red disc=a.wav"]
+    options += ["--tempo-layers", "0.5:1", "--tempo-signal", "spread"]
     options += ["--transformer", "t.safetensors", "--model-kind", "phantom", "--relay", "1.5"]
     options += ["--guidance-interval", "0:0.6", "--cache", "c.json"]
     arguments = [board, "--out", str(tmp_path / "v.mp4"), "--model", str(tmp_path), *options]
@@ -124,13 +125,14 @@ def test_generate_passes_every_option_on(board, pipe, tmp_path):
     }
     [call] = pipe.calls
     words = (When("red disc", seconds=((0.5, 1),)), When("red disc", audio="a.wav"))
+    tempo = TempoControl(words, layers=(0.5, 1), signal="spread")
     assert call == {
         "seed": 7,
         "progress": True,
         "steps": 12,
         "guidance": al.Guidance(text=2.0, image=1.5, both=10.0, interval=(0, 0.6)),
         "solver": "unipc",
-        "control": Together((Gating(8.0), TempoControl(words))),
+        "control": Together((Gating(8.0), tempo)),
     }
 
 
@@ -148,6 +150,18 @@ def test_gating_without_a_number_is_the_usual_one(board, pipe, tmp_path, capsys)
     assert "write WORD=WHEN, for example star=0.5-2" in capsys.readouterr().err
     assert cli.main(["generate", board, *out[:-1], "--tempo", f"disc={out[1]}"]) == 2
     assert "--tempo" in capsys.readouterr().err and len(pipe.calls) == 2
+    for name, value in (("layers", "0.5:1"), ("signal", "mean")):
+        assert cli.main(["generate", board, *out[:-1], f"--tempo-{name}", value]) == 2
+        assert f"--tempo-{name} is of --tempo; give that too" in capsys.readouterr().err
+    for name, value, says in (
+        ("layers", "0.5", "write START:END, two shares from 0 to 1, not '0.5'"),
+        ("layers", "1:0", "write START:END"),
+        ("signal", "sum", "invalid choice: 'sum'"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(["generate", board, *out[:-1], f"--tempo-{name}", value, "--tempo"])
+        assert stop.value.code == 2 and says in capsys.readouterr().err
+    assert len(pipe.calls) == 2
     with pytest.raises(SystemExit):
         cli.main(["generate", *out, board])
     assert "write it last" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def test_what_writes_names_what_it_has_half_written_so(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(AlchemintError):
         media.write_bytes(tmp_path / "a.txt", b"a")
-    with pytest.raises(OSError):
+    with pytest.raises(AlchemintError):
         write_picture(tmp_path / "a.png", np.zeros((2, 2, 4), np.uint8))
     with pytest.raises(OSError):
         write_shard(tmp_path / "part-00000.jsonl", "f", [{}])

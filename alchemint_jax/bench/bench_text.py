@@ -10,10 +10,14 @@ from alchemint_jax.plan.targets import GIB
 _WHAT = {
     "forward": "forward pass",
     "train": "training step",
+    "attention": "self-attention of one layer",
     "sample": "one step of sampling",
+    "video": "a video of its noise",
     "encode": "encoding",
     "decode": "decoding",
 }
+
+_BESIDE = {"torch": "PyTorch", "ungated": "work without gating"}
 
 
 def as_text(result: Mapping[str, Any]) -> str:
@@ -49,17 +53,18 @@ def _case(case: Mapping[str, Any]) -> list[str]:
         if "event_tokens" in what:
             line += f", {what['event_tokens']} of {_many(what['events'], 'event')} and gaps"
     lines = [line]
-    for side in ("ours", "torch"):
+    for side in ("ours", *_BESIDE):
         if side in case:
             lines.append(_side(side, case[side], case["unit"]))
-    if "ours_to_torch" in case:
-        found = case["ours_to_torch"]
-        low, high = found["pairs"]["quartiles"]
-        lines.append(
-            f"  ours / torch {found['ratio']:.3f} of medians, {low:.3f} to {high:.3f} turn by turn"
-        )
-    elif "no_torch" in case:
-        lines.append(f"  no PyTorch beside it: {case['no_torch']}")
+    for side, name in _BESIDE.items():
+        if found := case.get(f"ours_to_{side}"):
+            low, high = found["pairs"]["quartiles"]
+            lines.append(
+                f"  ours / {side} {found['ratio']:.3f} of medians, {low:.3f} to {high:.3f} turn by "
+                "turn"
+            )
+        elif reason := case.get(f"no_{side}"):
+            lines.append(f"  no {name} beside it: {reason}")
     if case["kind"] == "sample":
         steps = what["steps"]
         seconds = steps * ours["seconds"]["median"]
@@ -76,7 +81,7 @@ def _side(name: str, side: Mapping[str, Any], unit: str) -> str:
     seconds, memory = side["seconds"], side["memory"]
     low, high = seconds["quartiles"]
     parts = [
-        f"  {name:<6}{seconds['median']:.4g} s ({low:.4g} to {high:.4g})",
+        f"  {name:<8}{seconds['median']:.4g} s ({low:.4g} to {high:.4g})",
         f"{side['per_second']:.4g} {unit}/s",
         f"{side['flops_per_second'] / 1e9:.4g} GFLOP/s",
     ]

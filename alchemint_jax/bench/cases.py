@@ -6,14 +6,18 @@ import dataclasses
 from typing import Any, Literal
 
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.models.vae import TILE, TinyDecoderConfig, VAEConfig
+from alchemint_jax.models.vae import OVERLAP, TILE, TinyDecoderConfig, VAEConfig
+from alchemint_jax.models.vae.tiling import check_tiles
 from alchemint_jax.plan import flops
 from alchemint_jax.plan.steps import Work, encoding_flops, event_rows
+from alchemint_jax.sampling.control import Gating
 from alchemint_jax.scene.clock import Clock
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import OptimizerConfig
 
-Kind = Literal["forward", "train", "sample", "encode", "decode"]
+Kind = Literal["forward", "attention", "train", "sample", "video", "encode", "decode"]
+GATED: tuple[Kind, ...] = ("attention", "sample", "video")
+"""What gating changes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,8 +26,9 @@ class Case:
 
     Attributes:
         name: of the result.
-        kind: "forward" (a pass of the transformer), "train" (a whole training step), "sample" (one
-            step of the solver with all branches of guidance), "encode" or "decode" (a clip).
+        kind: "forward" (a pass of the transformer), "attention" (self-attention of one layer),
+            "train" (a whole training step), "sample" (one step of the solver with all branches of
+            guidance), "video" (all steps, and decoding), "encode" or "decode" (a clip).
         task: transformer, text lengths, precision, way of sampling; "encode" and "decode" are of
             the autoencoder alone.
         vae: sizes of the autoencoder, or of a small decoder ("decode" only), beside which PyTorch
@@ -32,6 +37,8 @@ class Case:
         optimizer: of the training step.
         mesh: of the training step, arguments of `sharding.make_mesh`; None is one device, on which
             everything else runs too.
+        gating: of subjects, in kinds that are in `GATED`.
+        tile: pixels of the autoencoder's tiles; frames of no more are not cut.
     """
 
     name: str
@@ -41,6 +48,8 @@ class Case:
     work: Work
     optimizer: OptimizerConfig = OptimizerConfig()
     mesh: dict[str, Any] | None = None
+    gating: Gating | None = None
+    tile: int = TILE
 
     def __post_init__(self) -> None:
         work, cell, stride = self.work, self.vae.spatial_stride, self.vae.temporal_stride
@@ -48,11 +57,18 @@ class Case:
         _whole(f"{self.name}: size", work.size, cell, patch)
         if isinstance(self.vae, TinyDecoderConfig) and self.kind != "decode":
             raise ConfigError(f"{self.name}: a small decoder only decodes")
+        if self.gating is not None and not (self.kind in GATED and work.references):
+            raise ConfigError(
+                f"{self.name}: there is nothing to gate; --gating is for the cases "
+                f"{', '.join(GATED)}, with references"
+            )
         if work.frames < 1 or not self.clock.whole or self.grid[0] % patch[0]:
             raise ConfigError(
                 f"{self.name}: {work.frames} frames: it must be {stride}k + 1"
                 + (f", and a multiple of {patch[0]} latent frames" if patch[0] > 1 else "")
             )
+        if self.tiled and (self.of_vae or self.kind == "video"):
+            check_tiles(self.vae, self.tile, OVERLAP)
         if self.of_vae:
             return
         event_rows(self.task, work)
@@ -94,7 +110,7 @@ class Case:
     @property
     def tiled(self) -> bool:
         """Whether the autoencoder works tile by tile."""
-        return max(self.work.size) > TILE
+        return max(self.work.size) > self.tile
 
     @property
     def tokens(self) -> flops.Sequence:
@@ -124,9 +140,11 @@ class Case:
 
     @property
     def model_flops(self) -> float | None:
-        """Operations that one call needs, nothing recomputed; None for the autoencoder."""
-        if self.of_vae:
+        """Operations that one call needs, nothing recomputed; None where the autoencoder works."""
+        if self.of_vae or self.kind == "video":
             return None
+        if self.kind == "attention":
+            return 4.0 * self.work.batch * self.tokens.total**2 * self.task.model.dim
         b, lora = self.work.batch, self.task.lora if self.kind == "train" else None
         found = flops.dit_flops(self.task.model, self.tokens, lora)
         if self.kind == "forward":
@@ -145,7 +163,10 @@ class Case:
         """Why diffusers cannot do the same work; None where it can."""
         task, optimizer = self.task, self.optimizer
         if self.of_vae:
-            return None
+            other = self.tiled and self.tile != TILE
+            return f"diffusers' tiles are of {TILE} pixels" if other else None
+        if self.kind in ("attention", "video"):
+            return "only whole passes and the autoencoder are done in PyTorch too"
         if self.work.references:
             return "diffusers' transformer takes no references"
         if task.model.events:
@@ -182,7 +203,11 @@ class Case:
             **({"events": work.events, "event_tokens": tokens.events} if model.events else {}),
             **{name: getattr(model, name) for name in _SIZES},
         }
-        if self.kind == "sample":
+        if self.gating is not None:
+            found["gating"] = repr(self.gating)
+        if self.kind == "video":
+            found["decoded"] = "in tiles" if self.tiled else "frame by frame"
+        if self.kind in ("sample", "video"):
             chosen = task.sampling
             found |= {"solver": chosen.solver, "steps": chosen.steps, "branches": self.branches}
         if self.kind == "train":

@@ -17,7 +17,7 @@ from alchemint_jax.compilation import fresh_compilations, spare_libtpu
 from alchemint_jax.errors import AlchemintError, ConfigError
 from alchemint_jax.outputs import check_outputs
 
-_OF_CONFIG = ("size", "frames", "references", "events", "batch")
+_OF_CONFIG = ("size", "frames", "references", "events", "batch", "gating", "tile")
 _PEERS = {
     "diffusers": ("torch", "diffusers", "transformers"),
     "diffsynth": ("torch", "diffsynth", "transformers"),
@@ -31,8 +31,9 @@ def add_parser(commands: Any) -> None:
     about = "measure forward pass, training step, sampling and autoencoder on the hardware here"
     c = commands.add_parser("bench", help=about, description=about[0].upper() + about[1:] + ".")
     c.usage = (
-        "alchemint bench [--config FILE.py[:ARGUMENT]] [--case NAME ...] [--vs torch] [options] "
-        "[--config.FIELD=VALUE ...], or alchemint bench --vs diffusers|diffsynth --model DIR"
+        "alchemint bench [--config FILE.py[:ARGUMENT]] [--case NAME ...] [--vs torch|ungated] "
+        "[options] [--config.FIELD=VALUE ...], or alchemint bench --vs diffusers|diffsynth "
+        "--model DIR"
     )
     c.set_defaults(command=run, parser=c)
     c.add_argument(
@@ -40,7 +41,8 @@ def add_parser(commands: Any) -> None:
         nargs="+",
         action="extend",
         metavar="NAME",
-        help="only these; a config has forward, train, sample, vae-encode and vae-decode",
+        help="only these; a config has forward, train, sample, vae-encode and vae-decode, and "
+        "where they are named attention (of one layer) and video (all steps, and decoding)",
     )
     c.add_argument(
         "--config",
@@ -69,13 +71,21 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="clips; default: 1 (training: 1 a device)",
     )
+    arguments.add_gating(c)
+    c.add_argument(
+        "--tile",
+        type=arguments.whole(1),
+        metavar="N",
+        help="pixels of the autoencoder's tiles (default 256); as large as frames for none",
+    )
     c.add_argument(
         "--repeats", type=arguments.whole(1), default=7, metavar="N", help="timed calls (default 7)"
     )
     c.add_argument(
         "--vs",
-        choices=("torch", *_PEERS),
-        help="torch: the same work in PyTorch and diffusers, in turn; a library: whole videos",
+        choices=("torch", "ungated", *_PEERS),
+        help="in turn with ours: torch, the same work in PyTorch and diffusers; ungated, the same "
+        "without --gating; a library, whole videos",
     )
     c.add_argument(
         "--model",
@@ -97,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     out = media.check_writable(args.out, [".json"]) if args.out else None
     config = args.config and args.config.partition(":")[0]
     check_outputs([("--out", out)], [("--config", config)])
-    given = {name: getattr(args, name) for name in _OF_CONFIG if getattr(args, name) is not None}
+    given = _given(args)
     if args.vs in _PEERS or args.model is not None:
         return _beside_peer(args, given, out)
     for name in ("steps", "prompt"):
@@ -106,25 +116,40 @@ def run(args: argparse.Namespace) -> int:
     if args.config is None and (given or args.overrides):
         option = f"--{next(iter(given))}" if given else f"--config.{args.overrides[0]}"
         raise ConfigError(f"{option} changes a config; give --config FILE.py too")
-    if args.vs:
+    if args.vs == "ungated" and args.gating is None:
+        raise ConfigError("--vs ungated is what --gating costs; give --gating too")
+    if args.vs == "torch":
         _look_for("torch", ("torch", "diffusers"))
     with contextlib.redirect_stdout(sys.stderr), fresh_compilations():
         spare_libtpu()
-        result = _measured(args, given)
+        result = _measured(args)
     from alchemint_jax.bench.bench_text import as_text
 
     _tell(result, out, args.json, as_text)
     return 0
 
 
-def _measured(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    from alchemint_jax.bench import runner, suite
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    """What the arguments change of a config's cases."""
+    return {name: getattr(args, name) for name in _OF_CONFIG if getattr(args, name) is not None}
+
+
+def cases(args: argparse.Namespace) -> list[Any]:
+    """The cases that the arguments ask for."""
+    from alchemint_jax.bench import suite
+    from alchemint_jax.sampling.control import Gating
 
     if args.config is None:
-        cases = suite.default_cases(args.case)
-    else:
-        cases = suite.config_cases(args.config, args.case, args.overrides, **given)
-    return runner.run(cases, args.repeats, _torch() if args.vs else None, _say)
+        return suite.default_cases(args.case)
+    given = _given(args) | {"gating": Gating.of(args.gating)}
+    return suite.config_cases(args.config, args.case, args.overrides, **given)
+
+
+def _measured(args: argparse.Namespace) -> dict[str, Any]:
+    from alchemint_jax.bench import runner
+
+    beside = {"torch": _torch, "ungated": runner.ungated}.get(args.vs)
+    return runner.run(cases(args), args.repeats, beside() if beside else None, _say)
 
 
 def _beside_peer(args: argparse.Namespace, given: dict[str, Any], out: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -77,9 +78,25 @@ def machine(devices: Sequence[Any], packages: Sequence[str]) -> dict[str, Any]:
         "environment": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
     }
     found |= {name: importlib.metadata.version(name) for name in packages}
+    if first.platform == "gpu":
+        found |= _cuda()
     found["alchemint_jax"] = alchemint_jax.__version__
     if hasattr(os, "getloadavg"):  # of others: what else runs makes everything slower
         found["load_before"] = round(os.getloadavg()[0], 2)
+    return found
+
+
+def _cuda(driver: Path = Path("/proc/driver/nvidia/version")) -> dict[str, str]:
+    """Versions of the driver, where the system tells it, and of what computes in the end."""
+    found = {}
+    with contextlib.suppress(OSError):
+        if said := re.search(r"\b\d+\.\d+(\.\d+)?\b", driver.read_text(encoding="utf-8")):
+            found["driver"] = said[0]
+    for one in importlib.metadata.distributions():
+        if re.match(
+            r"(jax-cuda|nvidia-(cudnn|cublas|cuda-runtime)\b)", name := one.metadata["Name"]
+        ):
+            found[name] = one.version
     return found
 
 

@@ -25,8 +25,10 @@ from alchemint_jax.models.vae import (
     tiled_decode,
     tiled_encode,
 )
+from alchemint_jax.ops.attention import attention
+from alchemint_jax.ops.bias import LowRankBias
 from alchemint_jax.plan.steps import event_rows, with_cached_text
-from alchemint_jax.sampling.sample import solve_piece
+from alchemint_jax.sampling.sample import frames_of, solve_piece
 from alchemint_jax.train import remat
 from alchemint_jax.train.dit_data import cached_conditions
 from alchemint_jax.train.dit_remat import ways
@@ -39,15 +41,15 @@ class Program:
     """A program and what to call it with.
 
     Attributes:
-        trace: gives the `jax.stages.Traced`, to be compiled.
-        args: of a call, on the devices.
+        trace: gives the `jax.stages.Traced`, to be compiled; of shapes, where arrays are large.
+        arguments: makes what to call it with, on the devices.
         devices: that a call runs on.
         carries: the first result of a call is the first argument of the next one, which is not
             there any more.
     """
 
     trace: Callable[[], Any]
-    args: tuple[Any, ...]
+    arguments: Callable[[], tuple[Any, ...]]
     devices: tuple[Any, ...]
     carries: bool = False
 
@@ -57,7 +59,7 @@ class Program:
         Args:
             compiled: of `trace`.
         """
-        args = self.args
+        args = self.arguments()
 
         def run() -> Any:
             nonlocal args
@@ -120,17 +122,58 @@ def _forward(case: Case) -> Program:
         text, extra = model_inputs(cached_conditions(given), everything, everything)
         return dit.apply({"params": params}, given["latents"], time, text, **extra)
 
-    return _on_one_device(jax.jit(forward).trace, params, given, time)
+    return _on_one_device(jax.jit(forward).trace, (params,), given, time)
+
+
+def _attention(case: Case) -> Program:
+    """Self-attention of one layer, without the products of tokens with weights around it."""
+    model, dtype, b, n = case.task.model, jnp.dtype(case.dtype), case.work.batch, case.tokens.total
+    channels = (b, n, model.n_heads, model.head_dim)
+    drawn = [jax.ShapeDtypeStruct(channels, dtype)] * 3
+    if case.gating is not None:  # a channel for each subject, as `Bias.of_sequence` has
+        drawn += [jax.ShapeDtypeStruct((b, n, case.work.references), jnp.float32)] * 2
+
+    def attend(q: Any, k: Any, v: Any, *told: Any) -> Any:
+        *tables, seen = told
+        bias = LowRankBias(*tables) if tables else None
+        return attention(q, k, v, seen, model.attention, bias)
+
+    seen = np.ones((b, n), bool) if case.work.references else None  # as the transformer does
+    return _on_one_device(jax.jit(attend).trace, tuple(drawn), seen)
 
 
 def _sample(case: Case) -> Program:
     dit, params = _transformer(case)
+    solver = case.task.sampling.plan().solver
+    trace = partial(solve_piece.trace, dit=dit, solver=solver)
+    return _on_one_device(trace, (params,), *_solved(case, 1))
+
+
+def _video(case: Case) -> Program:
+    """All steps and decoding, as `Pipeline.render` has them after its texts, in one program."""
+    (dit, params), (vae, vae_params) = _transformer(case), _autoencoder(case)
+    plan = case.task.sampling.plan()
+
+    def video(params: Any, vae_params: Any, *told: Any) -> Any:
+        (latents, *_), _ = solve_piece(params, *told, dit=dit, solver=plan.solver)
+        return frames_of(vae_params, latents, vae=vae, tile=case.tile)
+
+    return _on_one_device(jax.jit(video).trace, (params, vae_params), *_solved(case, plan.steps))
+
+
+def _solved(case: Case, steps: int) -> tuple[Any, ...]:
+    """What `solve_piece` takes after the parameters, for the first steps of a clip."""
     plan, given = case.task.sampling.plan(), arrays(case)
     solver, guide = plan.method(), case.task.sampling.guidance.function()
-    rows = solver.table(plan.levels())[:1]
-    trace = partial(solve_piece.trace, dit=dit, solver=plan.solver)
+    conditions = jax.jit(cached_conditions)(given)
     state = solver.start(jnp.asarray(given["latents"]))
-    return _on_one_device(trace, params, jax.jit(cached_conditions)(given), state, rows, guide)
+    told = (conditions, state, solver.table(plan.levels())[:steps], guide)
+    if case.gating is None:
+        return told
+    b, r, length = *given["used"].shape, case.task.sampling.text_length
+    words = np.tile(np.eye(r, length, dtype=bool), (b, 1, 1))  # a token of the caption for each
+    gated = conditions._replace(words=jax.device_put(words))
+    return (gated, *told[1:], case.gating, 0, plan.steps)
 
 
 def _train(case: Case) -> Program:
@@ -139,15 +182,18 @@ def _train(case: Case) -> Program:
     key = jax.device_put(jax.random.key(1), sharding.replicated(mesh))
     with sharding.use_mesh(mesh):
         plan = plan_state(task, case.optimizer, mesh)
-        # Fresh, also where the task has weights to start from: they may be large, and elsewhere.
-        make = jax.jit(lambda key: plan.fresh(key), out_shardings=plan.shardings)
-        state = make(jax.device_put(jax.random.key(0), sharding.replicated(mesh)))
 
     def trace() -> Any:
         with sharding.use_mesh(mesh):
             return jit_train_step(plan, case.optimizer).trace(plan.abstract, batch, key)
 
-    return Program(trace, (state, batch, key), tuple(mesh.devices.flat), carries=True)
+    def arguments() -> tuple[Any, ...]:
+        with sharding.use_mesh(mesh):
+            # Fresh, also where the task has weights to start from: large ones, elsewhere perhaps.
+            make = jax.jit(lambda key: plan.fresh(key), out_shardings=plan.shardings)
+            return make(jax.device_put(jax.random.key(0), sharding.replicated(mesh))), batch, key
+
+    return Program(trace, arguments, tuple(mesh.devices.flat), carries=True)
 
 
 def _encode(case: Case) -> Program:
@@ -156,9 +202,9 @@ def _encode(case: Case) -> Program:
     video = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
     def encode(params: Any, video: Any) -> Any:
-        return tiled_encode(vae, params, video)
+        return tiled_encode(vae, params, video, case.tile)
 
-    return _on_one_device(jax.jit(encode).trace, params, video)
+    return _on_one_device(jax.jit(encode).trace, (params,), video)
 
 
 def _decode(case: Case) -> Program:
@@ -167,47 +213,50 @@ def _decode(case: Case) -> Program:
     latents = np.random.default_rng(0).standard_normal(shape, np.float32)
 
     def decode(params: Any, latents: Any) -> Any:
-        return tiled_decode(vae, params, latents)
+        return tiled_decode(vae, params, latents, case.tile)
 
-    return _on_one_device(jax.jit(decode).trace, params, latents)
+    return _on_one_device(jax.jit(decode).trace, (params,), latents)
 
 
 _BUILDERS = {
     "forward": _forward,
+    "attention": _attention,
     "train": _train,
     "sample": _sample,
+    "video": _video,
     "encode": _encode,
     "decode": _decode,
 }
 
 
-def _on_one_device(trace: Callable[..., Any], *args: Any) -> Program:
+def _on_one_device(trace: Callable[..., Any], drawn: tuple[Any, ...], *given: Any) -> Program:
+    """A program whose first arguments have these shapes, and numbers of no meaning."""
     device = jax.local_devices()[0]
-    placed = cast(tuple, jax.device_put(args, device))
-    return Program(partial(trace, *placed), placed, (device,))
+    placed = cast(tuple, jax.device_put(given, device))
+    return Program(partial(trace, *drawn, *placed), lambda: (*_made_up(drawn), *placed), (device,))
 
 
 def _transformer(case: Case) -> tuple[DiT, Any]:
-    """The transformer and parameters, held as `alchemint generate` holds them."""
+    """The transformer and its parameters' shapes, held as `alchemint generate` holds them."""
     dit = DiT(case.task.model, jnp.dtype(case.dtype))
-    return dit, _made_up(dit.held_params())
+    return dit, dit.held_params()
 
 
 def _autoencoder(case: Case) -> tuple[VAE, Any]:
     assert isinstance(case.vae, VAEConfig)  # small decoders only decode
     vae = VAE(case.vae)
-    return vae, _made_up(vae.abstract_params())
+    return vae, vae.abstract_params()
 
 
 def _decoder(case: Case) -> tuple[VAE | TinyDecoder, Any]:
     if isinstance(case.vae, VAEConfig):
         return _autoencoder(case)
     tiny = TinyDecoder(case.vae)
-    return tiny, _made_up(tiny.abstract_params())
+    return tiny, tiny.abstract_params()
 
 
 def _made_up(shapes: Any) -> Any:
-    """Random parameters, one after the other: nothing is to be compiled, or held twice, for them.
+    """Random arrays, one after the other: nothing is to be compiled, or held twice, for them.
 
     None is zero, as many of fresh networks are: chips need more power for other numbers, and
     may run slower.

@@ -19,20 +19,24 @@ from alchemint_jax.plan.flops import traced_flops
 
 @dataclasses.dataclass(frozen=True)
 class Counterpart:
-    """What is measured beside ours; "torch" in the result.
+    """What is measured beside ours.
 
     Attributes:
-        build: makes the other side of a case that it can do (see `Case.no_counterpart`).
+        build: makes the other side of a case that it can do.
         packages: whose versions to state.
         release: gives back memory that is kept for later, once a case is done.
+        name: of it, in the result.
+        refuses: why it cannot do a case; None where it can.
     """
 
     build: Callable[[Case], Side]
     packages: tuple[str, ...] = ()
     release: Callable[[], Any] = lambda: None
+    name: str = "torch"
+    refuses: Callable[[Case], str | None] = Case.no_counterpart
 
 
-_PACKAGES = ("jax", "jaxlib", "flax")
+PACKAGES = ("jax", "jaxlib", "flax")
 
 
 def run(
@@ -52,7 +56,7 @@ def run(
     Raises:
         ConfigError: a case does not fit the devices, or their memory.
     """
-    packages = [*_PACKAGES, *(counterpart.packages if counterpart else ())]
+    packages = [*PACKAGES, *(counterpart.packages if counterpart else ())]
     found = {"machine": hardware.machine(jax.devices(), packages), "repeats": repeats}
     return found | {"cases": [measure(case, repeats, counterpart, say) for case in cases]}
 
@@ -95,10 +99,10 @@ def _measure(
     compiled = traced.lower().compile()
     compile_seconds = time.perf_counter() - began
 
-    reason = case.no_counterpart() if counterpart else None
+    reason = counterpart.refuses(case) if counterpart else None
     sides = {"ours": _ours(program, compiled)}
     if counterpart and reason is None:
-        sides["torch"] = counterpart.build(case)
+        sides[counterpart.name] = counterpart.build(case)
     say(f"{case.name}: {repeats} calls of {' and '.join(sides)}")
     memory = {name: side.memory(side.call) for name, side in sides.items()}  # the first call
     for side in sides.values():  # and a second one: what is made once is made now
@@ -107,7 +111,7 @@ def _measure(
 
     program_flops = traced_flops(traced.jaxpr.jaxpr)
     flops = case.model_flops or program_flops
-    peak = hardware.peak_flops(program.devices, case.dtype)
+    peak = hardware.peak_flops(program.devices, case.dtype) if case.model_flops else None
     records = {name: _record(case, flops, peak, times[name], memory[name]) for name in sides}
     calls = hardware.custom_calls(compiled.as_text())
     records["ours"] |= {
@@ -129,9 +133,25 @@ def _measure(
         "program_flops": program_flops,
         **records,
     }
-    if "torch" in sides:
-        return found | {"ours_to_torch": compare(times["ours"], times["torch"])}
-    return found | ({"no_torch": reason} if reason else {})
+    if counterpart is None:
+        return found
+    name = counterpart.name
+    if reason is not None:
+        return found | {f"no_{name}": reason}
+    return found | {f"ours_to_{name}": compare(times["ours"], times[name])}
+
+
+def ungated() -> Counterpart:
+    """The same work without its gating."""
+
+    def build(case: Case) -> Side:
+        program = programs.build(dataclasses.replace(case, gating=None))
+        return _ours(program, program.trace().lower().compile())
+
+    def refuses(case: Case) -> str | None:
+        return "nothing is gated" if case.gating is None else None
+
+    return Counterpart(build, name="ungated", refuses=refuses)
 
 
 def _ours(program: programs.Program, compiled: Any) -> Side:

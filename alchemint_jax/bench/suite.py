@@ -17,10 +17,11 @@ from alchemint_jax.data.loader import LoaderConfig
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.dit import DiTConfig
 from alchemint_jax.models.umt5 import UMT5Config
+from alchemint_jax.models.vae import TILE, TinyDecoderConfig, VAEConfig
 from alchemint_jax.models.vae import VARIANTS as VAES
-from alchemint_jax.models.vae import TinyDecoderConfig, VAEConfig
 from alchemint_jax.plan.steps import Work, autoencoder, default_events, resized
 from alchemint_jax.sampling import settings
+from alchemint_jax.sampling.control import Gating
 from alchemint_jax.train.config import load_config
 from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.optimizer import OptimizerConfig
@@ -32,7 +33,11 @@ _OF_CONFIG: dict[str, Kind] = {
     "sample": "sample",
     "vae-encode": "encode",
     "vae-decode": "decode",
+    "attention": "attention",
+    "video": "video",
 }
+_ASKED: tuple[Kind, ...] = ("attention", "video")
+"""Only where they are named: what they are of is in the others."""
 
 
 def default_cases(names: Iterable[str] | None = None) -> list[Case]:
@@ -118,12 +123,14 @@ def config_cases(
     events: int | None = None,
     batch: int | None = None,
     whole_batch: bool = False,
+    gating: Gating | None = None,
+    tile: int = TILE,
 ) -> list[Case]:
     """What can be measured of a config of the transformer.
 
     Args:
         path: the config, perhaps with `:ARGUMENT`.
-        names: the cases that are wanted; by default all there are.
+        names: the cases that are wanted; by default all but a layer's attention and whole videos.
         overrides: of the config, `field.subfield=value`.
         size: height and width in pixels; the config's by default.
         frames: pixel frames of a clip; the config's by default.
@@ -133,6 +140,8 @@ def config_cases(
             a training step one for each part that its mesh, and what it accumulates over, split a
             batch into.
         whole_batch: by default the batch of the config instead.
+        gating: of the subjects; for cases that sample, or attend, alone.
+        tile: pixels of the autoencoder's tiles.
 
     Raises:
         ConfigError: the config cannot be read or measured, or the work does not fit it.
@@ -148,7 +157,8 @@ def config_cases(
     mesh = config.mesh.to_dict() if "mesh" in config else {}
     own = task.loader.batch_size if whole_batch else None
     vae, found = autoencoder(task), []
-    for name in select(list(_OF_CONFIG), names):
+    usual = [name for name, kind in _OF_CONFIG.items() if kind not in _ASKED]
+    for name in select(list(_OF_CONFIG), usual if names is None else names):
         kind = _OF_CONFIG[name]
         parts = _parts(config) * train.optimizer.accumulate if kind == "train" else 1
         work = Work(
@@ -158,7 +168,7 @@ def config_cases(
             batch=batch or own or parts,
             events=default_events(task) if events is None else events,
         )
-        found.append(Case(name, kind, task, vae, work, train.optimizer, mesh))
+        found.append(Case(name, kind, task, vae, work, train.optimizer, mesh, gating, tile))
     return found
 
 

@@ -52,7 +52,7 @@ def generate(args: argparse.Namespace) -> int:
 
         gating = Gating.of(args.gating)
         relay = told_by(args.relay, args.ts_attn, args.contrast)
-        tempo = TempoControl.of(args.tempo)
+        tempo = TempoControl.of(args.tempo, args.tempo_layers, args.tempo_signal)
         if tempo and tempo.words:
             sounds = [("--tempo", Path(one.audio)) for one in tempo.words if one.audio]
             check_outputs([("--out", out), ("--sheet", sheet)], sounds)

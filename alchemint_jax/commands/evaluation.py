@@ -21,7 +21,7 @@ _MOST_WORKERS = 8  # unless more are asked for
 _CALIBRATED = 24  # clips of a world, unless others are asked for
 _OF_MODELS = (
     *("steps", "solver", "batch", "gating", "relay", "ts_attn", "tempo", "inbetween"),
-    "contrast",
+    *("contrast", "tempo_layers", "tempo_signal"),
     *("guidance_text", "guidance_image", "guidance_both", "guidance_low", "guidance_interval"),
     *("clean_keyframes", "cache"),
 )
@@ -70,7 +70,9 @@ def evaluate(args: argparse.Namespace) -> int:
             guidance=weights or None,
             solver=args.solver,
             control=Together.of(
-                Gating.of(args.gating), Inbetween.of(args.inbetween), TempoControl.of(args.tempo)
+                Gating.of(args.gating),
+                Inbetween.of(args.inbetween),
+                TempoControl.of(args.tempo, args.tempo_layers, args.tempo_signal),
             ),
             relay=told_by(args.relay, args.ts_attn, args.contrast),
             clean_keyframes=args.clean_keyframes,

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from alchemint_jax.models.dit import Bias, DiT
 from alchemint_jax.models.dit.conditioning import Conditions, model_inputs, repeat
-from alchemint_jax.models.vae import VAE, TinyDecoder, tiled_decode, tiled_encode
+from alchemint_jax.models.vae import TILE, VAE, TinyDecoder, tiled_decode, tiled_encode
 from alchemint_jax.programs import kept
 from alchemint_jax.sampling.control import Control, advance_controlled
 from alchemint_jax.sampling.finite import require_finite
@@ -225,20 +225,22 @@ def decode_with(
     """
     frames = []
     for z in latents:
-        video, finite = _decode(params, z[None], vae=vae)
+        video, finite = _kept_frames(params, z[None], vae=vae)
         require_finite(finite, "the autoencoder gave frames")
         frames.append(np.asarray(video))
     return np.concatenate(frames)
 
 
-@kept
-@partial(jax.jit, static_argnames=("vae",))
-def _decode(
-    params: dict, latents: jax.Array, *, vae: VAE | TinyDecoder
-) -> tuple[jax.Array, jax.Array]:
+@partial(jax.jit, static_argnames=("vae", "tile"))
+def frames_of(
+    params: dict, latents: Float[Array, "b t h w c"], *, vae: VAE | TinyDecoder, tile: int = TILE
+) -> tuple[UInt8[Array, "b f h2 w2 3"], Bool[Array, ""]]:
     """Frames, and whether all of them were finite: uint8 has no NaN."""
-    video = tiled_decode(vae, params, latents)
+    video = tiled_decode(vae, params, latents, tile)
     return (video * 127.5 + 128).astype(jnp.uint8), jnp.isfinite(video).all()
+
+
+_kept_frames = kept(frames_of)
 
 
 @kept

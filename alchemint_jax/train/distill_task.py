@@ -34,7 +34,8 @@ from alchemint_jax.models.dit.conditioning import model_inputs
 from alchemint_jax.sampling.guidance import Branch
 from alchemint_jax.train import dit_remat
 from alchemint_jax.train.distill_data import check_paths
-from alchemint_jax.train.dit_task import DiTTask, common_fields
+from alchemint_jax.train.dit_fields import common_fields
+from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.dropout import Dropout
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.remat import Ways

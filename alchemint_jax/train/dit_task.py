@@ -13,9 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from alchemint_jax import rotary, weights
+from alchemint_jax import weights
 from alchemint_jax.data.encoded import read_header
 from alchemint_jax.data.loader import Augment, LoaderConfig, latent_loader
 from alchemint_jax.data.share import WHOLE, Share
@@ -35,11 +34,9 @@ from alchemint_jax.models.lora import LoraConfig, init_lora, merge_lora, scaled_
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.models.vae import VAE
 from alchemint_jax.sampling import settings
-from alchemint_jax.sampling.guidance import Guidance
 from alchemint_jax.sampling.parts import check_parts
 from alchemint_jax.sampling.pipeline import Pipeline
 from alchemint_jax.sampling.sample import Models, decode, sample_latents
-from alchemint_jax.sampling.solvers import UniPC
 from alchemint_jax.sampling.texts import Texts
 from alchemint_jax.tokenizers import ByteTokenizer, Tokenizer, UMT5Tokenizer
 from alchemint_jax.train import dit_remat
@@ -47,7 +44,6 @@ from alchemint_jax.train.dit_data import cached_conditions, check_data
 from alchemint_jax.train.dit_export import export_dit
 from alchemint_jax.train.dropout import Dropout, keep
 from alchemint_jax.train.experts import check_expert, other, span_of, waiting
-from alchemint_jax.train.fields import build
 from alchemint_jax.train.initial_weights import initial_tensors
 from alchemint_jax.train.optimizer import FROZEN
 from alchemint_jax.train.remat import Ways
@@ -392,66 +388,3 @@ class DiTTask:
 @partial(jax.jit, static_argnums=0)
 def _conditions(task: DiTTask, params: dict, batch: dict[str, jax.Array]) -> Conditions:
     return task.conditions(params, batch)
-
-
-def make_dit_task(config: ConfigDict) -> DiTTask:
-    """The task of a config.
-
-    It has what `common_fields` reads, `shift` and `dropout`, and may have `augment`, `train_text`,
-    `cached_text`, `first_frame`, `last_frame` and `expert`.
-    """
-    if config.get("cached_text") and config.get("train_text", True):
-        raise ConfigError(
-            "train_text is True, but so is cached_text: a text encoder that is not in the step "
-            "cannot be trained; set one of them to False"
-        )
-    optional = ("train_text", "cached_text", "first_frame", "last_frame", "expert")
-    return DiTTask(
-        **common_fields(config),
-        shift=config.shift,
-        dropout=build(Dropout, config.dropout.to_dict(), "dropout"),
-        augment=build(Augment, config.get("augment", ConfigDict()).to_dict(), "augment"),
-        **{name: config[name] for name in optional if name in config},
-    )
-
-
-def common_fields(config: ConfigDict) -> dict[str, Any]:
-    """The fields of every task that trains a transformer.
-
-    The config has `model`, `text`, `data`, `vae`, `loader` and `sampling`, and may have `samples`,
-    `init_from`, `transformer`, `model_kind`, `lora`, `compute` and `storage`.
-    """
-    model = config.model.to_dict()
-    for name, allowed in NAMED.items():
-        if name in model:
-            fields = dict(model[name])
-            if (chosen := fields.pop("name", None)) not in allowed:
-                known = ", ".join(allowed)
-                raise ConfigError(f"model.{name}: name is {chosen!r}; use one of {known}")
-            model[name] = build(allowed[chosen], fields, f"model.{name}")
-    sampling = config.sampling.to_dict()
-    sampling["guidance"] = build(Guidance, sampling["guidance"], "sampling.guidance")
-    if sampling.get("guidance_low") is not None:
-        low = build(Guidance, sampling["guidance_low"], "sampling.guidance_low")
-        sampling["guidance_low"] = low
-    if "unipc" in sampling:
-        sampling["unipc"] = build(UniPC, sampling["unipc"], "sampling.unipc")
-    return {
-        "model": build(DiTConfig, model, "model"),
-        "text": build(UMT5Config, config.text.to_dict(), "text"),
-        "data": config.data,
-        "vae": config.vae,
-        "loader": build(LoaderConfig, config.loader.to_dict(), "loader"),
-        "sampling": build(settings.Settings, sampling, "sampling"),
-        "lora": build(LoraConfig, config.lora.to_dict(), "lora") if config.get("lora") else None,
-        **{name: config[name] for name in _OPTIONAL if name in config},
-    }
-
-
-_OPTIONAL = ("samples", "init_from", "transformer", "model_kind", "compute", "storage")
-
-NAMED: dict[str, dict[str, Any]] = {
-    "scheme": rotary.SCHEMES,
-    "layout": {"ReferenceLayout": rotary.ReferenceLayout},
-}
-"""Parts of `model` that say by their `name` which class they are of; the first one by default."""

@@ -22,6 +22,7 @@ from jax.sharding import PartitionSpec as P
 from alchemint_jax import places, sharding
 from alchemint_jax.data.share import Share
 from alchemint_jax.errors import ConfigError, NonFiniteError, TrainingError
+from alchemint_jax.outputs import remove_halves
 from alchemint_jax.places import AnyPlace, Place
 from alchemint_jax.progress import Progress
 from alchemint_jax.train import remat
@@ -127,6 +128,7 @@ def _export(task: Task, state: State, where: Place) -> None:
     weights = to_host(everything(state, "ema"))
     if jax.process_index() == 0:
         with alone(), places.written(where) as folder:
+            remove_halves(folder)
             task.export(weights, folder)
 
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from alchemint_jax import sharding
 from alchemint_jax.errors import ConfigError
-from alchemint_jax.train.dit_task import NAMED
+from alchemint_jax.train.dit_fields import NAMED
 from alchemint_jax.train.fields import dataclass_of, hints, read
 from alchemint_jax.train.tasks import top_fields
 

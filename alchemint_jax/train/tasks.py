@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.train.distill_task import DistillTask, make_distill_task
-from alchemint_jax.train.dit_task import DiTTask, make_dit_task
+from alchemint_jax.train.dit_fields import make_dit_task
+from alchemint_jax.train.dit_task import DiTTask
 from alchemint_jax.train.fields import hints
 from alchemint_jax.train.loop import TrainConfig
 from alchemint_jax.train.tiny_decoder_task import TinyDecoderTask, make_tiny_decoder_task

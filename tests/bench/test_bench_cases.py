@@ -17,6 +17,7 @@ from alchemint_jax.plan import steps
 from alchemint_jax.plan.flops import traced_flops
 from alchemint_jax.plan.steps import Work
 from alchemint_jax.plan.targets import CHIPS, parse_target, topology_devices
+from alchemint_jax.sampling.control import Gating
 from alchemint_jax.train.optimizer import OptimizerConfig
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,9 @@ def test_wan_at_480p():
     assert forward.tokens.references == 2 * 30 * 52 and forward.tokens.text == 512
     assert forward.dtype == "bfloat16" and decode.dtype == "float32" and decode.tiled
     assert train.task.model.remat == "auto" and train.work.batch == 8  # devices of the tests
+    # A layer's attention and whole videos are measured where they are asked for.
+    (video,) = suite.config_cases(wan + ":fast", ["video"], (), size=(480, 832), frames=81)
+    assert video.branches == 1 and video.describe()["steps"] == 4 and video.tiled
     # As it is by itself, with one more.
     assert suite.config_cases(wan, ["forward"])[0].tokens.references == 3 * 30 * 52
 
@@ -77,7 +81,7 @@ def test_cases_are_chosen_by_name_and_keep_their_order():
         suite.select(["a", "b"], ["a", "d"])
 
 
-@pytest.mark.parametrize("name", ["forward", "sample"])
+@pytest.mark.parametrize("name", ["forward", "sample", "attention"])
 def test_operations_are_those_that_jax_traces(name):
     case = tiny(name)
     traced = traced_flops(programs.build(case).trace().jaxpr.jaxpr)
@@ -111,6 +115,33 @@ def test_a_recipe_with_events_has_two():
     assert batch["event_used"].all()
     (more,) = suite.config_cases(path, ["train"], TINY, events=4)
     assert more.tokens.events == 9 * 32 and more.model_flops > case.model_flops
+
+
+@pytest.mark.parametrize("name", ["sample", "attention"])
+def test_a_gate_is_further_channels(name):
+    case = tiny(name)
+    gated = programs.build(dataclasses.replace(case, gating=Gating())).trace().jaxpr.jaxpr
+    assert traced_flops(gated) > case.model_flops
+    if name == "attention":  # two more of queries and keys, none of values
+        d = case.task.model.head_dim
+        assert traced_flops(gated) == pytest.approx(case.model_flops * (d + 1) / d, rel=1e-9)
+
+
+def test_a_video_is_all_steps_and_decoding():
+    case, step, decoding = tiny("video"), tiny("sample"), tiny("vae-decode")
+    alone = programs.build(decoding).trace().jaxpr.jaxpr
+    traced = traced_flops(programs.build(case).trace().jaxpr.jaxpr)
+    steps = case.task.sampling.steps
+    assert steps > 1 and case.model_flops is None
+    assert traced == pytest.approx(steps * step.model_flops + traced_flops(alone), rel=1e-9)
+
+
+def test_tiles_may_be_as_large_as_frames():
+    (whole,) = suite.config_cases(CONFIG, ["vae-decode"], TINY, size=(96, 96), frames=5, tile=96)
+    (cut,) = suite.config_cases(CONFIG, ["vae-decode"], TINY, size=(96, 96), frames=5, tile=80)
+    assert not whole.tiled and whole.describe()["how"] == "frame by frame"
+    assert cut.tiled and cut.describe()["how"] == "in tiles"
+    assert "tiles are of 256" in str(cut.no_counterpart()) and whole.no_counterpart() is None
 
 
 def test_a_lora_costs_in_training_only():

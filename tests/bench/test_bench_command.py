@@ -18,6 +18,7 @@ from alchemint_jax.bench.measure import Side
 from alchemint_jax.errors import ConfigError
 from alchemint_jax.models.vae import VAEConfig
 from alchemint_jax.plan.steps import Work
+from alchemint_jax.sampling.control import Gating
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("shared_programs")]
 
@@ -50,6 +51,14 @@ def bench(*arguments):
         (("--config", CONFIG, "--case", "dit-forward-b1"), "there are forward, train, sample"),
         (("--config", CONFIG, "--case", "forward", "--size", "20x16"), "must be multiples of 8"),
         (("--config", WAN, "--case", "train", "--config.mesh.data=3"), "needs 6 devices"),
+        (("--gating",), "--gating changes a config; give --config FILE.py too"),
+        (("--config", CONFIG, "--vs", "ungated"), "give --gating too"),
+        (("--config", CONFIG, "--case", "train", "--gating"), "there is nothing to gate"),
+        (
+            ("--config", CONFIG, "--case", "sample", "--gating", "--references", "0"),
+            "for the cases attention, sample, video, with references",
+        ),
+        (("--config", CONFIG, "--case", "vae-decode", "--tile", "38"), "must be a multiple of 4"),
         (("--nonsense",), "unrecognized argument: --nonsense"),
         (("--vs", "diffusers"), "belong together; give both"),
         (("--model", "sprites"), "belong together; give both"),
@@ -124,6 +133,20 @@ def check(case, repeats):
     # Of a text encoder that is trained, the gradients of its inputs are left out.
     assert case["model_flops"] == pytest.approx(case["program_flops"], rel=0.03)
     assert case["model_flops"] > 1e5
+
+
+@pytest.mark.parametrize("name", ["attention", "sample", "video"])
+def test_what_gating_costs_is_measured_in_turns(name):
+    case = tiny(name, gating=Gating())
+    result = runner.run([case], 2, runner.ungated())
+    (found,) = result["cases"]
+    assert set(found) == CASE | {"ungated", "ours_to_ungated"}
+    ours, other = (found[side]["seconds"]["median"] for side in ("ours", "ungated"))
+    assert found["ours_to_ungated"]["ratio"] == pytest.approx(ours / other)
+    assert found["what"]["gating"] == repr(Gating())
+    assert "ours / ungated" in as_text(result)
+    (alone,) = runner.run([tiny(name)], 1, runner.ungated())["cases"]
+    assert set(alone) == CASE | {"no_ungated"}
 
 
 @pytest.mark.parametrize("kind", ["encode", "decode"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import types
 from pathlib import Path
 
 import jax
@@ -94,7 +95,7 @@ def test_what_a_call_leaves_is_what_the_next_one_takes(carries):
         given.append((state, batch))
         return state + 1, "figures"
 
-    run = Program(lambda: None, (0, "batch"), (), carries).caller(compiled)
+    run = Program(lambda: None, lambda: (0, "batch"), (), carries).caller(compiled)
     run(), run()
     assert given == [(0, "batch"), (1 if carries else 0, "batch")]
 
@@ -122,6 +123,19 @@ def test_the_machine_says_what_makes_it_faster(monkeypatch):
     assert found["environment"]["OMP_NUM_THREADS"] == "3"
     assert "LD_PRELOAD_" not in found["environment"]
     assert found["jax"] == jax.__version__ and found["threads"] <= (os.cpu_count() or 1)
+
+
+def test_a_gpu_has_a_driver_and_kernels_with_versions(tmp_path, monkeypatch):
+    file = tmp_path / "version"
+    file.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Feb 26\n")
+    installed = [
+        types.SimpleNamespace(metadata={"Name": name}, version="9.10")
+        for name in ("nvidia-cudnn-cu13", "jax-cuda13-plugin", "jaxlib", "nvidia-nccl-cu13")
+    ]
+    monkeypatch.setattr(hardware.importlib.metadata, "distributions", lambda: installed)
+    kernels = {"nvidia-cudnn-cu13": "9.10", "jax-cuda13-plugin": "9.10"}
+    assert hardware._cuda(file) == {"driver": "570.124.06"} | kernels
+    assert hardware._cuda(tmp_path / "missing") == kernels
 
 
 def test_a_device_may_be_half_a_chip():

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from alchemint_jax import cli
 from alchemint_jax.errors import ConfigError, StoryboardError
 from alchemint_jax.models.umt5 import UMT5Config, UMT5Encoder
 from alchemint_jax.sampling.control import (
@@ -16,6 +17,7 @@ from alchemint_jax.sampling.control import (
     When,
     onsets,
 )
+from alchemint_jax.sampling.control.tempo import SIGNALS
 from alchemint_jax.sampling.control.when import parse_when
 from alchemint_jax.sampling.prompts import Prompts
 from alchemint_jax.sampling.texts import Texts
@@ -79,6 +81,11 @@ def test_the_command_line_says_when(text, when):
     assert parse_when(text) == when
     assert TempoControl.of([text, "b=1-2"]).words == (when, When("b", seconds=((1, 2),)))
     assert TempoControl.of([True]) == TempoControl() and TempoControl.of(None) is None
+    for signal in SIGNALS:  # all of them can be said
+        args = cli._parse(["generate", "a.yaml", "--out", "a.mp4", "--tempo-signal", signal])
+        assert TempoControl.of([True], (0, 0.5), args.tempo_signal) == TempoControl(
+            layers=(0, 0.5), signal=signal
+        )
 
 
 def test_what_is_wrong_with_words_and_times():

@@ -30,6 +30,18 @@ def test_larger_means_lie_further_right_and_arms_below_each_other():
     assert not any("baseline" in text for text in texts(_forest(arms, "four")))
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-2, 1e-3])
+def test_labels_of_ticks_do_not_touch(scale):
+    arms = {"one": {"mean": -2e-1 * scale, "low": -1e0 * scale, "high": 8e-1 * scale}}
+    svg = _forest(arms, "")
+    ticks = [text for text in texts(svg) if not any(map(str.isalpha, text))]
+    first, second, *_ = (float(text.replace("\N{MINUS SIGN}", "-")) for text in ticks)
+    # An axis is 108 points wide, with a twentieth of the range free at each end.
+    apart = 108 * (second - first) / (1.1 * 1.8 * scale)
+    assert 5.1 * max(map(len, ticks)) < apart
+    assert (len(ticks) > 3) == (scale == 1), "there are as many as there is room for"
+
+
 def test_panels_of_one_measure_share_their_axis():
     low, high = {"one": _estimate(0.2)}, {"one": _estimate(0.9)}
 

@@ -181,9 +181,15 @@ def test_export_gets_the_moving_average_and_a_finished_run_exports_again(tmp_pat
     np.testing.assert_array_equal(weights["['mid']['kernel']"], ema["mid"]["kernel"])
     assert not np.array_equal(ema["mid"]["kernel"], result.state["params"]["mid"]["kernel"])
     (tmp_path / "export" / "weights.npz").unlink()
+    # What a kill leaves while a network is written, and what is not of such a run.
+    for name in (".transformer.ab_d12x4.tmp", ".mine"):
+        (tmp_path / "export" / name).mkdir()
+        (tmp_path / "export" / name / "model.safetensors").write_text("half")
     again = train.fit(ToyTask(), config(4), tmp_path, mesh=small_mesh())
     assert not again.interrupted and again.step == 4
     np.testing.assert_array_equal(exported(tmp_path)["['mid']['kernel']"], ema["mid"]["kernel"])
+    left = {path.name for path in (tmp_path / "export").iterdir()}
+    assert ".mine" in left and not any(name.endswith(".tmp") for name in left)
 
 
 def test_log_lines_and_validation(tmp_path):

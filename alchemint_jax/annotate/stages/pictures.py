@@ -7,7 +7,6 @@ colours, and the mask as its transparency; the others have no transparency.
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from alchemint_jax import media
 from alchemint_jax.annotate import tracks as tracking
 from alchemint_jax.annotate.follow import crop
 from alchemint_jax.annotate.rows import Real, Row, clock_of, rounded
@@ -199,16 +199,18 @@ def _picture(values: np.ndarray) -> Image.Image:
 
 
 def write_picture(path: Path, pixels: UInt8[np.ndarray, "h w 4"]) -> None:
-    """Writes a PNG, whole or not at all; the folder is made. It is RGB where all is opaque."""
+    """Writes a PNG, whole or not at all; the folder is made. It is RGB where all is opaque.
+
+    Raises:
+        AlchemintError: it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     if pixels[..., 3].min() == 255:
         pixels = np.ascontiguousarray(pixels[..., :3])
     buffer = io.BytesIO()
     # Rows of a photograph hardly repeat others: to look for runs alone is faster, and no larger.
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=3, compress_type=_RUNS)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, path)
+    media.write_bytes(path, buffer.getvalue())
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "h w 4"]:

@@ -14,6 +14,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from alchemint_jax.errors import ConfigError
@@ -152,7 +153,9 @@ def check_window(name: str, window: Window) -> None:
         raise ConfigError(f"{name} = {window}: must be two shares, 0 <= start < end <= 1")
 
 
-def inside(number: Array, of: Array | int, window: Window) -> Float[Array, "*parts"]:
+def inside(
+    number: Array | np.ndarray, of: Array | int, window: Window
+) -> Float[Array | np.ndarray, "*parts"]:
     """1 where the middle of the so-manieth of `of` parts lies in a window of shares, else 0."""
     share = (number + 0.5) / of
-    return ((share >= window[0]) & (share < window[1])).astype(jnp.float32)
+    return ((share >= window[0]) & (share < window[1])).astype(np.float32)

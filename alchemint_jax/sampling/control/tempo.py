@@ -137,12 +137,27 @@ class TempoControl:
                 )
 
     @classmethod
-    def of(cls, given: Sequence[str | bool] | None) -> TempoControl | None:
-        """What `--tempo` asks for: words with their times, True for those of the subjects."""
+    def of(
+        cls,
+        given: Sequence[str | bool] | None,
+        layers: Window | None = None,
+        signal: str | None = None,
+    ) -> TempoControl | None:
+        """What `--tempo` asks for: words with their times, True for those of the subjects.
+
+        `--tempo-layers` and `--tempo-signal` are beside it; None is the usual.
+
+        Raises:
+            ConfigError: these are there without it, or what is given cannot be read.
+        """
+        said: dict[str, Any] = {"layers": layers, "signal": signal}
+        more = {name: value for name, value in said.items() if value is not None}
         if given is None:
+            if more:
+                raise ConfigError(f"--tempo-{next(iter(more))} is of --tempo; give that too")
             return None
         words = given_words("tempo: give either words with their times, or nothing", given)
-        return cls(tuple(map(parse_when, words)) or None)
+        return cls(tuple(map(parse_when, words)) or None, **more)
 
     def settings(self) -> dict[str, Any]:
         """The fields that are not found from a batch, as plain values."""
@@ -184,7 +199,8 @@ class TempoControl:
         if self.order == "released":
             step, time = step - 1, jnp.asarray(self.before, jnp.float32)
         layers = self._read(moment.layers)
-        rounds = self.iterations * inside(step, moment.steps, self.steps).astype(jnp.int32)
+        now = jnp.asarray(inside(step, moment.steps, self.steps), jnp.int32)
+        rounds = self.iterations * now
 
         def look(z: jax.Array) -> Terms:
             """Of each word; its attention is the mean over its tokens, heads and these layers."""
@@ -215,13 +231,12 @@ class TempoControl:
         Raises:
             ConfigError: there are none.
         """
-        start, end = self.layers
-        read = tuple(i for i in range(layers) if start <= (i + 0.5) / layers < end)
+        read = np.flatnonzero(inside(np.arange(layers), layers, self.layers)).tolist()
         if not read:
             raise ConfigError(
                 f"TempoControl: layers = {self.layers}: holds the middle of none of {layers} layers"
             )
-        return read
+        return tuple(read)
 
     def _of_subjects(self, moment: Moment, n_frames: int) -> Followed:
         given = moment.conditions
