@@ -57,6 +57,7 @@ def _case(case: Mapping[str, Any]) -> list[str]:
         low, high = found["pairs"]["quartiles"]
         lines.append(
             f"  ours / torch {found['ratio']:.3f} of medians, {low:.3f} to {high:.3f} turn by turn"
+            + (f"; {found['memory']:.3f} of a call's memory" if "memory" in found else "")
         )
     elif "no_torch" in case:
         lines.append(f"  no PyTorch beside it: {case['no_torch']}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from alchemint_jax.bench import hardware, programs
+from alchemint_jax.bench import hardware, memory, programs
 from alchemint_jax.bench.cases import Case
 from alchemint_jax.bench.measure import Side, alternate, compare, summary
 from alchemint_jax.errors import ConfigError
@@ -25,11 +25,14 @@ class Counterpart:
         build: makes the other side of a case that it can do (see `Case.no_counterpart`).
         packages: whose versions to state.
         release: gives back memory that is kept for later, once a case is done.
+        memory: what a call of the other side takes in a process of its own; ours is measured so,
+            too. None where the sides' memory is counted apart in one process.
     """
 
     build: Callable[[Case], Side]
     packages: tuple[str, ...] = ()
     release: Callable[[], Any] = lambda: None
+    memory: Callable[[Case], dict[str, Any]] | None = None
 
 
 _PACKAGES = ("jax", "jaxlib", "flax")
@@ -89,18 +92,25 @@ def _measure(
 ) -> dict[str, Any]:
     say(f"{case.name}: compiling")
     case = programs.settled(case)
+    reason = case.no_counterpart() if counterpart else None
+    theirs = counterpart if reason is None else None
+    alone = {}
+    if counterpart and counterpart.memory:  # first: it needs what the sides below would hold
+        say(f"{case.name}: memory, in processes of their own")
+        alone["ours"] = memory.ours(case)
+        if theirs:
+            alone["torch"] = counterpart.memory(case)
     program = programs.build(case)
     began = time.perf_counter()
     traced = program.trace()
     compiled = traced.lower().compile()
     compile_seconds = time.perf_counter() - began
 
-    reason = case.no_counterpart() if counterpart else None
     sides = {"ours": _ours(program, compiled)}
-    if counterpart and reason is None:
-        sides["torch"] = counterpart.build(case)
+    if theirs:
+        sides["torch"] = theirs.build(case)
     say(f"{case.name}: {repeats} calls of {' and '.join(sides)}")
-    memory = {name: side.memory(side.call) for name, side in sides.items()}  # the first call
+    held = {name: side.memory(side.call) for name, side in sides.items()} | alone  # the first call
     for side in sides.values():  # and a second one: what is made once is made now
         side.call()
     times = alternate(sides, repeats)
@@ -108,7 +118,7 @@ def _measure(
     program_flops = traced_flops(traced.jaxpr.jaxpr)
     flops = case.model_flops or program_flops
     peak = hardware.peak_flops(program.devices, case.dtype)
-    records = {name: _record(case, flops, peak, times[name], memory[name]) for name in sides}
+    records = {name: _record(case, flops, peak, times[name], held[name]) for name in sides}
     calls = hardware.custom_calls(compiled.as_text())
     records["ours"] |= {
         "compile_seconds": compile_seconds,
@@ -130,8 +140,15 @@ def _measure(
         **records,
     }
     if "torch" in sides:
-        return found | {"ours_to_torch": compare(times["ours"], times["torch"])}
+        return found | {"ours_to_torch": _compared(times, held)}
     return found | ({"no_torch": reason} if reason else {})
+
+
+def _compared(times: dict[str, list[float]], held: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Ours in units of theirs: the times and, where it is known, the memory of a call."""
+    found = compare(times["ours"], times["torch"])
+    ours, theirs = (memory.of_call(held[name]) for name in ("ours", "torch"))
+    return found | ({"memory": ours / theirs} if ours is not None and theirs else {})
 
 
 def _ours(program: programs.Program, compiled: Any) -> Side:
