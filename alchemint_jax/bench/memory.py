@@ -1,7 +1,7 @@
 """Memory of a call on a CPU, in a process that does nothing else.
 
-Libraries keep what they have freed, and compilers leave much behind. The next call in such a process
-takes of that, and the process does not grow: so much less the call seems to need.
+Libraries keep what they have freed, and compilers leave much behind. The next call in such a
+process takes of that, and the process does not grow: so much less the call seems to need.
 """
 
 from __future__ import annotations
