@@ -62,6 +62,7 @@ def _case(case: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"  ours / {side} {found['ratio']:.3f} of medians, {low:.3f} to {high:.3f} turn by "
                 "turn"
+                + (f"; {found['memory']:.3f} of a call's memory" if "memory" in found else "")
             )
         elif reason := case.get(f"no_{side}"):
             lines.append(f"  no {name} beside it: {reason}")

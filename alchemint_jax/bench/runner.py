@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from alchemint_jax.bench import hardware, programs
+from alchemint_jax.bench import hardware, memory, programs
 from alchemint_jax.bench.cases import Case
 from alchemint_jax.bench.measure import Side, alternate, compare, summary
 from alchemint_jax.errors import ConfigError
@@ -27,6 +27,8 @@ class Counterpart:
         release: gives back memory that is kept for later, once a case is done.
         name: of it, in the result.
         refuses: why it cannot do a case; None where it can.
+        memory: what a call of the other side takes in a process of its own; ours is measured so,
+            too. None where the sides' memory is counted apart in one process.
     """
 
     build: Callable[[Case], Side]
@@ -34,6 +36,7 @@ class Counterpart:
     release: Callable[[], Any] = lambda: None
     name: str = "torch"
     refuses: Callable[[Case], str | None] = Case.no_counterpart
+    memory: Callable[[Case], dict[str, Any]] | None = None
 
 
 PACKAGES = ("jax", "jaxlib", "flax")
@@ -93,18 +96,25 @@ def _measure(
 ) -> dict[str, Any]:
     say(f"{case.name}: compiling")
     case = programs.settled(case)
+    reason = counterpart.refuses(case) if counterpart else None
+    theirs = counterpart if reason is None else None
+    alone = {}
+    if counterpart and counterpart.memory:  # first: it needs what the sides below would hold
+        say(f"{case.name}: memory, in processes of their own")
+        alone["ours"] = memory.ours(case)
+        if theirs:
+            alone[theirs.name] = counterpart.memory(case)
     program = programs.build(case)
     began = time.perf_counter()
     traced = program.trace()
     compiled = traced.lower().compile()
     compile_seconds = time.perf_counter() - began
 
-    reason = counterpart.refuses(case) if counterpart else None
     sides = {"ours": _ours(program, compiled)}
-    if counterpart and reason is None:
-        sides[counterpart.name] = counterpart.build(case)
+    if theirs:
+        sides[theirs.name] = theirs.build(case)
     say(f"{case.name}: {repeats} calls of {' and '.join(sides)}")
-    memory = {name: side.memory(side.call) for name, side in sides.items()}  # the first call
+    held = {name: side.memory(side.call) for name, side in sides.items()} | alone  # the first call
     for side in sides.values():  # and a second one: what is made once is made now
         side.call()
     times = alternate(sides, repeats)
@@ -112,7 +122,7 @@ def _measure(
     program_flops = traced_flops(traced.jaxpr.jaxpr)
     flops = case.model_flops or program_flops
     peak = hardware.peak_flops(program.devices, case.dtype) if case.model_flops else None
-    records = {name: _record(case, flops, peak, times[name], memory[name]) for name in sides}
+    records = {name: _record(case, flops, peak, times[name], held[name]) for name in sides}
     calls = hardware.custom_calls(compiled.as_text())
     records["ours"] |= {
         "compile_seconds": compile_seconds,
@@ -138,7 +148,7 @@ def _measure(
     name = counterpart.name
     if reason is not None:
         return found | {f"no_{name}": reason}
-    return found | {f"ours_to_{name}": compare(times["ours"], times[name])}
+    return found | {f"ours_to_{name}": _compared(times, alone, name)}
 
 
 def ungated() -> Counterpart:
@@ -152,6 +162,15 @@ def ungated() -> Counterpart:
         return "nothing is gated" if case.gating is None else None
 
     return Counterpart(build, name="ungated", refuses=refuses)
+
+
+def _compared(
+    times: dict[str, list[float]], alone: dict[str, dict[str, Any]], other: str
+) -> dict[str, Any]:
+    """Ours in units of the other's: the times and, of processes of their own, a call's memory."""
+    found = compare(times["ours"], times[other])
+    ours, theirs = (memory.of_call(alone[name]) if alone else None for name in ("ours", other))
+    return found | ({"memory": ours / theirs} if ours is not None and theirs else {})
 
 
 def _ours(program: programs.Program, compiled: Any) -> Side:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
-from alchemint_jax.bench import hardware, programs
+from alchemint_jax.bench import hardware, memory, programs
 from alchemint_jax.bench.cases import Case
 from alchemint_jax.bench.measure import Side
 from alchemint_jax.bench.runner import Counterpart
@@ -26,7 +27,13 @@ def counterpart(platform: str) -> Counterpart:
         build=lambda case: build(case, where),
         packages=("torch", "diffusers"),
         release=torch.cuda.empty_cache if where.type == "cuda" else lambda: None,
+        memory=None if where.type == "cuda" else partial(memory.alone, _call),
     )
+
+
+def _call(case: Case) -> Callable[[], Any]:
+    """A call on a CPU."""
+    return build(case, place("cpu")).call
 
 
 def place(platform: str) -> torch.device:

@@ -102,7 +102,8 @@ class Linear(nn.Module):
 def rows(x: jax.Array) -> jax.Array:
     """All leading axes as one, where that moves nothing: XLA's gradients on CPUs are faster so.
 
-    Sums of products are many times slower beside an axis of length one. A sequence that is split over the mesh is left alone: merging it with the batch would gather it.
+    Sums of products are many times slower beside an axis of length one. A sequence that is split
+    over the mesh is left alone: merging it with the batch would gather it.
     """
     mesh = jax.sharding.get_abstract_mesh()
     split = not mesh.empty and mesh.shape.get("context", 1) > 1

@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from streaming import check_streams
 from vae_setup import TINY, normal, random_params
@@ -23,6 +24,7 @@ from alchemint_jax.models.vae.model import (
     Upsample,
 )
 from alchemint_jax.models.vae.shortcuts import folded_pairs
+from alchemint_jax.models.vae.streaming import frames_at_once
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +92,17 @@ def test_the_autoencoder_streams(config, frames, method):
     clip, latents = jnp.tanh(normal(1, 1, frames, side, side, 3)), 0.5 * normal(2, 1, 4, 1, 1, 3)
     examples = 2 if config == SHALLOW else 1
     check_streams(step, clip if method == "encode_chunk" else latents, examples=examples)
+
+
+def test_chunks_are_whole_and_small():
+    assert [frames_at_once(count, 2**14) for count in (8, 6, 5, 0)] == [4, 2, 1, 4]
+    assert [frames_at_once(8, 2**side) for side in (14, 15, 16, 20)] == [4, 2, 1, 1]
+
+
+def test_a_norm_of_few_channels_is_that_of_many():
+    x = normal(4, 1, 3, 2, 2, 32)
+    wide, narrow = ChannelNorm(), ChannelNorm()
+    many = wide.apply({"params": {"gamma": jnp.ones(32)}}, x.at[..., 8:].set(0))
+    few = narrow.apply({"params": {"gamma": jnp.ones(8)}}, x[..., :8])
+    np.testing.assert_allclose(few, many[..., :8] * (8 / 32) ** 0.5, rtol=1e-5)
+    assert abs(few).max() > 0.1

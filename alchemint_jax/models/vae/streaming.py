@@ -15,19 +15,43 @@ from jaxtyping import Array, Float
 from alchemint_jax.models.vae.model import VAE
 from alchemint_jax.models.vae.tiny import TinyDecoder
 
+_PIXELS = 2**16
+"""Pixels of a chunk, where more than one latent frame is in it: 16 frames of 64 x 64."""
+
 
 def stream_encode(
     vae: VAE, params: dict, video: Float[Array, "b f h w 3"]
 ) -> Float[Array, "b t h2 w2 c"]:
-    """As `encode`, one latent frame at a time."""
-    return _stream(vae, params, video, vae.config.temporal_stride, "encode_chunk")
+    """As `encode`, a few latent frames at a time."""
+    count = frames_at_once((video.shape[1] - 1) // vae.config.temporal_stride, _pixels(vae, video))
+    return _stream(vae, params, video, count * vae.config.temporal_stride, "encode_chunk")
 
 
 def stream_decode(
     vae: VAE | TinyDecoder, params: dict, latents: Float[Array, "b t h w c"]
 ) -> Float[Array, "b f h2 w2 3"]:
-    """As `decode`, one latent frame at a time."""
-    return _stream(vae, params, latents, 1, "decode_chunk")
+    """As `decode`, a few latent frames at a time."""
+    cells = vae.config.spatial_stride**2
+    count = frames_at_once(latents.shape[1] - 1, cells * _pixels(vae, latents))
+    return _stream(vae, params, latents, count, "decode_chunk")
+
+
+def frames_at_once(count: int, pixels: int) -> int:
+    """Latent frames of a chunk: 4, 2 or 1, so many that `count` frames are whole chunks.
+
+    Four frames take fewer products than four times one (see `ops.winograd`). But memory is that of
+    a chunk, and of large pictures one latent frame is more than a CPU's caches hold.
+
+    Args:
+        count: latent frames after frame 0.
+        pixels: of the video that one latent frame stands for, of a whole batch.
+    """
+    return next(n for n in (4, 2, 1) if n == 1 or (count % n == 0 and n * pixels <= _PIXELS))
+
+
+def _pixels(vae: VAE | TinyDecoder, x: jax.Array) -> int:
+    """Positions of the frames of a latent frame."""
+    return vae.config.temporal_stride * x.shape[0] * x.shape[2] * x.shape[3]
 
 
 def _stream(
