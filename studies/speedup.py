@@ -4,8 +4,9 @@ r"""How many times as fast a student makes a video as its teacher, here and in a
     python -m studies.speedup --beside ../before --out docs/results/speedup.json
 
 Each side is a process of its own, which has loaded its model and rendered once before anything is
-timed; then they render in turns, from storyboard to frames. In the other checkout there is the
-teacher alone.
+timed; then they render in turns, from storyboard to frames, two videos each. The second is how a
+process goes on. The first, which has figures of its own, has to bring back from memory what the
+others' turns have taken out of the caches. In the other checkout there is the teacher alone.
 """
 
 from __future__ import annotations
@@ -74,12 +75,23 @@ def render(process: subprocess.Popen[str]) -> None:
         raise DataError("a process could not render; it has said why above")
 
 
-def in_turns(draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS) -> dict[str, list[float]]:
-    """Seconds of each, which run one after the other, again and again."""
+def in_turns(
+    draws: Mapping[str, Callable[[], Any]], pairs: int = PAIRS
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds of each, which run twice, one after the other, again and again.
+
+    Returns:
+        Those of second runs; and of first ones, each after others.
+    """
     for draw in draws.values():
         draw()  # compiled
-    sides = {name: Side(draw, lambda _: None, hardware.peak_memory) for name, draw in draws.items()}
-    return alternate(sides, pairs)
+    first = "first "
+    sides = {}
+    for name, draw in draws.items():
+        for run in (first + name, name):
+            sides[run] = Side(draw, lambda _: None, hardware.peak_memory)
+    seconds = alternate(sides, pairs)
+    return {n: seconds[n] for n in draws}, {n: seconds[first + n] for n in draws}
 
 
 def speed(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Any]:
@@ -97,8 +109,10 @@ def speed(seconds: Mapping[str, Sequence[float]], base: str) -> dict[str, Any]:
     }
 
 
-def measure(sides: dict[str, tuple[Any, ...]], pairs: int) -> dict[str, list[float]]:
-    """Seconds of each side: its tree, its model and, if it is not the model's own, its decoder."""
+def measure(
+    sides: dict[str, tuple[Any, ...]], pairs: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """`in_turns` of each side: tree, model and, if it is not the model's own, decoder."""
     with contextlib.ExitStack() as stack:
         started = {n: stack.enter_context(renderer(*side)) for n, side in sides.items()}
         return in_turns({n: functools.partial(render, one) for n, one in started.items()}, pairs)
@@ -116,11 +130,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sides[BEFORE] = (args.beside.resolve(), "sprites")
     try:
         media.check_writable(args.out)
-        seconds = measure(sides, args.pairs)
-        beside = [BEFORE] if args.beside else []
-        found = {base: speed(seconds, base) for base in ("teacher", *beside)}
+        bases = ("teacher", BEFORE) if args.beside else ("teacher",)
+        found, first = (
+            {base: speed(seconds, base) for base in bases} for seconds in measure(sides, args.pairs)
+        )
         machine = hardware.machine(jax.devices(), ["jax", "jaxlib"])
-        results.write_json(args.out, {"machine": machine, "board": BOARD.name, "base": found})
+        record = {"machine": machine, "board": BOARD.name, "base": found, "first": first}
+        results.write_json(args.out, record)
     except AlchemintError as error:
         parser.error(str(error))
     except KeyboardInterrupt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import time
 
 import pytest
 
@@ -44,10 +46,11 @@ def test_trees_render_in_turns(tree, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(speedup, "ROOT", tree)
     out = tmp_path / "found.json"
     assert speedup.main(["--beside", str(tree), "--pairs", "2", "--out", str(out)]) == 0
-    found = json.loads(out.read_text())["base"]
-    assert list(found) == ["teacher", "before"]
-    for own in found.values():
-        assert own["pairs"] == 2 and own["factor"]["student"]["median"] > 3
+    written = json.loads(out.read_text())
+    for found in (written["base"], written["first"]):
+        assert list(found) == ["teacher", "before"]
+        for own in found.values():
+            assert own["pairs"] == 2 and own["factor"]["student"]["median"] > 3
     assert "student: " in capsys.readouterr().out
 
 
@@ -61,10 +64,17 @@ def test_a_side_that_does_not_render_ends_it(tree, tmp_path, monkeypatch, capsys
 
 def test_both_are_timed_in_turns():
     calls = []
-    draws = {name: (lambda name=name: calls.append(name)) for name in ("slow", "fast")}
-    seconds = speedup.in_turns(draws, pairs=3)
-    assert calls == ["slow", "fast"] * 4, "the first of each is not timed: it may compile"
-    assert [len(own) for own in seconds.values()] == [3, 3]
+
+    def draw(name, slow_at_first):
+        time.sleep(0.05 if slow_at_first and name not in calls[-1:] else 0)
+        calls.append(name)
+
+    draws = {n: functools.partial(draw, n, n == "slow") for n in ("slow", "fast")}
+    again, first = speedup.in_turns(draws, pairs=3)
+    assert calls[:2] == ["slow", "fast"], "the first of each is not timed: it may compile"
+    assert calls[2:] == ["slow", "slow", "fast", "fast"] * 3
+    assert [len(own) for own in (*again.values(), *first.values())] == [3] * 4
+    assert min(first["slow"]) >= 0.05 > min(again["slow"])
     found = speedup.speed({"slow": [2, 4, 6], "fast": [1, 1, 2]}, "slow")
     assert found["pairs"] == 3 and found["seconds"] == {"slow": 4, "fast": 1}
     assert found["factor"] == {"fast": {"median": 3, "lowest": 2, "highest": 4}}
@@ -72,8 +82,11 @@ def test_both_are_timed_in_turns():
 
 def test_the_page_says_what_was_measured():
     page = " ".join((DOCS / "guides" / "few_steps.md").read_text().split())
-    found = json.loads((DOCS / "results" / "speedup.json").read_text())["base"]["teacher"]
+    written = json.loads((DOCS / "results" / "speedup.json").read_text())
+    found, first = written["base"]["teacher"], written["first"]["teacher"]["factor"]
     seconds = found["seconds"]
+    firsts = (f"{first[name]['median']:.1f}" for name in ("student", "tiny"))
+    assert "of a turn, {} and {} times".format(*firsts) in page
     for name in ("student", "tiny"):
         factor = found["factor"][name]
         ends = f"{factor['lowest']:.1f} to {factor['highest']:.1f}"
