@@ -108,8 +108,9 @@ def _grouped_forward(
         unnormalized = jnp.exp(logits - most)
         if seen is None:
             total = unnormalized.sum(-1, keepdims=True)
-        else:  # only values and sums leave out keys: to go through all probabilities takes longer
-            total, v = unnormalized @ seen, v * seen.astype(v.dtype)
+        else:  # only values and sums leave out keys: to write all probabilities again takes longer
+            total = (unnormalized * seen.mT).sum(-1, keepdims=True)
+            v = v * seen.astype(v.dtype)
         y = (unnormalized.astype(v.dtype) @ v).astype(jnp.float32) / total
         return y.astype(v.dtype), most + jnp.log(total)
 
@@ -142,8 +143,10 @@ def _grouped_backward(
     product has to transpose, which takes XLA longer than the product.
     """
     split, y, sums = kept
-    # As a product: XLA's sum of one takes ten times as long for a batch of one sample.
-    inner = jnp.einsum("bnkd,bnkd->bnk", *(x.astype(jnp.float32) for x in (dy, y)))[..., None]
+    one = dy.shape[1:] if dy.shape[0] == 1 else dy.shape
+    # XLA's sums of products take ten times as long beside an axis of a batch of one.
+    inner = jnp.sum(dy.reshape(one).astype(jnp.float32) * y.reshape(one).astype(jnp.float32), -1)
+    inner = inner.reshape(*dy.shape[:3], 1)
 
     def few(group: tuple[Any, ...]) -> tuple[jax.Array, ...]:
         (q, k, v, seen), sums, dy, inner = group
