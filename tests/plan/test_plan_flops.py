@@ -15,8 +15,8 @@ from alchemint_jax.plan.flops import Sequence, dit_flops, text_flops, traced_flo
 
 pytestmark = pytest.mark.slow
 
-# Unrolled, and with probabilities so few that none are formed again, a head after another: XLA's own
-# count takes every loop for one round.
+# Unrolled, and with so few probabilities that there is no loop over heads, which would form them
+# again: XLA's own count takes every loop for one round.
 CONFIG = DiTConfig(
     dim=256, n_heads=2, n_layers=2, ffn_dim=512, text_dim=256, freq_dim=64, slots=2, unroll=2
 )
