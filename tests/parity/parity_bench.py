@@ -74,8 +74,8 @@ def test_operations_are_as_many(name, by_definition):
 def test_parameters_are_as_many():
     case, vae = small("dit-forward-b1"), small("vae-encode")
     for ours, theirs in (
-        (programs.build(case).args[0], torch_side.transformer(case, CPU)),
-        (programs.build(vae).args[0], torch_side.autoencoder(vae, CPU)),
+        (programs.build(case).arguments()[0], torch_side.transformer(case, CPU)),
+        (programs.build(vae).arguments()[0], torch_side.autoencoder(vae, CPU)),
     ):
         count = sum(x.size for x in jax.tree.leaves(ours))
         assert count == sum(x.numel() for x in theirs.parameters())

@@ -150,16 +150,16 @@ class ChannelNorm(nn.Module):
         wide = x.astype(jnp.float32)
         # The clamp on the norm is torch.nn.functional.normalize's; rsqrt of the clamped square is
         # the same.
-        square = jnp.maximum(_sum_of_channels(wide * wide), 1e-24)
+        few = x.dtype == jnp.float32 and x.shape[-1] <= 16 and platform() == "cpu"
+        total = _sum_by_product(wide * wide) if few else jnp.sum(wide * wide, -1, keepdims=True)
+        square = jnp.maximum(total, 1e-24)
         scaled = wide * jax.lax.rsqrt(square) * x.shape[-1] ** 0.5
         return (scaled * gain[None, None, None, None]).astype(x.dtype)
 
 
-def _sum_of_channels(x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w 1"]:
-    """Of few channels by a product on a CPU: XLA's own sum takes the double time there."""
+def _sum_by_product(x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w 1"]:
+    """Of few channels: on a CPU, XLA's own sum takes the double time."""
     c = x.shape[-1]
-    if c > 16 or platform() != "cpu":
-        return jnp.sum(x, axis=-1, keepdims=True)
     return (x.reshape(-1, c) @ jnp.ones((c, 1), x.dtype)).reshape(*x.shape[:-1], 1)
 
 
