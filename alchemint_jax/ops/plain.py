@@ -19,7 +19,7 @@ from alchemint_jax.ops.splash import KEPT
 # Probabilities of one head and sample that are formed at once, in blocks; 32 MiB of float32.
 _AT_ONCE = 2**23
 # Of all heads that are attended at once on a CPU, 2 MiB of float32: caches hold them, and gradients
-# of several large heads in one product take up to 1.6 times as long as one by one.
+# of several large heads in one product take longer than one by one.
 _CACHED = 2**19
 
 
@@ -144,7 +144,7 @@ def _grouped_backward(
     """
     split, y, sums = kept
     one = dy.shape[1:] if dy.shape[0] == 1 else dy.shape
-    # XLA's sums of products take ten times as long beside an axis of a batch of one.
+    # XLA's sums of products are many times slower beside an axis of a batch of one.
     inner = jnp.sum(dy.reshape(one).astype(jnp.float32) * y.reshape(one).astype(jnp.float32), -1)
     inner = inner.reshape(*dy.shape[:3], 1)
 

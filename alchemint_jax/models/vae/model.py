@@ -158,7 +158,7 @@ class ChannelNorm(nn.Module):
 
 
 def _sum_by_product(x: Float[Array, "b f h w c"]) -> Float[Array, "b f h w 1"]:
-    """Of few channels: on a CPU, XLA's own sum takes the double time."""
+    """Of few channels: on a CPU, XLA's own sum is slower."""
     c = x.shape[-1]
     return (x.reshape(-1, c) @ jnp.ones((c, 1), x.dtype)).reshape(*x.shape[:-1], 1)
 
